@@ -1,0 +1,93 @@
+//! The fluid bound: how soon a traffic matrix can be delivered at best.
+//!
+//! Each port must carry all of its own bytes, whatever the order, and the last of them still has to travel;
+//! the slowest port therefore bounds every schedule from below. (Without latency it is also attained by a
+//! fluid that divides at will, by the Birkhoff-von Neumann theorem, hence the name.)
+
+use crate::{Cluster, Fabric, LinkClass, Picos, TrafficMatrix};
+
+/// The maximum of `transfer(bytes) + latency` over all ports that carry anything: egress and ingress of every
+/// rank, on both link classes. Zero if nothing leaves its rank.
+///
+/// ```
+/// # use topology::{Cluster, Fabric, LinkSpec, Picos, RankId, Rate, TrafficMatrix, fluid_bound};
+/// let cluster = Cluster::new(&[1, 1])?;
+/// let link = LinkSpec { rate: Rate::new(50_000_000_000)?, latency: Picos(3_700_000) };
+/// let mut traffic = TrafficMatrix::new(2);
+/// traffic.add(RankId(0), RankId(1), 50_000); // 1 us at 50 GB/s, and 3.7 us on the way
+/// let bound = fluid_bound(&traffic, &cluster, &Fabric { scale_up: link, scale_out: link });
+/// assert_eq!(bound, Picos(4_700_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// If the matrix has not one row per rank of `cluster`.
+pub fn fluid_bound(traffic: &TrafficMatrix, cluster: &Cluster, fabric: &Fabric) -> Picos {
+    traffic.assert_fits(cluster);
+    let n = cluster.num_ranks() as usize;
+    let mut bound = Picos::ZERO;
+    for class in LinkClass::ALL {
+        let link = fabric.link(class);
+        let (mut egress, mut ingress) = (vec![0u64; n], vec![0u64; n]);
+        for from in cluster.ranks() {
+            for to in cluster.ranks() {
+                if from != to && cluster.link_class(from, to) == class {
+                    let bytes = traffic.get(from, to);
+                    egress[from.0 as usize] += bytes;
+                    ingress[to.0 as usize] += bytes;
+                }
+            }
+        }
+        for &bytes in egress.iter().chain(&ingress).filter(|&&bytes| bytes > 0) {
+            bound = bound.max(link.rate.transfer(bytes).saturating_add(link.latency));
+        }
+    }
+    bound
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{LinkSpec, RankId, Rate};
+
+    fn fabric() -> Fabric {
+        let link = |bytes_per_s, latency| LinkSpec {
+            rate: Rate::new(bytes_per_s).expect("nonzero"),
+            latency: Picos(latency),
+        };
+        Fabric { scale_up: link(1_000_000_000_000, 10), scale_out: link(100_000_000_000, 500) }
+    }
+
+    #[test]
+    fn the_slowest_port_decides() {
+        let cluster = Cluster::new(&[2, 1]).expect("valid");
+        let bound = |text| fluid_bound(&TrafficMatrix::parse(text).expect("valid"), &cluster, &fabric());
+        assert_eq!(bound("7 0 0\n0 0 0\n0 0 0"), Picos::ZERO, "a rank's own rows take no port");
+        assert_eq!(bound("0 900 0\n0 0 0\n0 0 0"), Picos(910));
+        assert_eq!(bound("0 900 10\n0 0 0\n0 0 0"), Picos(910), "the two classes overlap");
+        assert_eq!(bound("0 0 50\n0 0 50\n0 0 0"), Picos(1_500), "two senders meet at one ingress port");
+    }
+
+    proptest! {
+        #[test]
+        fn more_bytes_never_end_sooner(
+            sizes in prop::collection::vec(1u32..4, 1..4),
+            sends in prop::collection::vec((0u32..9, 0u32..9, 0..1u64 << 40), 1..30),
+        ) {
+            let cluster = Cluster::new(&sizes).expect("small");
+            let n = cluster.num_ranks();
+            let mut traffic = TrafficMatrix::new(n);
+            let mut last = Picos::ZERO;
+            for (from, to, bytes) in sends {
+                traffic.add(RankId(from % n), RankId(to % n), bytes);
+                let bound = fluid_bound(&traffic, &cluster, &fabric());
+                prop_assert!(bound >= last);
+                last = bound;
+            }
+            let slower = Fabric { scale_out: fabric().scale_up, ..fabric() };
+            prop_assert!(fluid_bound(&traffic, &cluster, &slower) <= last);
+        }
+    }
+}

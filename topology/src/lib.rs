@@ -1,0 +1,33 @@
+//! Ranks, racks, links, port arithmetic, hardware presets, traffic matrices and the fluid bound.
+//!
+//! The vocabulary of every other crate: who is in which rack ([`Cluster`]), how fast the two fabrics are
+//! ([`Fabric`]), when a transfer ends ([`Port`]), who sends how much to whom ([`TrafficMatrix`]) and how soon
+//! that can be over at best ([`fluid_bound`]). Times are whole picoseconds ([`Picos`]) and rates whole bytes
+//! per second ([`Rate`]), so that every backend computes the same stamps.
+//!
+//! What is deliberately absent: experts, sockets, threads, randomness and clocks. Time comes in as an
+//! argument.
+
+mod cluster;
+mod cluster_file;
+mod fabric;
+mod fluid;
+mod hardware;
+mod ids;
+mod port;
+mod presets;
+mod traffic;
+mod units;
+
+pub use cluster::{Cluster, ClusterError, MAX_RANKS};
+pub use cluster_file::{
+    ClusterFileError, ClusterFileProblem, ClusterSpec, MAX_CLUSTER_FILE_BYTES, MAX_LATENCY_US,
+    parse_cluster_file,
+};
+pub use fabric::{Fabric, LinkClass, LinkSpec};
+pub use fluid::fluid_bound;
+pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
+pub use ids::{RackId, RankId};
+pub use port::Port;
+pub use traffic::{MAX_MATRIX_RANKS, TrafficError, TrafficMatrix};
+pub use units::{Picos, Rate, UnitError};
