@@ -1,0 +1,64 @@
+//! Group limits: a token's experts lie in at most so many groups, be they the model's own or racks.
+//!
+//! DeepSeek-V3 scores a group by the sum of its two best biased scores, V2 (which has no bias) by its best one;
+//! Megatron-LM generalises to the sum of `top_k / topk_group` scores, which is the rule for racks here.
+
+use super::largest;
+
+/// Keeps the best groups of experts and masks the others with minus infinity.
+#[derive(Debug, Clone)]
+pub struct GroupLimiter {
+    /// Experts of each group, ascending; no group is empty.
+    members: Vec<Vec<u32>>,
+    /// Groups that are kept.
+    keep: usize,
+    /// Scores per group that are summed to rank it.
+    summed: usize,
+    /// Experts that the kept groups must offer together.
+    top_k: usize,
+}
+
+impl GroupLimiter {
+    /// A limit to `keep` of the groups `members`, each ranked by the sum of its `summed` largest scores.
+    pub fn new(members: Vec<Vec<u32>>, keep: u32, summed: u32, top_k: u32) -> Self {
+        Self { members, keep: keep as usize, summed: summed.max(1) as usize, top_k: top_k as usize }
+    }
+
+    /// As [`GroupLimiter::new`] for `groups` runs of equal length.
+    pub(super) fn even(num_experts: u32, groups: u32, keep: u32, summed: u32, top_k: u32) -> Self {
+        let size = num_experts / groups;
+        let members = (0..groups).map(|g| (g * size..(g + 1) * size).collect()).collect();
+        Self::new(members, keep, summed, top_k)
+    }
+
+    /// Masks the experts outside the best groups.
+    ///
+    /// Experts that an earlier limit masked count for nothing. Should they leave the best groups with fewer than
+    /// `top_k` experts, the next best group is kept as well; without an earlier limit that cannot happen.
+    pub(super) fn mask(
+        &self,
+        selection: &mut [f32],
+        best: &mut Vec<(f32, u32)>,
+        groups: &mut Vec<(f32, u32, u32)>,
+    ) {
+        groups.clear();
+        for (group, members) in (0_u32..).zip(&self.members) {
+            let open = || {
+                members.iter().map(|&e| (selection[e as usize], e)).filter(|&(s, _)| s > f32::NEG_INFINITY)
+            };
+            largest(open(), self.summed, best);
+            groups.push((best.iter().map(|&(score, _)| score).sum(), group, open().count() as u32));
+        }
+        groups.sort_by(|a, b| (b.2 > 0).cmp(&(a.2 > 0)).then(b.0.total_cmp(&a.0)).then(a.1.cmp(&b.1)));
+        let mut offered = 0;
+        for (position, &(_, group, open)) in groups.iter().enumerate() {
+            if position < self.keep || offered < self.top_k {
+                offered += open as usize;
+                continue;
+            }
+            for &expert in &self.members[group as usize] {
+                selection[expert as usize] = f32::NEG_INFINITY;
+            }
+        }
+    }
+}

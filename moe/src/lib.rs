@@ -1,0 +1,33 @@
+//! Models, gates, expert placement, dispatch plans, quantised rows, expert mathematics and the slow references.
+//!
+//! Everything here is a pure function of its arguments: no sockets, no clocks, no hidden randomness.
+
+pub mod experts;
+mod fp8;
+pub mod gate;
+pub mod hf_config;
+pub mod hidden;
+pub mod ids;
+pub mod model;
+pub mod placement;
+pub mod plan;
+pub mod presets;
+pub mod reference;
+pub mod routing;
+pub mod rows;
+mod seed;
+pub mod shape;
+#[cfg(test)]
+mod testing;
+pub mod trace;
+
+pub use experts::{ExpertKind, Experts};
+pub use ids::{ExpertId, SlotId};
+pub use model::{Attention, Model, ModelError};
+pub use placement::{Placement, PlacementError};
+pub use plan::{
+    Copies, DispatchScheme, PlannedRow, PlannedTraffic, RowBytes, Target, combine_to, dispatch_rows,
+    plan_traffic, split_targets,
+};
+pub use routing::{GateLimit, RecordedRows, Router, Routing, RoutingError, RoutingSpec};
+pub use shape::{GateKind, GateSpec, LayerShape};

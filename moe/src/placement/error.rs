@@ -1,0 +1,110 @@
+//! Limits of a placement, and why one can't be built.
+
+use crate::ids::{ExpertId, SlotId};
+use crate::shape::MAX_EXPERTS;
+use thiserror::Error;
+use topology::RackId;
+
+/// Most slots that a placement may have (65,536 ranks of 16, or 4,096 of 256).
+pub const MAX_SLOTS: usize = 1 << 20;
+
+/// Why a placement can't be built.
+#[derive(Debug, Error)]
+pub enum PlacementError {
+    /// No logical experts, or more than [`MAX_EXPERTS`].
+    #[error(
+        "{origin}: {num_experts} logical experts; a placement covers 1 to {MAX_EXPERTS}: check the model"
+    )]
+    NumExperts {
+        /// What was being built or read.
+        origin: String,
+        /// The count asked for.
+        num_experts: u32,
+    },
+    /// More than [`MAX_SLOTS`] slots.
+    #[error("{origin}: {slots} slots, more than {MAX_SLOTS}: use fewer replicas or fewer ranks")]
+    TooManySlots {
+        /// What was being built or read.
+        origin: String,
+        /// The count asked for.
+        slots: u64,
+    },
+    /// A rack outside the cluster.
+    #[error("{rack} does not exist: the cluster has racks 0 to {}", .num_racks - 1)]
+    NoSuchRack {
+        /// The rack asked for.
+        rack: RackId,
+        /// Racks in the cluster.
+        num_racks: u32,
+    },
+    /// The text is not JSON of the expected shape.
+    #[error(
+        "{origin}: {source}; expected {{\"physical_to_logical_map\": [expert, ...], \"slots_per_rank\": [n, ...]}} \
+         for one layer, the second key optional"
+    )]
+    Json {
+        /// The file or argument the text came from.
+        origin: String,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// The text is larger than any placement within the limits.
+    #[error("{origin}: {bytes} bytes, more than {limit}: not a placement file")]
+    TooLong {
+        /// The file or argument the text came from.
+        origin: String,
+        /// Its size.
+        bytes: usize,
+        /// The largest size read.
+        limit: usize,
+    },
+    /// A slot names an expert that the model doesn't have.
+    #[error(
+        "{origin}: physical_to_logical_map[{}] is {}, but the model has experts 0 to {}: correct that slot",
+        .slot.0, .expert.0, .num_experts - 1
+    )]
+    NoSuchExpert {
+        /// What was being built or read.
+        origin: String,
+        /// The offending slot.
+        slot: SlotId,
+        /// What it names.
+        expert: ExpertId,
+        /// Logical experts of the model.
+        num_experts: u32,
+    },
+    /// A logical expert has no slot, so its tokens would have nowhere to go.
+    #[error(
+        "{origin}: {expert} has no slot ({missing} experts have none): add it to physical_to_logical_map"
+    )]
+    MissingExpert {
+        /// What was being built or read.
+        origin: String,
+        /// The first expert without a slot.
+        expert: ExpertId,
+        /// How many have none.
+        missing: usize,
+    },
+    /// `slots_per_rank` has an entry too few or too many.
+    #[error("{origin}: slots_per_rank has {entries} entries for {num_ranks} ranks: give one number per rank")]
+    RankCount {
+        /// What was being built or read.
+        origin: String,
+        /// Entries given.
+        entries: usize,
+        /// Ranks of the cluster.
+        num_ranks: u32,
+    },
+    /// `slots_per_rank` and `physical_to_logical_map` disagree on the number of slots.
+    #[error(
+        "{origin}: slots_per_rank adds up to {sum}, but physical_to_logical_map has {slots} slots: make them agree"
+    )]
+    SlotCount {
+        /// What was being built or read.
+        origin: String,
+        /// Sum of `slots_per_rank`.
+        sum: u64,
+        /// Length of the map.
+        slots: usize,
+    },
+}

@@ -1,0 +1,53 @@
+//! The name of a dispatch scheme, in files, on the command line and in tables.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// How a token's row reaches the experts that the gate picked, and how their outputs come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DispatchScheme {
+    /// One copy per (token, expert).
+    Flat,
+    /// One copy per (token, destination rank).
+    Dedup,
+    /// One copy per (token, destination rack), forwarded inside the rack, reduced there before it crosses back.
+    Hierarchical,
+}
+
+impl DispatchScheme {
+    /// Every scheme, in the order of tables.
+    pub const ALL: [Self; 3] = [Self::Flat, Self::Dedup, Self::Hierarchical];
+
+    /// The scheme's name, as written and parsed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flat => "flat",
+            Self::Dedup => "dedup",
+            Self::Hierarchical => "hierarchical",
+        }
+    }
+}
+
+impl fmt::Display for DispatchScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no dispatch scheme.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("unknown dispatch scheme `{0}`: use flat, dedup or hierarchical")]
+pub struct DispatchSchemeError(String);
+
+impl FromStr for DispatchScheme {
+    type Err = DispatchSchemeError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(name));
+        found.ok_or_else(|| DispatchSchemeError(name.to_owned()))
+    }
+}

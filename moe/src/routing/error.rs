@@ -1,0 +1,67 @@
+//! Why a router cannot be made: the shape, the source of routing and the limit don't fit each other.
+
+use crate::ids::ExpertId;
+use crate::model::ModelError;
+
+/// Why a router or a gate limit cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoutingError {
+    /// The layer's shape is impossible.
+    #[error(transparent)]
+    Shape(#[from] ModelError),
+    /// A parameter of a distribution is out of range.
+    #[error("routing {name} = {value} is not possible; give a number between 0 and {max}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// Its largest value.
+        max: f64,
+    },
+    /// The gate limit does not describe the experts of the layer.
+    #[error("gate limit: {field} = {value} is not possible; give {remedy}")]
+    Limit {
+        /// The field.
+        field: &'static str,
+        /// Its value, or what is wrong with it.
+        value: String,
+        /// Which values are possible.
+        remedy: String,
+    },
+    /// The groups a token may use can hold fewer experts than it must go to.
+    #[error(
+        "gate limit: {limit} group(s) can hold as few as {available} experts, fewer than top_k = {top_k}; \
+         raise the limit or place the experts more evenly"
+    )]
+    TooFewExperts {
+        /// Groups that a token may use.
+        limit: u32,
+        /// Experts in that many of the smallest groups that have any.
+        available: u32,
+        /// Experts a token goes to.
+        top_k: u32,
+    },
+    /// An expert has replicas in several racks, so that it belongs to no one group.
+    #[error(
+        "gate limit: {expert} has replicas in several racks; limit the gate only where each expert is in one rack"
+    )]
+    ReplicatedAcrossRacks {
+        /// The expert.
+        expert: ExpertId,
+    },
+    /// A limit was given with a recorded trace.
+    #[error(
+        "a recorded trace can't be gated again: leave out the rack limit, or route by gate, uniform or zipf"
+    )]
+    LimitOnTrace,
+    /// The recorded rows do not fit the layer or themselves.
+    #[error("recorded routing: {problem}; {remedy}")]
+    Recorded {
+        /// What is wrong, with the row.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}

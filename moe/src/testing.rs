@@ -1,0 +1,27 @@
+//! What the tests of several modules need: a layer of given sizes, and uniform routing for a cluster.
+
+use crate::routing::{Router, Routing, RoutingSpec};
+use crate::shape::{GateKind, GateSpec, LayerShape};
+use topology::{Cluster, Dtype};
+
+pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32) -> LayerShape {
+    LayerShape {
+        hidden,
+        num_experts,
+        top_k,
+        expert_inter,
+        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        dtype: Dtype::Fp8,
+    }
+}
+
+/// Uniform routing of `tokens` tokens of every rank, weights summing to 1.
+pub(crate) fn uniform_routings(
+    cluster: &Cluster,
+    shape: &LayerShape,
+    seed: u64,
+    tokens: u32,
+) -> Vec<Routing> {
+    let router = Router::new(shape, &RoutingSpec::Uniform, None, seed, 0).expect("a valid layer");
+    cluster.ranks().map(|rank| router.route(rank, tokens)).collect()
+}
