@@ -1,0 +1,173 @@
+//! Control messages between the coordinator, its nodes and its clients: serde types, bincode on the wire.
+//!
+//! No message carries token values: nodes send digests and counts, the coordinator sends commands.
+
+use crate::setup::RunSetup;
+use crate::wire::Phase;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use topology::Picos;
+
+/// A process in the cluster. A seat in an epoch is a [`topology::RankId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+impl std::fmt::Display for NodeId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+/// Who sits where: index = rank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeatPlan {
+    /// Node and address of each rank, `[num_ranks]`.
+    pub seats: Vec<(NodeId, SocketAddr)>,
+}
+
+/// How emulated time maps to the wall clock. Only the QUIC shell reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pacing {
+    /// Wall nanoseconds of a phase = emulated nanoseconds times this, for dispatch and combine.
+    pub network_dilation: u64,
+    /// The same for the expert phase.
+    pub compute_dilation: u64,
+    /// Wall time, ns, within which frames may swap turns at an ingress port (see [`crate::nic::NicConfig::resolution`]).
+    pub resolution_ns: u64,
+}
+
+impl Default for Pacing {
+    /// Undilated, with the resolution that a busy host's scheduler has: 3 ms.
+    fn default() -> Self {
+        Self { network_dilation: 1, compute_dilation: 1, resolution_ns: 3_000_000 }
+    }
+}
+
+/// To a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToNode {
+    /// Answer to a registration.
+    Welcome {
+        /// The node's name from now on.
+        node: NodeId,
+    },
+    /// Take a seat in a run; answer [`FromNode::Configured`] once all peers are connected.
+    Configure {
+        /// The run.
+        setup: Box<RunSetup>,
+        /// All seats.
+        seats: SeatPlan,
+        /// Clock of the run.
+        pacing: Pacing,
+    },
+    /// Gate and quantise; answer [`FromNode::Prepared`].
+    Prepare {
+        /// Run of the step.
+        run: u64,
+        /// The step.
+        step: u32,
+    },
+    /// Open a phase at a common instant; answer [`FromNode::Closed`].
+    Begin {
+        /// Run of the step.
+        run: u64,
+        /// The step.
+        step: u32,
+        /// The phase.
+        phase: Phase,
+        /// CLOCK_MONOTONIC of the coordinator, ns.
+        start_at_ns: u64,
+    },
+    /// Forget the run.
+    Abort {
+        /// The run.
+        run: u64,
+    },
+    /// Read the clock; answer [`FromNode::Pong`].
+    Ping {
+        /// The coordinator's clock when it asked, ns.
+        sent_ns: u64,
+    },
+    /// Leave.
+    Shutdown,
+}
+
+/// From a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromNode {
+    /// First message: where peers can dial this node.
+    Register {
+        /// Name for people: host or container, process id.
+        name: String,
+        /// Data address.
+        address: SocketAddr,
+    },
+    /// Seated and connected.
+    Configured {
+        /// The run.
+        run: u64,
+    },
+    /// Ready for dispatch.
+    Prepared {
+        /// The run.
+        run: u64,
+        /// The step.
+        step: u32,
+    },
+    /// A phase is complete here.
+    Closed {
+        /// The run.
+        run: u64,
+        /// The step.
+        step: u32,
+        /// What was measured.
+        report: PhaseReport,
+    },
+    /// All tokens are summed.
+    Finished {
+        /// The run.
+        run: u64,
+        /// The step.
+        step: u32,
+        /// XXH3-64 of each token's output bytes, `[tokens]`.
+        digests: Vec<u64>,
+    },
+    /// Something is wrong; the run can't go on.
+    Failed {
+        /// The run, 0 outside one.
+        run: u64,
+        /// One line.
+        error: String,
+    },
+    /// Answer to a ping.
+    Pong {
+        /// The time in the ping.
+        sent_ns: u64,
+        /// The node's clock, ns.
+        node_ns: u64,
+    },
+}
+
+/// One rank's record of one phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// The phase.
+    pub phase: Phase,
+    /// From the common start to the last row handed to the rank (or the end of its expert job): the wall clock divided by
+    /// the dilation; in the simulator equal to `stamped`.
+    pub measured: Picos,
+    /// The same by the stamps.
+    pub stamped: Picos,
+    /// Data frames received.
+    pub frames: u64,
+    /// Of them physically later than their turn.
+    pub overtaken: u64,
+    /// How late each delivery was in wall ns: an HdrHistogram in its V2 encoding; empty in the simulator.
+    pub lateness_ns: Vec<u8>,
+    /// Row bytes sent to each rank, `[num_ranks]`.
+    pub sent_bytes: Vec<u64>,
+    /// CPU time that this process used during the phase, ns.
+    pub cpu_ns: u64,
+    /// Bytes that QUIC put on the network during the phase, counted by QUIC; 0 in the simulator.
+    pub udp_bytes: u64,
+}

@@ -1,0 +1,200 @@
+//! Work that touches row values: asked for by the rank, done by the shell.
+
+use crate::setup::RunSetup;
+use crate::wire::RowData;
+use bytes::Bytes;
+use moe::experts::Experts;
+use moe::plan::{DispatchScheme, Target};
+use moe::routing::{Router, Routing, RoutingError};
+use moe::{hidden, rows};
+use std::sync::Arc;
+use topology::{Picos, RankId};
+
+/// Name of a job within its rank.
+pub type JobId = u64;
+
+/// A job with the emulated time that it is charged.
+#[derive(Debug)]
+pub struct Job {
+    /// Name to give back with the output.
+    pub id: JobId,
+    /// Emulated time at which it can begin.
+    pub ready: Picos,
+    /// Emulated time that it takes; real time beyond it is lateness.
+    pub charge: Picos,
+    /// What to do.
+    pub work: Work,
+}
+
+/// One token's expert work on a rank: a row in, a row out.
+#[derive(Debug)]
+pub struct ExpertRow {
+    /// Slots of this rank that compute it, ascending by logical expert.
+    pub targets: Vec<Target>,
+    /// FP8 values.
+    pub data: RowData,
+}
+
+/// What a job does.
+#[derive(Debug)]
+pub enum Work {
+    /// Pick experts for the step's tokens.
+    Gate,
+    /// Quantise the step's hidden states to FP8 rows.
+    Quantise,
+    /// Run the experts of this rank, weights charged once an expert; one BF16 row comes back for each row.
+    Expert(Vec<ExpertRow>),
+    /// Weighted sum of BF16 rows in the order given, to BF16 (`narrow`) or to f32.
+    Reduce {
+        /// Weight and values of each part, in canonical order.
+        parts: Vec<(f32, RowData)>,
+        /// True on a gateway, whose sum travels on as BF16.
+        narrow: bool,
+    },
+}
+
+/// What a job yields.
+#[derive(Debug)]
+pub enum JobOutput {
+    /// Experts and weights of each token.
+    Routing(Routing),
+    /// One row a token, or one a row of work.
+    Rows(Vec<RowData>),
+    /// A finished token, f32 values as bytes are never sent anywhere.
+    Token(Vec<f32>),
+}
+
+/// Tokens that one pass of the expert job gathers: bounds its f32 scratch to this many rows an expert.
+const EXPERT_BLOCK_ROWS: usize = 128;
+
+/// Does jobs: holds the gate and the weights, shared by all ranks of a process.
+#[derive(Debug)]
+pub struct JobRunner {
+    setup: Arc<RunSetup>,
+    router: Router,
+    experts: Experts,
+}
+
+impl JobRunner {
+    /// Prepares the gate and the experts of a setup.
+    ///
+    /// # Errors
+    /// When the routing can't be made (see [`RoutingError`]).
+    pub fn new(setup: Arc<RunSetup>) -> Result<Self, RoutingError> {
+        let layer = u32::from(setup.layer);
+        let router = Router::new(&setup.shape, &setup.routing, setup.gate_limit.as_ref(), setup.seed, layer)?;
+        let experts = Experts::new(setup.experts, &setup.shape, setup.seed, layer);
+        Ok(Self { setup, router, experts })
+    }
+
+    /// Routing of one rank's tokens.
+    #[must_use]
+    pub fn route(&self, rank: RankId) -> Routing {
+        self.router.route(rank, self.setup.tokens[rank.0 as usize])
+    }
+
+    /// The experts, for the reference.
+    #[must_use]
+    pub fn experts(&self) -> &Experts {
+        &self.experts
+    }
+
+    /// Does one job of `rank`.
+    #[must_use]
+    pub fn run(&self, rank: RankId, work: &Work) -> JobOutput {
+        let width = self.setup.shape.hidden as usize;
+        let combine_bytes = u32::try_from(rows::bf16_row_bytes(width)).expect("hidden is bounded");
+        match work {
+            Work::Gate => JobOutput::Routing(self.route(rank)),
+            Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
+            Work::Expert(work) if self.setup.payload => JobOutput::Rows(self.expert(work, width)),
+            Work::Expert(work) => JobOutput::Rows(vec![RowData::Len(combine_bytes); work.len()]),
+            Work::Reduce { narrow: true, .. } if !self.setup.payload => {
+                JobOutput::Rows(vec![RowData::Len(combine_bytes)])
+            }
+            Work::Reduce { narrow: false, .. } if !self.setup.payload => JobOutput::Token(Vec::new()),
+            Work::Reduce { parts, narrow } => {
+                let mut sum = vec![0.0; width];
+                for (weight, part) in parts {
+                    rows::add_bf16(bytes_of(part), *weight, &mut sum);
+                }
+                if *narrow { JobOutput::Rows(vec![narrow_row(&sum)]) } else { JobOutput::Token(sum) }
+            }
+        }
+    }
+
+    fn quantise(&self, rank: RankId, width: usize) -> Vec<RowData> {
+        let tokens = self.setup.tokens[rank.0 as usize];
+        if !self.setup.payload {
+            let bytes = u32::try_from(rows::fp8_row_bytes(width) - 16).expect("hidden is bounded");
+            return vec![RowData::Len(bytes); tokens as usize];
+        }
+        let states = hidden::hidden_states(
+            self.setup.seed,
+            self.setup.layer.into(),
+            rank,
+            tokens,
+            self.setup.shape.hidden,
+        );
+        let quantised = states.chunks_exact(width).map(|state| {
+            let mut row = Vec::with_capacity(rows::fp8_row_bytes(width));
+            rows::quantise_fp8(state, &mut row);
+            RowData::Bytes(Bytes::from(row))
+        });
+        quantised.collect()
+    }
+
+    /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
+    fn expert(&self, work: &[ExpertRow], width: usize) -> Vec<RowData> {
+        let mut out = Vec::with_capacity(work.len());
+        for block in work.chunks(EXPERT_BLOCK_ROWS) {
+            let mut picks: Vec<(u32, usize, usize)> = Vec::new();
+            for (at, row) in block.iter().enumerate() {
+                for (which, target) in row.targets.iter().enumerate() {
+                    picks.push((self.setup.placement.expert_of(target.slot).0, at, which));
+                }
+            }
+            picks.sort_unstable();
+            let mut sums: Vec<Vec<f32>> = vec![Vec::new(); block.len()];
+            let mut wide = vec![0.0; block.len() * width];
+            for (row, wide) in block.iter().zip(wide.chunks_exact_mut(width)) {
+                rows::dequantise_fp8(bytes_of(&row.data), width, wide);
+            }
+            for group in picks.chunk_by(|a, b| a.0 == b.0) {
+                let mut input = Vec::with_capacity(group.len() * width);
+                for &(_, at, _) in group {
+                    input.extend_from_slice(&wide[at * width..(at + 1) * width]);
+                }
+                let mut output = vec![0.0; input.len()];
+                self.experts.apply(moe::ExpertId(group[0].0), &input, &mut output);
+                for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
+                    let sum = &mut sums[at];
+                    if self.setup.scheme == DispatchScheme::Flat {
+                        *sum = y.to_vec();
+                        continue;
+                    }
+                    sum.resize(width, 0.0);
+                    let weight = block[at].targets[which].weight;
+                    for (sum, y) in sum.iter_mut().zip(y) {
+                        *sum += weight * y;
+                    }
+                }
+            }
+            out.extend(sums.iter().map(|sum| narrow_row(sum)));
+        }
+        out
+    }
+}
+
+fn narrow_row(values: &[f32]) -> RowData {
+    let mut row = Vec::with_capacity(rows::bf16_row_bytes(values.len()));
+    rows::to_bf16(values, &mut row);
+    RowData::Bytes(Bytes::from(row))
+}
+
+fn bytes_of(data: &RowData) -> &[u8] {
+    match data {
+        RowData::Bytes(bytes) => bytes,
+        RowData::Len(_) => panic!("a payload run has payload rows"),
+    }
+}

@@ -1,0 +1,194 @@
+//! Pairs of endpoints over loopback: who connects, who is refused and how that is named, and that bytes
+//! arrive as sent.
+
+use super::*;
+use crate::net::{ClusterCa, MessageError, recv_message, send_message};
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn open(identity: &Identity) -> (Endpoint, SocketAddr) {
+    let endpoint = Endpoint::bind(ANY, identity, TransportOptions::default()).unwrap();
+    let address = endpoint.local_address().unwrap();
+    (endpoint, address)
+}
+
+fn member(ca: &ClusterCa, name: &str) -> (Endpoint, SocketAddr) {
+    open(&ca.issue(name, Role::Node).unwrap())
+}
+
+/// Both ends of one connection from `dialler` to `acceptor`, or why not: (dialler's, acceptor's).
+async fn link(
+    dialler: &Endpoint,
+    acceptor: &(Endpoint, SocketAddr),
+) -> (Result<Peer, LinkError>, Result<Peer, LinkError>) {
+    tokio::join!(dialler.dial(acceptor.1, Role::Node), async {
+        acceptor.0.accept().await.unwrap().establish().await
+    })
+}
+
+async fn linked(dialler: &Endpoint, acceptor: &(Endpoint, SocketAddr)) -> (Peer, Peer) {
+    let (there, here) = link(dialler, acceptor).await;
+    (there.unwrap(), here.unwrap())
+}
+
+#[tokio::test]
+async fn members_connect_both_ways_and_know_each_other() {
+    let ca = ClusterCa::new().unwrap();
+    let (a, b) = (member(&ca, "a"), member(&ca, "b"));
+    for (dialler, acceptor, names) in [(&a, &b, ["b", "a"]), (&b, &a, ["a", "b"])] {
+        let (there, here) = linked(&dialler.0, acceptor).await;
+        assert_eq!([there.name.as_str(), here.name.as_str()], names);
+        assert_eq!([there.role, here.role], [Role::Node; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_goes_and_its_answer_comes_back() {
+    let ca = ClusterCa::new().unwrap();
+    let (a, b) = (member(&ca, "a"), member(&ca, "b"));
+    let (there, here) = linked(&a.0, &b).await;
+    let answer = tokio::spawn(async move {
+        let (mut send, mut recv) = here.connection.accept_bi().await.unwrap();
+        while let Some(number) = recv_message::<u64>(&mut recv).await.unwrap() {
+            send_message(&mut send, &(number, "seen".to_owned())).await.unwrap();
+        }
+        // Cut in the middle of a message: a header that promises 100 bytes, of which one comes.
+        send.write_all(&[100, 0, 0, 0, 1, 7]).await.unwrap();
+        send.finish().unwrap();
+        here.connection.closed().await;
+    });
+    let (mut send, mut recv) = there.connection.open_bi().await.unwrap();
+    for number in [0, u64::MAX] {
+        send_message(&mut send, &number).await.unwrap();
+        assert_eq!(
+            recv_message::<(u64, String)>(&mut recv).await.unwrap(),
+            Some((number, "seen".to_owned()))
+        );
+    }
+    send.finish().unwrap();
+    let cut = recv_message::<(u64, String)>(&mut recv).await.unwrap_err();
+    assert!(matches!(cut, MessageError::Truncated { got: 1, expected: 100 }), "{cut}");
+    a.0.close("done").await;
+    answer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_moves_64_mib_intact() {
+    const CHUNK: usize = 1 << 20;
+    const CHUNKS: u64 = 64;
+    // Every chunk differs, and every byte in it depends on its place.
+    let chunk = |index: u64| -> Vec<u8> {
+        (0..CHUNK as u64)
+            .map(|at| ((index << 20 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+            .collect()
+    };
+    let ca = ClusterCa::new().unwrap();
+    let (a, b) = (member(&ca, "a"), member(&ca, "b"));
+    let (there, here) = linked(&a.0, &b).await;
+    let sender = tokio::spawn(async move {
+        let mut stream = there.connection.open_uni().await.unwrap();
+        for index in 0..CHUNKS {
+            stream.write_chunk(chunk(index).into()).await.unwrap();
+        }
+        stream.finish().unwrap();
+        assert_eq!(stream.stopped().await.unwrap(), None);
+    });
+    let mut stream = here.connection.accept_uni().await.unwrap();
+    let mut received = vec![0; CHUNK];
+    for index in 0..CHUNKS {
+        stream.read_exact(&mut received).await.unwrap();
+        assert!(received == chunk(index), "chunk {index}");
+    }
+    assert_eq!(stream.read(&mut received).await.unwrap(), None);
+    sender.await.unwrap();
+}
+
+#[tokio::test]
+async fn another_clusters_certificate_is_refused_by_the_dialler() {
+    let (ours, theirs) = (ClusterCa::new().unwrap(), ClusterCa::new().unwrap());
+    let (dialler, acceptor) = (member(&ours, "a"), member(&theirs, "b"));
+    let (there, here) = link(&dialler.0, &acceptor).await;
+    let (there, here) = (there.unwrap_err(), here.unwrap_err());
+    assert!(matches!(there, LinkError::Foreign { peer } if peer == acceptor.1), "{there}");
+    assert!(matches!(here, LinkError::ForeignToPeer { peer } if peer == dialler.1), "{here}");
+    assert!(there.to_string().contains("railyard certs"));
+}
+
+#[tokio::test]
+async fn another_clusters_certificate_is_refused_by_the_acceptor() {
+    let (ours, theirs) = (ClusterCa::new().unwrap(), ClusterCa::new().unwrap());
+    // The dialler trusts the acceptor's authority, so that only the acceptor can refuse.
+    let dialler = open(&theirs.issue("a", Role::Node).unwrap().trusting(&ours));
+    let acceptor = member(&ours, "b");
+    let (there, here) = link(&dialler.0, &acceptor).await;
+    let (there, here) = (there.unwrap_err(), here.unwrap_err());
+    assert!(matches!(there, LinkError::ForeignToPeer { peer } if peer == acceptor.1), "{there}");
+    assert!(matches!(here, LinkError::Foreign { peer } if peer == dialler.1), "{here}");
+}
+
+#[tokio::test]
+async fn a_member_of_another_role_is_not_taken_for_the_one_dialled() {
+    let ca = ClusterCa::new().unwrap();
+    let dialler = open(&ca.issue("me", Role::Client).unwrap());
+    let acceptor = open(&ca.issue("head", Role::Coordinator).unwrap());
+    let (there, here) = link(&dialler.0, &acceptor).await;
+    let there = there.unwrap_err();
+    assert!(
+        matches!(&there, LinkError::Certificate { reason, .. } if reason.contains("node.railyard")),
+        "{there}"
+    );
+    assert!(here.is_err());
+    let (there, here) = tokio::join!(dialler.0.dial(acceptor.1, Role::Coordinator), async {
+        acceptor.0.accept().await.unwrap().establish().await
+    });
+    assert_eq!(there.unwrap().name, "head");
+    assert_eq!(here.unwrap().role, Role::Client);
+}
+
+#[tokio::test]
+async fn a_busy_port_is_named() {
+    let ca = ClusterCa::new().unwrap();
+    let (_first, address) = member(&ca, "a");
+    let identity = ca.issue("b", Role::Node).unwrap();
+    let error = Endpoint::bind(address, &identity, TransportOptions::default()).unwrap_err();
+    assert!(matches!(error, BindError::Busy { address: busy } if busy == address));
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_silent_peer_is_given_up() {
+    let ca = ClusterCa::new().unwrap();
+    let (endpoint, _) = member(&ca, "a");
+    let silent = std::net::UdpSocket::bind(ANY).unwrap();
+    let address = silent.local_addr().unwrap();
+    let error = endpoint.dial_within(address, Role::Node, Duration::from_millis(100)).await.unwrap_err();
+    assert!(
+        error.to_string().contains(&address.to_string()) && error.to_string().contains("6500 bytes"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn more_dials_than_turns_all_succeed() {
+    let ca = ClusterCa::new().unwrap();
+    let (a, b) = (member(&ca, "a"), member(&ca, "b"));
+    let all = 3 * DIALS_MAX;
+    let acceptor = b.0.clone();
+    let accepted = tokio::spawn(async move {
+        let mut peers = Vec::new();
+        for _ in 0..all {
+            peers.push(acceptor.accept().await.unwrap().establish().await.unwrap());
+        }
+        peers
+    });
+    let mut dials = tokio::task::JoinSet::new();
+    for _ in 0..all {
+        let dialler = a.0.clone();
+        dials.spawn(async move { dialler.dial(b.1, Role::Node).await });
+    }
+    let peers: Vec<_> = dials.join_all().await.into_iter().map(|peer| peer.unwrap().name).collect();
+    assert_eq!(peers, vec!["b"; all]);
+    assert_eq!(accepted.await.unwrap().len(), all);
+    b.0.expect_peers(64);
+    assert_eq!(b.0.window_bytes(), 64 * 1024);
+}

@@ -1,0 +1,119 @@
+//! Why two processes are not connected: QUIC reports by number, [`LinkError`] names the peer, the cause and
+//! the remedy.
+
+use super::role::RoleError;
+use super::tls;
+use quinn::{ConnectionError, TransportErrorCode};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// TLS alerts (RFC 8446, section 6), which QUIC carries as error code 0x100 plus the alert.
+const UNKNOWN_CA: u64 = 48;
+const NO_APPLICATION_PROTOCOL: u64 = 120;
+
+/// Why no connection to a peer came about. Every message names the peer's address.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// We refused the peer: another authority issued its certificate.
+    #[error("{peer} shows a certificate of another cluster; {ONE_AUTHORITY}")]
+    Foreign {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// The peer refused us: it trusts another authority than the one that issued our certificate.
+    #[error("{peer} takes our certificate for another cluster's; {ONE_AUTHORITY}")]
+    ForeignToPeer {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// We refused the peer's certificate: expired, or of another role than the one dialled.
+    #[error("the certificate of {peer} was refused: {reason}; check the address and both clocks")]
+    Certificate {
+        /// The peer.
+        peer: SocketAddr,
+        /// What TLS said.
+        reason: String,
+    },
+    /// The peer's certificate is the cluster's but names no process.
+    #[error("cannot tell who {peer} is: {source}")]
+    Unidentified {
+        /// The peer.
+        peer: SocketAddr,
+        /// What is wrong with the certificate.
+        source: RoleError,
+    },
+    /// The peer speaks QUIC, but not our protocol.
+    #[error(
+        "{peer} does not speak {}; run one build of railyard everywhere",
+        String::from_utf8_lossy(tls::PROTOCOL)
+    )]
+    Protocol {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// The peer closed the connection or refused the handshake for another reason.
+    #[error("{peer} refused the connection: {reason}")]
+    Refused {
+        /// The peer.
+        peer: SocketAddr,
+        /// What the peer said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error(
+        "no answer from {peer} in {} s; is it running, and does the network between carry UDP datagrams of {datagram_bytes} bytes?",
+        after.as_secs_f64()
+    )]
+    Silent {
+        /// The peer.
+        peer: SocketAddr,
+        /// How long we waited.
+        after: Duration,
+        /// The fixed size of our datagrams.
+        datagram_bytes: u16,
+    },
+    /// The address cannot be dialled from this endpoint, or the endpoint is closed.
+    #[error("cannot dial {peer}: {source}")]
+    Dial {
+        /// The peer.
+        peer: SocketAddr,
+        /// What the library said.
+        source: quinn::ConnectError,
+    },
+    /// The connection failed in another way.
+    #[error("the connection with {peer} failed: {source}")]
+    Failed {
+        /// The peer.
+        peer: SocketAddr,
+        /// What the library said.
+        source: ConnectionError,
+    },
+}
+
+const ONE_AUTHORITY: &str = "give all processes certificates of one authority (`railyard certs DIR`)";
+
+/// The TLS alert in a QUIC error code, if it is one (RFC 9001, section 4.8).
+fn alert(code: TransportErrorCode) -> Option<u64> {
+    u64::from(code).checked_sub(0x100).filter(|alert| *alert <= 0xff)
+}
+
+/// Names what the library reports by number.
+pub(super) fn link_error(peer: SocketAddr, source: ConnectionError) -> LinkError {
+    match source {
+        ConnectionError::TransportError(error) => match alert(error.code) {
+            Some(UNKNOWN_CA) => LinkError::Foreign { peer },
+            Some(NO_APPLICATION_PROTOCOL) => LinkError::Protocol { peer },
+            Some(_) => LinkError::Certificate { peer, reason: error.reason },
+            None => LinkError::Failed { peer, source: ConnectionError::TransportError(error) },
+        },
+        ConnectionError::ConnectionClosed(close) => match alert(close.error_code) {
+            Some(UNKNOWN_CA) => LinkError::ForeignToPeer { peer },
+            Some(NO_APPLICATION_PROTOCOL) => LinkError::Protocol { peer },
+            _ => LinkError::Refused { peer, reason: close.to_string() },
+        },
+        ConnectionError::ApplicationClosed(close) => LinkError::Refused { peer, reason: close.to_string() },
+        ConnectionError::VersionMismatch => LinkError::Protocol { peer },
+        source => LinkError::Failed { peer, source },
+    }
+}

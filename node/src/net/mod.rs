@@ -1,0 +1,28 @@
+//! What the QUIC shell stands on: certificates, TLS, tuned QUIC endpoints, control messages, the host's clock
+//! and a fine timer.
+//!
+//! Nothing here knows ranks, frames or experts. [`certs`] makes and loads the cluster's own certificates,
+//! [`tls`] turns them into mutual TLS, [`transport`] holds the tuning and [`endpoint`] dials and accepts;
+//! [`frames`] carries control messages over a stream.
+
+pub mod certs;
+pub mod clock;
+pub mod endpoint;
+pub mod fixed_window;
+pub mod frames;
+mod link_error;
+mod pem_files;
+pub mod role;
+pub mod timer;
+pub mod tls;
+pub mod transport;
+
+pub use certs::{ClusterCa, Identity};
+pub use endpoint::{Accepting, BindError, Endpoint, Peer};
+pub use frames::{MessageError, recv_message, send_message};
+pub use link_error::LinkError;
+pub use pem_files::CertError;
+pub use role::{Role, RoleError};
+pub use timer::FineTimer;
+pub use tls::TlsError;
+pub use transport::{TransportError, TransportOptions};

@@ -1,0 +1,123 @@
+//! The certificate directory: PEM files read with a limit and written whole, keys for their owner alone,
+//! errors that name the file.
+
+use super::role::RoleError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Largest PEM file read, in bytes; ours have about 700.
+pub(super) const PEM_BYTES_MAX: u64 = 1 << 20;
+
+/// Why certificates could not be made, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertError {
+    /// The certificate library failed, which takes a broken random generator or key.
+    #[error("cannot make a certificate: {0}")]
+    Make(#[from] rcgen::Error),
+    /// A name that cannot name a process, or a certificate that names nobody.
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    /// `ca` names the authority's own files.
+    #[error(
+        "`ca` is the authority's own name in the certificate directory; choose another name for the process"
+    )]
+    Reserved,
+    /// A file that should be there is not.
+    #[error("no {}; make the cluster's certificates with `railyard certs {}`", path.display(), dir(path))]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An authority is there already; replacing it would lock out every process that it certified.
+    #[error("{} exists already; use it, or choose an empty directory for a new cluster", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that cannot be read or written.
+    #[error("cannot {verb} {}: {source}", path.display())]
+    File {
+        /// `read` or `write`.
+        verb: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that holds something else than its name says.
+    #[error("{} {problem}; make the cluster's certificates anew with `railyard certs DIR` in an empty directory", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// The directory of `path`, for messages.
+fn dir(path: &Path) -> String {
+    path.parent().map_or_else(|| "DIR".to_owned(), |parent| parent.display().to_string())
+}
+
+/// PEM text of `der`, with line feeds as the authority's own files have them.
+pub(super) fn pem_text(tag: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(tag, der), config)
+}
+
+/// `NAME.pem` and `NAME-key.pem` in `dir`.
+pub(super) fn paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    (dir.join(format!("{name}.pem")), dir.join(format!("{name}-key.pem")))
+}
+
+pub(super) fn content(path: &Path, problem: String) -> CertError {
+    CertError::Content { path: path.to_owned(), problem }
+}
+
+pub(super) fn create_dir(dir: &Path) -> Result<(), CertError> {
+    fs::create_dir_all(dir).map_err(|source| CertError::File { verb: "write", path: dir.to_owned(), source })
+}
+
+pub(super) fn read_file(path: &Path) -> Result<String, CertError> {
+    let length = fs::metadata(path).map(|metadata| metadata.len());
+    if length.is_ok_and(|bytes| bytes > PEM_BYTES_MAX) {
+        return Err(content(path, format!("has more than {PEM_BYTES_MAX} bytes")));
+    }
+    fs::read_to_string(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => CertError::Missing { path: path.to_owned() },
+        _ => CertError::File { verb: "read", path: path.to_owned(), source },
+    })
+}
+
+/// The file's text and the first certificate in it.
+pub(super) fn read_certificate(path: &Path) -> Result<(String, CertificateDer<'static>), CertError> {
+    let text = read_file(path)?;
+    let certificate = CertificateDer::from_pem_slice(text.as_bytes())
+        .map_err(|error| content(path, format!("holds no certificate: {error}")))?;
+    Ok((text, certificate))
+}
+
+/// Writes a file as a whole: a reader sees the old text or the new one.
+pub(super) fn write_file(path: &Path, text: &str, secret: bool) -> Result<(), CertError> {
+    let write = || {
+        let partial = path.with_extension("pem.partial");
+        if let Err(error) = fs::remove_file(&partial)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, if secret { 0o600 } else { 0o644 });
+        let mut file = options.open(&partial)?;
+        file.write_all(text.as_bytes())?;
+        drop(file);
+        fs::rename(&partial, path)
+    };
+    write().map_err(|source| CertError::File { verb: "write", path: path.to_owned(), source })
+}

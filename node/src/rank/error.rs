@@ -1,0 +1,81 @@
+//! What a peer, a shell or a placement can do wrong to a rank.
+
+use crate::job::JobId;
+use crate::wire::Phase;
+use moe::SlotId;
+use thiserror::Error;
+use topology::RankId;
+
+/// A row or command that breaks the protocol. The step can't be trusted any more.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RankError {
+    /// A phase opened, or a frame of a phase delivered, before the one before it closed.
+    #[error(
+        "{rank} can't take part in {phase:?} now: the phase before it is not complete, or no step is prepared"
+    )]
+    PhaseOrder {
+        /// This rank.
+        rank: RankId,
+        /// The phase asked for.
+        phase: Phase,
+    },
+    /// A row for a slot that is neither here nor reachable from here by the scheme.
+    #[error("{rank} got token {token} of {source_rank} for {slot}, which it neither hosts nor forwards to")]
+    Misrouted {
+        /// This rank.
+        rank: RankId,
+        /// Whose token.
+        source_rank: RankId,
+        /// Which token.
+        token: u32,
+        /// The slot asked for.
+        slot: SlotId,
+    },
+    /// A row that came before.
+    #[error("{rank} got token {token} of {source_rank} twice from {from}")]
+    Doubled {
+        /// This rank.
+        rank: RankId,
+        /// Sender of the second copy.
+        from: RankId,
+        /// Whose token.
+        source_rank: RankId,
+        /// Which token.
+        token: u32,
+    },
+    /// A combine row that nothing here waits for.
+    #[error("{rank} got a result for token {token} of {source_rank} from {from} that it did not ask for")]
+    Unexpected {
+        /// This rank.
+        rank: RankId,
+        /// Sender of the row.
+        from: RankId,
+        /// Whose token.
+        source_rank: RankId,
+        /// Which token.
+        token: u32,
+    },
+    /// All flows ended and rows are still owed.
+    #[error("{rank}: every flow of {phase:?} has ended and {missing} rows never came (first: token {token})")]
+    Missing {
+        /// This rank.
+        rank: RankId,
+        /// The phase.
+        phase: Phase,
+        /// How many.
+        missing: usize,
+        /// The first token without all its rows.
+        token: u32,
+    },
+    /// A job output that does not fit.
+    #[error("{rank}: the output of job {job} is not of the kind asked for")]
+    Job {
+        /// This rank.
+        rank: RankId,
+        /// The job.
+        job: JobId,
+    },
+    /// The hardware preset can't charge the experts.
+    #[error("{0}")]
+    Hardware(String),
+}

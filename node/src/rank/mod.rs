@@ -1,0 +1,232 @@
+//! One rank of one expert-parallel layer, as a state machine that performs no I/O and reads no clock.
+//!
+//! Methods by role. Commands: [`Rank::prepare`], [`Rank::begin`]. Inputs: [`Rank::handle_frame`], [`Rank::handle_done`]; an
+//! input's stamp is its `now`, so that forwarding adds no lateness. Outputs, to poll in this order until all say `None`:
+//! [`Rank::poll_send`], [`Rank::poll_job`], [`Rank::poll_event`].
+//!
+//! A layer is three phases. Dispatch: rows go to the ranks that host their experts, in the hierarchical scheme through the
+//! gateway of the destination rack. Expert: one grouped job. Combine: results go back, in the hierarchical scheme summed
+//! in the rack before they cross. Every flow ends with a mark, so a phase closes without a barrier; phases are opened by
+//! command, so that all ranks can open them at one instant.
+
+mod error;
+mod peers;
+mod step;
+
+pub use error::RankError;
+
+use crate::job::{Job, JobId, JobOutput, Work};
+use crate::nic::OutRow;
+use crate::setup::RunSetup;
+use crate::wire::{Flow, Frame, Phase};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use step::Step;
+use topology::{Picos, RankId};
+
+/// Something for the rank's card.
+#[derive(Debug)]
+pub enum Send {
+    /// Queue a row.
+    Row {
+        /// Receiver of this hop.
+        to: RankId,
+        /// The row.
+        row: OutRow,
+    },
+    /// No more rows for `to` in this phase.
+    Close {
+        /// Receiver of the flow.
+        to: RankId,
+        /// Emulated time of the decision.
+        at: Picos,
+    },
+    /// Rows of `to` have been taken in: it may send as many bytes again.
+    Grant {
+        /// Sender of those rows.
+        to: RankId,
+        /// Their bytes.
+        bytes: u64,
+        /// Emulated time of the delivery.
+        at: Picos,
+    },
+}
+
+/// What the rank tells its owner.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Gate and quantisation are done: dispatch can begin.
+    Prepared,
+    /// The rank's part of a phase is complete.
+    Closed {
+        /// Which phase.
+        phase: Phase,
+        /// Emulated time since its start: delivery of the last row, or the end of the expert job.
+        at: Picos,
+    },
+    /// All tokens are summed.
+    Finished {
+        /// f32 values of each token, `[tokens][hidden]`; empty rows in a payload-free run.
+        outputs: Vec<Vec<f32>>,
+    },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Rank {
+    id: RankId,
+    setup: Arc<RunSetup>,
+    step: Option<Step>,
+    sends: VecDeque<Send>,
+    jobs: VecDeque<Job>,
+    events: VecDeque<Event>,
+    waiting: BTreeMap<JobId, Ticket>,
+    next_job: JobId,
+}
+
+/// What the output of a job is for.
+#[derive(Clone, Copy, Debug)]
+enum Ticket {
+    Gate,
+    Quantise,
+    Expert,
+    Gateway { source: RankId, token: u32 },
+    Token { token: u32 },
+}
+
+impl Rank {
+    /// A rank without a step.
+    #[must_use]
+    pub fn new(id: RankId, setup: Arc<RunSetup>) -> Self {
+        Self {
+            id,
+            setup,
+            step: None,
+            sends: VecDeque::new(),
+            jobs: VecDeque::new(),
+            events: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            next_job: 0,
+        }
+    }
+
+    /// This rank's seat.
+    #[must_use]
+    pub fn id(&self) -> RankId {
+        self.id
+    }
+
+    /// Command: gate and quantise the tokens of a step. What an earlier step left behind is forgotten.
+    pub fn prepare(&mut self, flow: Flow) {
+        self.sends.clear();
+        self.jobs.clear();
+        self.events.clear();
+        self.waiting.clear();
+        self.step = Some(Step::new(self.id, Arc::clone(&self.setup), flow));
+        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate);
+        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
+    }
+
+    /// Command: open a phase; its clock starts at zero.
+    ///
+    /// # Errors
+    /// When no step is prepared, or the phase before has not closed.
+    pub fn begin(&mut self, phase: Phase) -> Result<(), RankError> {
+        let step = self.step.as_mut().filter(|step| step.may_begin(phase));
+        let step = step.ok_or(RankError::PhaseOrder { rank: self.id, phase })?;
+        match phase {
+            Phase::Dispatch => step.begin_dispatch(&mut self.sends)?,
+            Phase::Expert => {
+                let (charge, rows) = step.begin_expert()?;
+                self.ask(Picos::ZERO, charge, Ticket::Expert, Work::Expert(rows));
+            }
+            Phase::Combine => step.begin_combine(&mut self.sends)?,
+        }
+        self.advance(Picos::ZERO)
+    }
+
+    /// Input: a frame, at the emulated time of its delivery.
+    ///
+    /// # Errors
+    /// A [`RankError`] that names the row: misrouted, doubled, unexpected or missing.
+    pub fn handle_frame(&mut self, now: Picos, frame: Frame) -> Result<(), RankError> {
+        let open =
+            self.step.as_mut().filter(|step| step.flow() == frame.flow && step.phase() == Some(frame.phase));
+        let step = open.ok_or(RankError::PhaseOrder { rank: self.id, phase: frame.phase })?;
+        let consumed = step.handle_rows(now, &frame, &mut self.sends)?;
+        if consumed > 0 {
+            self.sends.push_back(Send::Grant { to: frame.source, bytes: consumed, at: now });
+        }
+        if frame.last.is_some() {
+            step.close_flow(now, frame.source, &mut self.sends);
+        }
+        self.advance(now)
+    }
+
+    /// Input: a job's output, at its ready time plus its charge.
+    ///
+    /// # Errors
+    /// When the output is of another kind than the job asked for. A job of a forgotten step is ignored.
+    pub fn handle_done(&mut self, now: Picos, job: JobId, output: JobOutput) -> Result<(), RankError> {
+        let Some(ticket) = self.waiting.remove(&job) else {
+            return Ok(());
+        };
+        let step = self.step.as_mut().ok_or(RankError::Job { rank: self.id, job })?;
+        match (ticket, output) {
+            (Ticket::Gate, JobOutput::Routing(routing)) => step.set_routing(&routing),
+            (Ticket::Quantise, JobOutput::Rows(rows)) => step.set_rows(rows),
+            (Ticket::Expert, JobOutput::Rows(rows)) => step.set_computed(rows, now),
+            (Ticket::Gateway { source, token }, JobOutput::Rows(mut rows)) => {
+                let row = rows.pop().ok_or(RankError::Job { rank: self.id, job })?;
+                step.send_reduced(now, source, token, row, &mut self.sends);
+            }
+            (Ticket::Token { token }, JobOutput::Token(values)) => step.set_output(token, values),
+            _ => return Err(RankError::Job { rank: self.id, job }),
+        }
+        self.advance(now)
+    }
+
+    /// Output: the next thing for the card.
+    pub fn poll_send(&mut self) -> Option<Send> {
+        self.sends.pop_front()
+    }
+
+    /// Output: the next job.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.jobs.pop_front()
+    }
+
+    /// Output: the next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn ask(&mut self, ready: Picos, charge: Picos, ticket: Ticket, work: Work) {
+        let id = self.next_job;
+        self.next_job += 1;
+        self.waiting.insert(id, ticket);
+        self.jobs.push_back(Job { id, ready, charge, work });
+    }
+
+    /// Turns what the step has completed into jobs and events.
+    fn advance(&mut self, now: Picos) -> Result<(), RankError> {
+        let Some(step) = self.step.as_mut() else {
+            return Ok(());
+        };
+        let sums = step.take_complete_sums();
+        if step.take_prepared() {
+            self.events.push_back(Event::Prepared);
+        }
+        if let Some((phase, at)) = step.take_closed(now)? {
+            self.events.push_back(Event::Closed { phase, at });
+        }
+        if let Some(outputs) = step.take_outputs() {
+            self.events.push_back(Event::Finished { outputs });
+        }
+        for (ticket, parts) in sums {
+            let narrow = matches!(ticket, Ticket::Gateway { .. });
+            self.ask(now, Picos::ZERO, ticket, Work::Reduce { parts, narrow });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,454 @@
+//! The state of one step on one rank: what was planned, what has arrived, what is still owed.
+
+use super::peers::{receivers, senders, served};
+use super::{RankError, Send, Ticket};
+use crate::job::ExpertRow;
+use crate::nic::OutRow;
+use crate::setup::RunSetup;
+use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
+use moe::SlotId;
+use moe::plan::{DispatchScheme, PlannedRow, combine_to, dispatch_rows, split_targets};
+use moe::routing::Routing;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use topology::{Picos, RankId};
+
+/// Parts of a sum in canonical order, some of them still owed.
+#[derive(Debug)]
+struct Gather {
+    /// (who or what the part is from, its weight, its values).
+    parts: Vec<(PartKey, f32, Option<RowData>)>,
+    missing: usize,
+}
+
+/// Names a part of a sum: flat counts by expert, the other schemes by the rank that sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PartKey {
+    Slot(SlotId),
+    Rank(RankId),
+}
+
+impl Gather {
+    fn new(keys: impl IntoIterator<Item = (PartKey, f32)>) -> Self {
+        let parts: Vec<_> = keys.into_iter().map(|(key, weight)| (key, weight, None)).collect();
+        Self { missing: parts.len(), parts }
+    }
+
+    fn take(&mut self) -> Vec<(f32, RowData)> {
+        let parts = std::mem::take(&mut self.parts);
+        parts
+            .into_iter()
+            .map(|(_, weight, data)| (weight, data.expect("a complete sum has its parts")))
+            .collect()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    me: RankId,
+    setup: Arc<RunSetup>,
+    flow: Flow,
+    phase: Option<Phase>,
+    closed: bool,
+    prepared: bool,
+    planned: Option<Vec<PlannedRow>>,
+    rows: Option<Vec<RowData>>,
+    /// Flows of this phase whose mark has not come.
+    open: BTreeSet<RankId>,
+    /// Flows from other racks that a gateway still forwards.
+    forwarding: BTreeSet<RankId>,
+    /// Dispatch rows for slots of this rank, in canonical order.
+    arrived: BTreeMap<(RankId, u32, SlotId), Row>,
+    computed: Option<Vec<RowData>>,
+    computed_at: Picos,
+    /// Sums that this rank makes as a gateway.
+    gathers: BTreeMap<(RankId, u32), Gather>,
+    /// Sums of each source that a gateway still owes.
+    owed: BTreeMap<RankId, usize>,
+    /// Sums of this rank's own tokens.
+    sums: Vec<Gather>,
+    unsummed: usize,
+    complete: Vec<(Ticket, Vec<(f32, RowData)>)>,
+    outputs: Vec<Option<Vec<f32>>>,
+    unfinished: usize,
+    finished: bool,
+}
+
+impl Step {
+    pub(super) fn new(me: RankId, setup: Arc<RunSetup>, flow: Flow) -> Self {
+        let tokens = setup.tokens[me.0 as usize] as usize;
+        Self {
+            me,
+            setup,
+            flow,
+            phase: None,
+            closed: true,
+            prepared: false,
+            planned: None,
+            rows: None,
+            open: BTreeSet::new(),
+            forwarding: BTreeSet::new(),
+            arrived: BTreeMap::new(),
+            computed: None,
+            computed_at: Picos::ZERO,
+            gathers: BTreeMap::new(),
+            owed: BTreeMap::new(),
+            sums: Vec::new(),
+            unsummed: 0,
+            complete: Vec::new(),
+            outputs: vec![None; tokens],
+            unfinished: tokens,
+            finished: false,
+        }
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    pub(super) fn phase(&self) -> Option<Phase> {
+        self.phase
+    }
+
+    pub(super) fn may_begin(&self, phase: Phase) -> bool {
+        let before = match phase {
+            Phase::Dispatch => None,
+            Phase::Expert => Some(Phase::Dispatch),
+            Phase::Combine => Some(Phase::Expert),
+        };
+        self.prepared && self.closed && self.phase == before
+    }
+
+    pub(super) fn set_routing(&mut self, routing: &Routing) {
+        let setup = &self.setup;
+        let planned = dispatch_rows(setup.scheme, &setup.cluster, &setup.placement, self.me, routing);
+        let mut keys: Vec<Vec<(PartKey, f32)>> = vec![Vec::new(); self.outputs.len()];
+        for row in &planned {
+            let key = match setup.scheme {
+                DispatchScheme::Flat => (PartKey::Slot(row.targets[0].slot), row.targets[0].weight),
+                DispatchScheme::Dedup | DispatchScheme::Hierarchical => (PartKey::Rank(row.to), 1.0),
+            };
+            keys[row.token as usize].push(key);
+        }
+        for keys in &mut keys {
+            // Canonical order of a token's sum: by logical expert (flat), by contributing rank (others).
+            keys.sort_by_key(|(key, _)| match *key {
+                PartKey::Slot(slot) => setup.placement.expert_of(slot).0,
+                PartKey::Rank(rank) => rank.0,
+            });
+        }
+        self.sums = keys.into_iter().map(Gather::new).collect();
+        self.unsummed = self.sums.len();
+        self.planned = Some(planned);
+    }
+
+    pub(super) fn set_rows(&mut self, rows: Vec<RowData>) {
+        self.rows = Some(rows);
+    }
+
+    pub(super) fn take_prepared(&mut self) -> bool {
+        let now = !self.prepared && self.planned.is_some() && self.rows.is_some();
+        self.prepared |= now;
+        now
+    }
+
+    fn open(&mut self, phase: Phase) {
+        self.phase = Some(phase);
+        self.closed = false;
+        self.open = senders(self.setup.scheme, &self.setup.cluster, self.me, phase);
+    }
+
+    pub(super) fn begin_dispatch(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
+        self.open(Phase::Dispatch);
+        let first_token = self.setup.first_token(self.me);
+        let planned = self.planned.take().unwrap_or_default();
+        let rows = self.rows.take().unwrap_or_default();
+        for plan in planned {
+            let origin = Origin {
+                source: self.me,
+                token: plan.token,
+                sequence: first_token + plan.token,
+                position: self.flow.step,
+            };
+            let row = Row { origin, targets: plan.targets, data: rows[plan.token as usize].clone() };
+            if plan.to == self.me {
+                self.take_dispatch_row(Picos::ZERO, self.me, row, sends)?;
+            } else {
+                sends.push_back(Send::Row {
+                    to: plan.to,
+                    row: OutRow { row, ready: Picos::ZERO, release: None },
+                });
+            }
+        }
+        let setup = Arc::clone(&self.setup);
+        if setup.scheme == DispatchScheme::Hierarchical {
+            self.forwarding = served(&setup.cluster, self.me).collect();
+        }
+        for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Dispatch) {
+            // A gateway's flows inside its rack stay open for what it forwards.
+            if self.forwarding.is_empty() || !setup.cluster.same_rack(self.me, to) {
+                sends.push_back(Send::Close { to, at: Picos::ZERO });
+            }
+        }
+        Ok(())
+    }
+
+    /// Emulated charge and rows of the expert job.
+    pub(super) fn begin_expert(&mut self) -> Result<(Picos, Vec<ExpertRow>), RankError> {
+        self.open(Phase::Expert);
+        let mut rows_of_slot: BTreeMap<SlotId, u64> = BTreeMap::new();
+        let mut work = Vec::with_capacity(self.arrived.len());
+        for row in self.arrived.values() {
+            for target in &row.targets {
+                *rows_of_slot.entry(target.slot).or_default() += 1;
+            }
+            work.push(ExpertRow { targets: row.targets.clone(), data: row.data.clone() });
+        }
+        let charge = self.setup.compute_time(rows_of_slot.into_values());
+        Ok((charge.map_err(|error| RankError::Hardware(error.to_string()))?, work))
+    }
+
+    pub(super) fn set_computed(&mut self, rows: Vec<RowData>, now: Picos) {
+        self.computed = Some(rows);
+        self.computed_at = now;
+    }
+
+    pub(super) fn begin_combine(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
+        self.open(Phase::Combine);
+        let setup = Arc::clone(&self.setup);
+        let gathering: BTreeSet<RankId> = if setup.scheme == DispatchScheme::Hierarchical {
+            served(&setup.cluster, self.me).collect()
+        } else {
+            BTreeSet::new()
+        };
+        self.owed = gathering.iter().map(|&source| (source, 0)).collect();
+        for (source, _) in self.gathers.keys() {
+            *self.owed.entry(*source).or_default() += 1;
+        }
+        let arrived = std::mem::take(&mut self.arrived);
+        let computed = self.computed.take().unwrap_or_default();
+        let results = arrived.into_values().zip(computed);
+        // Rows that must still cross go first: the slower port then starts at once.
+        let (mut crossing, mut staying) = (Vec::new(), Vec::new());
+        for (Row { origin, targets, .. }, data) in results {
+            let targets = if setup.scheme == DispatchScheme::Flat { targets } else { Vec::new() };
+            let to = combine_to(setup.scheme, &setup.cluster, self.me, origin.source);
+            let crosses = !setup.cluster.same_rack(self.me, origin.source);
+            (if crosses { &mut crossing } else { &mut staying }).push((to, Row { origin, targets, data }));
+        }
+        for (to, row) in crossing.into_iter().chain(staying) {
+            if to == self.me {
+                self.take_combine_row(self.me, row)?;
+            } else {
+                sends.push_back(Send::Row { to, row: OutRow { row, ready: Picos::ZERO, release: None } });
+            }
+        }
+        for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Combine) {
+            if self.owed.get(&to).copied().unwrap_or(0) == 0 {
+                sends.push_back(Send::Close { to, at: Picos::ZERO });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the rows of a frame; returns the bytes that can be granted again at once.
+    pub(super) fn handle_rows(
+        &mut self,
+        now: Picos,
+        frame: &Frame,
+        sends: &mut VecDeque<Send>,
+    ) -> Result<u64, RankError> {
+        let mut consumed = 0;
+        for row in &frame.rows {
+            let bytes = row.charged_bytes(frame.phase);
+            if frame.phase == Phase::Dispatch {
+                let forwarded = self.take_dispatch_row(now, frame.source, row.clone(), sends)?;
+                consumed += if forwarded { 0 } else { bytes };
+            } else {
+                self.take_combine_row(frame.source, row.clone())?;
+                consumed += bytes;
+            }
+        }
+        Ok(consumed)
+    }
+
+    /// Keeps the part of a row that is for this rank and forwards the rest; true if any went on.
+    fn take_dispatch_row(
+        &mut self,
+        now: Picos,
+        from: RankId,
+        row: Row,
+        sends: &mut VecDeque<Send>,
+    ) -> Result<bool, RankError> {
+        let setup = Arc::clone(&self.setup);
+        let Origin { source, token, .. } = row.origin;
+        let misrouted = |slot| RankError::Misrouted { rank: self.me, source_rank: source, token, slot };
+        if let Some(unknown) = row.targets.iter().find(|target| target.slot.0 >= setup.placement.num_slots())
+        {
+            return Err(misrouted(unknown.slot));
+        }
+        let parts = split_targets(&setup.placement, &row.targets);
+        let is_gateway = setup.scheme == DispatchScheme::Hierarchical
+            && from == source
+            && !setup.cluster.same_rack(source, self.me)
+            && setup.cluster.gateway(source, setup.cluster.rack_of(self.me)) == self.me;
+        for (rank, targets) in &parts {
+            if *rank != self.me && !(is_gateway && setup.cluster.same_rack(*rank, self.me)) {
+                return Err(misrouted(targets[0].slot));
+            }
+        }
+        if is_gateway {
+            let keys = parts.iter().map(|(rank, _)| (PartKey::Rank(*rank), 1.0));
+            let doubled = self.gathers.insert((source, token), Gather::new(keys)).is_some();
+            if doubled {
+                return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
+            }
+        }
+        let onward = parts.iter().filter(|(rank, _)| *rank != self.me).count() as u64;
+        // The row's credit goes back to its sender in equal shares as its copies leave.
+        let bytes = row.charged_bytes(Phase::Dispatch);
+        let mut unshared = bytes;
+        let mut left = onward;
+        for (rank, targets) in parts {
+            if rank == self.me {
+                let key = (source, token, targets[0].slot);
+                if self
+                    .arrived
+                    .insert(key, Row { origin: row.origin, targets, data: row.data.clone() })
+                    .is_some()
+                {
+                    return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
+                }
+            } else {
+                let share = unshared / left;
+                unshared -= share;
+                left -= 1;
+                let copy = Row { origin: row.origin, targets, data: row.data.clone() };
+                let out = OutRow { row: copy, ready: now, release: Some((from, share)) };
+                sends.push_back(Send::Row { to: rank, row: out });
+            }
+        }
+        Ok(onward > 0)
+    }
+
+    fn take_combine_row(&mut self, from: RankId, row: Row) -> Result<(), RankError> {
+        let Origin { source, token, .. } = row.origin;
+        let unexpected = RankError::Unexpected { rank: self.me, from, source_rank: source, token };
+        let (ticket, gather) = if source == self.me {
+            (Ticket::Token { token }, self.sums.get_mut(token as usize))
+        } else {
+            (Ticket::Gateway { source, token }, self.gathers.get_mut(&(source, token)))
+        };
+        let Some(gather) = gather else {
+            return Err(unexpected);
+        };
+        let key = match (self.setup.scheme, row.targets.first()) {
+            (DispatchScheme::Flat, Some(target)) => PartKey::Slot(target.slot),
+            _ => PartKey::Rank(from),
+        };
+        let Some(part) = gather.parts.iter_mut().find(|part| part.0 == key) else {
+            return Err(unexpected);
+        };
+        if part.2.replace(row.data).is_some() {
+            return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
+        }
+        gather.missing -= 1;
+        if gather.missing == 0 {
+            self.complete.push((ticket, gather.take()));
+            if source == self.me {
+                self.unsummed -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_complete_sums(&mut self) -> Vec<(Ticket, Vec<(f32, RowData)>)> {
+        std::mem::take(&mut self.complete)
+    }
+
+    /// A gateway's sum crosses back to its source; the flow ends with the last of them.
+    pub(super) fn send_reduced(
+        &mut self,
+        now: Picos,
+        source: RankId,
+        token: u32,
+        data: RowData,
+        sends: &mut VecDeque<Send>,
+    ) {
+        let origin = Origin {
+            source,
+            token,
+            sequence: self.setup.first_token(source) + token,
+            position: self.flow.step,
+        };
+        let row = Row { origin, targets: Vec::new(), data };
+        sends.push_back(Send::Row { to: source, row: OutRow { row, ready: now, release: None } });
+        let owed = self.owed.get_mut(&source).expect("a gateway counts the sums it owes");
+        *owed -= 1;
+        if *owed == 0 {
+            sends.push_back(Send::Close { to: source, at: now });
+        }
+    }
+
+    pub(super) fn set_output(&mut self, token: u32, values: Vec<f32>) {
+        let slot = &mut self.outputs[token as usize];
+        self.unfinished -= usize::from(slot.is_none());
+        *slot = Some(values);
+    }
+
+    pub(super) fn close_flow(&mut self, now: Picos, from: RankId, sends: &mut VecDeque<Send>) {
+        self.open.remove(&from);
+        let forwarded = self.forwarding.remove(&from);
+        if forwarded && self.forwarding.is_empty() {
+            let setup = Arc::clone(&self.setup);
+            for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Dispatch) {
+                if setup.cluster.same_rack(self.me, to) {
+                    sends.push_back(Send::Close { to, at: now });
+                }
+            }
+        }
+    }
+
+    /// The phase that has just become complete, with its time.
+    pub(super) fn take_closed(&mut self, now: Picos) -> Result<Option<(Phase, Picos)>, RankError> {
+        let Some(phase) = self.phase.filter(|_| !self.closed && self.open.is_empty()) else {
+            return Ok(None);
+        };
+        match phase {
+            Phase::Dispatch => {}
+            Phase::Expert if self.computed.is_none() => return Ok(None),
+            Phase::Expert => {
+                self.closed = true;
+                return Ok(Some((phase, self.computed_at)));
+            }
+            Phase::Combine if self.owed.values().any(|&owed| owed > 0) => {
+                // A gateway's own sums are still being made from rows that have all come.
+                let starved = self.gathers.iter().find(|(_, gather)| gather.missing > 0);
+                if let Some(((_, token), _)) = starved {
+                    let missing = self.gathers.values().map(|gather| gather.missing).sum();
+                    return Err(RankError::Missing { rank: self.me, phase, missing, token: *token });
+                }
+                return Ok(None);
+            }
+            Phase::Combine => {
+                if let Some(token) = self.sums.iter().position(|sum| sum.missing > 0) {
+                    let missing = self.sums.iter().map(|sum| sum.missing).sum();
+                    let token = u32::try_from(token).expect("tokens are bounded");
+                    return Err(RankError::Missing { rank: self.me, phase, missing, token });
+                }
+            }
+        }
+        self.closed = true;
+        Ok(Some((phase, now)))
+    }
+
+    pub(super) fn take_outputs(&mut self) -> Option<Vec<Vec<f32>>> {
+        let done =
+            self.phase == Some(Phase::Combine) && self.closed && self.unfinished == 0 && !self.finished;
+        if !done {
+            return None;
+        }
+        self.finished = true;
+        Some(self.outputs.iter_mut().map(|output| output.take().unwrap_or_default()).collect())
+    }
+}

@@ -1,0 +1,191 @@
+//! A rank and its card as one unit, driven by either shell: the in-memory one and the QUIC one call exactly this.
+//!
+//! Times are emulated picoseconds since the phase's start. After any input, poll [`Seat::poll_job`], [`Seat::poll_transmit`],
+//! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
+
+use crate::job::{Job, JobId, JobOutput};
+use crate::nic::{Nic, NicConfig, NicError};
+use crate::rank::{Event, Rank, RankError, Send};
+use crate::setup::RunSetup;
+use crate::wire::{Flow, Frame, Phase};
+use std::sync::Arc;
+use thiserror::Error;
+use topology::{Cluster, Picos, RankId};
+
+/// A broken rule of the protocol, at either layer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SeatError {
+    /// Seen by the rank.
+    #[error(transparent)]
+    Rank(#[from] RankError),
+    /// Seen by the card.
+    #[error("{rank}: {error}")]
+    Nic {
+        /// The rank whose card complains.
+        rank: RankId,
+        /// What it saw.
+        error: NicError,
+    },
+    /// A frame of another step or phase than the one under way.
+    #[error("{rank} got a frame of step {got:?} in {got_phase:?} while in {at:?}")]
+    Stale {
+        /// This rank.
+        rank: RankId,
+        /// The frame's flow.
+        got: Box<Flow>,
+        /// The frame's phase.
+        got_phase: Phase,
+        /// The phase under way.
+        at: Option<Phase>,
+    },
+}
+
+/// A delivered frame's due time, for the shell that measures how late it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Emulated time at which the frame's last byte left the ingress port.
+    pub due: Picos,
+    /// Number of rows in it.
+    pub rows: u32,
+}
+
+/// One rank and its card.
+#[derive(Debug)]
+pub struct Seat {
+    rank: Rank,
+    cluster: Arc<Cluster>,
+    config: NicConfig,
+    flow: Option<Flow>,
+    nic: Option<Nic>,
+}
+
+impl Seat {
+    /// An idle seat. `horizon` and `resolution` are the shell's (see [`NicConfig`]): zero on a virtual clock.
+    #[must_use]
+    pub fn new(
+        id: RankId,
+        setup: &Arc<RunSetup>,
+        cluster: Arc<Cluster>,
+        horizon: Picos,
+        resolution: Picos,
+    ) -> Self {
+        let rank = Rank::new(id, Arc::clone(setup));
+        let config = NicConfig { horizon, resolution, ..setup.nic_config() };
+        Self { rank, cluster, config, flow: None, nic: None }
+    }
+
+    /// This seat's rank.
+    #[must_use]
+    pub fn id(&self) -> RankId {
+        self.rank.id()
+    }
+
+    /// The card of the phase under way, for its counters.
+    #[must_use]
+    pub fn nic(&self) -> Option<&Nic> {
+        self.nic.as_ref()
+    }
+
+    /// Step and phase under way.
+    #[must_use]
+    pub fn at(&self) -> Option<(Flow, Phase)> {
+        self.nic.as_ref().map(|nic| (nic.flow(), nic.phase()))
+    }
+
+    /// Command: prepare a step.
+    pub fn prepare(&mut self, flow: Flow) {
+        self.flow = Some(flow);
+        self.nic = None;
+        self.rank.prepare(flow);
+    }
+
+    /// Command: open a phase, with free ports at time zero.
+    ///
+    /// # Errors
+    /// [`SeatError`] when the phase can't begin.
+    pub fn begin(&mut self, phase: Phase) -> Result<(), SeatError> {
+        let Some(flow) = self.flow else {
+            return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
+        };
+        self.nic = Some(Nic::new(self.id(), Arc::clone(&self.cluster), self.config, flow, phase));
+        self.rank.begin(phase)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Input: a frame came in physically.
+    ///
+    /// # Errors
+    /// [`SeatError`] when it is not of the phase under way, or breaks the card's rules.
+    pub fn handle_arrival(&mut self, now: Picos, frame: Frame) -> Result<(), SeatError> {
+        let (rank, at) = (self.id(), self.at());
+        match &mut self.nic {
+            Some(nic) if at == Some((frame.flow, frame.phase)) => {
+                nic.handle_arrival(now, frame).map_err(|error| SeatError::Nic { rank, error })
+            }
+            _ => Err(SeatError::Stale {
+                rank,
+                got: Box::new(frame.flow),
+                got_phase: frame.phase,
+                at: at.map(|(_, phase)| phase),
+            }),
+        }
+    }
+
+    /// Input: a job is done at `now`.
+    ///
+    /// # Errors
+    /// [`SeatError`] when the output is not of the kind asked for.
+    pub fn handle_done(&mut self, now: Picos, job: JobId, output: JobOutput) -> Result<(), SeatError> {
+        self.rank.handle_done(now, job, output)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Hands the next frame that is due by `now` to the rank.
+    ///
+    /// # Errors
+    /// [`SeatError`] when a row in it is wrong.
+    pub fn deliver(&mut self, now: Picos) -> Result<Option<Delivery>, SeatError> {
+        let Some((due, frame)) = self.nic.as_mut().and_then(|nic| nic.poll_deliver(now)) else {
+            return Ok(None);
+        };
+        let rows = u32::try_from(frame.rows.len()).expect("bounded by the frame");
+        self.rank.handle_frame(due, frame)?;
+        self.flush();
+        Ok(Some(Delivery { due, rows }))
+    }
+
+    /// The next frame to send when it is `now`.
+    pub fn poll_transmit(&mut self, now: Picos) -> Option<Frame> {
+        self.nic.as_mut()?.poll_transmit(now)
+    }
+
+    /// The next job.
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.rank.poll_job()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.rank.poll_event()
+    }
+
+    /// Emulated time at which [`Seat::deliver`] or [`Seat::poll_transmit`] can next do something.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Picos> {
+        self.nic.as_ref()?.poll_timeout()
+    }
+
+    /// Moves what the rank wants sent into the card's queues.
+    fn flush(&mut self) {
+        while let Some(send) = self.rank.poll_send() {
+            let Some(nic) = &mut self.nic else { continue };
+            match send {
+                Send::Row { to, row } => nic.enqueue(to, row),
+                Send::Close { to, at } => nic.close(to, at),
+                Send::Grant { to, bytes, at } => nic.grant(to, bytes, at),
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Everything a rank must know before its first step, pushed by the coordinator and equal on every rank.
+
+use crate::nic::NicConfig;
+use crate::wire::Phase;
+use moe::experts::ExpertKind;
+use moe::model::LayerShape;
+use moe::placement::Placement;
+use moe::plan::{DispatchScheme, RowBytes};
+use moe::routing::{GateLimit, RoutingSpec};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use topology::{Cluster, Fabric, Hardware, Picos, RankId};
+
+/// One configuration: model layer, racks, placement, scheme, inputs. Serialised as a control message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSetup {
+    /// Random number of the cluster, on every frame.
+    pub cluster_id: u64,
+    /// Number of this run, on every frame: frames of an aborted run are recognised and dropped.
+    pub run: u64,
+    /// Membership epoch in which the ranks were seated.
+    pub epoch: u32,
+    /// Racks of ranks.
+    pub cluster: Cluster,
+    /// Port rates and latencies of this run.
+    pub fabric: Fabric,
+    /// Whose roofline charges the experts' compute time.
+    pub hardware: Hardware,
+    /// The layer's shape.
+    pub shape: LayerShape,
+    /// Which slot holds which expert.
+    pub placement: Placement,
+    /// How copies travel.
+    pub scheme: DispatchScheme,
+    /// Where routing comes from.
+    pub routing: RoutingSpec,
+    /// Racks a token may use, by expert group.
+    pub gate_limit: Option<GateLimit>,
+    /// Tokens of each rank, `[num_ranks]`.
+    pub tokens: Vec<u32>,
+    /// Seed of hidden states, routing and weights.
+    pub seed: u64,
+    /// Layer whose seeds are used.
+    pub layer: u16,
+    /// Real or modelled experts.
+    pub experts: ExpertKind,
+    /// Most rows in one frame.
+    pub chunk_rows: u32,
+    /// False in simulations that are about time only: rows are lengths.
+    pub payload: bool,
+}
+
+/// A setup that can't be run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SetupError {
+    /// Vectors of different lengths.
+    #[error("{what} has {got} entries for {ranks} ranks")]
+    Ranks {
+        /// Which vector.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// Ranks of the cluster.
+        ranks: u32,
+    },
+    /// Sizes outside the limits.
+    #[error("{what} is {got}, allowed is {allowed}")]
+    Size {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        got: u64,
+        /// Its range.
+        allowed: &'static str,
+    },
+}
+
+/// Chunks of credit that one peer may have on the way beyond what the link's delay holds.
+///
+/// The formula below asks for two; sixteen lets a rank fall behind by several frames on a busy machine before its peers wait.
+const CREDIT_CHUNKS: u64 = 16;
+/// Most bytes that one row may have.
+const MAX_HIDDEN: u32 = 1 << 20;
+/// Most tokens of one rank in one step.
+const MAX_TOKENS_PER_RANK: u32 = 1 << 20;
+
+impl RunSetup {
+    /// Row sizes on the wire.
+    #[must_use]
+    pub fn row_bytes(&self) -> RowBytes {
+        RowBytes::new(self.shape.hidden)
+    }
+
+    /// Bytes of one full chunk, for the larger of the two row kinds.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> u64 {
+        u64::from(self.chunk_rows) * self.row_bytes().combine.max(self.row_bytes().dispatch)
+    }
+
+    /// Port settings: credit is `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
+    #[must_use]
+    pub fn nic_config(&self) -> NicConfig {
+        let delay_bytes = [self.fabric.scale_up, self.fabric.scale_out]
+            .map(|link| u128::from(link.rate.bytes_per_s()) * u128::from(link.latency.0) / 1_000_000_000_000)
+            .into_iter()
+            .max()
+            .unwrap_or(0);
+        let delay_bytes = u64::try_from(delay_bytes).unwrap_or(u64::MAX / 8);
+        let chunk = self.chunk_bytes();
+        let credit_bytes = (2 * (delay_bytes + 2 * chunk)).max(CREDIT_CHUNKS * chunk);
+        NicConfig {
+            fabric: self.fabric,
+            chunk_rows: self.chunk_rows,
+            credit_bytes,
+            chunk_bytes: chunk,
+            horizon: Picos::ZERO,
+            resolution: Picos::ZERO,
+        }
+    }
+
+    /// Emulated compute time of a rank whose slots got `rows` rows each: every touched expert's weights are read once.
+    ///
+    /// # Errors
+    /// When the hardware has no rate for the layer's dtype.
+    pub fn compute_time(
+        &self,
+        rows: impl IntoIterator<Item = u64>,
+    ) -> Result<Picos, topology::HardwareError> {
+        rows.into_iter().filter(|&rows| rows > 0).try_fold(Picos::ZERO, |sum, rows| {
+            let time = self.hardware.time(
+                self.shape.expert_flops(rows),
+                self.shape.expert_weight_bytes() as f64,
+                self.shape.dtype,
+            )?;
+            Ok(sum + time)
+        })
+    }
+
+    /// Index of a rank's first token over all ranks: the stable sequence number of its tokens.
+    #[must_use]
+    pub fn first_token(&self, rank: RankId) -> u32 {
+        self.tokens[..rank.0 as usize].iter().sum()
+    }
+
+    /// Bytes that one rank's rows of a phase may need at most, for the memory estimate before anything is allocated.
+    #[must_use]
+    pub fn estimated_bytes(&self) -> u64 {
+        let tokens: u64 = self.tokens.iter().map(|&tokens| u64::from(tokens)).sum();
+        let copies = u64::from(self.shape.top_k);
+        let rows = self.row_bytes();
+        let held =
+            if self.payload { rows.dispatch + rows.combine + 4 * u64::from(self.shape.hidden) } else { 64 };
+        tokens.saturating_mul(copies).saturating_mul(held)
+    }
+
+    /// Checks sizes against each other and against the limits.
+    ///
+    /// # Errors
+    /// A [`SetupError`] that names the number and its range.
+    pub fn validate(&self) -> Result<(), SetupError> {
+        let ranks = self.cluster.num_ranks();
+        if self.tokens.len() != ranks as usize {
+            return Err(SetupError::Ranks { what: "tokens", got: self.tokens.len(), ranks });
+        }
+        let size = |what, got: u64, allowed, ok: bool| {
+            if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }
+        };
+        let hidden = self.shape.hidden;
+        size("hidden", hidden.into(), "1 to 1,048,576", (1..=MAX_HIDDEN).contains(&hidden))?;
+        size("chunk_rows", self.chunk_rows.into(), "1 to 1,024", (1..=1024).contains(&self.chunk_rows))?;
+        let most = self.tokens.iter().copied().max().unwrap_or(0);
+        size("tokens of a rank", most.into(), "0 to 1,048,576", most <= MAX_TOKENS_PER_RANK)
+    }
+
+    /// Bytes charged for a row of `phase`.
+    #[must_use]
+    pub fn charged_row_bytes(&self, phase: Phase) -> u64 {
+        if phase == Phase::Combine { self.row_bytes().combine } else { self.row_bytes().dispatch }
+    }
+}

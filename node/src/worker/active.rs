@@ -1,0 +1,317 @@
+//! The run under way on a worker: its seat, its clock, and what it measures.
+
+use super::clock::{HORIZON_NS, PhaseClock};
+use super::links::{LinkFailure, Links};
+use crate::control::{FromNode, NodeId, Pacing, PhaseReport, SeatPlan};
+use crate::digest::token_digest;
+use crate::job::{Job, JobId, JobOutput, JobRunner, Work};
+use crate::net::clock::{monotonic_ns, process_cpu_ns};
+use crate::rank::Event;
+use crate::seat::{Seat, SeatError};
+use crate::setup::{RunSetup, SetupError};
+use crate::wire::{Flow, Frame, Phase};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+use moe::routing::RoutingError;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use topology::{Picos, RankId};
+
+/// Why a run failed on this worker.
+#[derive(Debug, Error)]
+pub(super) enum ActiveError {
+    #[error(transparent)]
+    Seat(#[from] SeatError),
+    #[error(transparent)]
+    Link(#[from] LinkFailure),
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+    #[error("a frame of cluster {got:x} came to cluster {mine:x}")]
+    Cluster { got: u64, mine: u64 },
+    #[error("{0} frames wait for a phase that has not begun: peers run ahead of the coordinator")]
+    Early(usize),
+    #[error("a job died: {0}")]
+    Job(String),
+}
+
+/// A finished job.
+pub(super) type Output = Result<(Job, JobOutput), String>;
+
+/// Frames of a phase that this worker has not been told to open yet. Credits bound them per peer; this bounds them in all.
+const EARLY_FRAMES_MAX: usize = 16_384;
+
+pub(super) struct Active {
+    rank: RankId,
+    setup: Arc<RunSetup>,
+    seat: Seat,
+    runner: Arc<JobRunner>,
+    nodes: Vec<NodeId>,
+    pacing: Pacing,
+    clock: PhaseClock,
+    step: u32,
+    early: Vec<Frame>,
+    job: Option<JoinHandle<(Job, JobOutput)>>,
+    /// A finished job whose charge has not passed yet.
+    charged: Option<(Picos, JobId, JobOutput)>,
+    lateness_ns: Histogram<u64>,
+    handed_ns: u64,
+    closed: Option<(Phase, Picos)>,
+    cpu_before_ns: u64,
+    udp_before: u64,
+    messages: VecDeque<FromNode>,
+}
+
+impl Active {
+    /// Takes a seat; `None` if the plan has none for this node.
+    pub(super) fn new(
+        node: NodeId,
+        setup: RunSetup,
+        plan: &SeatPlan,
+        pacing: Pacing,
+        links: &Links,
+    ) -> Result<Option<Self>, ActiveError> {
+        setup.validate()?;
+        let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
+        let Some(at) = nodes.iter().position(|&seated| seated == node) else {
+            return Ok(None);
+        };
+        let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
+        let setup = Arc::new(setup);
+        let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
+        let cluster = Arc::new(setup.cluster.clone());
+        let dilation = pacing.network_dilation.max(1);
+        let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
+        let seat = Seat::new(rank, &setup, cluster, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
+        Ok(Some(Self {
+            rank,
+            setup,
+            seat,
+            runner,
+            nodes,
+            pacing,
+            clock: PhaseClock { start_ns: 0, dilation: 1 },
+            step: 0,
+            early: Vec::new(),
+            job: None,
+            charged: None,
+            lateness_ns: new_histogram(),
+            handed_ns: 0,
+            closed: None,
+            cpu_before_ns: process_cpu_ns(),
+            udp_before: links.udp_bytes(),
+            messages: VecDeque::new(),
+        }))
+    }
+
+    pub(super) fn run(&self) -> u64 {
+        self.setup.run
+    }
+
+    pub(super) fn poll_message(&mut self) -> Option<FromNode> {
+        self.messages.pop_front()
+    }
+
+    fn flow(&self, step: u32) -> Flow {
+        let setup = &self.setup;
+        Flow {
+            cluster: setup.cluster_id,
+            run: setup.run,
+            epoch: setup.epoch,
+            step,
+            micro_batch: 0,
+            layer: setup.layer,
+        }
+    }
+
+    pub(super) fn prepare(&mut self, step: u32) {
+        self.step = step;
+        self.early.clear();
+        self.job = None;
+        self.charged = None;
+        self.seat.prepare(self.flow(step));
+    }
+
+    pub(super) fn begin(&mut self, step: u32, phase: Phase, start_ns: u64) -> Result<(), ActiveError> {
+        let dilation = match phase {
+            Phase::Dispatch | Phase::Combine => self.pacing.network_dilation,
+            Phase::Expert => self.pacing.compute_dilation,
+        };
+        self.clock = PhaseClock { start_ns, dilation: dilation.max(1) };
+        self.lateness_ns = new_histogram();
+        self.handed_ns = start_ns;
+        self.closed = None;
+        self.cpu_before_ns = process_cpu_ns();
+        self.seat.begin(phase)?;
+        let at = (self.flow(step), phase);
+        for frame in std::mem::take(&mut self.early) {
+            if (frame.flow, frame.phase) == at {
+                self.seat.handle_arrival(Picos::ZERO, frame)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Input: a frame from a peer, at any time.
+    pub(super) fn handle_arrival(&mut self, frame: Frame) -> Result<(), ActiveError> {
+        if frame.flow.cluster != self.setup.cluster_id {
+            return Err(ActiveError::Cluster { got: frame.flow.cluster, mine: self.setup.cluster_id });
+        }
+        if frame.flow.run < self.setup.run {
+            return Ok(());
+        }
+        if self.seat.at() == Some((frame.flow, frame.phase)) {
+            let now = self.clock.emulated(monotonic_ns());
+            return Ok(self.seat.handle_arrival(now, frame)?);
+        }
+        if self.early.len() >= EARLY_FRAMES_MAX {
+            return Err(ActiveError::Early(self.early.len()));
+        }
+        // Credits that cross the end of a phase have nothing left to act on; `begin` drops them with their phase.
+        self.early.push(frame);
+        Ok(())
+    }
+
+    /// The running job's output; never ends while there is none.
+    pub(super) async fn job_done(active: &mut Option<Self>) -> Output {
+        let Some(job) = active.as_mut().and_then(|active| active.job.as_mut()) else {
+            return std::future::pending().await;
+        };
+        job.await.map_err(|error| error.to_string())
+    }
+
+    pub(super) fn handle_output(&mut self, output: Output) -> Result<(), ActiveError> {
+        self.job = None;
+        let (job, output) = output.map_err(ActiveError::Job)?;
+        self.charged = Some((job.ready + job.charge, job.id, output));
+        Ok(())
+    }
+
+    /// Wall time of the next thing to do.
+    pub(super) fn deadline_ns(&self) -> u64 {
+        let charged = self.charged.as_ref().map(|(due, _, _)| self.clock.wall_ns(*due));
+        // The seat subtracts its lookahead from transmissions itself; what is due before the start was sent by `pump`.
+        let seat = self.seat.poll_timeout().map(|time| self.clock.wall_ns(time));
+        charged.into_iter().chain(seat).min().unwrap_or(u64::MAX)
+    }
+
+    /// Does all that is due.
+    pub(super) fn pump(&mut self, links: &Links) -> Result<(), ActiveError> {
+        loop {
+            let mut moved = self.deliver()?;
+            moved |= self.finish_job()?;
+            moved |= self.start_jobs()?;
+            let now = self.clock.emulated(monotonic_ns());
+            while let Some(frame) = self.seat.poll_transmit(now) {
+                let to = self.nodes[frame.destination.0 as usize];
+                links.send(to, frame)?;
+                moved = true;
+            }
+            while let Some(event) = self.seat.poll_event() {
+                match event {
+                    Event::Prepared => {
+                        self.messages.push_back(FromNode::Prepared { run: self.setup.run, step: self.step });
+                    }
+                    Event::Closed { phase, at } => self.closed = Some((phase, at)),
+                    Event::Finished { outputs } => {
+                        let digests = outputs.iter().map(|values| token_digest(values)).collect();
+                        let (run, step) = (self.setup.run, self.step);
+                        self.messages.push_back(FromNode::Finished { run, step, digests });
+                    }
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.report(links);
+        Ok(())
+    }
+
+    fn deliver(&mut self) -> Result<bool, ActiveError> {
+        let mut moved = false;
+        loop {
+            let wall_ns = monotonic_ns();
+            if wall_ns < self.clock.start_ns {
+                return Ok(moved);
+            }
+            let Some(delivery) = self.seat.deliver(self.clock.emulated(wall_ns))? else {
+                return Ok(moved);
+            };
+            let late_ns = wall_ns.saturating_sub(self.clock.wall_ns(delivery.due));
+            self.lateness_ns.saturating_record(late_ns.max(1));
+            self.handed_ns = wall_ns;
+            moved = true;
+        }
+    }
+
+    fn finish_job(&mut self) -> Result<bool, ActiveError> {
+        let wall_ns = monotonic_ns();
+        let due = self.charged.as_ref().is_some_and(|(due, _, _)| self.clock.wall_ns(*due) <= wall_ns);
+        if !due {
+            return Ok(false);
+        }
+        if let Some((due, job, output)) = self.charged.take() {
+            self.handed_ns = wall_ns;
+            self.seat.handle_done(due, job, output)?;
+        }
+        Ok(true)
+    }
+
+    /// Small sums are made at once; long jobs go to another thread, so that keep-alives and commands are still served.
+    fn start_jobs(&mut self) -> Result<bool, ActiveError> {
+        let mut moved = false;
+        while self.job.is_none() && self.charged.is_none() {
+            let Some(job) = self.seat.poll_job() else { break };
+            moved = true;
+            if let Work::Reduce { .. } = job.work {
+                let output = self.runner.run(self.rank, &job.work);
+                self.seat.handle_done(job.ready, job.id, output)?;
+                continue;
+            }
+            let (runner, rank) = (Arc::clone(&self.runner), self.rank);
+            self.job = Some(tokio::task::spawn_blocking(move || {
+                let output = runner.run(rank, &job.work);
+                (job, output)
+            }));
+        }
+        Ok(moved)
+    }
+
+    /// Reports a closed phase once the card has nothing left to send either.
+    fn report(&mut self, links: &Links) {
+        let Some((phase, stamped)) = self.closed else {
+            return;
+        };
+        let Some(nic) = self.seat.nic().filter(|nic| nic.is_idle()) else {
+            return;
+        };
+        let mut lateness_ns = Vec::new();
+        V2Serializer::new()
+            .serialize(&self.lateness_ns, &mut lateness_ns)
+            .expect("a histogram fits in memory");
+        let udp_bytes = links.udp_bytes();
+        let report = PhaseReport {
+            phase,
+            measured: self.clock.emulated(self.handed_ns),
+            stamped,
+            frames: nic.frames_received(),
+            overtaken: nic.overtaken(),
+            lateness_ns,
+            sent_bytes: nic.sent_bytes().to_vec(),
+            cpu_ns: process_cpu_ns().saturating_sub(self.cpu_before_ns),
+            udp_bytes: udp_bytes - self.udp_before,
+        };
+        self.udp_before = udp_bytes;
+        self.closed = None;
+        self.messages.push_back(FromNode::Closed { run: self.setup.run, step: self.step, report });
+    }
+}
+
+/// One nanosecond to a minute in two significant digits.
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 2).expect("constant bounds are valid")
+}

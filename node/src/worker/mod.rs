@@ -1,0 +1,263 @@
+//! The QUIC shell: one process (or task) that hosts one rank, paced by the wall clock.
+//!
+//! A worker dials the coordinator, registers, and does what it is told until it is told to leave. Rows go directly between
+//! workers. The shell stamps nothing itself: it hands frames to QUIC up to a horizon early and delivers each one when the
+//! wall clock has reached its stamp times the dilation; how much later that happened is its lateness, and it is reported.
+
+mod active;
+mod clock;
+mod links;
+
+use crate::control::{FromNode, NodeId, Pacing, SeatPlan, ToNode};
+use crate::net::clock::monotonic_ns;
+use crate::net::{
+    BindError, Endpoint, FineTimer, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
+    send_message,
+};
+use crate::setup::RunSetup;
+use active::{Active, ActiveError};
+use links::{Arrival, Links};
+use quinn::RecvStream;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Settings of a worker.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Coordinator as `host:port`, resolved again at every attempt.
+    pub coordinator: String,
+    /// Address to bind; the port is any free one.
+    pub bind: IpAddr,
+    /// Address that peers dial, if it is not the one bound or the one by which the coordinator is reached.
+    pub advertise: Option<IpAddr>,
+    /// Certificate, key and authority.
+    pub identity: Identity,
+    /// Name for people and for the order of seats.
+    pub name: String,
+    /// How long to look for the coordinator.
+    pub connect_timeout: Duration,
+    /// Datagram size.
+    pub transport: TransportOptions,
+}
+
+/// Why a worker ended other than by being told to.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// No port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No coordinator.
+    #[error("no coordinator at {address} within {} s: {last}", after.as_secs())]
+    NoCoordinator {
+        /// Where it was looked for.
+        address: String,
+        /// How long.
+        after: Duration,
+        /// What the last attempt said.
+        last: String,
+    },
+    /// The coordinator refused this worker, or shows a foreign certificate.
+    #[error(transparent)]
+    Refused(#[from] LinkError),
+    /// The coordinator is gone.
+    #[error("the coordinator's connection ended: {0}; start the coordinator again, then its nodes")]
+    CoordinatorLost(String),
+    /// The system gave no timer.
+    #[error("no timer: {0}")]
+    Timer(std::io::Error),
+}
+
+/// Frames that wait between the streams and the rank.
+const ARRIVALS_MAX: usize = 4096;
+const CONTROL_MESSAGES_MAX: usize = 64;
+/// Pause between two attempts to reach a coordinator that is not there yet.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long the last message may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs one worker until the coordinator tells it to leave.
+///
+/// # Errors
+/// [`WorkerError`] when it never found the coordinator or lost it.
+pub async fn run_worker(config: WorkerConfig) -> Result<(), WorkerError> {
+    let endpoint = Endpoint::bind(SocketAddr::new(config.bind, 0), &config.identity, config.transport)?;
+    let result = serve(&config, &endpoint).await;
+    let _ = timeout(FAREWELL, endpoint.close("worker leaves")).await;
+    result
+}
+
+async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerError> {
+    let coordinator = find_coordinator(config, endpoint).await?;
+    let (mut send, recv) = coordinator.connection.open_bi().await.map_err(|error| lost(&error))?;
+    let port = endpoint.local_address().map_err(WorkerError::Timer)?.port();
+    let host = config.advertise.or_else(|| coordinator.connection.local_ip()).unwrap_or(config.bind);
+    let register = FromNode::Register { name: config.name.clone(), address: SocketAddr::new(host, port) };
+    send_message(&mut send, &register).await.map_err(|error| lost(&error))?;
+
+    let (commands_in, mut commands) = mpsc::channel(CONTROL_MESSAGES_MAX);
+    let _reader = AbortOnDrop(tokio::spawn(read_commands(recv, commands_in)));
+    let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
+    let links = Links::new(endpoint.clone(), arrivals_in);
+    let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
+    let mut worker = Worker { links, node: NodeId(0), active: None, replies: VecDeque::new() };
+    loop {
+        let deadline_ns = worker.active.as_ref().map_or(u64::MAX, Active::deadline_ns);
+        // A deadline in the past is ready without yielding: QUIC's own tasks must get their turn all the same.
+        tokio::task::yield_now().await;
+        let outcome = tokio::select! {
+            biased;
+            command = commands.recv() => match command {
+                Some(Ok(Some(ToNode::Shutdown))) => return Ok(()),
+                Some(Ok(Some(command))) => worker.handle_command(command).await,
+                Some(Ok(None)) | None => return Err(lost(&"it closed the control stream")),
+                Some(Err(error)) => return Err(lost(&error)),
+            },
+            () = timer.sleep_until(deadline_ns), if deadline_ns != u64::MAX => Ok(()),
+            arrival = arrivals.recv() => worker.handle_arrival(arrival.expect("links hold a sender")),
+            output = Active::job_done(&mut worker.active) => worker.on_active(|active| active.handle_output(output)),
+        };
+        if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals)) {
+            let run = worker.active.take().map_or(0, |active| active.run());
+            worker.replies.push_back(FromNode::Failed { run, error: error.to_string() });
+        }
+        while let Some(reply) = worker.replies.pop_front() {
+            send_message(&mut send, &reply).await.map_err(|error| lost(&error))?;
+        }
+    }
+}
+
+fn lost(error: &dyn std::fmt::Display) -> WorkerError {
+    WorkerError::CoordinatorLost(error.to_string())
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Reading a message is not cancel safe, so it has a task of its own.
+async fn read_commands(mut recv: RecvStream, commands: mpsc::Sender<Result<Option<ToNode>, MessageError>>) {
+    loop {
+        let message = recv_message(&mut recv).await;
+        let more = matches!(message, Ok(Some(_)));
+        if commands.send(message).await.is_err() || !more {
+            return;
+        }
+    }
+}
+
+/// What a registered worker is: its links and the run it takes part in, if any.
+struct Worker {
+    links: Links,
+    node: NodeId,
+    active: Option<Active>,
+    replies: VecDeque<FromNode>,
+}
+
+impl Worker {
+    /// Does what the coordinator says. A command of another run than the one under way was sent before an abort: ignored.
+    async fn handle_command(&mut self, command: ToNode) -> Result<(), ActiveError> {
+        let under_way = self.active.as_ref().map(Active::run);
+        match command {
+            ToNode::Welcome { node } => self.node = node,
+            ToNode::Ping { sent_ns } => {
+                self.replies.push_back(FromNode::Pong { sent_ns, node_ns: monotonic_ns() });
+            }
+            ToNode::Configure { setup, seats, pacing } => {
+                let run = setup.run;
+                self.active = None;
+                if let Err(error) = self.configure(*setup, &seats, pacing).await {
+                    self.replies.push_back(FromNode::Failed { run, error: error.to_string() });
+                }
+            }
+            ToNode::Abort { run } if under_way == Some(run) => self.active = None,
+            ToNode::Prepare { run, step } if under_way == Some(run) => {
+                return self.on_active(|active| {
+                    active.prepare(step);
+                    Ok(())
+                });
+            }
+            ToNode::Begin { run, step, phase, start_at_ns } if under_way == Some(run) => {
+                return self.on_active(|active| active.begin(step, phase, start_at_ns));
+            }
+            ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } | ToNode::Shutdown => {}
+        }
+        Ok(())
+    }
+
+    async fn configure(
+        &mut self,
+        setup: RunSetup,
+        seats: &SeatPlan,
+        pacing: Pacing,
+    ) -> Result<(), ActiveError> {
+        let run = setup.run;
+        self.links.connect(self.node, seats).await?;
+        self.active = Active::new(self.node, setup, seats, pacing, &self.links)?;
+        self.replies.push_back(FromNode::Configured { run });
+        Ok(())
+    }
+
+    /// A frame without a run to belong to is one that an abort left behind.
+    fn handle_arrival(&mut self, arrival: Arrival) -> Result<(), ActiveError> {
+        let frame = arrival?;
+        self.on_active(|active| active.handle_arrival(frame))
+    }
+
+    fn on_active(
+        &mut self,
+        act: impl FnOnce(&mut Active) -> Result<(), ActiveError>,
+    ) -> Result<(), ActiveError> {
+        self.active.as_mut().map_or(Ok(()), act)
+    }
+
+    /// Takes in what has arrived, then does all that is due.
+    fn pump(&mut self, arrivals: &mut mpsc::Receiver<Arrival>) -> Result<(), ActiveError> {
+        while let Ok(arrival) = arrivals.try_recv() {
+            self.handle_arrival(arrival)?;
+        }
+        let Some(active) = &mut self.active else { return Ok(()) };
+        active.pump(&self.links)?;
+        while let Some(message) = active.poll_message() {
+            self.replies.push_back(message);
+        }
+        Ok(())
+    }
+}
+
+async fn find_coordinator(
+    config: &WorkerConfig,
+    endpoint: &Endpoint,
+) -> Result<crate::net::Peer, WorkerError> {
+    let give_up = Instant::now() + config.connect_timeout;
+    let mut last = String::from("no attempt was made");
+    while Instant::now() < give_up {
+        match tokio::net::lookup_host(&config.coordinator).await.map(|mut found| found.next()) {
+            Ok(Some(address)) => match endpoint.dial(address, Role::Coordinator).await {
+                Ok(peer) => return Ok(peer),
+                Err(
+                    error @ (LinkError::Silent { .. } | LinkError::Dial { .. } | LinkError::Failed { .. }),
+                ) => {
+                    last = error.to_string();
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Ok(None) => last = "the name has no address".to_owned(),
+            Err(error) => last = error.to_string(),
+        }
+        sleep(RETRY).await;
+    }
+    Err(WorkerError::NoCoordinator {
+        address: config.coordinator.clone(),
+        after: config.connect_timeout,
+        last,
+    })
+}

@@ -1,0 +1,116 @@
+//! The emulated ports by themselves: how near to the fluid bound whole traffic patterns come.
+
+mod common;
+
+use common::{fabric, setup, shape};
+use moe::plan::{DispatchScheme, plan_traffic};
+use node::nic::{Nic, NicConfig, OutRow};
+use node::sim::SimCluster;
+use node::wire::{Flow, Origin, Phase, Row, RowData};
+use std::sync::Arc;
+use topology::{Cluster, Picos, RankId, TrafficMatrix, fluid_bound};
+
+const FLOW: Flow = Flow { cluster: 1, run: 1, epoch: 1, step: 0, micro_batch: 0, layer: 0 };
+
+/// Sends `matrix` in rows of `row_bytes` through one card a rank; returns when the last row is delivered.
+fn complete(cluster: &Cluster, matrix: &TrafficMatrix, row_bytes: u64) -> Picos {
+    let shared = Arc::new(cluster.clone());
+    let config = NicConfig {
+        fabric: fabric(),
+        chunk_rows: 1,
+        credit_bytes: 16 * row_bytes,
+        chunk_bytes: row_bytes,
+        horizon: Picos::ZERO,
+        resolution: Picos::ZERO,
+    };
+    let new = |rank| Nic::new(rank, Arc::clone(&shared), config, FLOW, Phase::Combine);
+    let mut nics: Vec<Nic> = cluster.ranks().map(new).collect();
+    for from in cluster.ranks() {
+        for to in cluster.ranks().filter(|&to| to != from) {
+            let mut left = matrix.get(from, to);
+            while left > 0 {
+                let bytes = left.min(row_bytes);
+                left -= bytes;
+                let origin = Origin { source: to, token: 0, sequence: 0, position: 0 };
+                let data = RowData::Len(u32::try_from(bytes).unwrap());
+                let row = Row { origin, targets: Vec::new(), data };
+                nics[from.0 as usize].enqueue(to, OutRow { row, ready: Picos::ZERO, release: None });
+            }
+            nics[from.0 as usize].close(to, Picos::ZERO);
+        }
+    }
+    let mut end = Picos::ZERO;
+    while let Some((now, at)) = (0..nics.len()).filter_map(|at| Some((nics[at].poll_timeout()?, at))).min() {
+        while let Some((due, frame)) = nics[at].poll_deliver(now) {
+            end = end.max(due);
+            nics[at].grant(frame.source, frame.charged_bytes(), due);
+        }
+        while let Some(frame) = nics[at].poll_transmit(now) {
+            nics[frame.destination.0 as usize].handle_arrival(now, frame).unwrap();
+        }
+    }
+    assert!(nics.iter().all(|nic| nic.is_idle() && nic.overtaken() == 0));
+    end
+}
+
+#[test]
+fn a_uniform_all_to_all_is_at_the_fluid_bound() {
+    for racks in [&[16][..], &[8, 8], &[4, 4, 4, 4]] {
+        let cluster = Cluster::new(racks).unwrap();
+        let mut matrix = TrafficMatrix::new(16);
+        for (from, to) in
+            (0..16).flat_map(|from| (0..16).map(move |to| (from, to))).filter(|(from, to)| from != to)
+        {
+            matrix.add(RankId(from), RankId(to), 1 << 20);
+        }
+        let bound = fluid_bound(&matrix, &cluster, &fabric());
+        let end = complete(&cluster, &matrix, 64 << 10);
+        assert!(end >= bound, "{racks:?}: {end:?} is faster than the ports, {bound:?}");
+        assert!(end.0 as f64 <= 1.01 * bound.0 as f64, "{racks:?}: {end:?} against {bound:?}");
+    }
+}
+
+/// All-to-all time of a layer with DeepSeek-V3's rows, and its bound.
+fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle: u64) -> (f64, f64) {
+    let mut setup = setup(racks, shape(7168, 256, 8, 2048), scheme, tokens);
+    setup.payload = false;
+    setup.seed = seed;
+    setup.fabric.scale_out.rate = topology::Rate::new(900_000_000_000 / throttle).unwrap();
+    let setup = Arc::new(setup);
+    let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
+    let step = sim.step(0).unwrap();
+    let routings: Vec<_> = setup.cluster.ranks().map(|rank| sim.runner().route(rank)).collect();
+    let plan = plan_traffic(scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
+    let end = |phase: usize| step.phases[phase].iter().map(|report| report.stamped.0).max().unwrap();
+    let bound = |matrix| fluid_bound(matrix, &setup.cluster, &setup.fabric).0;
+    ((end(0) + end(2)) as f64, (bound(&plan.dispatch) + bound(&plan.combine)) as f64)
+}
+
+#[test]
+fn a_realised_moe_matrix_stays_near_its_own_bound() {
+    for racks in [&[16][..], &[8, 8]] {
+        for (scheme, limit) in [
+            (DispatchScheme::Flat, 1.03),
+            (DispatchScheme::Dedup, 1.03),
+            (DispatchScheme::Hierarchical, 1.10),
+        ] {
+            for (tokens, seed) in (1..=10).map(|seed| (32, seed)).chain([(128, 1), (512, 1)]) {
+                let (time, bound) = layer(racks, scheme, tokens, seed, 8);
+                assert!(time >= bound);
+                let ratio = time / bound;
+                assert!(ratio <= limit, "{racks:?} {scheme} {tokens} tokens seed {seed}: {ratio:.3}");
+            }
+        }
+    }
+}
+
+#[test]
+fn another_rack_never_makes_the_layer_faster() {
+    for scheme in DispatchScheme::ALL {
+        for throttle in [2, 8] {
+            let times: Vec<f64> =
+                (1..=4).map(|racks| layer(&vec![8; racks], scheme, 64, 1, throttle).0).collect();
+            assert!(times.is_sorted(), "{scheme} at throttle {throttle}: {times:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Whole small layers on the virtual clock, held against the slow references and the port bound.
+
+mod common;
+
+use common::{setup, shape};
+use moe::placement::Placement;
+use moe::plan::{DispatchScheme, plan_traffic};
+use moe::reference;
+use node::control::PhaseReport;
+use node::setup::RunSetup;
+use node::sim::{SimCluster, SimStep};
+use node::wire::Phase;
+use proptest::prelude::*;
+use std::sync::Arc;
+use topology::{Cluster, Picos, RackId, TrafficMatrix, fluid_bound};
+
+const SCHEMES: [DispatchScheme; 3] =
+    [DispatchScheme::Flat, DispatchScheme::Dedup, DispatchScheme::Hierarchical];
+
+fn end(reports: &[PhaseReport]) -> Picos {
+    reports.iter().map(|report| report.stamped).max().unwrap()
+}
+
+fn matrix(reports: &[PhaseReport]) -> Vec<Vec<u64>> {
+    reports.iter().map(|report| report.sent_bytes.clone()).collect()
+}
+
+fn rows(matrix: &TrafficMatrix, cluster: &Cluster) -> Vec<Vec<u64>> {
+    cluster.ranks().map(|rank| matrix.row(rank).to_vec()).collect()
+}
+
+/// Runs a step and checks everything that must hold of any step.
+fn check(setup: RunSetup) -> SimStep {
+    let setup = Arc::new(setup);
+    let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
+    let step = sim.step(0).unwrap();
+    let runner = sim.runner();
+    let routings: Vec<_> = setup.cluster.ranks().map(|rank| runner.route(rank)).collect();
+    let (cluster, placement) = (&setup.cluster, &setup.placement);
+    let plan = plan_traffic(setup.scheme, cluster, placement, &routings, setup.row_bytes());
+    assert_eq!(matrix(&step.phases[0]), rows(&plan.dispatch, cluster));
+    assert_eq!(matrix(&step.phases[2]), rows(&plan.combine, cluster));
+    for (reports, matrix) in [(&step.phases[0], &plan.dispatch), (&step.phases[2], &plan.combine)] {
+        assert!(end(reports) >= fluid_bound(matrix, cluster, &setup.fabric), "faster than the ports allow");
+        assert!(reports.iter().all(|report| report.overtaken == 0));
+    }
+    if setup.payload {
+        let layer = u32::from(setup.layer);
+        let expected = reference::quantised(
+            setup.scheme,
+            cluster,
+            placement,
+            runner.experts(),
+            &setup.shape,
+            setup.seed,
+            layer,
+            &routings,
+        );
+        for (rank, (outputs, expected)) in step.outputs.iter().zip(&expected).enumerate() {
+            assert_eq!(&outputs.concat(), expected, "outputs of rank {rank}");
+        }
+        let exact = reference::float64(runner.experts(), &setup.shape, setup.seed, layer, &routings);
+        assert!(reference::relative_rms_error(&expected, &exact) <= reference::FP8_TOLERANCE);
+    }
+    step
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn every_small_layer_equals_its_references(
+        racks in proptest::collection::vec(1u32..5, 1..4),
+        scheme in proptest::sample::select(SCHEMES.to_vec()),
+        experts in 1u32..20, pick in 0u32..4, tokens in 0u32..6, hidden in 1u32..200,
+        placement in 0u8..4, chunk_rows in 1u32..6, seed in any::<u64>(), latency in 0u64..5_000_000,
+    ) {
+        let top_k = match pick { 0 => 1, 1 => experts, _ => experts.div_ceil(2) };
+        let mut setup = setup(&racks, shape(hidden, experts, top_k, 3), scheme, tokens);
+        setup.placement = match placement {
+            0 => Placement::linear(&setup.cluster, experts),
+            1 => Placement::round_robin(&setup.cluster, experts),
+            2 => Placement::replicated_per_rack(&setup.cluster, experts),
+            _ => Placement::one_rack(&setup.cluster, experts, RackId(racks.len() as u32 - 1)),
+        }.unwrap();
+        setup.seed = seed;
+        setup.chunk_rows = chunk_rows;
+        setup.fabric.scale_out.latency = Picos(latency);
+        setup.fabric.scale_up.latency = Picos(latency / 3);
+        for (at, tokens) in setup.tokens.iter_mut().enumerate() {
+            *tokens += (seed >> (at % 60)) as u32 & 1;
+        }
+        let with = check(setup.clone());
+        // Times don't depend on the payload.
+        setup.payload = false;
+        let without = check(setup);
+        for (with, without) in with.phases.iter().zip(&without.phases) {
+            prop_assert_eq!(with, without);
+        }
+    }
+}
+
+#[test]
+fn more_bytes_than_the_credit_still_arrive() {
+    for scheme in SCHEMES {
+        let mut setup = setup(&[2, 3], shape(64, 8, 4, 3), scheme, 1500);
+        setup.placement = Placement::one_rack(&setup.cluster, 8, RackId(0)).unwrap();
+        setup.chunk_rows = 1;
+        setup.fabric.scale_out.latency = Picos(3_700_000);
+        check(setup);
+    }
+}
+
+#[test]
+fn real_experts_equal_their_references() {
+    for scheme in SCHEMES {
+        let mut setup = setup(&[2, 2], shape(96, 8, 4, 40), scheme, 7);
+        setup.experts = moe::experts::ExpertKind::Gemm;
+        check(setup);
+    }
+}
+
+/// What each broken frame is caught by.
+#[test]
+fn a_misrouted_dropped_or_doubled_frame_is_caught() {
+    let broken = |what: &'static str| {
+        let mut sim =
+            SimCluster::new(Arc::new(setup(&[2, 2], shape(64, 8, 4, 3), DispatchScheme::Dedup, 5))).unwrap();
+        let mut armed = true;
+        sim.set_tamper(Box::new(move |mut frame| {
+            if !armed || frame.phase != Phase::Dispatch || frame.rows.len() < 2 {
+                return vec![frame];
+            }
+            armed = false;
+            match what {
+                "dropped frame" => vec![],
+                "doubled frame" => vec![frame.clone(), frame],
+                "dropped row" => {
+                    frame.rows.pop();
+                    vec![frame]
+                }
+                "doubled row" => {
+                    frame.rows[1] = frame.rows[0].clone();
+                    vec![frame]
+                }
+                _ => {
+                    let other = moe::SlotId((frame.rows[0].targets[0].slot.0 + 4) % 8);
+                    frame.rows[0].targets[0].slot = other;
+                    vec![frame]
+                }
+            }
+        }));
+        sim.step(0).unwrap_err().to_string()
+    };
+    for (what, says) in [
+        ("dropped frame", "lost"),
+        ("doubled frame", "lost or doubled"),
+        ("dropped row", "rows, "),
+        ("doubled row", "twice"),
+        ("misrouted row", "neither hosts nor forwards"),
+    ] {
+        let error = broken(what);
+        assert!(error.contains(says), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_swapped_weight_or_value_changes_the_outputs() {
+    let setup = Arc::new(setup(&[2, 2], shape(64, 8, 4, 3), DispatchScheme::Flat, 5));
+    let honest = SimCluster::new(Arc::clone(&setup)).unwrap().step(0).unwrap().outputs;
+    for swap_weights in [true, false] {
+        let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
+        sim.set_tamper(Box::new(move |mut frame| {
+            if frame.phase == Phase::Combine && frame.rows.len() >= 2 {
+                let (first, rest) = frame.rows.split_at_mut(1);
+                if swap_weights {
+                    // The expert computed another token's row in place of this one.
+                    std::mem::swap(&mut first[0].data, &mut rest[0].data);
+                } else {
+                    std::mem::swap(&mut first[0].origin.token, &mut rest[0].origin.token);
+                }
+            }
+            vec![frame]
+        }));
+        match sim.step(0) {
+            Ok(step) => assert_ne!(step.outputs, honest),
+            Err(error) => assert!(error.to_string().contains("did not ask for"), "{error}"),
+        }
+    }
+}
