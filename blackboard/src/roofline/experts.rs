@@ -1,0 +1,78 @@
+//! The experts of one rank on the roofline of its hardware.
+
+use moe::LayerShape;
+use topology::{Hardware, Picos};
+
+use crate::BlackboardError;
+
+/// One expert's grouped product over `rows` rows: `max(6 h f rows / F, 3 h f w / BW)`, nothing without rows.
+///
+/// Three matrices of h by f are read once, whatever the rows, and each row costs two FLOP a weight.
+/// Activations are left out: a row's `2 h` elements are a thousandth of `3 h f`. Source: T's roofline on one
+/// expert; sizes as in V3.
+///
+/// ```
+/// # use blackboard::roofline::expert_time;
+/// # use moe::{GateKind, GateSpec, LayerShape};
+/// # use topology::{Dtype, Hardware, Picos};
+/// let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+/// let v3 = LayerShape {
+///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8,
+/// };
+/// let gb200 = Hardware::preset("gb200")?;
+/// assert_eq!(expert_time(&v3, &gb200, 75)?, Picos(5_505_024)); // 44.0 MB at 8 TB/s
+/// assert_eq!(expert_time(&v3, &gb200, 625)?, Picos(11_010_048)); // twice the balance of 312.5 rows
+/// # Ok::<(), blackboard::BlackboardError>(())
+/// ```
+///
+/// # Errors
+/// [`BlackboardError::Hardware`] if the hardware can't compute in the layer's dtype, or not in finite time.
+pub fn expert_time(shape: &LayerShape, hardware: &Hardware, rows: u64) -> Result<Picos, BlackboardError> {
+    if rows == 0 {
+        return Ok(Picos::ZERO);
+    }
+    Ok(hardware.time(shape.expert_flops(rows), shape.expert_weight_bytes() as f64, shape.dtype)?)
+}
+
+/// The experts of one rank one after the other, `rows_per_expert` rows each: the sum of [`expert_time`].
+///
+/// # Errors
+/// As [`expert_time`].
+pub fn expert_compute_time(
+    shape: &LayerShape,
+    hardware: &Hardware,
+    rows_per_expert: &[u64],
+) -> Result<Picos, BlackboardError> {
+    let mut sum = Picos::ZERO;
+    for &rows in rows_per_expert {
+        sum = sum.saturating_add(expert_time(shape, hardware, rows)?);
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use moe::{GateKind, GateSpec};
+    use topology::Dtype;
+
+    use super::*;
+
+    #[test]
+    fn an_expert_without_rows_is_not_read() {
+        let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+        let shape = LayerShape {
+            hidden: 1024,
+            num_experts: 8,
+            top_k: 2,
+            expert_inter: 512,
+            gate,
+            dtype: Dtype::Bf16,
+        };
+        let hardware = Hardware::preset("a100").expect("a preset");
+        let one = expert_time(&shape, &hardware, 1).expect("bf16");
+        assert_eq!(expert_compute_time(&shape, &hardware, &[1, 0, 1, 0]), Ok(one + one));
+        assert_eq!(expert_compute_time(&shape, &hardware, &[]), Ok(Picos::ZERO));
+        let eight_bit = LayerShape { dtype: Dtype::Fp8, ..shape };
+        assert!(expert_compute_time(&eight_bit, &hardware, &[1]).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! What the all-to-all is weighed against: the experts' arithmetic and the reading of their weights.
+
+use moe::LayerShape;
+use topology::{Dtype, Hardware};
+
+use super::CopiesPerToken;
+use crate::BlackboardError;
+
+/// Bytes per element of FP8 dispatch and BF16 combine together, block scales not counted (V3, EP).
+pub const FP8_OUT_BF16_BACK: f64 = 3.0;
+
+/// x, the busier port's load in scale-up copies per chosen expert: `max(c_u, beta c_o) / k`. 1 if all k
+/// copies go through the scale-up port; beta/2 for flat over two racks.
+pub fn port_load(copies: CopiesPerToken, beta: f64, top_k: u32) -> f64 {
+    copies.intra.max(beta * copies.inter) / f64::from(top_k)
+}
+
+/// The all-to-all's time over that of the experts' arithmetic: `(b_d + b_c) F x / (6 f W_u)`.
+///
+/// A rank sends k x rows of h elements a token, b bytes an element over both phases: `T k x h b / W_u`.
+/// Balanced, it computes k T rows of `6 h f` FLOP (three matrices, two FLOP a weight): `6 T k h f / F`. T, k
+/// and h cancel. F is that of the layer's dtype; `bytes_per_element` is b, such as [`FP8_OUT_BF16_BACK`].
+///
+/// ```
+/// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, a2a_over_compute};
+/// # use topology::{Dtype, Hardware};
+/// let gb200 = Hardware::preset("gb200")?;
+/// // Two racks, flat, beta = 8: x = 8 * 4 / 8. Expert width 2048 (V3).
+/// let ratio = a2a_over_compute(&gb200, Dtype::Fp8, 2048, 4.0, FP8_OUT_BF16_BACK)?;
+/// assert_eq!(format!("{ratio:.2}"), "5.43");
+/// # Ok::<(), blackboard::BlackboardError>(())
+/// ```
+///
+/// # Errors
+/// [`BlackboardError::Hardware`] if the hardware has no such dtype; [`BlackboardError::Positive`] for a width
+/// of 0.
+pub fn a2a_over_compute(
+    hardware: &Hardware,
+    dtype: Dtype,
+    expert_inter: u32,
+    load: f64,
+    bytes_per_element: f64,
+) -> Result<f64, BlackboardError> {
+    let width = f64::from(expert_inter);
+    if expert_inter == 0 {
+        return Err(BlackboardError::Positive { name: "expert_inter", value: width });
+    }
+    Ok(expert_inter_min(hardware, dtype, load, bytes_per_element)? / width)
+}
+
+/// The expert width below which the all-to-all outlasts the arithmetic: `(b_d + b_c) F x / (6 W_u)`.
+/// This is [`a2a_over_compute`] = 1 solved for f.
+///
+/// ```
+/// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, expert_inter_min};
+/// # use topology::{Dtype, Hardware};
+/// let width = expert_inter_min(&Hardware::preset("gb200")?, Dtype::Fp8, 1.0, FP8_OUT_BF16_BACK)?;
+/// assert_eq!(width.round(), 2778.0); // V3's experts have 2048
+/// # Ok::<(), blackboard::BlackboardError>(())
+/// ```
+///
+/// # Errors
+/// [`BlackboardError::Hardware`] if the hardware has no such dtype.
+pub fn expert_inter_min(
+    hardware: &Hardware,
+    dtype: Dtype,
+    load: f64,
+    bytes_per_element: f64,
+) -> Result<f64, BlackboardError> {
+    let scale_up = hardware.scale_up.bytes_per_s() as f64;
+    Ok(bytes_per_element * hardware.flops(dtype)? * load / (6.0 * scale_up))
+}
+
+/// The global batch from which on the all-to-all takes longer than reading the experts' weights:
+/// `n T* = E 3 f w W_u / (k x (b_d + b_c) BW)`.
+///
+/// A rank reads E/n experts of `3 h f w` bytes at BW and sends `T k x h b` bytes at W_u; set equal and solve
+/// for n T. The number of ranks cancels: more ranks have fewer tokens and fewer weights each.
+///
+/// ```
+/// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, weight_load_batch};
+/// # use moe::{GateKind, GateSpec, LayerShape};
+/// # use topology::{Dtype, Hardware};
+/// let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+/// let v3 = LayerShape {
+///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8,
+/// };
+/// // Two racks of GB200, flat, beta = 8: less than the lecture's batch of 2400.
+/// let batch = weight_load_batch(&v3, &Hardware::preset("gb200")?, 4.0, FP8_OUT_BF16_BACK);
+/// assert_eq!(batch.round(), 1843.0);
+/// # Ok::<(), topology::HardwareError>(())
+/// ```
+pub fn weight_load_batch(shape: &LayerShape, hardware: &Hardware, load: f64, bytes_per_element: f64) -> f64 {
+    let row_weights = 3.0 * f64::from(shape.expert_inter) * shape.dtype.bytes();
+    let scale_up = hardware.scale_up.bytes_per_s() as f64;
+    f64::from(shape.num_experts) * row_weights * scale_up
+        / (f64::from(shape.top_k) * load * bytes_per_element * hardware.hbm_bytes_per_s as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_of_zero_and_a_missing_dtype_are_named() {
+        let gb200 = Hardware::preset("gb200").expect("a preset");
+        let error = a2a_over_compute(&gb200, Dtype::Fp8, 0, 1.0, FP8_OUT_BF16_BACK);
+        assert_eq!(error, Err(BlackboardError::Positive { name: "expert_inter", value: 0.0 }));
+        let a100 = Hardware::preset("a100").expect("a preset");
+        let error = expert_inter_min(&a100, Dtype::Fp8, 1.0, FP8_OUT_BF16_BACK).expect_err("no fp8");
+        assert_eq!(error.to_string(), "a100-sxm has no fp8 arithmetic; use bf16");
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_busier_port() {
+        let copies = CopiesPerToken { intra: 4.0, inter: 1.0 };
+        assert_eq!((port_load(copies, 2.0, 8), port_load(copies, 8.0, 8)), (0.5, 1.0));
+    }
+}

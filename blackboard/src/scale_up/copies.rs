@@ -1,0 +1,305 @@
+//! Expected copies for any placement: replicas, ragged racks, uneven tokens, rack-limited gates.
+
+use std::collections::BTreeMap;
+
+use moe::{DispatchScheme, ExpertId, GateLimit, Placement};
+use topology::{Cluster, RankId};
+
+use super::{CopiesPerToken, misses};
+use crate::BlackboardError;
+
+/// The most sets of groups that a rack-limited expectation is summed over.
+pub const MAX_GROUP_SETS: u64 = 10_000;
+/// How much work and memory one expectation may take.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// (Set, rank or expert, source) terms of the sum.
+    terms: u64,
+    /// Numbers that the reaches of earlier sources are kept in.
+    kept: u64,
+}
+
+/// Some seconds and some hundred megabytes.
+const BOUNDS: Bounds = Bounds { terms: 1_000_000_000, kept: 20_000_000 };
+
+/// Expected copies per token of uniform routing (k distinct experts of all, or of the experts of `limit`
+/// groups chosen uniformly), exact for every placement; averaged over tokens, of which rank i has
+/// `tokens_per_rank[i]`.
+///
+/// For one source the replica choice fixes which rank serves each expert, so that it reaches m_g experts on
+/// rank g. By linearity, the expected copies are the sum over the other ranks of the probability that a copy
+/// goes there: k m_g / E rows for flat, q(m_g) for dedup. Hierarchical pays q(m_r) to enter each other rack
+/// r, and there q(m_g) for each rank but the gateway. Under a limit, m and E count only the chosen groups,
+/// and the mean over all sets of groups is taken; sets are equally likely, so this is a plain average.
+///
+/// Sources: V3 section 3.2.2 for the limited gate and the hierarchical scheme; agrees with
+/// [`uniform_copies`](super::uniform_copies) where all racks are alike.
+///
+/// ```
+/// # use blackboard::scale_up::expected_copies;
+/// # use moe::{DispatchScheme, Placement};
+/// # use topology::Cluster;
+/// // 8 of 256 on 12 + 4 ranks: fewer copies cross than between 8 + 8, where it is 4.
+/// let cluster = Cluster::new(&[12, 4])?;
+/// let placement = Placement::linear(&cluster, 256)?;
+/// let copies = expected_copies(DispatchScheme::Flat, &cluster, &placement, 8, None, &[32; 16])?;
+/// assert_eq!((copies.intra, copies.inter), (4.5, 3.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`BlackboardError`] if the inputs don't fit each other, no rank has a token, a set of groups has fewer
+/// than k experts, or the sum has too many sets (over [`MAX_GROUP_SETS`]) or terms.
+pub fn expected_copies(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    top_k: u32,
+    limit: Option<&GateLimit>,
+    tokens_per_rank: &[u32],
+) -> Result<CopiesPerToken, BlackboardError> {
+    bounded(scheme, cluster, placement, top_k, limit, tokens_per_rank, BOUNDS)
+}
+
+fn bounded(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    top_k: u32,
+    limit: Option<&GateLimit>,
+    tokens_per_rank: &[u32],
+    bounds: Bounds,
+) -> Result<CopiesPerToken, BlackboardError> {
+    let tokens = check(cluster, placement, tokens_per_rank)?;
+    let pools = pools(placement.num_experts(), top_k, limit)?;
+    let hits = Hits::new(cluster, placement.num_experts(), &pools, top_k);
+    let replicated = placement.num_slots() > placement.num_experts();
+    let mut reaches: BTreeMap<Vec<RankId>, Reach> = BTreeMap::new();
+    let mut computed: u64 = 0;
+    let mut hosts = Vec::new();
+    let mut sum = CopiesPerToken::default();
+    for (source, &own_tokens) in cluster.ranks().zip(tokens_per_rank) {
+        if own_tokens == 0 {
+            continue;
+        }
+        // Without replicas, every source finds every expert in the same place.
+        if replicated || hosts.is_empty() {
+            hosts = hosts_for(cluster, placement, source);
+        }
+        if !reaches.contains_key(&hosts) {
+            computed += 1;
+            if computed.saturating_mul(hits.terms()) > bounds.terms {
+                return Err(BlackboardError::Terms { max: bounds.terms });
+            }
+            if (reaches.len() as u64 + 1) * hits.numbers() > bounds.kept {
+                reaches.clear();
+            }
+            reaches.insert(hosts.clone(), hits.reach(&hosts));
+        }
+        let copies = reaches[&hosts].copies(scheme, cluster, source);
+        sum.intra += copies.intra * f64::from(own_tokens);
+        sum.inter += copies.inter * f64::from(own_tokens);
+    }
+    Ok(CopiesPerToken { intra: sum.intra / tokens, inter: sum.inter / tokens })
+}
+
+/// Checks that cluster, placement and tokens fit each other; returns the number of tokens.
+fn check(cluster: &Cluster, placement: &Placement, tokens_per_rank: &[u32]) -> Result<f64, BlackboardError> {
+    let ranks = cluster.num_ranks();
+    if placement.num_ranks() != ranks {
+        return Err(BlackboardError::Placement { placement: placement.num_ranks(), cluster: ranks });
+    }
+    if tokens_per_rank.len() != ranks as usize {
+        return Err(BlackboardError::Tokens { given: tokens_per_rank.len(), ranks });
+    }
+    match tokens_per_rank.iter().map(|&tokens| f64::from(tokens)).sum::<f64>() {
+        0.0 => Err(BlackboardError::NoTokens),
+        tokens => Ok(tokens),
+    }
+}
+
+/// The rank that serves each expert for `source`: `[E]`.
+fn hosts_for(cluster: &Cluster, placement: &Placement, source: RankId) -> Vec<RankId> {
+    (0..placement.num_experts())
+        .map(|expert| placement.rank_of(placement.slot_for(cluster, source, ExpertId(expert))))
+        .collect()
+}
+
+/// The experts that one token chooses from: all, or those of one set of groups.
+type Pool = Vec<ExpertId>;
+
+/// All pools, equally likely.
+fn pools(num_experts: u32, top_k: u32, limit: Option<&GateLimit>) -> Result<Vec<Pool>, BlackboardError> {
+    let pools = match limit {
+        None => vec![(0..num_experts).map(ExpertId).collect()],
+        Some(limit) => limited_pools(num_experts, limit)?,
+    };
+    let smallest = pools.iter().map(Vec::len).min().unwrap_or(0) as u32;
+    if top_k == 0 || top_k > smallest {
+        return Err(BlackboardError::TopK { top_k, experts: smallest });
+    }
+    Ok(pools)
+}
+
+/// One pool per set of `limit` groups, as the router draws them: groups without experts are left out of
+/// account, and a limit that doesn't bind is none.
+fn limited_pools(num_experts: u32, limit: &GateLimit) -> Result<Vec<Pool>, BlackboardError> {
+    let GateLimit { group_of_expert, groups, limit } = limit;
+    if group_of_expert.len() != num_experts as usize {
+        let given = group_of_expert.len();
+        return Err(BlackboardError::Limit(format!("groups are given for {given} of {num_experts} experts")));
+    }
+    if *limit == 0 {
+        return Err(BlackboardError::Limit("limit = 0; give at least 1".to_owned()));
+    }
+    let mut members: BTreeMap<u32, Pool> = BTreeMap::new();
+    for (expert, &group) in (0..).map(ExpertId).zip(group_of_expert) {
+        if group >= *groups {
+            return Err(BlackboardError::Limit(format!("group {group} is not below the {groups} groups")));
+        }
+        members.entry(group).or_default().push(expert);
+    }
+    let members: Vec<Pool> = members.into_values().collect();
+    let (groups, limit) = (members.len() as u32, (*limit).min(members.len() as u32));
+    let sets = combinations(groups, limit).ok_or(BlackboardError::GroupSets {
+        limit,
+        groups,
+        max: MAX_GROUP_SETS,
+    })?;
+    Ok(sets
+        .iter()
+        .map(|set| set.iter().flat_map(|&group| members[group as usize].clone()).collect())
+        .collect())
+}
+
+/// All ascending selections of `choose` of `0..of`, or `None` if there are more than [`MAX_GROUP_SETS`].
+fn combinations(of: u32, choose: u32) -> Option<Vec<Vec<u32>>> {
+    let fewer = u64::from(choose.min(of - choose));
+    let mut count = 1;
+    for i in 0..fewer {
+        count = count * (u64::from(of) - i) / (i + 1); // exact: C(of, i + 1)
+        if count > MAX_GROUP_SETS {
+            return None;
+        }
+    }
+    let mut sets = vec![Vec::new()];
+    for chosen in 0..choose {
+        let extend = |set: Vec<u32>| {
+            let first = set.last().map_or(0, |last| last + 1);
+            let end = of - (choose - chosen - 1);
+            (first..end).map(move |next| [set.as_slice(), &[next]].concat())
+        };
+        sets = sets.into_iter().flat_map(extend).collect();
+    }
+    Some(sets)
+}
+
+/// The pools with their hit probabilities.
+struct Hits<'a> {
+    cluster: &'a Cluster,
+    pools: &'a [Pool],
+    num_experts: u32,
+    top_k: u32,
+    /// q(m) for m = 0, 1, ..., by size of the pool.
+    by_size: BTreeMap<usize, Vec<f64>>,
+}
+
+impl<'a> Hits<'a> {
+    fn new(cluster: &'a Cluster, num_experts: u32, pools: &'a [Pool], top_k: u32) -> Self {
+        let table = |size: usize| misses(size as u32, top_k).map(|miss| 1.0 - miss).collect();
+        let by_size = pools.iter().map(|pool| (pool.len(), table(pool.len()))).collect();
+        Self { cluster, pools, num_experts, top_k, by_size }
+    }
+
+    /// Terms that one reach sums.
+    fn terms(&self) -> u64 {
+        let experts: u64 = self.pools.iter().map(|pool| pool.len() as u64).sum();
+        experts + self.pools.len() as u64 * u64::from(self.cluster.num_ranks() + self.cluster.num_racks())
+    }
+
+    /// Numbers that one reach and its key hold.
+    fn numbers(&self) -> u64 {
+        let (ranks, racks) = (self.cluster.num_ranks(), self.cluster.num_racks());
+        u64::from(self.num_experts) + 2 * u64::from(ranks) + 3 * u64::from(racks)
+    }
+
+    /// What a source reaches whose experts are served by `hosts`.
+    fn reach(&self, hosts: &[RankId]) -> Reach {
+        let (ranks, racks) = (self.cluster.num_ranks() as usize, self.cluster.num_racks() as usize);
+        let mut reach = Reach {
+            rank_rows: vec![0.0; ranks],
+            rank_hits: vec![0.0; ranks],
+            rack_rows: vec![0.0; racks],
+            rack_hits: vec![0.0; racks],
+            rank_hits_in_rack: vec![0.0; racks],
+        };
+        let likelihood = 1.0 / self.pools.len() as f64;
+        for pool in self.pools {
+            let (mut by_rank, mut by_rack) = (vec![0usize; ranks], vec![0usize; racks]);
+            for expert in pool {
+                let host = hosts[expert.0 as usize];
+                by_rank[host.0 as usize] += 1;
+                by_rack[self.cluster.rack_of(host).0 as usize] += 1;
+            }
+            let q = &self.by_size[&pool.len()];
+            let rows = likelihood * f64::from(self.top_k) / pool.len() as f64;
+            for (rank, &m) in self.cluster.ranks().zip(&by_rank) {
+                reach.rank_rows[rank.0 as usize] += rows * m as f64;
+                reach.rank_hits[rank.0 as usize] += likelihood * q[m];
+                reach.rank_hits_in_rack[self.cluster.rack_of(rank).0 as usize] += likelihood * q[m];
+            }
+            for (rack, &m) in by_rack.iter().enumerate() {
+                reach.rack_rows[rack] += rows * m as f64;
+                reach.rack_hits[rack] += likelihood * q[m];
+            }
+        }
+        reach
+    }
+}
+
+/// What the tokens of one source reach, in expectation.
+struct Reach {
+    /// (token, expert) rows for each rank.
+    rank_rows: Vec<f64>,
+    /// Probability that a token has an expert on each rank.
+    rank_hits: Vec<f64>,
+    /// (token, expert) rows for each rack.
+    rack_rows: Vec<f64>,
+    /// Probability that a token has an expert in each rack.
+    rack_hits: Vec<f64>,
+    /// Sum of `rank_hits` over each rack: ranks of the rack that a token has an expert on.
+    rank_hits_in_rack: Vec<f64>,
+}
+
+impl Reach {
+    fn copies(&self, scheme: DispatchScheme, cluster: &Cluster, source: RankId) -> CopiesPerToken {
+        let own = cluster.rack_of(source);
+        let others = cluster.racks().filter(|&rack| rack != own);
+        let sum = |by_rack: &[f64]| others.clone().map(|rack| by_rack[rack.0 as usize]).sum();
+        // All but the one rank that needs no copy; the difference of equal sums may be a rounding below zero.
+        let except = |by_rack: &[f64], by_rank: &[f64], rank: RankId| {
+            (by_rack[cluster.rack_of(rank).0 as usize] - by_rank[rank.0 as usize]).max(0.0)
+        };
+        match scheme {
+            DispatchScheme::Flat => CopiesPerToken {
+                intra: except(&self.rack_rows, &self.rank_rows, source),
+                inter: sum(&self.rack_rows),
+            },
+            DispatchScheme::Dedup => CopiesPerToken {
+                intra: except(&self.rank_hits_in_rack, &self.rank_hits, source),
+                inter: sum(&self.rank_hits_in_rack),
+            },
+            DispatchScheme::Hierarchical => {
+                let entries =
+                    std::iter::once(source).chain(others.clone().map(|rack| cluster.gateway(source, rack)));
+                CopiesPerToken {
+                    intra: entries.map(|entry| except(&self.rank_hits_in_rack, &self.rank_hits, entry)).sum(),
+                    inter: sum(&self.rack_hits),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! From copies to time: the all-to-all on two fabrics, and its slowdown by further racks.
+//! against.
+
+use moe::RowBytes;
+use topology::{Fabric, LinkSpec};
+
+use super::CopiesPerToken;
+
+/// How long one layer's all-to-all takes, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct A2aTime {
+    /// Rows to the experts.
+    pub dispatch_us: f64,
+    /// Rows back.
+    pub combine_us: f64,
+}
+
+impl A2aTime {
+    /// Both phases, one after the other.
+    pub fn total_us(&self) -> f64 {
+        self.dispatch_us + self.combine_us
+    }
+}
+
+/// The all-to-all with both fabrics at work at once: per phase `max(t_u, t_o)`.
+///
+/// A port sends `copies * T` rows in a phase, `t = copies * T * b / W`; the fabrics overlap, so the slower
+/// one is the time. Each fabric that carries anything adds its latency once, as the last row still has to
+/// travel: this is [`fluid_bound`](topology::fluid_bound) in expectation. Real ports are uneven, see
+/// [`straggler_factor`]. Source: S1, S2 and T with bytes counted as in V3 and EP.
+///
+/// ```
+/// # use blackboard::{CopiesPerToken, scale_up::a2a_time};
+/// # use moe::RowBytes;
+/// # use topology::Hardware;
+/// // One NVL72, 32 tokens a GPU, 7.889 copies a token: 6.03 us at one and two bytes an element.
+/// let copies = CopiesPerToken { intra: 8.0 * 71.0 / 72.0, inter: 0.0 };
+/// let fabric = Hardware::preset("gb200")?.fabric().without_latency();
+/// let time = a2a_time(copies, 32.0, RowBytes { dispatch: 7168, combine: 2 * 7168 }, &fabric);
+/// assert_eq!(format!("{:.2}", time.total_us()), "6.03");
+/// # Ok::<(), topology::HardwareError>(())
+/// ```
+pub fn a2a_time(
+    copies: CopiesPerToken,
+    tokens_per_rank: f64,
+    row_bytes: RowBytes,
+    fabric: &Fabric,
+) -> A2aTime {
+    phases(copies, tokens_per_rank, row_bytes, fabric, f64::max)
+}
+
+/// As [`a2a_time`] with fabrics that take turns (a forwarder that stores before it sends, or one port for
+/// both): per phase `t_u + t_o`, each with its latency.
+pub fn a2a_time_serial(
+    copies: CopiesPerToken,
+    tokens_per_rank: f64,
+    row_bytes: RowBytes,
+    fabric: &Fabric,
+) -> A2aTime {
+    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| up + out)
+}
+
+fn phases(
+    copies: CopiesPerToken,
+    tokens_per_rank: f64,
+    row_bytes: RowBytes,
+    fabric: &Fabric,
+    join: fn(f64, f64) -> f64,
+) -> A2aTime {
+    let link_us = |copies: f64, bytes: u64, link: LinkSpec| {
+        let port_bytes = copies * tokens_per_rank * bytes as f64;
+        let latency_us = if port_bytes > 0.0 { link.latency.as_micros_f64() } else { 0.0 };
+        port_bytes * 1e6 / link.rate.bytes_per_s() as f64 + latency_us
+    };
+    let phase_us = |bytes| {
+        join(link_us(copies.intra, bytes, fabric.scale_up), link_us(copies.inter, bytes, fabric.scale_out))
+    };
+    A2aTime { dispatch_us: phase_us(row_bytes.dispatch), combine_us: phase_us(row_bytes.combine) }
+}
+
+/// How much longer than the mean port the fullest of `ports` ports takes, `lambda` being the copies that a
+/// port carries on average: about `1 + sqrt(2 ln n / lambda)`.
+///
+/// The load of a port is nearly Poisson with mean and variance lambda; the largest of n normal variables lies
+/// about `sqrt(2 ln n)` standard deviations above the mean. It overstates small loads: 64 ranks with 8
+/// experts a token have 1.36 here at 8 tokens a rank and 1.33 in a Monte Carlo run; 1.045 and 1.04 at 512.
+///
+/// ```
+/// # use blackboard::scale_up::straggler_factor;
+/// assert_eq!(format!("{:.3}", straggler_factor(64, 7.875 * 512.0)), "1.045");
+/// ```
+pub fn straggler_factor(ports: u32, lambda: f64) -> f64 {
+    1.0 + (2.0 * f64::from(ports.max(1)).ln() / lambda).sqrt()
+}
+
+/// How many times slower `racks` racks are than one, flat, with the same tokens a rank and overlapping
+/// fabrics: `max(1/R, beta (R-1)/R G/(G-1))`.
+///
+/// One rack sends k (G-1)/G copies on scale-up ports. R racks send 1/R of them there, and k (R-1)/R copies on
+/// scale-out ports that are beta times slower; divide. For the same global batch divide by R once more.
+/// Source: T, S1 and S2 say "half the traffic at an eighth of the speed", which is 4 and not 8.
+///
+/// ```
+/// # use blackboard::scale_up::slowdown_flat;
+/// assert_eq!(format!("{:.2}", slowdown_flat(2, 72, 8.0)), "4.06");
+/// assert_eq!(format!("{:.3}", slowdown_flat(2, 72, 1.0)), "0.507");
+/// ```
+///
+/// Infinite for several racks of one rank: a single rank has no all-to-all to compare with.
+pub fn slowdown_flat(racks: u32, ranks_per_rack: u32, beta: f64) -> f64 {
+    crossing_share(racks, ranks_per_rack, beta).max(1.0 / f64::from(racks.max(1)))
+}
+
+/// As [`slowdown_flat`] with fabrics that take turns: `1/R + beta (R-1)/R G/(G-1)`, 4.56 for two NVL72 at 8.
+pub fn slowdown_flat_serial(racks: u32, ranks_per_rack: u32, beta: f64) -> f64 {
+    crossing_share(racks, ranks_per_rack, beta) + 1.0 / f64::from(racks.max(1))
+}
+
+fn crossing_share(racks: u32, ranks_per_rack: u32, beta: f64) -> f64 {
+    if racks <= 1 {
+        return 0.0;
+    }
+    let (r, g) = (f64::from(racks), f64::from(ranks_per_rack));
+    beta * (r - 1.0) / r * g / (g - 1.0)
+}
+
+/// The throttle up to which the scale-out ports of `copies` are no slower than the scale-up ports of `base`
+/// (the same tokens a rank in one rack): `base.intra / copies.inter`; infinite if nothing crosses.
+///
+/// Both carry rows of the same bytes: `copies.inter * beta = base.intra`. Between two NVL72 it is 1.97 for
+/// flat and 7.6 for hierarchical against dedup in one rack, so that T's throttle of 8 lies just above the
+/// latter.
+///
+/// ```
+/// # use blackboard::{CopiesPerToken, scale_up::break_even_throttle};
+/// let one_rack = CopiesPerToken { intra: 8.0 * 71.0 / 72.0, inter: 0.0 };
+/// let two_racks = CopiesPerToken { intra: 4.0 * 71.0 / 72.0, inter: 4.0 };
+/// assert_eq!(format!("{:.2}", break_even_throttle(one_rack, two_racks)), "1.97");
+/// ```
+pub fn break_even_throttle(base: CopiesPerToken, copies: CopiesPerToken) -> f64 {
+    if copies.inter == 0.0 { f64::INFINITY } else { base.intra / copies.inter }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use topology::{Picos, Rate};
+
+    use super::*;
+    use crate::scale_up::port_load;
+
+    fn fabric(scale_up: u64, scale_out: u64, latency: u64) -> Fabric {
+        let link = |rate| LinkSpec { rate: Rate::new(rate).expect("nonzero"), latency: Picos(latency) };
+        Fabric { scale_up: link(scale_up), scale_out: link(scale_out) }
+    }
+
+    const BYTES: RowBytes = RowBytes { dispatch: 1_000, combine: 2_000 };
+
+    #[test]
+    fn only_a_fabric_that_carries_something_adds_latency() {
+        let fabric = fabric(1_000_000_000, 1_000_000_000, 5_000_000);
+        let inside = CopiesPerToken { intra: 1.0, inter: 0.0 };
+        let both = CopiesPerToken { intra: 1.0, inter: 1.0 };
+        assert_eq!(a2a_time(inside, 1.0, BYTES, &fabric), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
+        assert_eq!(a2a_time_serial(inside, 1.0, BYTES, &fabric).total_us(), 13.0);
+        assert_eq!(a2a_time_serial(both, 1.0, BYTES, &fabric).total_us(), 26.0);
+        assert_eq!(a2a_time(both, 0.0, BYTES, &fabric).total_us(), 0.0);
+    }
+
+    #[test]
+    fn the_straggler_estimate_bounds_the_monte_carlo_runs_from_above() {
+        // Uniform gating, k = 8: 64 ranks in a rack; then the scale-out ports of two racks of 64.
+        let runs = [
+            (64, 7.875, [(8.0, 1.33), (32.0, 1.15), (128.0, 1.08), (512.0, 1.04)]),
+            (128, 4.0, [(8.0, 1.44), (32.0, 1.23), (128.0, 1.11), (512.0, 1.05)]),
+        ];
+        for (ports, copies, factors) in runs {
+            for (tokens, run) in factors {
+                let estimate = straggler_factor(ports, copies * tokens);
+                assert!(estimate > run && estimate < 1.08 * run, "{estimate} for {run}");
+            }
+        }
+    }
+
+    #[test]
+    fn degenerate_clusters_have_their_limits() {
+        assert_eq!(slowdown_flat(1, 72, 8.0), 1.0);
+        assert_eq!(slowdown_flat(1, 1, 8.0), 1.0);
+        assert_eq!(slowdown_flat(2, 1, 8.0), f64::INFINITY);
+        let nothing = CopiesPerToken { intra: 1.0, inter: 0.0 };
+        assert_eq!(break_even_throttle(nothing, nothing), f64::INFINITY);
+    }
+
+    proptest! {
+        #[test]
+        fn many_racks_tend_to_the_throttle(g in 2u32..100, beta in 1.0f64..100.0) {
+            let limit = beta * f64::from(g) / f64::from(g - 1);
+            prop_assert!((slowdown_flat(60_000, g, beta) / limit - 1.0).abs() < 1e-4);
+        }
+
+        #[test]
+        fn the_closed_form_is_the_ratio_of_two_times(
+            r in 2u32..9, g in 2u32..80, beta in 1u64..100, k in 1u32..9,
+        ) {
+            let fabric = fabric(900_000_000_000 * beta, 900_000_000_000, 0);
+            let (rr, gg, k) = (f64::from(r), f64::from(g), f64::from(k));
+            let one = CopiesPerToken { intra: k * (gg - 1.0) / gg, inter: 0.0 };
+            let many = CopiesPerToken { intra: one.intra / rr, inter: k * (rr - 1.0) / rr };
+            let ratio = |time: fn(CopiesPerToken, f64, RowBytes, &Fabric) -> A2aTime| {
+                time(many, 32.0, BYTES, &fabric).total_us() / time(one, 32.0, BYTES, &fabric).total_us()
+            };
+            let beta = beta as f64;
+            prop_assert!((ratio(a2a_time) / slowdown_flat(r, g, beta) - 1.0).abs() < 1e-9);
+            prop_assert!((ratio(a2a_time_serial) / slowdown_flat_serial(r, g, beta) - 1.0).abs() < 1e-9);
+        }
+
+        #[test]
+        fn overlap_never_costs_time(
+            intra in 0.0f64..100.0, inter in 0.0f64..100.0, tokens in 0.0f64..1e4,
+            latency in 0u64..10_000_000,
+        ) {
+            let copies = CopiesPerToken { intra, inter };
+            let fabric = fabric(900_000_000_000, 50_000_000_000, latency);
+            let (overlapped, in_turn) =
+                (a2a_time(copies, tokens, BYTES, &fabric), a2a_time_serial(copies, tokens, BYTES, &fabric));
+            prop_assert!(overlapped.total_us() <= in_turn.total_us());
+            prop_assert!(in_turn.total_us() <= 2.0 * overlapped.total_us() + 1e-9);
+        }
+
+        #[test]
+        fn at_the_break_even_both_ports_are_equally_long_at_work(
+            base in 0.1f64..100.0, inter in 0.1f64..100.0,
+        ) {
+            let base = CopiesPerToken { intra: base, inter: 0.0 };
+            let copies = CopiesPerToken { intra: 0.0, inter };
+            let beta = break_even_throttle(base, copies);
+            prop_assert!((port_load(copies, beta, 8) / port_load(base, beta, 8) - 1.0).abs() < 1e-12);
+        }
+    }
+}
