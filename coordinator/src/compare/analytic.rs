@@ -1,0 +1,127 @@
+//! The closed forms: expected copies over link rates and experts on the roofline, the mean port, no straggler.
+
+use super::expected::reachable_tokens;
+use super::{CompareError, CompareSpec, Configuration, Expected};
+use blackboard::CopiesPerToken;
+use blackboard::roofline::{Pipeline, Step};
+use blackboard::scale_up::a2a_time;
+use moe::{DispatchScheme, RowBytes};
+use serde::{Deserialize, Serialize};
+use topology::{Fabric, Picos};
+
+/// Times of one configuration by the closed forms, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct ClosedForm {
+    pub(super) dispatch_us: f64,
+    pub(super) combine_us: f64,
+    pub(super) compute_us: f64,
+}
+
+/// Times of `row` on `fabric`.
+///
+/// The all-to-all is that of the mean port. Where only some ranks host experts, their ports share what all ranks send:
+/// with all experts in one of two racks, twice the mean.
+///
+/// # Errors
+/// When the hardware has no rate for the layer's dtype.
+pub(super) fn closed_form(
+    spec: &CompareSpec,
+    row: &Configuration,
+    expected: &Expected,
+    fabric: &Fabric,
+) -> Result<ClosedForm, CompareError> {
+    let (ranks, cluster) = (f64::from(row.cluster.num_ranks()), &row.cluster);
+    let hosts = |rank| !row.placement.slots_of(rank).is_empty();
+    let hosting = cluster.ranks().filter(|&rank| hosts(rank)).count() as f64;
+    let hosting_racks = cluster.racks().filter(|&rack| cluster.ranks_in(rack).any(hosts));
+    let ranks_of_hosting_racks: u32 = hosting_racks.map(|rack| cluster.rack_size(rack)).sum();
+    let crossing_ports =
+        if row.scheme == DispatchScheme::Hierarchical { f64::from(ranks_of_hosting_racks) } else { hosting };
+    let busy = CopiesPerToken {
+        intra: expected.copies.intra * ranks / hosting,
+        inter: expected.copies.inter * ranks / crossing_ports,
+    };
+    let time = a2a_time(busy, f64::from(spec.tokens), RowBytes::new(spec.shape.hidden), fabric);
+    Ok(ClosedForm {
+        dispatch_us: time.dispatch_us,
+        combine_us: time.combine_us,
+        compute_us: compute_us(spec, row, expected)?,
+    })
+}
+
+/// Expected compute time of the busiest rank: each of its experts is read with the probability that any token comes.
+fn compute_us(spec: &CompareSpec, row: &Configuration, expected: &Expected) -> Result<f64, CompareError> {
+    let shape = &spec.shape;
+    let (flops_of_row, bytes) = (shape.expert_flops(1), shape.expert_weight_bytes() as f64);
+    let reachable = reachable_tokens(spec, row);
+    let mut busiest = 0.0_f64;
+    for rank in row.cluster.ranks() {
+        let mut sum = 0.0;
+        for slot in row.placement.slots_of(rank) {
+            let (rows, tokens) = (expected.rows_per_slot[slot.0 as usize], reachable[slot.0 as usize]);
+            if rows <= 0.0 || tokens <= 0.0 {
+                continue;
+            }
+            let touched = 1.0 - (1.0 - (rows / tokens).min(1.0)).powf(tokens);
+            let time = spec.hardware.time(flops_of_row * rows / touched, bytes, shape.dtype)?;
+            sum += touched * time.as_micros_f64();
+        }
+        busiest = busiest.max(sum);
+    }
+    Ok(busiest)
+}
+
+/// The same model with its layers cut into stages, one rack a stage: a token crosses once a stage, not once a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PipelineRow {
+    /// Stages, as many as racks.
+    pub stages: u32,
+    /// Ranks of a stage.
+    pub ranks_per_stage: u32,
+    /// Sequences of one micro-batch: tokens a rank times ranks of a stage.
+    pub micro_batch: u64,
+    /// Handing a micro-batch to the next stage, BF16 rows on the scale-out ports, with the link's latency, microseconds.
+    pub hop_us: f64,
+    /// Time of a stage by weights and arithmetic (no communication, no KV cache), microseconds.
+    pub stage_us: f64,
+    /// Time of a token through all stages and hops, microseconds.
+    pub token_latency_us: f64,
+    /// Weights on a rank, bytes.
+    pub weight_bytes_per_rank: f64,
+}
+
+/// The pipeline of a comparison's racks, `None` for a single rack or no tokens.
+#[must_use]
+pub fn pipeline_row(spec: &CompareSpec) -> Option<PipelineRow> {
+    let stages = u32::try_from(spec.rack_sizes.len()).ok().filter(|&stages| stages > 1)?;
+    let ranks = spec.rack_sizes.iter().copied().min().filter(|_| spec.tokens > 0)?;
+    let flops = spec.hardware.flops(spec.shape.dtype).ok()?;
+    let out = spec.fabric.scale_out;
+    let row_bytes = RowBytes::new(spec.shape.hidden).combine;
+    let hop = out.rate.transfer(u64::from(spec.tokens) * row_bytes).saturating_add(out.latency);
+    let step = Step {
+        batch: f64::from(spec.tokens) * f64::from(ranks),
+        active_params: spec.model.active_params(),
+        weight_bytes: spec.model.total_params() * spec.shape.dtype.bytes(),
+        context_tokens: 0.0,
+        kv_bytes_per_token: 0.0,
+        ranks: f64::from(ranks),
+        flops,
+        mem_bytes_per_s: spec.hardware.hbm_bytes_per_s as f64,
+    };
+    let (count, hop_s) = (f64::from(stages), picos_s(hop));
+    let row = Pipeline { step, stages: count, micro_batches: count, hop_s }.row();
+    Some(PipelineRow {
+        stages,
+        ranks_per_stage: ranks,
+        micro_batch: u64::from(spec.tokens) * u64::from(ranks),
+        hop_us: hop_s * 1e6,
+        stage_us: row.stage_s * 1e6,
+        token_latency_us: row.token_latency_s * 1e6,
+        weight_bytes_per_rank: row.weight_bytes_per_rank,
+    })
+}
+
+fn picos_s(time: Picos) -> f64 {
+    time.as_micros_f64() * 1e-6
+}

@@ -1,0 +1,296 @@
+//! The words of the command's options, each with the one way in which it is read and written.
+
+use moe::{Placement, PlacementError};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+use topology::{Cluster, Fabric, MAX_LATENCY_US, Picos};
+
+/// A word or number that an option doesn't take.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{value}`: {remedy}")]
+pub struct ChoiceError {
+    value: String,
+    remedy: &'static str,
+}
+
+fn refused(value: &str, remedy: &'static str) -> ChoiceError {
+    ChoiceError { value: value.chars().take(80).collect(), remedy }
+}
+
+/// How a row comes by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// Closed forms: expected copies over link rates, no straggler.
+    Analytic,
+    /// The ranks' own state machines on a virtual clock.
+    Sim,
+    /// Real processes over QUIC on the wall clock.
+    Quic,
+}
+
+impl BackendKind {
+    /// Every backend, in the order in which they run.
+    pub const ALL: [Self; 3] = [Self::Analytic, Self::Sim, Self::Quic];
+
+    /// The backend's name, as written and parsed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Analytic => "analytic",
+            Self::Sim => "sim",
+            Self::Quic => "quic",
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for BackendKind {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| refused(text, "a backend is analytic, sim or quic, or all of them with `all`"))
+    }
+}
+
+/// The single rack that the others are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseChoice {
+    /// All ranks in one rack.
+    Ranks,
+    /// The first rack alone, with as many tokens a rank.
+    Rack,
+}
+
+impl FromStr for BaseChoice {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        match text {
+            "ranks" => Ok(Self::Ranks),
+            "rack" => Ok(Self::Rack),
+            _ => Err(refused(text, "compare with all `ranks` in one rack, or with one `rack` alone")),
+        }
+    }
+}
+
+/// Link latencies of a set of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LatencyChoice {
+    /// None, as the closed forms assume.
+    Zero,
+    /// The hardware's or cluster file's own.
+    Preset,
+    /// These.
+    Given {
+        /// Inside a rack.
+        scale_up: Picos,
+        /// Between racks.
+        scale_out: Picos,
+    },
+}
+
+impl LatencyChoice {
+    /// `fabric` with these latencies.
+    #[must_use]
+    pub fn apply(self, fabric: Fabric) -> Fabric {
+        match self {
+            Self::Zero => fabric.without_latency(),
+            Self::Preset => fabric,
+            Self::Given { scale_up, scale_out } => {
+                let mut given = fabric;
+                given.scale_up.latency = scale_up;
+                given.scale_out.latency = scale_out;
+                given
+            }
+        }
+    }
+}
+
+impl fmt::Display for LatencyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero => f.pad("zero"),
+            Self::Preset => f.pad("preset"),
+            Self::Given { scale_up, scale_out } => {
+                f.pad(&format!("{},{}", scale_up.as_micros_f64(), scale_out.as_micros_f64()))
+            }
+        }
+    }
+}
+
+impl FromStr for LatencyChoice {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        const REMEDY: &str =
+            "a latency is zero, preset, or two numbers of microseconds up to 1000000: in-rack,between-racks";
+        let micros = |text: &str| {
+            let micros: f64 = text.trim().parse().ok()?;
+            let sound = (0.0..=MAX_LATENCY_US).contains(&micros);
+            if sound { Picos::from_micros_f64(micros).ok() } else { None }
+        };
+        match text {
+            "zero" => Ok(Self::Zero),
+            "preset" => Ok(Self::Preset),
+            _ => text
+                .split_once(',')
+                .and_then(|(up, out)| Some(Self::Given { scale_up: micros(up)?, scale_out: micros(out)? }))
+                .ok_or_else(|| refused(text, REMEDY)),
+        }
+    }
+}
+
+/// A gate that the table has rows for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateChoice {
+    /// A token may go to experts of every rack.
+    Unlimited,
+    /// A token's experts lie in at most so many racks.
+    Limit(u32),
+}
+
+impl fmt::Display for GateChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.pad("unlimited"),
+            Self::Limit(racks) => f.pad(&format!("limit:{racks}")),
+        }
+    }
+}
+
+impl FromStr for GateChoice {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        if text == "unlimited" {
+            return Ok(Self::Unlimited);
+        }
+        let racks =
+            text.strip_prefix("limit:").and_then(|racks| racks.parse().ok()).filter(|&racks| racks > 0);
+        racks.map(Self::Limit).ok_or_else(|| {
+            refused(text, "a gate is `unlimited`, or `limit:M` with M racks a token, at least 1")
+        })
+    }
+}
+
+/// Where the experts of the rows over several racks are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlacementChoice {
+    /// Contiguous and even.
+    Linear,
+    /// Expert e on rank e mod n.
+    RoundRobin,
+    /// Read from a file.
+    File {
+        /// The file's name, for messages.
+        origin: String,
+        /// Its text.
+        text: String,
+    },
+}
+
+impl PlacementChoice {
+    /// The name in tables and records.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Linear => "linear",
+            Self::RoundRobin => "round-robin",
+            Self::File { origin, .. } => origin,
+        }
+    }
+
+    /// The placement of `num_experts` experts on `cluster`.
+    ///
+    /// # Errors
+    /// [`PlacementError`] when a file doesn't fit the cluster or the model.
+    pub fn place(&self, cluster: &Cluster, num_experts: u32) -> Result<Placement, PlacementError> {
+        match self {
+            Self::Linear => Placement::linear(cluster, num_experts),
+            Self::RoundRobin => Placement::round_robin(cluster, num_experts),
+            Self::File { origin, text } => Placement::from_json(text, origin, cluster, num_experts),
+        }
+    }
+}
+
+/// Wall time of a phase over its emulated time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dilation {
+    /// As little as this machine can follow, per row.
+    Auto,
+    /// This factor, for communication and compute alike.
+    Fixed(u64),
+}
+
+impl fmt::Display for Dilation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Fixed(factor) => f.pad(&factor.to_string()),
+        }
+    }
+}
+
+impl FromStr for Dilation {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let factor = text.parse().ok().filter(|factor| (1..=1_000_000_000).contains(factor));
+        factor
+            .map(Self::Fixed)
+            .ok_or_else(|| refused(text, "a dilation is `auto` or a whole number from 1 to 1000000000"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for latency in ["zero", "preset", "1,3.7"] {
+            assert_eq!(latency.parse::<LatencyChoice>().expect(latency).to_string(), latency);
+        }
+        for gate in ["unlimited", "limit:1", "limit:4"] {
+            assert_eq!(gate.parse::<GateChoice>().expect(gate).to_string(), gate);
+        }
+        for dilation in ["auto", "500"] {
+            assert_eq!(dilation.parse::<Dilation>().expect(dilation).to_string(), dilation);
+        }
+        for kind in BackendKind::ALL {
+            assert_eq!(kind.name().parse::<BackendKind>().expect("a name"), kind);
+        }
+    }
+
+    #[test]
+    fn other_words_are_refused_with_a_remedy() {
+        for latency in ["", "1", "1,-1", "nan,1", "1,2,3", "1,2000000"] {
+            assert!(latency.parse::<LatencyChoice>().is_err(), "{latency}");
+        }
+        for gate in ["", "limit", "limit:0", "limit:-1", "limit:x"] {
+            assert!(gate.parse::<GateChoice>().is_err(), "{gate}");
+        }
+        for dilation in ["0", "-1", "fast", "1.5"] {
+            assert!(dilation.parse::<Dilation>().is_err(), "{dilation}");
+        }
+        let error = "qick".parse::<BackendKind>().expect_err("no backend").to_string();
+        assert_eq!(error, "`qick`: a backend is analytic, sim or quic, or all of them with `all`");
+    }
+}

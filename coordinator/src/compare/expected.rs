@@ -1,0 +1,159 @@
+//! What the gate in use leads one to expect: copies a token, and rows a slot, each with how it was computed.
+
+use super::truth::LAYER;
+use super::{CompareError, CompareSpec, Configuration};
+use blackboard::scale_up::expected_copies;
+use blackboard::{BlackboardError, CopiesPerToken};
+use moe::{
+    ExpertId, GateLimit, PlannedTraffic, RecordedRows, Router, Routing, RoutingSpec, RowBytes, plan_traffic,
+};
+use serde::{Deserialize, Serialize};
+use topology::RankId;
+
+/// Least number of tokens behind a Monte Carlo expectation, over all seeds.
+const MONTE_CARLO_TOKENS: u32 = 20_000;
+
+/// How an expectation was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpectedKind {
+    /// Exactly, for uniform routing.
+    ClosedForm,
+    /// Mean over tokens that are not in the run, drawn from the same distribution.
+    MonteCarlo,
+    /// Exact mean over every recorded row at every source rank.
+    TraceMean,
+}
+
+impl ExpectedKind {
+    /// In words.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::ClosedForm => "closed form of uniform routing",
+            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens",
+            Self::TraceMean => "mean over all recorded rows at every rank",
+        }
+    }
+}
+
+/// The expectation of one configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// Copies of a token's row that leave a rank, forwarded hops included.
+    pub copies: CopiesPerToken,
+    /// How it was computed.
+    pub kind: ExpectedKind,
+    /// Rows of each slot in a step: `[num_slots]`.
+    pub rows_per_slot: Vec<f64>,
+}
+
+/// Computes expectations, and keeps the sampled routings that rows with the same ranks and gate share.
+#[derive(Debug)]
+pub(super) struct Expectations<'a> {
+    spec: &'a CompareSpec,
+    sampled: Vec<Sample>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    num_ranks: u32,
+    limit: Option<GateLimit>,
+    /// By seed, then by rank.
+    routings: Vec<Vec<Routing>>,
+    kind: ExpectedKind,
+}
+
+impl<'a> Expectations<'a> {
+    pub(super) fn new(spec: &'a CompareSpec) -> Self {
+        Self { spec, sampled: Vec::new() }
+    }
+
+    /// The expectation of `row`.
+    ///
+    /// # Errors
+    /// When routing can't be made.
+    pub(super) fn of(&mut self, row: &Configuration) -> Result<Expected, CompareError> {
+        if matches!(self.spec.routing, RoutingSpec::Uniform) {
+            let ranks = vec![1; row.cluster.num_ranks() as usize];
+            let (scheme, limit) = (row.scheme, row.limit.as_ref());
+            match expected_copies(scheme, &row.cluster, &row.placement, self.spec.shape.top_k, limit, &ranks)
+            {
+                Ok(copies) => {
+                    let rows_per_slot = self.even_rows(row);
+                    return Ok(Expected { copies, kind: ExpectedKind::ClosedForm, rows_per_slot });
+                }
+                // Too many sets of groups to sum: sample them.
+                Err(BlackboardError::GroupSets { .. } | BlackboardError::Terms { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.sampled_mean(row)
+    }
+
+    /// `T k / E` rows from each source that the slot serves.
+    fn even_rows(&self, row: &Configuration) -> Vec<f64> {
+        let share = f64::from(self.spec.shape.top_k) / f64::from(self.spec.shape.num_experts);
+        reachable_tokens(self.spec, row).into_iter().map(|tokens| tokens * share).collect()
+    }
+
+    fn sampled_mean(&mut self, row: &Configuration) -> Result<Expected, CompareError> {
+        let fits = |sample: &Sample| sample.num_ranks == row.cluster.num_ranks() && sample.limit == row.limit;
+        let at = match self.sampled.iter().position(fits) {
+            Some(at) => at,
+            None => {
+                self.sampled.push(sample(self.spec, row)?);
+                self.sampled.len() - 1
+            }
+        };
+        let sample = &self.sampled[at];
+        let (mut copies, mut rows_per_slot) =
+            (CopiesPerToken::default(), vec![0.0; row.placement.num_slots() as usize]);
+        let step_tokens = f64::from(self.spec.tokens) * f64::from(row.cluster.num_ranks());
+        for routings in &sample.routings {
+            let bytes = RowBytes::new(self.spec.shape.hidden);
+            let plan: PlannedTraffic =
+                plan_traffic(row.scheme, &row.cluster, &row.placement, routings, bytes);
+            let weight = 1.0 / (plan.tokens as f64 * sample.routings.len() as f64);
+            copies.intra += plan.copies.intra as f64 * weight;
+            copies.inter += plan.copies.inter as f64 * weight;
+            for (sum, &rows) in rows_per_slot.iter_mut().zip(&plan.rows_per_slot) {
+                *sum += rows as f64 * weight * step_tokens;
+            }
+        }
+        Ok(Expected { copies, kind: sample.kind, rows_per_slot })
+    }
+}
+
+/// Tokens of a step that go to each slot if they go to its expert: those of the sources that it serves.
+pub(super) fn reachable_tokens(spec: &CompareSpec, row: &Configuration) -> Vec<f64> {
+    let mut tokens = vec![0.0; row.placement.num_slots() as usize];
+    for source in row.cluster.ranks() {
+        for expert in (0..spec.shape.num_experts).map(ExpertId) {
+            tokens[row.placement.slot_for(&row.cluster, source, expert).0 as usize] += f64::from(spec.tokens);
+        }
+    }
+    tokens
+}
+
+/// Tokens of the same distribution that are not in the run: those of ranks beyond the cluster's. For a trace, every row
+/// at every rank.
+fn sample(spec: &CompareSpec, row: &Configuration) -> Result<Sample, CompareError> {
+    let ranks = row.cluster.num_ranks();
+    let (routings, kind) = if let RoutingSpec::Rows(rows) = &spec.routing {
+        (vec![vec![every_row(rows); ranks as usize]], ExpectedKind::TraceMean)
+    } else {
+        let seeds = u32::try_from(spec.seeds.len()).unwrap_or(u32::MAX);
+        let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks);
+        let by_seed = spec.seeds.iter().map(|&seed| {
+            let router = Router::new(&spec.shape, &spec.routing, row.limit.as_ref(), seed, LAYER.into())?;
+            Ok((ranks..2 * ranks).map(|rank| router.route(RankId(rank), tokens)).collect())
+        });
+        (by_seed.collect::<Result<_, CompareError>>()?, ExpectedKind::MonteCarlo)
+    };
+    Ok(Sample { num_ranks: ranks, limit: row.limit.clone(), routings, kind })
+}
+
+fn every_row(rows: &RecordedRows) -> Routing {
+    Routing { top_k: rows.top_k, topk_idx: rows.idx.clone(), topk_weights: rows.weights.clone() }
+}

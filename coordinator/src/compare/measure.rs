@@ -1,0 +1,313 @@
+//! Paces a row on the wall clock so that this machine can follow, and judges from its records whether it did.
+
+use super::truth::Truth;
+use super::{CompareSpec, Configuration, Dilation};
+use crate::run::{RoundRecord, RunRequest};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use moe::{DispatchScheme, ExpertKind, RowBytes};
+use node::control::{Pacing, PhaseReport};
+use node::setup::RunSetup;
+use topology::{Fabric, LinkClass, Picos, TrafficMatrix, fluid_bound};
+
+/// Most rows in one frame: an eighth of a rank's tokens, so that hierarchical dispatch pipelines (chunks of at most
+/// T/8 rows keep the quantisation within a few percent), and at most 8, so that a frame stays near 100 KB.
+#[must_use]
+pub fn chunk_rows(tokens: u32) -> u32 {
+    (tokens / 8).clamp(1, 8)
+}
+
+/// Payload bytes that 16 processes on 2 cores move in a second with room to spare (they reach twice that).
+const BYTES_PER_S: f64 = 500e6;
+/// Frames that they handle in a second, at 100 to 150 us of CPU each end to end.
+const FRAMES_PER_S: f64 = 7_000.0;
+/// Bytes that all ports together may inject in a second while all of them are busy. A throttled pair of racks sends all its
+/// scale-up rows in the first fraction of a phase: without this limit that burst would come late and in the wrong order.
+const PEAK_BYTES_PER_S: f64 = 500e6;
+/// Share of a phase within which frames may swap turns at a port: less than the 3% to which measured times are held.
+const RESOLUTION_SHARE: f64 = 0.02;
+/// Cores behind these three rates.
+const RATED_CORES: f64 = 2.0;
+/// Shortest wall time of a communication phase: timers and schedulers then stay within a few percent of it.
+const NETWORK_WALL_S_MIN: f64 = 0.040;
+/// Shortest wall time of the expert phase.
+const COMPUTE_WALL_S_MIN: f64 = 0.060;
+/// Charged compute over the CPU time it really takes.
+const COMPUTE_HEADROOM: f64 = 3.0;
+/// CPU time of a modelled expert for one element of one row, with its share of quantisation and sums.
+const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
+/// Multiply-adds and their like of real experts in a second on one core.
+const GEMM_FLOPS: f64 = 8e9;
+
+/// Dilation of a phase in which nothing moves: what the host takes for it then doesn't show.
+const EMPTY_DILATION: u64 = 1_000_000;
+
+/// p99 of lateness over the phase's wall time, at most.
+const LATENESS_SHARE_MAX: f64 = 0.10;
+/// CPU time of all workers over wall time and cores, at most.
+const CPU_SHARE_MAX: f64 = 0.75;
+/// Overtaken frames over all frames, at most.
+const OVERTAKEN_SHARE_MAX: f64 = 0.001;
+
+/// Where the ranks of a quic run live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Cores that they share.
+    pub cores: u32,
+    /// True if they are tasks of one process, each of which then reports the CPU time of all.
+    pub one_process: bool,
+}
+
+impl Host {
+    /// This machine.
+    #[must_use]
+    pub fn this(one_process: bool) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { cores: u32::try_from(cores).unwrap_or(u32::MAX), one_process }
+    }
+}
+
+/// Lower bounds of dispatch and combine on `fabric`.
+pub(super) fn bounds(row: &Configuration, truth: &Truth, fabric: &Fabric) -> [Picos; 2] {
+    [&truth.traffic.dispatch, &truth.traffic.combine].map(|matrix| fluid_bound(matrix, &row.cluster, fabric))
+}
+
+/// How to map emulated time to the wall clock, and how long the longest phase then takes, wall ns.
+pub(super) fn pace(
+    spec: &CompareSpec,
+    row: &Configuration,
+    truth: &Truth,
+    setup: &RunSetup,
+    host: Host,
+    retries: u32,
+) -> (Pacing, u64) {
+    let marks = slowest_latency(row, &setup.fabric);
+    let bounds = bounds(row, truth, &setup.fabric).map(|bound| bound.max(marks));
+    let bytes = RowBytes::new(spec.shape.hidden);
+    // A rank works on one thread.
+    let scale = f64::from(host.cores.min(row.cluster.num_ranks()))
+        / RATED_CORES.min(f64::from(row.cluster.num_ranks()));
+    let phases = [(&truth.traffic.dispatch, bytes.dispatch), (&truth.traffic.combine, bytes.combine)];
+    let charge = busiest_compute(row, truth, setup);
+    let (network, compute) = match spec.dilation {
+        Dilation::Fixed(factor) => (factor, factor),
+        Dilation::Auto => {
+            let mut network = 1;
+            for ((matrix, row_bytes), bound) in phases.into_iter().zip(bounds) {
+                let frames = frames(row, matrix, row_bytes, chunk_rows(spec.tokens)) as f64;
+                let busy_s = (matrix.total() as f64 / BYTES_PER_S).max(frames / FRAMES_PER_S) / scale;
+                network = network.max(stretch(busy_s.max(NETWORK_WALL_S_MIN), bound));
+                let peak = peak_bytes_per_s(row, matrix, &setup.fabric) / (PEAK_BYTES_PER_S * scale);
+                network = network.max(peak.ceil() as u64);
+            }
+            let cpu_s = compute_cpu_s(spec, row, truth, host);
+            (network, stretch((COMPUTE_HEADROOM * cpu_s).max(COMPUTE_WALL_S_MIN), charge))
+        }
+    };
+    let wall_ns = |emulated: Picos, dilation: u64| emulated.0.div_ceil(1_000).saturating_mul(dilation);
+    let [dispatch, combine] = bounds;
+    let network = network.saturating_mul(1 << retries.min(16));
+    let shortest_ns = wall_ns(dispatch.min(combine), network) as f64;
+    let pacing = Pacing {
+        network_dilation: network,
+        compute_dilation: compute.saturating_mul(1 << retries.min(16)),
+        resolution_ns: Pacing::default().resolution_ns.max((RESOLUTION_SHARE * shortest_ns) as u64),
+    };
+    let longest =
+        wall_ns(dispatch.max(combine), pacing.network_dilation).max(wall_ns(charge, pacing.compute_dilation));
+    (pacing, longest)
+}
+
+/// Emulated bytes per second that all ports in use inject together.
+fn peak_bytes_per_s(row: &Configuration, matrix: &TrafficMatrix, fabric: &Fabric) -> f64 {
+    let ports = LinkClass::ALL.into_iter().flat_map(|class| {
+        let busy =
+            row.cluster.ranks().filter(move |&rank| matrix.egress_bytes(&row.cluster, rank, class) > 0);
+        busy.map(move |_| fabric.link(class).rate.bytes_per_s() as f64)
+    });
+    ports.sum()
+}
+
+/// How long the mark that ends a flow without rows is on its way at most.
+fn slowest_latency(row: &Configuration, fabric: &Fabric) -> Picos {
+    let inside = row.cluster.num_ranks() > row.cluster.num_racks();
+    let classes = [(inside, fabric.scale_up), (row.cluster.num_racks() > 1, fabric.scale_out)];
+    let latencies = classes.into_iter().filter(|(used, _)| *used).map(|(_, link)| link.latency);
+    latencies.max().unwrap_or(Picos::ZERO)
+}
+
+/// The whole factor that makes `emulated` last `wall_s`; [`EMPTY_DILATION`] for nothing.
+fn stretch(wall_s: f64, emulated: Picos) -> u64 {
+    if emulated == Picos::ZERO {
+        EMPTY_DILATION
+    } else {
+        (wall_s * 1e12 / emulated.0 as f64).ceil().max(1.0) as u64
+    }
+}
+
+/// Data frames of a phase: chunks, and one to close each flow.
+fn frames(row: &Configuration, matrix: &TrafficMatrix, row_bytes: u64, chunk_rows: u32) -> u64 {
+    let mut frames = 0;
+    for from in row.cluster.ranks() {
+        for to in row.cluster.ranks().filter(|&to| to != from) {
+            let rows = matrix.get(from, to) / row_bytes;
+            let flow =
+                rows > 0 || row.scheme != DispatchScheme::Hierarchical || row.cluster.same_rack(from, to);
+            frames += rows.div_ceil(u64::from(chunk_rows)) + u64::from(flow);
+        }
+    }
+    frames
+}
+
+/// Emulated compute time of the busiest rank.
+fn busiest_compute(row: &Configuration, truth: &Truth, setup: &RunSetup) -> Picos {
+    let times = row.cluster.ranks().filter_map(|rank| {
+        let rows =
+            row.placement.slots_of(rank).iter().map(|slot| truth.traffic.rows_per_slot[slot.0 as usize]);
+        setup.compute_time(rows).ok()
+    });
+    times.max().unwrap_or(Picos::ZERO)
+}
+
+/// Estimate of the real time that the experts take: all work on all cores, or the busiest rank's on one.
+fn compute_cpu_s(spec: &CompareSpec, row: &Configuration, truth: &Truth, host: Host) -> f64 {
+    let seconds_of_row = match spec.experts {
+        ExpertKind::Modelled => f64::from(spec.shape.hidden) * MODELLED_S_PER_ELEMENT,
+        ExpertKind::Gemm => spec.shape.expert_flops(1) / GEMM_FLOPS,
+    };
+    let rows = &truth.traffic.rows_per_slot;
+    let busiest = row
+        .cluster
+        .ranks()
+        .map(|rank| row.placement.slots_of(rank).iter().map(|slot| rows[slot.0 as usize]).sum::<u64>());
+    let (all, busiest) = (rows.iter().sum::<u64>() as f64, busiest.max().unwrap_or(0) as f64);
+    seconds_of_row * (all / f64::from(host.cores)).max(busiest)
+}
+
+/// How far the host was from following, each the worst over measured rounds and communication phases.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Disturbance {
+    /// p99 of lateness over the phase's wall time.
+    pub lateness_share: f64,
+    /// CPU time of all workers over wall time and cores.
+    pub cpu_share: f64,
+    /// Overtaken frames over all frames.
+    pub overtaken_share: f64,
+    /// p99 of lateness over all measured deliveries, emulated microseconds.
+    pub lateness_p99_us: f64,
+    /// Why the run doesn't count; `None` if it does.
+    pub problem: Option<String>,
+}
+
+/// Judges the measured rounds of a run.
+#[must_use]
+pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance {
+    let mut worst = Disturbance::default();
+    let mut all = new_histogram();
+    for round in rounds.iter().filter(|round| !round.warmup) {
+        for reports in [&round.phases[0], &round.phases[2]] {
+            let phase = reports.first().map_or("phase", |report| name(report));
+            let measured = reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO);
+            let wall_ns = measured.0 as f64 / 1e3 * pacing.network_dilation as f64;
+            let mut late = new_histogram();
+            for report in reports.iter().filter(|report| !report.lateness_ns.is_empty()) {
+                let read = Deserializer::new().deserialize::<u64, _>(&mut report.lateness_ns.as_slice());
+                if read.is_ok_and(|rank| late.add(rank).is_ok()) {
+                    continue;
+                }
+                worst.blame(format!("{phase} of step {}: a lateness histogram can't be read", round.step));
+            }
+            let sum = |of: fn(&PhaseReport) -> u64| reports.iter().map(of).sum::<u64>() as f64;
+            let frames = sum(|report| report.frames);
+            let bytes: u64 = reports.iter().flat_map(|report| &report.sent_bytes).sum();
+            // Nothing is late where nothing moves.
+            if bytes == 0 || wall_ns == 0.0 {
+                continue;
+            }
+            let cpu_ns = if host.one_process {
+                reports.iter().map(|report| report.cpu_ns).max().unwrap_or(0) as f64
+            } else {
+                sum(|report| report.cpu_ns)
+            };
+            let shares = [
+                (
+                    "lateness p99",
+                    late.value_at_quantile(0.99) as f64 / wall_ns,
+                    LATENESS_SHARE_MAX,
+                    "of the phase",
+                ),
+                ("CPU use", cpu_ns / (wall_ns * f64::from(host.cores)), CPU_SHARE_MAX, "of all cores"),
+                ("overtaken frames", sum(|report| report.overtaken) / frames, OVERTAKEN_SHARE_MAX, "of all"),
+            ];
+            for (what, share, most, whole) in shares {
+                if share > most {
+                    let (share, most) = (share * 100.0, most * 100.0);
+                    worst.blame(format!(
+                        "{phase} of step {}: {what} {share:.1}% {whole}, at most {most}%",
+                        round.step
+                    ));
+                }
+            }
+            worst.lateness_share = worst.lateness_share.max(shares[0].1);
+            worst.cpu_share = worst.cpu_share.max(shares[1].1);
+            worst.overtaken_share = worst.overtaken_share.max(shares[2].1);
+            // Both have the same resizing settings, which can't fail to add.
+            let _ = all.add(late);
+        }
+    }
+    worst.lateness_p99_us = all.value_at_quantile(0.99) as f64 / 1e3 / pacing.network_dilation as f64;
+    worst
+}
+
+impl Disturbance {
+    /// Keeps the first problem.
+    fn blame(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
+    }
+}
+
+fn name(report: &PhaseReport) -> &'static str {
+    match report.phase {
+        node::wire::Phase::Dispatch => "dispatch",
+        node::wire::Phase::Expert => "expert",
+        node::wire::Phase::Combine => "combine",
+    }
+}
+
+fn new_histogram() -> Histogram<u64> {
+    // Two significant digits and resizing are always possible.
+    let mut histogram = Histogram::new(2).expect("two digits are valid");
+    histogram.auto(true);
+    histogram
+}
+
+/// A request for `row` on `fabric`.
+pub(super) fn request(
+    spec: &CompareSpec,
+    row: &Configuration,
+    seed: u64,
+    fabric: Fabric,
+    steps: (u32, u32),
+) -> RunRequest {
+    let setup = RunSetup {
+        cluster_id: 0,
+        run: 1,
+        epoch: 0,
+        cluster: row.cluster.clone(),
+        fabric,
+        hardware: spec.hardware.clone(),
+        shape: spec.shape,
+        placement: row.placement.clone(),
+        scheme: row.scheme,
+        routing: spec.routing.clone(),
+        gate_limit: row.limit.clone(),
+        tokens: vec![spec.tokens; row.cluster.num_ranks() as usize],
+        seed,
+        layer: super::truth::LAYER,
+        experts: spec.experts,
+        chunk_rows: chunk_rows(spec.tokens),
+        payload: spec.payload,
+    };
+    let pacing = Pacing::default();
+    RunRequest { setup, pacing, warmup: steps.0, rounds: steps.1, expected_phase_ns: 0 }
+}

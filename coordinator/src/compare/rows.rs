@@ -1,0 +1,234 @@
+//! The configurations of a comparison: the base rows, then the same ranks over several racks in every arrangement.
+
+use super::{BaseChoice, CompareError, CompareSpec, GateChoice, PlacementChoice};
+use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
+use topology::{Cluster, RackId};
+
+/// One line of the table, without latency and backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// What it is, for people: `2 racks: hierarchical`.
+    pub title: String,
+    /// Racks and ranks.
+    pub cluster: Cluster,
+    /// Which slot holds which expert.
+    pub placement: Placement,
+    /// The placement's name in records.
+    pub placement_name: String,
+    /// How copies travel.
+    pub scheme: DispatchScheme,
+    /// Racks a token may use. The groups of a base row are the racks of the rows that it is the base of, so that every
+    /// token goes to the same experts in both.
+    pub limit: Option<GateLimit>,
+    /// Index of the row that this one's slowdown is against; its own for a base row.
+    pub base: usize,
+}
+
+impl Configuration {
+    /// Racks a token may use, if they are limited.
+    #[must_use]
+    pub fn gate_rack_limit(&self) -> Option<u32> {
+        self.limit.as_ref().map(|limit| limit.limit)
+    }
+
+    /// Expert weights on the fullest rank, bytes.
+    #[must_use]
+    pub fn weight_bytes_per_rank(&self, spec: &CompareSpec) -> u64 {
+        u64::from(self.placement.max_slots_per_rank()) * spec.shape.expert_weight_bytes()
+    }
+}
+
+/// The base that a row is compared with: same gate; flat against flat, all else against dedup.
+#[derive(Clone, Copy, PartialEq)]
+struct BaseKey {
+    scheme: DispatchScheme,
+    gate: GateChoice,
+}
+
+/// The configurations of `spec`, bases first, each after its base. What was left out is added to `notes`.
+///
+/// # Errors
+/// [`CompareError`] when racks, experts, placement and gates don't fit each other.
+pub fn configurations(
+    spec: &CompareSpec,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Configuration>, CompareError> {
+    spec.validate()?;
+    let wide = spec.cluster()?;
+    let experts = spec.shape.num_experts;
+    let placement = spec.placement.place(&wide, experts)?;
+    let gates = gates(spec, &wide, &placement, notes)?;
+    if wide.num_racks() == 1 {
+        let bases =
+            gates.iter().filter(|(gate, _)| *gate == GateChoice::Unlimited).flat_map(|(gate, limit)| {
+                spec.schemes.iter().map(move |&scheme| (BaseKey { scheme, gate: *gate }, limit.clone()))
+            });
+        return bases
+            .enumerate()
+            .map(|(at, (key, limit))| base_row(spec, key, limit, at, &placement))
+            .collect();
+    }
+    let mut wanted: Vec<(BaseKey, Configuration)> = Vec::new();
+    for (gate, limit) in &gates {
+        for wish in wishes(spec, *gate) {
+            let placement = match wish.place {
+                Place::Given => placement.clone(),
+                Place::Replicated => Placement::replicated_per_rack(&wide, experts)?,
+                Place::OneRack => Placement::one_rack(&wide, experts, RackId(0))?,
+            };
+            let placement_name = match wish.place {
+                Place::Given => spec.placement.name(),
+                Place::Replicated => "replicated",
+                Place::OneRack => "one-rack",
+            };
+            let base_scheme = if wish.scheme == DispatchScheme::Flat {
+                DispatchScheme::Flat
+            } else {
+                DispatchScheme::Dedup
+            };
+            let row = Configuration {
+                title: format!("{} racks: {}", wide.num_racks(), wish.title),
+                cluster: wide.clone(),
+                placement,
+                placement_name: placement_name.to_owned(),
+                scheme: wish.scheme,
+                limit: limit.clone(),
+                base: 0,
+            };
+            wanted.push((BaseKey { scheme: base_scheme, gate: *gate }, row));
+        }
+    }
+    let mut keys: Vec<BaseKey> = Vec::new();
+    for (key, _) in &wanted {
+        if !keys.contains(key) {
+            keys.push(*key);
+        }
+    }
+    let mut rows = Vec::with_capacity(keys.len() + wanted.len());
+    for (at, &key) in keys.iter().enumerate() {
+        let limit = gates.iter().find(|(gate, _)| *gate == key.gate).and_then(|(_, limit)| limit.clone());
+        rows.push(base_row(spec, key, limit, at, &placement)?);
+    }
+    for (key, mut row) in wanted {
+        row.base = keys.iter().position(|known| *known == key).unwrap_or(0);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+enum Place {
+    Given,
+    Replicated,
+    OneRack,
+}
+
+struct Wish {
+    title: String,
+    scheme: DispatchScheme,
+    place: Place,
+}
+
+/// The rows over several racks that `gate` and the chosen schemes ask for.
+fn wishes(spec: &CompareSpec, gate: GateChoice) -> Vec<Wish> {
+    use DispatchScheme::{Dedup, Flat, Hierarchical};
+    let wish = |title: &str, scheme, place| Wish { title: title.to_owned(), scheme, place };
+    let all = match gate {
+        GateChoice::Unlimited => vec![
+            wish("flat", Flat, Place::Given),
+            wish("dedup", Dedup, Place::Given),
+            wish("hierarchical", Hierarchical, Place::Given),
+            wish("replicated experts", Dedup, Place::Replicated),
+            wish("experts in rack 0", Hierarchical, Place::OneRack),
+        ],
+        GateChoice::Limit(racks) => {
+            vec![wish(
+                &format!("hierarchical, gate <= {racks} rack{}", plural(racks)),
+                Hierarchical,
+                Place::Given,
+            )]
+        }
+    };
+    all.into_iter().filter(|wish| spec.schemes.contains(&wish.scheme)).collect()
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// The gates in use, each with its limit; an unset list leaves out what routing and experts don't allow.
+fn gates(
+    spec: &CompareSpec,
+    cluster: &Cluster,
+    placement: &Placement,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(GateChoice, Option<GateLimit>)>, CompareError> {
+    let asked = spec.gates.clone().unwrap_or_else(|| vec![GateChoice::Unlimited, GateChoice::Limit(1)]);
+    let mut gates = Vec::new();
+    for gate in asked {
+        let GateChoice::Limit(racks) = gate else {
+            gates.push((gate, None));
+            continue;
+        };
+        let limit = if racks >= cluster.num_racks() {
+            Err(CompareError::Spec(format!(
+                "a gate limited to {racks} of {} racks is no limit; give fewer racks a token, or more racks",
+                cluster.num_racks()
+            )))
+        } else {
+            usable_limit(spec, cluster, placement, racks)
+        };
+        match limit {
+            Ok(limit) => gates.push((gate, Some(limit))),
+            Err(error) if spec.gates.is_some() => return Err(error),
+            Err(_) if cluster.num_racks() == 1 => {}
+            Err(error) => notes.push(format!("no rows with the limited gate: {error}")),
+        }
+    }
+    Ok(gates)
+}
+
+fn usable_limit(
+    spec: &CompareSpec,
+    cluster: &Cluster,
+    placement: &Placement,
+    racks: u32,
+) -> Result<GateLimit, CompareError> {
+    if spec.is_trace() {
+        return Err(RoutingError::LimitOnTrace.into());
+    }
+    let limit = GateLimit::from_placement(cluster, placement, racks)?;
+    // A router checks that so many racks hold enough experts; uniform sampling is the cheapest one to make.
+    Router::new(&spec.shape, &RoutingSpec::Uniform, Some(&limit), 0, 0)?;
+    Ok(limit)
+}
+
+fn base_row(
+    spec: &CompareSpec,
+    key: BaseKey,
+    limit: Option<GateLimit>,
+    at: usize,
+    wide: &Placement,
+) -> Result<Configuration, CompareError> {
+    let cluster = spec.base_cluster()?;
+    // The same ranks keep their experts, whatever rack they are in; a file for more ranks doesn't describe fewer.
+    let (placement, placement_name) = match (&spec.placement, spec.base) {
+        (_, BaseChoice::Ranks) => (wide.clone(), spec.placement.name()),
+        (PlacementChoice::File { .. }, BaseChoice::Rack) if cluster.num_ranks() != wide.num_ranks() => {
+            (Placement::linear(&cluster, spec.shape.num_experts)?, "linear")
+        }
+        (choice, BaseChoice::Rack) => (choice.place(&cluster, spec.shape.num_experts)?, choice.name()),
+    };
+    let gate = match key.gate {
+        GateChoice::Unlimited => String::new(),
+        GateChoice::Limit(racks) => format!(", gate <= {racks} group{}", plural(racks)),
+    };
+    Ok(Configuration {
+        title: format!("1 rack of {}: {}{gate}", cluster.num_ranks(), key.scheme),
+        cluster,
+        placement,
+        placement_name: placement_name.to_owned(),
+        scheme: key.scheme,
+        limit,
+        base: at,
+    })
+}

@@ -1,0 +1,16 @@
+//! Membership, epochs, the step driver, experiments, the backends and their records.
+
+pub mod backend;
+pub mod compare;
+pub mod local;
+pub mod machine;
+pub mod run;
+pub mod server;
+#[cfg(test)]
+mod testing;
+
+pub use backend::{Backend, SimBackend};
+pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
+pub use machine::{Coordinator, CoordinatorEvent, Limits};
+pub use run::{RoundRecord, RunError, RunRequest};
+pub use server::{ClusterHandle, ServerConfig};

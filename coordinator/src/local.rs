@@ -1,0 +1,309 @@
+//! A cluster on this machine: a coordinator in this process and its workers, as processes or as tasks, all gone when it is dropped.
+//!
+//! No worker outlives its coordinator. An orderly end tells them to leave; an error, a panic or Ctrl-C drops the [`LocalCluster`],
+//! which kills them; and should this process be killed outright, the pipe to each worker's stdin closes, upon which a worker that
+//! was started with `--leave-with-stdin` ends (see [`stdin_closed`]), as it does at the latest when its connection falls silent.
+
+mod process;
+
+use crate::backend::Backend;
+use crate::machine::Limits;
+use crate::run::{RoundRecord, RunError, RunRequest};
+use crate::server::{self, ClusterHandle, ServerConfig, ServerError};
+use node::net::{CertError, ClusterCa, Role, TransportOptions};
+use node::worker::{WorkerConfig, WorkerError, run_worker};
+use process::Process;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use topology::Cluster;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Name of the coordinator in its certificate.
+const COORDINATOR_NAME: &str = "coordinator";
+/// How long a worker looks for its coordinator, which is there before it.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long workers may take to end after they were told to leave, before they are killed.
+const EXIT_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the workers are.
+#[derive(Clone, Debug)]
+pub enum WorkerKind {
+    /// Processes of `program`, started as `program node --coordinator HOST:PORT --certs DIR --name NAME --leave-with-stdin`.
+    Processes {
+        /// The executable, for instance [`std::env::current_exe`].
+        program: PathBuf,
+    },
+    /// Tasks of this process.
+    Tasks,
+}
+
+/// Settings of a local cluster.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// One worker a name, each a DNS label, such as [`rack_names`] gives.
+    pub names: Vec<String>,
+    /// Processes or tasks.
+    pub workers: WorkerKind,
+    /// Datagram size.
+    pub transport: TransportOptions,
+    /// How long to wait for what.
+    pub limits: Limits,
+}
+
+/// Why a local cluster did not start.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// No certificates.
+    #[error(transparent)]
+    Cert(#[from] CertError),
+    /// No coordinator.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// No directory for the certificates.
+    #[error("cannot make a directory for the certificates: {0}; set TMPDIR to one that can be written")]
+    Directory(io::Error),
+    /// A worker that can't be started.
+    #[error("cannot start {} for worker {name}: {source}", program.display())]
+    Spawn {
+        /// Its name.
+        name: String,
+        /// The executable.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No signal handler.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(io::Error),
+    /// A worker ended or did not register in time, or Ctrl-C.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Names of all ranks, `rack0-0` and so on: nodes so named are seated in this order.
+#[must_use]
+pub fn rack_names(cluster: &Cluster) -> Vec<String> {
+    cluster
+        .ranks()
+        .map(|rank| format!("rack{}-{}", cluster.rack_of(rank).0, cluster.index_in_rack(rank)))
+        .collect()
+}
+
+/// Ends when this process's stdin is at its end, which for a local worker means that its coordinator is gone.
+///
+/// A thread of its own reads; it holds up neither a runtime nor the end of the process.
+#[must_use]
+pub fn stdin_closed() -> oneshot::Receiver<()> {
+    let (closed, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut sink = [0; 64];
+        let mut stdin = io::stdin();
+        while stdin.read(&mut sink).is_ok_and(|bytes| bytes > 0) {}
+        // Whoever waited may be gone.
+        let _ = closed.send(());
+    });
+    end
+}
+
+/// Ctrl-C and SIGTERM. From its making on, neither ends this process by itself.
+#[derive(Debug)]
+pub struct Interrupts {
+    int: Signal,
+    term: Signal,
+}
+
+impl Interrupts {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// What the system said.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    }
+
+    /// The next one; one that came since the last call counts. Cancel safe.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.int.recv() => {}
+            _ = self.term.recv() => {}
+        }
+    }
+}
+
+/// Workers of either kind.
+#[derive(Debug)]
+enum Workers {
+    Processes(Vec<Process>),
+    Tasks(JoinSet<(String, Result<(), WorkerError>)>),
+}
+
+/// A coordinator and its workers on this machine.
+#[derive(Debug)]
+pub struct LocalCluster {
+    handle: ClusterHandle,
+    workers: Workers,
+    interrupts: Interrupts,
+    /// Number of workers started: no more will come.
+    size: u32,
+}
+
+impl LocalCluster {
+    /// Starts a coordinator with a certificate authority of its own and all workers, and waits until they have registered.
+    ///
+    /// # Errors
+    /// [`LocalError`]; what was started is gone by then.
+    pub async fn start(config: LocalConfig) -> Result<Self, LocalError> {
+        let interrupts = Interrupts::listen().map_err(LocalError::Signal)?;
+        let authority = ClusterCa::new()?;
+        let server = ServerConfig {
+            bind: (LOOPBACK, 0).into(),
+            identity: authority.issue(COORDINATOR_NAME, Role::Coordinator)?,
+            transport: config.transport,
+            limits: config.limits,
+        };
+        // Clients have no certificate of this authority.
+        let (handle, _) = server::start(server)?;
+        let address = handle.address().to_string();
+        // The certificates are read when a worker starts, so that they can go once all have registered.
+        let mut certificates = None;
+        let workers = match &config.workers {
+            WorkerKind::Tasks => {
+                let mut tasks = JoinSet::new();
+                for name in config.names.iter().cloned() {
+                    let worker = WorkerConfig {
+                        coordinator: address.clone(),
+                        bind: LOOPBACK,
+                        advertise: None,
+                        identity: authority.issue(&name, Role::Node)?,
+                        name: name.clone(),
+                        connect_timeout: CONNECT_LIMIT,
+                        transport: config.transport,
+                    };
+                    tasks.spawn(async move { (name, run_worker(worker).await) });
+                }
+                Workers::Tasks(tasks)
+            }
+            WorkerKind::Processes { program } => {
+                // Mode 0700, as tempfile makes them.
+                let directory =
+                    tempfile::Builder::new().prefix("railyard-").tempdir().map_err(LocalError::Directory)?;
+                let mut processes = Vec::with_capacity(config.names.len());
+                for name in &config.names {
+                    authority.issue(name, Role::Node)?.save(directory.path())?;
+                    processes.push(Process::spawn(program, &address, directory.path(), name)?);
+                }
+                certificates = Some(directory);
+                Workers::Processes(processes)
+            }
+        };
+        let size = u32::try_from(config.names.len()).unwrap_or(u32::MAX);
+        let mut cluster = Self { handle, workers, interrupts, size };
+        let forming = Duration::from_nanos(config.limits.forming_ns);
+        let Self { handle, workers, interrupts, .. } = &mut cluster;
+        tokio::select! {
+            biased;
+            () = interrupts.next() => return Err(RunError::Interrupted.into()),
+            error = first_end(workers) => return Err(error.into()),
+            formed = handle.wait_for_nodes(size, forming) => formed?,
+        }
+        drop(certificates);
+        Ok(cluster)
+    }
+
+    /// The coordinator.
+    #[must_use]
+    pub fn handle(&self) -> &ClusterHandle {
+        &self.handle
+    }
+
+    /// Process ids of the workers, in the order of their names; none for tasks.
+    #[must_use]
+    pub fn process_ids(&self) -> Vec<u32> {
+        match &self.workers {
+            Workers::Processes(processes) => processes.iter().filter_map(Process::id).collect(),
+            Workers::Tasks(_) => Vec::new(),
+        }
+    }
+
+    /// Tells the workers to leave, waits for them a few seconds at most, and kills those that stay. After an error it is quicker to
+    /// drop the cluster, which kills at once.
+    pub async fn shutdown(mut self) {
+        self.handle.shutdown().await;
+        let all_ended = async {
+            match &mut self.workers {
+                Workers::Processes(processes) => {
+                    for process in processes {
+                        let _ = process.wait().await;
+                    }
+                }
+                Workers::Tasks(tasks) => while tasks.join_next().await.is_some() {},
+            }
+        };
+        // What is left is killed as `self` is dropped.
+        let _ = timeout(EXIT_LIMIT, all_ended).await;
+    }
+}
+
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        // Processes are killed as they are dropped. Tasks are told to leave by the coordinator, which shuts down with its last
+        // handle: an aborted task would leave its connections open.
+        if let Workers::Tasks(tasks) = &mut self.workers {
+            tasks.detach_all();
+        }
+    }
+}
+
+impl Backend for LocalCluster {
+    /// As [`ClusterHandle::run`], and ends at once when a worker ends or Ctrl-C is pressed.
+    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
+        let needed = request.setup.cluster.num_ranks();
+        if self.size < needed {
+            return Err(RunError::TooFewNodes { there: self.size, needed });
+        }
+        let Self { handle, workers, interrupts, .. } = self;
+        tokio::select! {
+            biased;
+            () = interrupts.next() => Err(RunError::Interrupted),
+            error = first_end(workers) => Err(error),
+            result = handle.run(request) => result,
+        }
+    }
+}
+
+/// The first worker that ends, which none should. Cancel safe.
+async fn first_end(workers: &mut Workers) -> RunError {
+    match workers {
+        Workers::Processes(processes) => process::first_end(processes).await,
+        Workers::Tasks(tasks) => match tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(ended) => {
+                let (name, status) = match ended {
+                    Ok((name, Ok(()))) => (name, "it was told to leave".to_owned()),
+                    Ok((name, Err(error))) => (name, error.to_string()),
+                    Err(error) => ("of this process".to_owned(), error.to_string()),
+                };
+                RunError::Worker { name, status, last_line: None }
+            }
+        },
+    }
+}
+
+/// The exit status in words.
+fn status_text(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| format!("its status is unknown, {error}"), |status| status.to_string())
+}
+
+#[cfg(test)]
+mod tests;

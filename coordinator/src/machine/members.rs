@@ -1,0 +1,186 @@
+//! Who is in the cluster: nodes by id, the epoch that counts changes, and the order in which nodes are seated.
+
+use node::control::NodeId;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use thiserror::Error;
+
+/// Most nodes of a cluster.
+pub const NODES_MAX: usize = 4096;
+/// Longest name of a node, bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Why a node may not join.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum JoinError {
+    /// The name is empty, too long, or not printable.
+    #[error(
+        "a node's name has 1 to {NAME_BYTES_MAX} printable bytes, this one is {0:?}; start the node with another --name"
+    )]
+    Name(String),
+    /// No room.
+    #[error("the cluster has {NODES_MAX} nodes already; start another coordinator for more")]
+    Full,
+    /// The coordinator is shutting down.
+    #[error("the coordinator is shutting down; start the node again when it is back")]
+    Closing,
+}
+
+/// A node that has registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Where its peers dial it.
+    pub address: SocketAddr,
+    /// False once a ping has shown that its monotonic clock is not the coordinator's.
+    pub shares_clock: bool,
+}
+
+/// All registered nodes.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    nodes: BTreeMap<NodeId, Member>,
+    last: u32,
+    epoch: u32,
+}
+
+impl Members {
+    /// Adds a node under a new id; a member of the same name is replaced, for its process was started anew.
+    pub(super) fn join(
+        &mut self,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<(NodeId, Option<NodeId>), JoinError> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Err(JoinError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+        }
+        let replaced = self.nodes.iter().find(|(_, member)| member.name == name).map(|(id, _)| *id);
+        if replaced.is_none() && self.nodes.len() >= NODES_MAX {
+            return Err(JoinError::Full);
+        }
+        if let Some(old) = replaced {
+            self.nodes.remove(&old);
+        }
+        self.last += 1;
+        self.epoch += 1;
+        let node = NodeId(self.last);
+        self.nodes.insert(node, Member { name: name.to_owned(), address, shares_clock: true });
+        Ok((node, replaced))
+    }
+
+    /// Takes a node out.
+    pub(super) fn leave(&mut self, node: NodeId) -> Option<Member> {
+        let member = self.nodes.remove(&node)?;
+        self.epoch += 1;
+        Some(member)
+    }
+
+    /// Number of changes so far.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.nodes.len()).expect("members are bounded")
+    }
+
+    pub(super) fn contains(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
+    pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut Member> {
+        self.nodes.get_mut(&node)
+    }
+
+    /// Members in order of seating: by name, numbers in it by value (`rack0-3` before `rack0-10`), then by id.
+    pub(super) fn seating(&self) -> Vec<(NodeId, &Member)> {
+        let mut order: Vec<_> = self.nodes.iter().map(|(id, member)| (*id, member)).collect();
+        order.sort_by(|(a, one), (b, other)| natural(&one.name, &other.name).then(a.cmp(b)));
+        order
+    }
+}
+
+/// Compares names with runs of ASCII digits by their value; of equal values the one with fewer zeros in front comes first.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let (Some(x), Some(y)) = (a.first(), b.first()) {
+        let digits = (digits(a), digits(b));
+        let order = if digits.0 > 0 && digits.1 > 0 {
+            let (x, y) = (&a[..digits.0], &b[..digits.1]);
+            (a, b) = (&a[digits.0..], &b[digits.1..]);
+            let (short, long) = (significant(x), significant(y));
+            short.len().cmp(&long.len()).then(short.cmp(long)).then(x.len().cmp(&y.len()))
+        } else {
+            let order = x.cmp(y);
+            (a, b) = (&a[1..], &b[1..]);
+            order
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    a.len().cmp(&b.len())
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+fn significant(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == b'0').count();
+    &number[zeros..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address() -> SocketAddr {
+        ([127, 0, 0, 1], 1).into()
+    }
+
+    #[test]
+    fn nodes_sit_by_rack_and_number_whatever_order_they_come_in() {
+        let mut members = Members::default();
+        for name in ["rack1-0", "rack0-10", "rack0-9", "rack10-0", "rack0-0", "rack2-1"] {
+            members.join(name, address()).unwrap();
+        }
+        let names: Vec<_> = members.seating().iter().map(|(_, member)| member.name.as_str()).collect();
+        assert_eq!(names, ["rack0-0", "rack0-9", "rack0-10", "rack1-0", "rack2-1", "rack10-0"]);
+        assert_eq!(members.epoch(), 6);
+    }
+
+    #[test]
+    fn a_name_that_comes_again_replaces_the_process_before_it() {
+        let mut members = Members::default();
+        let (first, none) = members.join("a", address()).unwrap();
+        let (second, replaced) = members.join("a", address()).unwrap();
+        assert_eq!((none, replaced, members.len(), members.epoch()), (None, Some(first), 1, 2));
+        assert!(members.contains(second) && !members.contains(first));
+        assert!(members.leave(first).is_none());
+        assert_eq!(members.epoch(), 2);
+    }
+
+    #[test]
+    fn names_that_would_break_a_line_are_refused() {
+        let mut members = Members::default();
+        for name in ["", "a\nb", &"x".repeat(256)] {
+            assert!(matches!(members.join(name, address()), Err(JoinError::Name(_))));
+        }
+        assert_eq!(members.epoch(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn natural_order_is_total(mut names in proptest::collection::vec("[a-b0-2]{0,5}", 3)) {
+            let (a, b) = (names[0].clone(), names[1].clone());
+            prop_assert_eq!(natural(&a, &b), natural(&b, &a).reverse());
+            prop_assert_eq!(natural(&a, &b).is_eq(), a == b);
+            names.sort_by(|a, b| natural(a, b));
+            prop_assert!(natural(&names[0], &names[2]).is_le());
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! The coordinator as a state machine that performs no I/O and reads no clock: who is a member, and which step is driven where.
+//!
+//! Methods by role. Commands: [`Coordinator::submit`], [`Coordinator::cancel`], [`Coordinator::shutdown`]. Inputs, all with the time
+//! in nanoseconds of CLOCK_MONOTONIC: [`Coordinator::handle_register`], [`Coordinator::handle_message`],
+//! [`Coordinator::handle_lost`], [`Coordinator::handle_timeout`]. Outputs, to poll in this order after any of them:
+//! [`Coordinator::poll_transmit`], [`Coordinator::poll_event`], [`Coordinator::poll_outcome`], [`Coordinator::poll_timeout`].
+//!
+//! A run: Configure, all Configured; for each step Prepare, all Prepared; Begin of dispatch, expert and combine, each closed by all
+//! before the next; all Finished. Every wait has a limit. The first thing that goes wrong aborts the run on every seat.
+
+mod active;
+mod members;
+
+pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
+
+use crate::run::{RoundRecord, RunError, RunRequest};
+use active::{Active, Next};
+use members::Members;
+use node::control::{FromNode, NodeId, SeatPlan, ToNode};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How long the coordinator waits for what, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For missing nodes, since the cluster's last change: a cluster that has been complete for longer is not waited for.
+    pub forming_ns: u64,
+    /// For seats to connect with each other.
+    pub configure_ns: u64,
+    /// For gate and quantisation.
+    pub prepare_ns: u64,
+    /// For a phase, beyond ten times its expected length.
+    pub phase_ns: u64,
+    /// From the command to open a phase until its common start.
+    pub lead_ns: u64,
+    /// The same, added for each rank: commands go out one after the other.
+    pub lead_per_rank_ns: u64,
+    /// After a node's complaint, for the loss of another node that explains it.
+    pub blame_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            forming_ns: 60 * SECOND_NS,
+            configure_ns: 60 * SECOND_NS,
+            prepare_ns: 120 * SECOND_NS,
+            phase_ns: 30 * SECOND_NS,
+            lead_ns: 10_000_000,
+            lead_per_rank_ns: 500_000,
+            blame_ns: SECOND_NS / 4,
+        }
+    }
+}
+
+/// News for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoordinatorEvent {
+    /// A node registered.
+    NodeJoined {
+        /// Its id.
+        node: NodeId,
+        /// Its name.
+        name: String,
+        /// Members from now on.
+        members: u32,
+        /// Epoch from now on.
+        epoch: u32,
+    },
+    /// A node left or was replaced.
+    NodeLeft {
+        /// Its id.
+        node: NodeId,
+        /// Its name.
+        name: String,
+        /// Why, one line.
+        reason: String,
+        /// Members from now on.
+        members: u32,
+        /// Epoch from now on.
+        epoch: u32,
+    },
+    /// A node complained outside of any run.
+    NodeComplained {
+        /// Its name.
+        name: String,
+        /// What it said.
+        error: String,
+    },
+    /// Someone was turned away before it became a node.
+    Refused {
+        /// Who and why, one line.
+        reason: String,
+    },
+    /// Seats are taken and told to configure themselves.
+    RunStarted {
+        /// The run.
+        run: u64,
+        /// Its epoch.
+        epoch: u32,
+        /// Its ranks.
+        ranks: u32,
+    },
+    /// A step is complete on every rank.
+    StepDone {
+        /// The run.
+        run: u64,
+        /// Steps complete.
+        done: u32,
+        /// Steps of the run.
+        steps: u32,
+    },
+}
+
+/// A run, and its records or why there are none.
+pub type Outcome = (u64, Result<Vec<RoundRecord>, RunError>);
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// Waits for nodes.
+    Forming {
+        run: u64,
+        request: Box<RunRequest>,
+        deadline_ns: u64,
+    },
+    Active(Box<Active>),
+    /// Aborted; listens a little longer for a better explanation.
+    Ending {
+        run: u64,
+        error: RunError,
+        during: String,
+        seated: BTreeMap<NodeId, String>,
+        until_ns: u64,
+    },
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Coordinator {
+    cluster_id: u64,
+    limits: Limits,
+    members: Members,
+    changed_ns: u64,
+    last_run: u64,
+    state: State,
+    closing: bool,
+    transmits: VecDeque<(NodeId, ToNode)>,
+    events: VecDeque<CoordinatorEvent>,
+    outcomes: VecDeque<Outcome>,
+}
+
+impl Coordinator {
+    /// A coordinator without nodes. `cluster_id` is on every frame of its runs.
+    #[must_use]
+    pub fn new(now_ns: u64, cluster_id: u64, limits: Limits) -> Self {
+        Self {
+            cluster_id,
+            limits,
+            members: Members::default(),
+            changed_ns: now_ns,
+            last_run: 0,
+            state: State::Idle,
+            closing: false,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            outcomes: VecDeque::new(),
+        }
+    }
+
+    /// Number of members.
+    #[must_use]
+    pub fn num_members(&self) -> u32 {
+        self.members.len()
+    }
+
+    /// Members in order of seating.
+    #[must_use]
+    pub fn members(&self) -> Vec<(NodeId, Member)> {
+        self.members.seating().into_iter().map(|(node, member)| (node, member.clone())).collect()
+    }
+
+    /// Changes of membership so far.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.members.epoch()
+    }
+
+    /// Command: run a configuration on the first `num_ranks` nodes. Returns its number; the end comes from
+    /// [`Self::poll_outcome`].
+    ///
+    /// # Errors
+    /// When the request is impossible, another run is under way, or nodes are missing in a cluster that has stopped forming.
+    pub fn submit(&mut self, now_ns: u64, request: RunRequest) -> Result<u64, RunError> {
+        if self.closing {
+            return Err(RunError::Closed);
+        }
+        request.validate()?;
+        if !request.setup.payload {
+            return Err(RunError::NoPayload);
+        }
+        match &self.state {
+            State::Idle => {}
+            State::Forming { run, .. } | State::Ending { run, .. } => {
+                return Err(RunError::Busy { run: *run });
+            }
+            State::Active(active) => return Err(RunError::Busy { run: active.run }),
+        }
+        let needed = request.setup.cluster.num_ranks();
+        let deadline_ns = self.changed_ns.saturating_add(self.limits.forming_ns);
+        if self.members.len() < needed && now_ns >= deadline_ns {
+            return Err(RunError::TooFewNodes { there: self.members.len(), needed });
+        }
+        self.last_run += 1;
+        self.state = State::Forming { run: self.last_run, request: Box::new(request), deadline_ns };
+        self.try_start(now_ns);
+        Ok(self.last_run)
+    }
+
+    /// Command: give up the run under way; its outcome is [`RunError::Cancelled`].
+    pub fn cancel(&mut self) {
+        self.end(RunError::Cancelled);
+    }
+
+    /// Command: end the run under way and tell all nodes to leave.
+    pub fn shutdown(&mut self) {
+        self.closing = true;
+        self.end(RunError::Closed);
+        for (node, _) in self.members.seating() {
+            self.transmits.push_back((node, ToNode::Shutdown));
+        }
+    }
+
+    /// Input: a node says its name and address. The reply is its id, and a welcome to transmit.
+    ///
+    /// # Errors
+    /// [`JoinError`]: the connection should be closed with it.
+    pub fn handle_register(
+        &mut self,
+        now_ns: u64,
+        name: &str,
+        address: SocketAddr,
+    ) -> Result<NodeId, JoinError> {
+        if self.closing {
+            return Err(JoinError::Closing);
+        }
+        let (node, replaced) = self.members.join(name, address)?;
+        self.changed_ns = now_ns;
+        if let Some(old) = replaced {
+            let reason = "another process registered under its name";
+            self.transmits.push_back((old, ToNode::Shutdown));
+            self.tell_left(old, name.to_owned(), reason.to_owned());
+            self.lose_seat(now_ns, old, reason);
+        }
+        self.transmits.push_back((node, ToNode::Welcome { node }));
+        self.transmits.push_back((node, ToNode::Ping { sent_ns: now_ns }));
+        self.events.push_back(CoordinatorEvent::NodeJoined {
+            node,
+            name: name.to_owned(),
+            members: self.members.len(),
+            epoch: self.epoch(),
+        });
+        self.try_start(now_ns);
+        Ok(node)
+    }
+
+    /// Input: a message of a node. What belongs to another run than the one under way, or comes from no member, is ignored.
+    pub fn handle_message(&mut self, now_ns: u64, node: NodeId, message: FromNode) {
+        let Some(member) = self.members.get_mut(node) else {
+            return;
+        };
+        let name = member.name.clone();
+        match message {
+            FromNode::Pong { sent_ns, node_ns } => {
+                member.shares_clock = (sent_ns..=now_ns).contains(&node_ns);
+                let seated = matches!(&self.state, State::Active(active) if active.label(node).is_some());
+                if !member.shares_clock && seated {
+                    self.fail(now_ns, RunError::Clock { node: name });
+                }
+            }
+            FromNode::Register { .. } => self.breach(now_ns, node, "it registered twice".to_owned()),
+            FromNode::Failed { run, error } => match &self.state {
+                State::Active(active) if run == 0 || run == active.run => {
+                    if let Some(node) = active.label(node) {
+                        self.fail(now_ns, RunError::Failed { node, error: one_line(&error) });
+                    }
+                }
+                _ if run == 0 => {
+                    self.events.push_back(CoordinatorEvent::NodeComplained { name, error: one_line(&error) });
+                }
+                _ => {}
+            },
+            FromNode::Configured { run }
+            | FromNode::Prepared { run, .. }
+            | FromNode::Closed { run, .. }
+            | FromNode::Finished { run, .. } => {
+                if let State::Active(active) = &mut self.state
+                    && active.run == run
+                {
+                    match active.handle(now_ns, node, message) {
+                        Ok(next) => self.advance(next),
+                        Err(what) => self.breach(now_ns, node, what),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Input: a node's connection ended.
+    pub fn handle_lost(&mut self, now_ns: u64, node: NodeId, reason: &str) {
+        let Some(member) = self.members.leave(node) else {
+            return;
+        };
+        self.changed_ns = now_ns;
+        self.tell_left(node, member.name, one_line(reason));
+        self.lose_seat(now_ns, node, reason);
+    }
+
+    /// Input: it is [`Self::poll_timeout`] or later.
+    pub fn handle_timeout(&mut self, now_ns: u64) {
+        if self.poll_timeout().is_none_or(|at| at > now_ns) {
+            return;
+        }
+        match &self.state {
+            State::Idle => {}
+            State::Forming { request, .. } => {
+                let needed = request.setup.cluster.num_ranks();
+                self.end(RunError::TooFewNodes { there: self.members.len(), needed });
+            }
+            State::Active(active) => {
+                let (nodes, during, limit_s) = (active.owing(), active.during(), active.limit_s());
+                self.fail(now_ns, RunError::Timeout { nodes, during, limit_s });
+            }
+            State::Ending { error, .. } => self.end(error.clone()),
+        }
+    }
+
+    /// Output: the next message, and for whom. After [`ToNode::Shutdown`] the node's connection should be closed.
+    pub fn poll_transmit(&mut self) -> Option<(NodeId, ToNode)> {
+        self.transmits.pop_front()
+    }
+
+    /// Output: the next piece of news.
+    pub fn poll_event(&mut self) -> Option<CoordinatorEvent> {
+        self.events.pop_front()
+    }
+
+    /// Output: the end of a run.
+    pub fn poll_outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.pop_front()
+    }
+
+    /// Output: when [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match &self.state {
+            State::Idle => None,
+            State::Forming { deadline_ns, .. } => Some(*deadline_ns),
+            State::Active(active) => Some(active.deadline_ns()),
+            State::Ending { until_ns, .. } => Some(*until_ns),
+        }
+    }
+
+    /// Seats a run that waits for nodes, once they are there.
+    fn try_start(&mut self, now_ns: u64) {
+        let seating = self.members.seating();
+        let (run, mut request) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Forming { run, request, .. } if seating.len() >= request.setup.tokens.len() => {
+                (run, *request)
+            }
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let ranks = request.setup.cluster.num_ranks();
+        let seating = &seating[..ranks as usize];
+        if let Some((_, member)) = seating.iter().find(|(_, member)| !member.shares_clock) {
+            self.outcomes.push_back((run, Err(RunError::Clock { node: member.name.clone() })));
+            return;
+        }
+        let seats =
+            SeatPlan { seats: seating.iter().map(|(node, member)| (*node, member.address)).collect() };
+        let names = seating.iter().map(|(_, member)| member.name.clone()).collect();
+        let epoch = self.members.epoch();
+        (request.setup.cluster_id, request.setup.run, request.setup.epoch) = (self.cluster_id, run, epoch);
+        let (active, message) = Active::new(now_ns, run, request, seats, names, self.limits);
+        self.events.push_back(CoordinatorEvent::RunStarted { run, epoch, ranks });
+        self.transmits.extend(active.nodes().map(|node| (node, message.clone())));
+        self.state = State::Active(Box::new(active));
+    }
+
+    fn advance(&mut self, next: Next) {
+        let State::Active(active) = &mut self.state else {
+            return;
+        };
+        let (run, done, steps) = (active.run, active.records.len(), active.request.steps());
+        let step =
+            CoordinatorEvent::StepDone { run, done: u32::try_from(done).expect("steps are bounded"), steps };
+        match next {
+            Next::Wait => {}
+            Next::Tell(message) => self.transmits.extend(active.nodes().map(|node| (node, message.clone()))),
+            Next::Step(message) => {
+                self.events.push_back(step);
+                self.transmits.extend(active.nodes().map(|node| (node, message.clone())));
+            }
+            Next::Done => {
+                self.events.push_back(step);
+                self.outcomes.push_back((run, Ok(std::mem::take(&mut active.records))));
+                self.state = State::Idle;
+            }
+        }
+    }
+
+    fn breach(&mut self, now_ns: u64, node: NodeId, what: String) {
+        if let State::Active(active) = &self.state
+            && let Some(node) = active.label(node)
+        {
+            let during = active.during();
+            self.fail(now_ns, RunError::Protocol { node, during, what });
+        }
+    }
+
+    /// The run can't go on without this seat; a complaint under consideration is explained by its loss.
+    fn lose_seat(&mut self, now_ns: u64, node: NodeId, reason: &str) {
+        let reason = one_line(reason);
+        match &mut self.state {
+            State::Active(active) => {
+                if let Some(node) = active.label(node) {
+                    let during = active.during();
+                    self.fail(now_ns, RunError::Lost { node, during, reason });
+                }
+            }
+            State::Ending { seated, error: RunError::Failed { .. }, during, .. } => {
+                if let Some(node) = seated.remove(&node) {
+                    let during = std::mem::take(during);
+                    self.end(RunError::Lost { node, during, reason });
+                }
+            }
+            State::Ending { .. } | State::Idle | State::Forming { .. } => {}
+        }
+    }
+
+    /// Aborts the active run on every seat; a complaint is kept open for a while, anything else ends the run.
+    fn fail(&mut self, now_ns: u64, error: RunError) {
+        let State::Active(active) = &self.state else {
+            return;
+        };
+        if !matches!(error, RunError::Failed { .. }) {
+            return self.end(error);
+        }
+        let (run, during) = (active.run, active.during());
+        let seated = active.nodes().filter_map(|node| Some((node, active.label(node)?))).collect();
+        self.abort();
+        let until_ns = now_ns.saturating_add(self.limits.blame_ns);
+        self.state = State::Ending { run, error, during, seated, until_ns };
+    }
+
+    fn abort(&mut self) {
+        if let State::Active(active) = &self.state {
+            let run = active.run;
+            let there = active.nodes().filter(|node| self.members.contains(*node));
+            self.transmits.extend(there.map(|node| (node, ToNode::Abort { run })));
+        }
+    }
+
+    /// Ends whatever run there is.
+    fn end(&mut self, error: RunError) {
+        self.abort();
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {}
+            State::Forming { run, .. } | State::Ending { run, .. } => {
+                self.outcomes.push_back((run, Err(error)))
+            }
+            State::Active(active) => self.outcomes.push_back((active.run, Err(error))),
+        }
+    }
+
+    fn tell_left(&mut self, node: NodeId, name: String, reason: String) {
+        let (members, epoch) = (self.members.len(), self.epoch());
+        self.events.push_back(CoordinatorEvent::NodeLeft { node, name, reason, members, epoch });
+    }
+}
+
+/// What a node says must not break the one line of an error, nor fill the screen.
+fn one_line(text: &str) -> String {
+    const CHARS_MAX: usize = 500;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! The coordinator on QUIC and the wall clock: one task owns the state machine, two serve each node, and handles command it.
+//!
+//! The task that owns the machine never waits for a node: it writes into bounded queues, and a node whose queue is full is lost.
+
+mod link;
+
+use crate::backend::Backend;
+use crate::machine::{Coordinator, CoordinatorEvent, Limits};
+use crate::run::{RoundRecord, RunError, RunRequest};
+use link::{Input, Link};
+use node::control::NodeId;
+use node::net::clock::monotonic_ns;
+use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+
+/// Commands of handles that may wait.
+const COMMANDS_MAX: usize = 16;
+/// Messages of nodes that may wait.
+const INPUTS_MAX: usize = 1024;
+/// News that a slow listener may miss no more than.
+const EVENTS_MAX: usize = 1024;
+/// Clients that wait to be served.
+const CLIENTS_MAX: usize = 16;
+/// How long nodes have to leave before their connections are closed.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a closing endpoint may take to tell its peers.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Settings of a coordinator.
+#[derive(Debug)]
+pub struct ServerConfig {
+    /// UDP address to listen on; port 0 takes any free one.
+    pub bind: SocketAddr,
+    /// A certificate of the coordinator's role.
+    pub identity: Identity,
+    /// Datagram size, the same on every node.
+    pub transport: TransportOptions,
+    /// How long to wait for what.
+    pub limits: Limits,
+}
+
+/// Why a coordinator did not start.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// No port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system does not say which port it gave.
+    #[error("cannot tell the coordinator's own address: {0}")]
+    Address(std::io::Error),
+}
+
+/// Connections of clients, to be served by the caller. Where this is dropped, clients are turned away.
+pub type Clients = mpsc::Receiver<Peer>;
+
+type Reply = oneshot::Sender<Result<Vec<RoundRecord>, RunError>>;
+
+#[derive(Debug)]
+enum Command {
+    Run { request: Box<RunRequest>, reply: Reply },
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// A running coordinator. Clones command the same one; it shuts down with the last of them.
+#[derive(Clone, Debug)]
+pub struct ClusterHandle {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::Sender<CoordinatorEvent>,
+    members: watch::Receiver<u32>,
+    address: SocketAddr,
+}
+
+/// Starts a coordinator on the present tokio runtime.
+///
+/// # Errors
+/// [`ServerError`], for instance when the port is taken.
+pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerError> {
+    let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
+    let address = endpoint.local_address().map_err(ServerError::Address)?;
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
+    let (clients_in, clients) = mpsc::channel(CLIENTS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (members_in, members) = watch::channel(0);
+    let shell = Shell {
+        // The standard library's hasher keys are the one source of random numbers at hand; nothing else depends on this one.
+        machine: Coordinator::new(monotonic_ns(), RandomState::new().build_hasher().finish(), config.limits),
+        links: BTreeMap::new(),
+        running: None,
+        events: events.clone(),
+        members: members_in,
+        commands,
+        inputs,
+    };
+    tokio::spawn(async move {
+        let accepting = tokio::spawn(link::accept(endpoint.clone(), inputs_in, clients_in));
+        let done = shell.drive().await;
+        accepting.abort();
+        let _ = timeout(CLOSE_LIMIT, endpoint.close("the coordinator shuts down")).await;
+        for done in done {
+            let _ = done.send(());
+        }
+    });
+    Ok((ClusterHandle { commands: commands_in, events, members, address }, clients))
+}
+
+impl ClusterHandle {
+    /// Where nodes and clients find the coordinator.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Nodes that are members now.
+    #[must_use]
+    pub fn num_nodes(&self) -> u32 {
+        *self.members.borrow()
+    }
+
+    /// News from now on. A listener that lags misses the oldest.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<CoordinatorEvent> {
+        self.events.subscribe()
+    }
+
+    /// Waits until there are `needed` nodes.
+    ///
+    /// # Errors
+    /// [`RunError::TooFewNodes`] after `limit`, [`RunError::Closed`] when the coordinator shuts down meanwhile.
+    pub async fn wait_for_nodes(&self, needed: u32, limit: Duration) -> Result<(), RunError> {
+        let mut members = self.members.clone();
+        match timeout(limit, members.wait_for(|there| *there >= needed)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(RunError::Closed),
+            Err(_) => Err(RunError::TooFewNodes { there: self.num_nodes().min(needed), needed }),
+        }
+    }
+
+    /// Runs a configuration on the nodes, one at a time. Dropping the future aborts the run.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run(&self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Run { request: Box::new(request.clone()), reply };
+        self.commands.send(command).await.map_err(|_| RunError::Closed)?;
+        answer.await.unwrap_or(Err(RunError::Closed))
+    }
+
+    /// Tells all nodes to leave, waits for them a few seconds at most, and closes the port.
+    pub async fn shutdown(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.commands.send(Command::Shutdown { done }).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+impl Backend for ClusterHandle {
+    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
+        Self::run(self, request).await
+    }
+}
+
+/// The state machine and what it speaks through.
+struct Shell {
+    machine: Coordinator,
+    links: BTreeMap<NodeId, Link>,
+    running: Option<(u64, Reply)>,
+    events: broadcast::Sender<CoordinatorEvent>,
+    members: watch::Sender<u32>,
+    commands: mpsc::Receiver<Command>,
+    inputs: mpsc::Receiver<Input>,
+}
+
+impl Shell {
+    /// Serves until a shutdown is complete; returns who asked for it.
+    async fn drive(mut self) -> Vec<oneshot::Sender<()>> {
+        let mut done = Vec::new();
+        let mut leave_by: Option<u64> = None;
+        loop {
+            self.flush();
+            let now = monotonic_ns();
+            if leave_by.is_some_and(|by| self.links.is_empty() || by <= now) {
+                return done;
+            }
+            let deadline = self.machine.poll_timeout().into_iter().chain(leave_by).min();
+            tokio::select! {
+                biased;
+                input = self.inputs.recv() => {
+                    if let Some(input) = input {
+                        self.handle_input(input);
+                    }
+                }
+                command = self.commands.recv(), if leave_by.is_none() || !self.commands.is_closed() => match command {
+                    Some(Command::Run { request, reply }) => self.submit(*request, reply),
+                    Some(Command::Shutdown { done: asked }) => {
+                        done.push(asked);
+                        self.leave(&mut leave_by);
+                    }
+                    None => self.leave(&mut leave_by),
+                },
+                () = sleep_until(now, deadline) => {}
+                () = given_up(&mut self.running) => self.machine.cancel(),
+            }
+            self.machine.handle_timeout(monotonic_ns());
+        }
+    }
+
+    fn leave(&mut self, leave_by: &mut Option<u64>) {
+        if leave_by.is_none() {
+            let limit_ns = u64::try_from(LEAVE_LIMIT.as_nanos()).expect("a few seconds");
+            *leave_by = Some(monotonic_ns() + limit_ns);
+            self.machine.shutdown();
+        }
+    }
+
+    fn submit(&mut self, request: RunRequest, reply: Reply) {
+        // The future of the run before may have been dropped just before this one was made.
+        if self.running.as_ref().is_some_and(|(_, reply)| reply.is_closed()) {
+            self.machine.cancel();
+            self.flush();
+        }
+        match self.machine.submit(monotonic_ns(), request) {
+            Ok(run) => self.running = Some((run, reply)),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let now = monotonic_ns();
+        match input {
+            Input::Register { name, address, link, reply } => {
+                let joined = self.machine.handle_register(now, &name, address);
+                match &joined {
+                    Ok(node) => drop(self.links.insert(*node, link)),
+                    Err(error) => {
+                        link.refuse(&error.to_string());
+                        self.tell(CoordinatorEvent::Refused {
+                            reason: format!("{name} at {address}: {error}"),
+                        });
+                    }
+                }
+                // A node that has gone meanwhile is told by the end of its connection.
+                let _ = reply.send(joined);
+            }
+            Input::Message { node, message } => self.machine.handle_message(now, node, message),
+            Input::Lost { node, reason } => {
+                self.links.remove(&node);
+                self.machine.handle_lost(now, node, &reason);
+            }
+            Input::Refused { reason } => self.tell(CoordinatorEvent::Refused { reason }),
+        }
+    }
+
+    /// Carries out what the machine has decided.
+    fn flush(&mut self) {
+        while let Some((node, message)) = self.machine.poll_transmit() {
+            let Some(link) = self.links.get(&node) else {
+                continue;
+            };
+            if let Err(reason) = link.send(message) {
+                self.links.remove(&node);
+                self.machine.handle_lost(monotonic_ns(), node, reason);
+            }
+        }
+        while let Some(event) = self.machine.poll_event() {
+            self.tell(event);
+        }
+        while let Some((run, result)) = self.machine.poll_outcome() {
+            if let Some((_, reply)) = self.running.take_if(|(running, _)| *running == run) {
+                // Whoever asked may be gone.
+                let _ = reply.send(result);
+            }
+        }
+        let there = self.machine.num_members();
+        self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
+    }
+
+    fn tell(&self, event: CoordinatorEvent) {
+        match &event {
+            CoordinatorEvent::StepDone { .. } => tracing::debug!(?event),
+            CoordinatorEvent::NodeComplained { name, error } => tracing::warn!("{name}: {error}"),
+            CoordinatorEvent::Refused { reason } => tracing::warn!("refused {reason}"),
+            _ => tracing::info!(?event),
+        }
+        // Nobody need listen.
+        let _ = self.events.send(event);
+    }
+}
+
+async fn sleep_until(now_ns: u64, deadline_ns: Option<u64>) {
+    match deadline_ns {
+        Some(at) => sleep(Duration::from_nanos(at.saturating_sub(now_ns))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when whoever asked for the run has dropped its future.
+async fn given_up(running: &mut Option<(u64, Reply)>) {
+    match running {
+        Some((_, reply)) => reply.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Real worker processes: they agree with the simulator, and none outlives its coordinator, however that ends.
+//!
+//! Without the usual harness, because this executable is its own worker: `local_processes node ...` is what the cluster starts, and
+//! `local_processes yard` a coordinator that can be killed.
+
+use coordinator::local::{rack_names, stdin_closed};
+use coordinator::{Backend, Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimBackend, WorkerKind};
+use moe::experts::ExpertKind;
+use moe::placement::Placement;
+use moe::plan::DispatchScheme;
+use moe::routing::RoutingSpec;
+use moe::shape::{GateKind, GateSpec, LayerShape};
+use node::control::Pacing;
+use node::net::{Identity, TransportOptions};
+use node::setup::RunSetup;
+use node::worker::{WorkerConfig, run_worker};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use topology::{Cluster, Dtype, Hardware};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match arguments.get(1).map(String::as_str) {
+        Some("node") => return runtime().block_on(worker(&arguments)),
+        Some("yard") => return runtime().block_on(yard(arguments.get(2).is_some())),
+        _ => {}
+    }
+    type Scenario = (&'static str, fn(&tokio::runtime::Runtime));
+    let scenarios: [Scenario; 5] = [
+        ("processes agree with the simulator and leave when told", |runtime| runtime.block_on(agreement())),
+        ("a killed worker ends the run by name", |runtime| runtime.block_on(killed_worker())),
+        ("a killed coordinator leaves no worker", |_| ended_yard(false, Signal::KILL)),
+        ("an interrupted coordinator leaves no worker", |_| ended_yard(false, Signal::INT)),
+        ("a panic leaves no worker", |_| ended_yard(true, Signal::INT)),
+    ];
+    for (name, scenario) in scenarios {
+        let begun = Instant::now();
+        scenario(&runtime());
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "test {name} ... ok ({:.1} s)", begun.elapsed().as_secs_f64()).unwrap();
+    }
+    ExitCode::SUCCESS
+}
+
+/// What `railyard node` does.
+async fn worker(arguments: &[String]) -> ExitCode {
+    let value = |flag: &str| {
+        let at = arguments.iter().position(|argument| argument == flag).unwrap();
+        arguments[at + 1].clone()
+    };
+    assert!(arguments.iter().any(|argument| argument == "--leave-with-stdin"));
+    let name = value("--name");
+    let config = WorkerConfig {
+        coordinator: value("--coordinator"),
+        bind: [127, 0, 0, 1].into(),
+        advertise: None,
+        identity: Identity::load(Path::new(&value("--certs")), &name).unwrap(),
+        name,
+        connect_timeout: Duration::from_secs(10),
+        transport: TransportOptions::default(),
+    };
+    let result = tokio::select! {
+        result = run_worker(config) => result.map_err(|error| error.to_string()),
+        _ = stdin_closed() => Err("the coordinator is gone".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A coordinator that says its workers' ids and works until it is stopped, or panics.
+async fn yard(panics: bool) -> ExitCode {
+    let mut cluster = start().await;
+    let ids: Vec<_> = cluster.process_ids().iter().map(u32::to_string).collect();
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", ids.join(" ")).unwrap();
+    assert!(!panics, "as told");
+    match cluster.run(&request(&[2, 2], 5000)).await {
+        Err(RunError::Interrupted) => ExitCode::from(130),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+async fn start() -> LocalCluster {
+    let config = LocalConfig {
+        names: rack_names(&Cluster::new(&[2, 2]).unwrap()),
+        workers: WorkerKind::Processes { program: std::env::current_exe().unwrap() },
+        transport: TransportOptions::default(),
+        limits: Limits::default(),
+    };
+    LocalCluster::start(config).await.unwrap()
+}
+
+fn request(racks: &[u32], rounds: u32) -> RunRequest {
+    let cluster = Cluster::new(racks).unwrap();
+    let hardware = Hardware::preset("lab").unwrap();
+    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let shape =
+        LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
+    let setup = RunSetup {
+        cluster_id: 0,
+        run: 0,
+        epoch: 0,
+        placement: Placement::linear(&cluster, shape.num_experts).unwrap(),
+        tokens: vec![8; cluster.num_ranks() as usize],
+        cluster,
+        fabric: hardware.fabric(),
+        hardware,
+        shape,
+        scheme: DispatchScheme::Hierarchical,
+        routing: RoutingSpec::Uniform,
+        gate_limit: None,
+        seed: 1,
+        layer: 0,
+        experts: ExpertKind::Gemm,
+        chunk_rows: 4,
+        payload: true,
+    };
+    let pacing = Pacing::default();
+    RunRequest { setup, pacing, warmup: 0, rounds, expected_phase_ns: 1_000_000 }
+}
+
+async fn agreement() {
+    let mut cluster = start().await;
+    let ids = cluster.process_ids();
+    assert_eq!(ids.len(), 4);
+    for racks in [&[4][..], &[2, 2]] {
+        let request = request(racks, 2);
+        let (real, simulated) =
+            (cluster.run(&request).await.unwrap(), SimBackend::default().run(&request).await.unwrap());
+        for (real, simulated) in real.iter().zip(&simulated) {
+            assert_eq!(real.digests, simulated.digests);
+            assert!(real.phases.iter().flatten().all(|report| report.cpu_ns > 0));
+        }
+    }
+    let begun = Instant::now();
+    cluster.shutdown().await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "workers leave when told, nobody waits for a limit");
+    assert_all_end(&ids);
+}
+
+async fn killed_worker() {
+    let mut cluster = start().await;
+    let ids = cluster.process_ids();
+    let killer = tokio::task::spawn_blocking({
+        let victim = ids[2];
+        move || {
+            std::thread::sleep(Duration::from_millis(300));
+            kill_process(pid(victim), Signal::KILL).unwrap();
+            Instant::now()
+        }
+    });
+    let error = cluster.run(&request(&[2, 2], 5000)).await.unwrap_err().to_string();
+    assert!(killer.await.unwrap().elapsed() < Duration::from_secs(2));
+    let expected = "worker rack1-0 ended: signal: 9 (SIGKILL); it wrote nothing to stderr";
+    assert_eq!(error, expected);
+    let again = cluster.run(&request(&[2, 2], 1)).await.unwrap_err().to_string();
+    assert_eq!(again, expected, "the cluster stays broken");
+    drop(cluster);
+    assert_all_end(&ids);
+}
+
+fn ended_yard(panics: bool, signal: Signal) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("yard").args(panics.then_some("panic")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut yard = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(yard.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ids: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+    assert_eq!(ids.len(), 4, "{line:?}");
+    std::thread::sleep(Duration::from_millis(300));
+    if !panics {
+        kill_process(pid(yard.id()), signal).unwrap();
+    }
+    let status = yard.wait().unwrap();
+    if signal == Signal::INT && !panics {
+        assert_eq!(status.code(), Some(130), "Ctrl-C is an orderly end");
+    }
+    assert!(!status.success());
+    assert_all_end(&ids);
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+}
+
+fn assert_all_end(ids: &[u32]) {
+    let limit = Instant::now() + Duration::from_secs(3);
+    for &id in ids {
+        while test_kill_process(pid(id)).is_ok() && !is_zombie(id) {
+            assert!(Instant::now() < limit, "worker process {id} is left over");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Ended, but its parent has not asked for its status: where a test runs without an init process.
+fn is_zombie(id: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+}
