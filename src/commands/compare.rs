@@ -1,0 +1,69 @@
+//! `railyard compare`: runs a comparison here or on a cluster, prints tables or JSON.
+
+use super::block_on_interruptibly;
+use crate::cli::CompareArgs;
+use crate::failure::Failure;
+use crate::{output, progress::Meter, resolve};
+use ::coordinator::compare::{self, BackendKind, CompareSpec, Host, Report};
+use ::coordinator::local::rack_names;
+use ::coordinator::{Limits, LocalCluster, LocalConfig, SimBackend, WorkerKind};
+use anyhow::Context;
+use node::net::TransportOptions;
+
+pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
+    let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
+    let meter = Meter::new(quiet);
+    let report = match (&args.cluster, &args.certs) {
+        (Some(address), Some(certs)) => {
+            let options = TransportOptions { datagram_bytes: args.datagram_bytes };
+            let client = super::health::Client { address, certs, name: &args.name, options };
+            block_on_interruptibly(client.compare(&spec, &meter))?
+        }
+        _ => {
+            let quic = spec.backends.contains(&BackendKind::Quic);
+            compare::check(&spec, quic)?;
+            block_on_interruptibly(run_here(&spec, args.in_process, &meter))?
+        }
+    };
+    meter.clear();
+    let text = if args.json { report.to_json().map_err(Failure::failed)? } else { report.to_text() };
+    output::print(&text)?;
+    verdict(&report)
+}
+
+/// A failure if any row is not verified or not valid.
+fn verdict(report: &Report) -> Result<(), Failure> {
+    let Some(record) = report.first_failure() else { return Ok(()) };
+    let what = if record.verified { "is invalid, the host could not keep up" } else { "was not verified" };
+    let problem = record.problem.as_deref().unwrap_or("no reason was recorded");
+    Err(Failure::Failed(anyhow::anyhow!(
+        "{} ({} latency, {}) {what}: {problem}",
+        record.title,
+        record.latency,
+        record.backend
+    )))
+}
+
+/// Runs `spec` on this machine; workers are there only while it runs, and only if quic is asked for.
+async fn run_here(spec: &CompareSpec, in_process: bool, meter: &Meter) -> Result<Report, Failure> {
+    let host = Host::this(in_process);
+    let mut show = |progress| meter.show(&progress);
+    if !spec.backends.contains(&BackendKind::Quic) {
+        let report = compare::compare(spec, None::<&mut SimBackend>, host, &mut show);
+        return Ok(Box::pin(report).await?);
+    }
+    let names = rack_names(&spec.cluster().map_err(Failure::usage)?);
+    meter.say(&format!("starting {} workers", names.len()));
+    let workers = if in_process {
+        WorkerKind::Tasks
+    } else {
+        let program = std::env::current_exe().context("cannot tell which program this is");
+        WorkerKind::Processes { program: program.map_err(Failure::Failed)? }
+    };
+    let config =
+        LocalConfig { names, workers, transport: TransportOptions::default(), limits: Limits::default() };
+    let mut cluster = LocalCluster::start(config).await.map_err(Failure::failed)?;
+    let report = Box::pin(compare::compare(spec, Some(&mut cluster), host, &mut show)).await?;
+    cluster.shutdown().await;
+    Ok(report)
+}

@@ -1,0 +1,64 @@
+//! `railyard coordinator`: forms a cluster, runs a comparison on it, and serves clients until it is told to stop.
+
+use super::block_on;
+use super::certs::COORDINATOR;
+use crate::cli::CoordinatorArgs;
+use crate::failure::Failure;
+use crate::progress::Meter;
+use crate::{output, resolve};
+use ::coordinator::compare::{self, CompareSpec, Service};
+use ::coordinator::local::Interrupts;
+use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
+use node::net::{Identity, TransportOptions};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
+    let spec = resolve::spec(&args.spec, Some(args.nodes)).map_err(Failure::Usage)?;
+    if !args.no_first_run {
+        compare::check(&spec, true)?;
+    }
+    let identity = Identity::load(&args.certs, COORDINATOR).map_err(Failure::usage)?;
+    let forming = Duration::from_secs(args.forming_limit.into());
+    let config = ServerConfig {
+        bind: args.listen,
+        identity,
+        transport: TransportOptions { datagram_bytes: args.datagram_bytes },
+        limits: Limits::default(),
+    };
+    block_on(async {
+        let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
+        let (handle, clients) = server::start(config).map_err(Failure::failed)?;
+        let service = Service::start(handle.clone(), args.out.clone(), args.spec.memory_limit);
+        tokio::spawn(Arc::clone(&service).serve(clients));
+        output::say(&format!("listening on {}", handle.address()));
+        if !args.no_first_run {
+            first_run(args, spec, &handle, &service, forming).await?;
+        }
+        output::say("serving clients");
+        interrupts.next().await;
+        handle.shutdown().await;
+        Ok(())
+    })
+}
+
+/// Waits for the nodes and prints a comparison. A run that fails is told; the cluster goes on serving.
+async fn first_run(
+    args: &CoordinatorArgs,
+    spec: CompareSpec,
+    handle: &ClusterHandle,
+    service: &Service,
+    forming: Duration,
+) -> Result<(), Failure> {
+    output::say(&format!("waiting for {} nodes", args.nodes));
+    handle.wait_for_nodes(args.nodes, forming).await.map_err(Failure::failed)?;
+    let meter = Meter::new(false);
+    let mut progress = |news| meter.show(&news);
+    match Box::pin(service.run(spec, &mut |_| {}, &mut progress)).await {
+        Ok(report) => output::print(&report.to_text()),
+        Err(error) => {
+            output::say(&format!("railyard: the first comparison failed: {error}"));
+            Ok(())
+        }
+    }
+}

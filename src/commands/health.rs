@@ -1,0 +1,55 @@
+//! `railyard health`, for the health checks of containers, and the client that it shares with `compare --cluster`.
+
+use super::block_on;
+use crate::cli::HealthArgs;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Meter;
+use ::coordinator::compare::{self, ClientError, CompareSpec, Report};
+use node::net::{Identity, TransportOptions};
+use std::path::Path;
+
+pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
+    let options = TransportOptions { datagram_bytes: args.datagram_bytes };
+    let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
+    let status = block_on(async {
+        let client = compare::Client { address: &args.coordinator, identity: &identity, transport: options };
+        Box::pin(client.status()).await.map_err(failure)
+    })?;
+    let there = status.nodes.len();
+    if there < args.nodes as usize {
+        return Err(Failure::Failed(anyhow::anyhow!("{there} of {} nodes have registered", args.nodes)));
+    }
+    if let Some(node) = &args.node
+        && !status.nodes.contains(node)
+    {
+        return Err(Failure::Failed(anyhow::anyhow!("node {node} has not registered; {there} others have")));
+    }
+    output::print(&format!("ok: {there} nodes, {} comparisons under way or waiting\n", status.comparisons))
+}
+
+/// A running cluster and who asks it.
+pub(crate) struct Client<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) certs: &'a Path,
+    pub(crate) name: &'a str,
+    pub(crate) options: TransportOptions,
+}
+
+impl Client<'_> {
+    /// Has the cluster run `spec`.
+    pub(crate) async fn compare(&self, spec: &CompareSpec, meter: &Meter) -> Result<Report, Failure> {
+        let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
+        let client = compare::Client { address: self.address, identity: &identity, transport: self.options };
+        let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} comparisons"));
+        let mut progress = |news| meter.show(&news);
+        Box::pin(client.compare(spec, &mut waiting, &mut progress)).await.map_err(failure)
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused { usage: true, .. } => Failure::usage(error),
+        _ => Failure::failed(error),
+    }
+}

@@ -1,0 +1,78 @@
+//! `railyard topology`: shows or checks a cluster file.
+
+use crate::cli::{TopologyArgs, TopologyCommand};
+use crate::failure::Failure;
+use crate::{output, resolve};
+use serde_json::json;
+use std::path::Path;
+use topology::{ClusterSpec, LinkSpec};
+
+pub(crate) fn run(args: &TopologyArgs) -> Result<(), Failure> {
+    match &args.command {
+        TopologyCommand::Show { file, json } => show(file, *json),
+        TopologyCommand::Check { file } => {
+            let spec = resolve::cluster_file(file).map_err(Failure::Usage)?;
+            output::print(&format!("{}: ok\n{}", file.display(), warnings(&spec)))
+        }
+    }
+}
+
+fn show(file: &Path, json: bool) -> Result<(), Failure> {
+    let spec = resolve::cluster_file(file).map_err(Failure::Usage)?;
+    let ClusterSpec { name, cluster, hardware, fabric } = &spec;
+    if json {
+        let link = |link: LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
+        let object = json!({
+            "schema_version": 1,
+            "name": name,
+            "rack_sizes": cluster.rack_sizes(),
+            "ranks": cluster.num_ranks(),
+            "hardware": hardware,
+            "scale_up": link(fabric.scale_up),
+            "scale_out": link(fabric.scale_out),
+            "throttle": fabric.beta(),
+        });
+        return output::print(&format!("{object:#}\n"));
+    }
+    let link = |link: LinkSpec| {
+        format!(
+            "{:.4} GB/s a port, {} us",
+            link.rate.bytes_per_s() as f64 / 1e9,
+            link.latency.as_micros_f64()
+        )
+    };
+    output::print(&format!(
+        "name      = {name}\n\
+         racks     = {:?}, {} ranks\n\
+         hardware  = {} ({:?} domain of {} ranks; {}; {:?} confidence)\n\
+         scale-up  = {}\n\
+         scale-out = {}\n\
+         throttle  = {:.4}\n\
+         latencies = {}\n{}",
+        cluster.rack_sizes(),
+        cluster.num_ranks(),
+        hardware.name,
+        hardware.domain_topology,
+        hardware.domain_ranks,
+        hardware.source,
+        hardware.confidence,
+        link(fabric.scale_up),
+        link(fabric.scale_out),
+        fabric.beta(),
+        hardware.latency_source,
+        warnings(&spec),
+    ))
+}
+
+fn warnings(spec: &ClusterSpec) -> String {
+    let oversized: Vec<String> = spec.oversized_racks().map(|rack| rack.to_string()).collect();
+    if oversized.is_empty() {
+        return String::new();
+    }
+    format!(
+        "note: {} larger than {}'s scale-up domain of {} ranks\n",
+        oversized.join(", "),
+        spec.hardware.name,
+        spec.hardware.domain_ranks
+    )
+}

@@ -1,0 +1,49 @@
+//! The `railyard` command: data to stdout, all else to stderr, exit 0 done, 1 failed, 2 usage.
+
+mod cli;
+mod commands;
+mod failure;
+mod files;
+mod options;
+mod output;
+mod progress;
+mod resolve;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logging(cli.verbose, cli.quiet);
+    let result = match cli.command {
+        Command::Compare(args) => commands::compare::run(&args, cli.quiet),
+        Command::Topology(args) => commands::topology::run(&args),
+        Command::Certs(args) => commands::certs::run(&args),
+        Command::Coordinator(args) => commands::coordinator::run(&args),
+        Command::Node(args) => commands::node::run(&args),
+        Command::Health(args) => commands::health::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Logs to stderr: warnings, with `-v` what happens, with `-q` errors alone; `RUST_LOG` says otherwise.
+fn init_logging(verbose: bool, quiet: bool) {
+    use tracing_subscriber::EnvFilter;
+    let default = if verbose {
+        "info"
+    } else if quiet {
+        "error"
+    } else {
+        "warn"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colour = output::colour_on_stderr();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+}

@@ -1,0 +1,180 @@
+//! Whole small layers on real workers over QUIC, as processes and as tasks: the same bits as the simulator, the planned
+//! bytes on every pair, and no disturbance unnoticed.
+
+use coordinator::compare::{Host, judge};
+use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
+use coordinator::machine::Limits;
+use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
+use moe::experts::ExpertKind;
+use moe::model::{GateKind, GateSpec, LayerShape};
+use moe::placement::Placement;
+use moe::plan::{DispatchScheme, plan_traffic};
+use moe::routing::{RecordedRows, Router, RoutingSpec};
+use node::control::Pacing;
+use node::net::TransportOptions;
+use node::setup::RunSetup;
+use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
+use topology::{Cluster, Dtype, Hardware, RackId};
+
+fn program() -> WorkerKind {
+    WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() }
+}
+
+async fn start(workers: WorkerKind, nodes: u32) -> LocalCluster {
+    let names = (0..nodes).map(|node| format!("node{node}")).collect();
+    let config =
+        LocalConfig { names, workers, transport: TransportOptions::default(), limits: Limits::default() };
+    LocalCluster::start(config).await.unwrap()
+}
+
+/// A request that lasts about `wall_ms` a phase on the lab hardware.
+fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens: u32) -> RunRequest {
+    let (hidden, num_experts, top_k) = shape;
+    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let shape = LayerShape { hidden, num_experts, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8 };
+    let cluster = Cluster::new(racks).unwrap();
+    let hardware = Hardware::preset("lab").unwrap();
+    let setup = RunSetup {
+        cluster_id: 0,
+        run: 0,
+        epoch: 0,
+        placement: Placement::linear(&cluster, num_experts).unwrap(),
+        tokens: vec![tokens; cluster.num_ranks() as usize],
+        cluster,
+        fabric: hardware.fabric(),
+        hardware,
+        shape,
+        scheme,
+        routing: RoutingSpec::Uniform,
+        gate_limit: None,
+        seed: 11,
+        layer: 0,
+        experts: ExpertKind::Modelled,
+        chunk_rows: 2,
+        payload: true,
+    };
+    let pacing = Pacing::default();
+    RunRequest { setup, pacing, warmup: 0, rounds: 2, expected_phase_ns: 10_000_000 }
+}
+
+fn sent(round: &RoundRecord, phase: usize) -> Vec<Vec<u64>> {
+    round.phases[phase].iter().map(|report| report.sent_bytes.clone()).collect()
+}
+
+/// Runs on real workers and holds every round against the simulator and the plan.
+async fn check(what: &str, workers: &mut LocalCluster, request: &RunRequest) {
+    let real = workers.run(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let simulated = SimBackend::default().run(request).await.unwrap();
+    let setup = &request.setup;
+    let router = Router::new(&setup.shape, &setup.routing, None, setup.seed, setup.layer.into()).unwrap();
+    let routings: Vec<_> =
+        setup.cluster.ranks().map(|rank| router.route(rank, setup.tokens[rank.0 as usize])).collect();
+    let plan = plan_traffic(setup.scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
+    let planned = |matrix: &topology::TrafficMatrix| -> Vec<Vec<u64>> {
+        setup.cluster.ranks().map(|rank| matrix.row(rank).to_vec()).collect()
+    };
+    for (round, simulated) in real.iter().zip(&simulated) {
+        assert_eq!(round.digests, simulated.digests, "{what}: outputs");
+        for (phase, matrix) in [(0, &plan.dispatch), (2, &plan.combine)] {
+            assert_eq!(sent(round, phase), planned(matrix), "{what}: bytes");
+            assert_eq!(sent(simulated, phase), planned(matrix), "{what}: simulated bytes");
+        }
+    }
+}
+
+fn edges() -> Vec<(&'static str, RunRequest)> {
+    let mut edges = Vec::new();
+    for scheme in DispatchScheme::ALL {
+        edges.push(("ragged racks", request(&[3, 1, 1], (200, 12, 3), scheme, 5)));
+        edges.push(("one rank", request(&[1], (64, 4, 2), scheme, 3)));
+        edges.push(("one rack", request(&[4], (128, 8, 4), scheme, 3)));
+        edges.push(("one expert a rank", request(&[2, 2], (128, 4, 2), scheme, 3)));
+        edges.push(("fewer experts than ranks", request(&[2, 3], (100, 3, 2), scheme, 4)));
+        edges.push(("k = 1", request(&[2, 2], (128, 8, 1), scheme, 4)));
+        edges.push(("k = all", request(&[2, 2], (130, 6, 6), scheme, 4)));
+        edges.push(("hidden of one value", request(&[2, 2], (1, 6, 2), scheme, 4)));
+        edges.push(("no tokens", request(&[2, 2], (64, 6, 2), scheme, 0)));
+        let mut one = request(&[2, 2], (64, 6, 2), scheme, 0);
+        one.setup.tokens[3] = 1;
+        edges.push(("one token in all", one));
+        let mut hot = request(&[2, 3], (300, 8, 1), scheme, 9);
+        hot.setup.routing =
+            RoutingSpec::Rows(RecordedRows { top_k: 1, idx: vec![7; 4], weights: vec![1.0; 4] });
+        edges.push(("all tokens to one expert", hot));
+        let mut away = request(&[2, 2], (128, 8, 3), scheme, 40);
+        away.setup.placement = Placement::one_rack(&away.setup.cluster, 8, RackId(1)).unwrap();
+        edges.push(("experts in one rack", away));
+        let mut twice = request(&[2, 2], (128, 8, 3), scheme, 6);
+        twice.setup.placement = Placement::replicated_per_rack(&twice.setup.cluster, 8).unwrap();
+        edges.push(("replicas", twice));
+    }
+    edges
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_and_tasks_agree_with_the_simulator_in_every_corner() {
+    for workers in [program(), WorkerKind::Tasks] {
+        let mut cluster = start(workers, 5).await;
+        for (what, request) in edges() {
+            check(what, &mut cluster, &request).await;
+        }
+        cluster.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic_itself_counts_at_least_the_planned_bytes() {
+    let mut cluster = start(program(), 4).await;
+    let mut request = request(&[2, 2], (7168, 16, 4), DispatchScheme::Flat, 16);
+    request.setup.hardware = Hardware::preset("gb200").unwrap();
+    request.setup.fabric = request.setup.hardware.fabric();
+    request.pacing.network_dilation = 20_000;
+    request.rounds = 4;
+    let rounds = cluster.run(&request).await.unwrap();
+    for rank in 0..4 {
+        let of = |get: fn(&node::control::PhaseReport) -> u64, rounds: &[RoundRecord]| -> u64 {
+            rounds.iter().flat_map(|round| &round.phases).map(|reports| get(&reports[rank])).sum()
+        };
+        // What QUIC still has to send when a step's last report leaves is counted in the next step.
+        let udp = of(|report| report.udp_bytes, &rounds);
+        let planned = of(|report| report.sent_bytes.iter().sum(), &rounds[1..]);
+        assert!(udp >= planned, "rank {rank}: {udp} bytes of UDP for {planned} of rows");
+        assert!(planned > 0);
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run() {
+    let mut cluster = start(program(), 4).await;
+    let mut request = request(&[2, 2], (7168, 16, 4), DispatchScheme::Flat, 16);
+    request.setup.hardware = Hardware::preset("gb200").unwrap();
+    request.setup.fabric = request.setup.hardware.fabric().without_latency();
+    request.rounds = 8;
+    // Phases of about 150 ms and nothing between them: any stop of 200 ms covers the end of one.
+    let simulated = SimBackend::default().run(&request).await.unwrap();
+    let end = |round: &RoundRecord, phase: usize| {
+        round.phases[phase].iter().map(|report| report.measured.0).max().unwrap()
+    };
+    request.pacing.network_dilation = 150_000_000_000 / end(&simulated[0], 0);
+    request.expected_phase_ns = 300_000_000;
+    let victim = Pid::from_raw(i32::try_from(cluster.process_ids()[1]).unwrap()).unwrap();
+    let stopper = tokio::task::spawn_blocking(move || {
+        std::thread::sleep(Duration::from_millis(900));
+        kill_process(victim, Signal::STOP).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        kill_process(victim, Signal::CONT).unwrap();
+    });
+    let rounds = cluster.run(&request).await.unwrap();
+    stopper.await.unwrap();
+    let stretch = rounds
+        .iter()
+        .flat_map(|round| [0, 2].map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64))
+        .fold(0.0, f64::max);
+    assert!(stretch > 1.05, "no phase became longer: {stretch}");
+    let verdict = judge(&rounds, request.pacing, Host::this(false));
+    let problem = verdict.problem.expect("the run is invalid");
+    assert!(problem.contains("lateness") || problem.contains("overtaken"), "{problem}");
+    cluster.shutdown().await;
+}
