@@ -6,9 +6,11 @@
 //! | dedup | (token, destination rank) | nobody | one partial sum per (token, rank), straight back |
 //! | hierarchical | (token, rank) in its own rack, (token, rack) elsewhere | the rack's rank with the source's index | partial sums to that rank, which reduces them to one row per (token, rack) |
 
+mod flows;
 mod scheme;
 mod traffic;
 
+pub use flows::Flows;
 pub use scheme::{DispatchScheme, DispatchSchemeError};
 pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 

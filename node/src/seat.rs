@@ -8,9 +8,10 @@ use crate::nic::{Nic, NicConfig, NicError};
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::RunSetup;
 use crate::wire::{Flow, Frame, Phase};
+use moe::plan::Flows;
 use std::sync::Arc;
 use thiserror::Error;
-use topology::{Cluster, Picos, RankId};
+use topology::{Picos, RankId};
 
 /// A broken rule of the protocol, at either layer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,25 +54,25 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Seat {
     rank: Rank,
-    cluster: Arc<Cluster>,
+    flows: Arc<Flows>,
     config: NicConfig,
     flow: Option<Flow>,
     nic: Option<Nic>,
 }
 
 impl Seat {
-    /// An idle seat. `horizon` and `resolution` are the shell's (see [`NicConfig`]): zero on a virtual clock.
+    /// An idle seat. `flows` are those of the setup's scheme and placement; `horizon` and `resolution` are the shell's (see [`NicConfig`]): zero on a virtual clock.
     #[must_use]
     pub fn new(
         id: RankId,
         setup: &Arc<RunSetup>,
-        cluster: Arc<Cluster>,
+        flows: &Arc<Flows>,
         horizon: Picos,
         resolution: Picos,
     ) -> Self {
-        let rank = Rank::new(id, Arc::clone(setup));
+        let rank = Rank::new(id, Arc::clone(setup), Arc::clone(flows));
         let config = NicConfig { horizon, resolution, ..setup.nic_config() };
-        Self { rank, cluster, config, flow: None, nic: None }
+        Self { rank, flows: Arc::clone(flows), config, flow: None, nic: None }
     }
 
     /// This seat's rank.
@@ -107,7 +108,7 @@ impl Seat {
         let Some(flow) = self.flow else {
             return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
         };
-        self.nic = Some(Nic::new(self.id(), Arc::clone(&self.cluster), self.config, flow, phase));
+        self.nic = Some(Nic::new(self.id(), Arc::clone(self.flows.cluster()), self.config, flow, phase));
         self.rank.begin(phase)?;
         self.flush();
         Ok(())

@@ -5,7 +5,7 @@ use crate::wire::Phase;
 use moe::experts::ExpertKind;
 use moe::model::LayerShape;
 use moe::placement::Placement;
-use moe::plan::{DispatchScheme, RowBytes};
+use moe::plan::{DispatchScheme, Flows, RowBytes};
 use moe::routing::{GateLimit, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -85,6 +85,15 @@ const MAX_HIDDEN: u32 = 1 << 20;
 const MAX_TOKENS_PER_RANK: u32 = 1 << 20;
 
 impl RunSetup {
+    /// Which ranks may send to which.
+    ///
+    /// # Panics
+    /// If the placement was made for another number of ranks: see [`Self::validate`].
+    #[must_use]
+    pub fn flows(&self) -> Flows {
+        Flows::new(self.scheme, &self.cluster, &self.placement)
+    }
+
     /// Row sizes on the wire.
     #[must_use]
     pub fn row_bytes(&self) -> RowBytes {
@@ -161,6 +170,10 @@ impl RunSetup {
         let ranks = self.cluster.num_ranks();
         if self.tokens.len() != ranks as usize {
             return Err(SetupError::Ranks { what: "tokens", got: self.tokens.len(), ranks });
+        }
+        if self.placement.num_ranks() != ranks {
+            let got = self.placement.num_ranks() as usize;
+            return Err(SetupError::Ranks { what: "placement", got, ranks });
         }
         let size = |what, got: u64, allowed, ok: bool| {
             if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }

@@ -71,11 +71,9 @@ impl SimCluster {
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, SimError> {
         setup.validate()?;
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let cluster = Arc::new(setup.cluster.clone());
-        let seats = cluster
-            .ranks()
-            .map(|id| Seat::new(id, &setup, Arc::clone(&cluster), Picos::ZERO, Picos::ZERO))
-            .collect();
+        let flows = Arc::new(setup.flows());
+        let seats =
+            setup.cluster.ranks().map(|id| Seat::new(id, &setup, &flows, Picos::ZERO, Picos::ZERO)).collect();
         Ok(Self { setup, runner, seats, wakes: BinaryHeap::new(), wake_count: 0, tamper: None })
     }
 

@@ -5,7 +5,8 @@ use super::{CompareSpec, Configuration, Dilation};
 use crate::run::{RoundRecord, RunRequest};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use moe::{DispatchScheme, ExpertKind, RowBytes};
+use moe::plan::Flows;
+use moe::{ExpertKind, RowBytes};
 use node::control::{Pacing, PhaseReport};
 use node::setup::RunSetup;
 use topology::{Fabric, LinkClass, Picos, TrafficMatrix, fluid_bound};
@@ -81,7 +82,8 @@ pub(super) fn pace(
     host: Host,
     retries: u32,
 ) -> (Pacing, u64) {
-    let marks = slowest_latency(row, &setup.fabric);
+    let flows = setup.flows();
+    let marks = slowest_latency(&flows, &setup.fabric);
     let bounds = bounds(row, truth, &setup.fabric).map(|bound| bound.max(marks));
     let bytes = RowBytes::new(spec.shape.hidden);
     // A rank works on one thread.
@@ -94,7 +96,7 @@ pub(super) fn pace(
         Dilation::Auto => {
             let mut network = 1;
             for ((matrix, row_bytes), bound) in phases.into_iter().zip(bounds) {
-                let frames = frames(row, matrix, row_bytes, chunk_rows(spec.tokens)) as f64;
+                let frames = frames(&flows, matrix, row_bytes, chunk_rows(spec.tokens)) as f64;
                 let busy_s = (matrix.total() as f64 / BYTES_PER_S).max(frames / FRAMES_PER_S) / scale;
                 network = network.max(stretch(busy_s.max(NETWORK_WALL_S_MIN), bound));
                 let peak = peak_bytes_per_s(row, matrix, &setup.fabric) / (PEAK_BYTES_PER_S * scale);
@@ -129,11 +131,10 @@ fn peak_bytes_per_s(row: &Configuration, matrix: &TrafficMatrix, fabric: &Fabric
 }
 
 /// How long the mark that ends a flow without rows is on its way at most.
-fn slowest_latency(row: &Configuration, fabric: &Fabric) -> Picos {
-    let inside = row.cluster.num_ranks() > row.cluster.num_racks();
-    let classes = [(inside, fabric.scale_up), (row.cluster.num_racks() > 1, fabric.scale_out)];
-    let latencies = classes.into_iter().filter(|(used, _)| *used).map(|(_, link)| link.latency);
-    latencies.max().unwrap_or(Picos::ZERO)
+fn slowest_latency(flows: &Flows, fabric: &Fabric) -> Picos {
+    let cluster = flows.cluster();
+    let pairs = cluster.ranks().flat_map(|from| flows.downstream(from).into_iter().map(move |to| (from, to)));
+    pairs.map(|(from, to)| fabric.link(cluster.link_class(from, to)).latency).max().unwrap_or(Picos::ZERO)
 }
 
 /// The whole factor that makes `emulated` last `wall_s`; [`EMPTY_DILATION`] for nothing.
@@ -145,18 +146,15 @@ fn stretch(wall_s: f64, emulated: Picos) -> u64 {
     }
 }
 
-/// Data frames of a phase: chunks, and one to close each flow.
-fn frames(row: &Configuration, matrix: &TrafficMatrix, row_bytes: u64, chunk_rows: u32) -> u64 {
-    let mut frames = 0;
-    for from in row.cluster.ranks() {
-        for to in row.cluster.ranks().filter(|&to| to != from) {
-            let rows = matrix.get(from, to) / row_bytes;
-            let flow =
-                rows > 0 || row.scheme != DispatchScheme::Hierarchical || row.cluster.same_rack(from, to);
-            frames += rows.div_ceil(u64::from(chunk_rows)) + u64::from(flow);
-        }
-    }
-    frames
+/// Data frames of a phase: chunks, the last of which closes its flow, and one for each flow without rows.
+fn frames(flows: &Flows, matrix: &TrafficMatrix, row_bytes: u64, chunk_rows: u32) -> u64 {
+    let of_rank = |from| {
+        let rows = matrix.row(from).iter().map(move |bytes| bytes / row_bytes);
+        let full: u64 = rows.clone().map(|rows| rows.div_ceil(u64::from(chunk_rows))).sum();
+        // A mark may find its last chunk gone and then needs a frame of its own.
+        full + flows.downstream(from).len() as u64
+    };
+    flows.cluster().ranks().map(of_rank).sum()
 }
 
 /// Emulated compute time of the busiest rank.

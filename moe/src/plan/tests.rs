@@ -266,3 +266,44 @@ proptest! {
         }
     }
 }
+
+fn any_placement(cluster: &Cluster, num_experts: u32, kind: u8) -> Placement {
+    match kind {
+        0 => Placement::linear(cluster, num_experts),
+        1 => Placement::round_robin(cluster, num_experts),
+        2 => Placement::replicated_per_rack(cluster, num_experts),
+        _ => Placement::one_rack(cluster, num_experts, RackId(cluster.num_racks() - 1)),
+    }
+    .unwrap()
+}
+
+proptest! {
+    #[test]
+    fn both_ends_know_their_flows_and_every_row_has_one(
+        racks in prop::collection::vec(1_u32..5, 1..4),
+        num_experts in 1_u32..24,
+        kind in 0_u8..4,
+        seed: u64,
+    ) {
+        let cluster = Cluster::new(&racks).unwrap();
+        let placement = any_placement(&cluster, num_experts, kind);
+        let routings = routings(&cluster, seed, 4, num_experts.min(3), num_experts);
+        for scheme in DispatchScheme::ALL {
+            let flows = Flows::new(scheme, &cluster, &placement);
+            let plan = plan_traffic(scheme, &cluster, &placement, &routings, BYTES);
+            for from in cluster.ranks() {
+                let downstream = flows.downstream(from);
+                for to in cluster.ranks() {
+                    prop_assert_eq!(downstream.contains(&to), flows.upstream(to).contains(&from));
+                    prop_assert!(plan.dispatch.get(from, to) == 0 || downstream.contains(&to));
+                    let crosses = !cluster.same_rack(from, to);
+                    prop_assert!(!(kind == 2 && crosses && downstream.contains(&to)), "replicas keep to their racks");
+                }
+                let hosted = |rank| !placement.slots_of(rank).is_empty();
+                if scheme != DispatchScheme::Hierarchical && kind != 2 {
+                    prop_assert!(cluster.ranks().all(|to| downstream.contains(&to) == (to != from && hosted(to))));
+                }
+            }
+        }
+    }
+}

@@ -10,7 +10,6 @@
 //! command, so that all ranks can open them at one instant.
 
 mod error;
-mod peers;
 mod step;
 
 pub use error::RankError;
@@ -19,6 +18,7 @@ use crate::job::{Job, JobId, JobOutput, Work};
 use crate::nic::OutRow;
 use crate::setup::RunSetup;
 use crate::wire::{Flow, Frame, Phase};
+use moe::plan::Flows;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use step::Step;
@@ -76,6 +76,7 @@ pub enum Event {
 pub struct Rank {
     id: RankId,
     setup: Arc<RunSetup>,
+    flows: Arc<Flows>,
     step: Option<Step>,
     sends: VecDeque<Send>,
     jobs: VecDeque<Job>,
@@ -95,12 +96,13 @@ enum Ticket {
 }
 
 impl Rank {
-    /// A rank without a step.
+    /// A rank without a step; `flows` are those of the setup's scheme and placement.
     #[must_use]
-    pub fn new(id: RankId, setup: Arc<RunSetup>) -> Self {
+    pub fn new(id: RankId, setup: Arc<RunSetup>, flows: Arc<Flows>) -> Self {
         Self {
             id,
             setup,
+            flows,
             step: None,
             sends: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -122,7 +124,7 @@ impl Rank {
         self.jobs.clear();
         self.events.clear();
         self.waiting.clear();
-        self.step = Some(Step::new(self.id, Arc::clone(&self.setup), flow));
+        self.step = Some(Step::new(self.id, Arc::clone(&self.setup), Arc::clone(&self.flows), flow));
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate);
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
     }

@@ -1,13 +1,12 @@
 //! The state of one step on one rank: what was planned, what has arrived, what is still owed.
 
-use super::peers::{receivers, senders, served};
 use super::{RankError, Send, Ticket};
 use crate::job::ExpertRow;
 use crate::nic::OutRow;
 use crate::setup::RunSetup;
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::SlotId;
-use moe::plan::{DispatchScheme, PlannedRow, combine_to, dispatch_rows, split_targets};
+use moe::plan::{DispatchScheme, Flows, PlannedRow, combine_to, dispatch_rows, split_targets};
 use moe::routing::Routing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -47,6 +46,7 @@ impl Gather {
 pub(super) struct Step {
     me: RankId,
     setup: Arc<RunSetup>,
+    flows: Arc<Flows>,
     flow: Flow,
     phase: Option<Phase>,
     closed: bool,
@@ -75,11 +75,12 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) fn new(me: RankId, setup: Arc<RunSetup>, flow: Flow) -> Self {
+    pub(super) fn new(me: RankId, setup: Arc<RunSetup>, flows: Arc<Flows>, flow: Flow) -> Self {
         let tokens = setup.tokens[me.0 as usize] as usize;
         Self {
             me,
             setup,
+            flows,
             flow,
             phase: None,
             closed: true,
@@ -155,7 +156,11 @@ impl Step {
     fn open(&mut self, phase: Phase) {
         self.phase = Some(phase);
         self.closed = false;
-        self.open = senders(self.setup.scheme, &self.setup.cluster, self.me, phase);
+        self.open = match phase {
+            Phase::Dispatch => self.flows.upstream(self.me),
+            Phase::Expert => BTreeSet::new(),
+            Phase::Combine => self.flows.downstream(self.me),
+        };
     }
 
     pub(super) fn begin_dispatch(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
@@ -181,10 +186,8 @@ impl Step {
             }
         }
         let setup = Arc::clone(&self.setup);
-        if setup.scheme == DispatchScheme::Hierarchical {
-            self.forwarding = served(&setup.cluster, self.me).collect();
-        }
-        for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Dispatch) {
+        self.forwarding = self.flows.forwarded(self.me);
+        for to in self.flows.downstream(self.me) {
             // A gateway's flows inside its rack stay open for what it forwards.
             if self.forwarding.is_empty() || !setup.cluster.same_rack(self.me, to) {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
@@ -216,12 +219,7 @@ impl Step {
     pub(super) fn begin_combine(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
         self.open(Phase::Combine);
         let setup = Arc::clone(&self.setup);
-        let gathering: BTreeSet<RankId> = if setup.scheme == DispatchScheme::Hierarchical {
-            served(&setup.cluster, self.me).collect()
-        } else {
-            BTreeSet::new()
-        };
-        self.owed = gathering.iter().map(|&source| (source, 0)).collect();
+        self.owed = self.flows.forwarded(self.me).into_iter().map(|source| (source, 0)).collect();
         for (source, _) in self.gathers.keys() {
             *self.owed.entry(*source).or_default() += 1;
         }
@@ -243,7 +241,7 @@ impl Step {
                 sends.push_back(Send::Row { to, row: OutRow { row, ready: Picos::ZERO, release: None } });
             }
         }
-        for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Combine) {
+        for to in self.flows.upstream(self.me) {
             if self.owed.get(&to).copied().unwrap_or(0) == 0 {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
@@ -401,7 +399,7 @@ impl Step {
         let forwarded = self.forwarding.remove(&from);
         if forwarded && self.forwarding.is_empty() {
             let setup = Arc::clone(&self.setup);
-            for to in receivers(setup.scheme, &setup.cluster, self.me, Phase::Dispatch) {
+            for to in self.flows.downstream(self.me) {
                 if setup.cluster.same_rack(self.me, to) {
                     sends.push_back(Send::Close { to, at: now });
                 }

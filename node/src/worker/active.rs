@@ -82,10 +82,10 @@ impl Active {
         let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
         let setup = Arc::new(setup);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let cluster = Arc::new(setup.cluster.clone());
+        let flows = Arc::new(setup.flows());
         let dilation = pacing.network_dilation.max(1);
         let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
-        let seat = Seat::new(rank, &setup, cluster, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
+        let seat = Seat::new(rank, &setup, &flows, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
         Ok(Some(Self {
             rank,
             setup,
