@@ -121,7 +121,8 @@ fn copies(cluster: &Cluster, shape: LayerShape) -> Result<blackboard::CopiesPerT
 
 /// One token a GPU on mean ports.
 fn closed_form(cluster: &Cluster, fabric: Fabric, shape: LayerShape) -> Result<Times, Box<dyn Error>> {
-    let time = a2a_time(copies(cluster, shape)?, 1.0, RowBytes::new(shape.hidden), &fabric);
+    let (copies, bytes) = (copies(cluster, shape)?, RowBytes::new(shape.hidden));
+    let time = a2a_time(DispatchScheme::Flat, copies, 1.0, bytes, &fabric);
     Ok(Times { dispatch_us: time.dispatch_us, combine_us: time.combine_us })
 }
 

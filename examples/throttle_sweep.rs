@@ -82,7 +82,7 @@ fn closed_form_us(
     scheme: DispatchScheme,
 ) -> Result<f64, Box<dyn Error>> {
     let copies = copies(cluster, shape, scheme)?;
-    Ok(a2a_time(copies, 1.0, RowBytes::new(shape.hidden), &fabric).total_us())
+    Ok(a2a_time(scheme, copies, 1.0, RowBytes::new(shape.hidden), &fabric).total_us())
 }
 
 /// Expected copies of a token for uniform routing, experts spread evenly.

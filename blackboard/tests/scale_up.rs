@@ -126,11 +126,11 @@ fn slowdowns(scheme: DispatchScheme, limit: Option<u32>, size: u32, k: u32, beta
     let base_scheme = if scheme == FLAT { FLAT } else { DEDUP };
     let (one, two) = (copies(base_scheme, 1, size, k, None), copies(scheme, 2, size, k, limit));
     let fabric = fabric(beta);
-    let base_us = a2a_time(one, 32.0, ROW_BYTES, &fabric).total_us();
+    let base_us = a2a_time(base_scheme, one, 32.0, ROW_BYTES, &fabric).total_us();
     [
-        a2a_time(two, 32.0, ROW_BYTES, &fabric).total_us() / base_us,
+        a2a_time(scheme, two, 32.0, ROW_BYTES, &fabric).total_us() / base_us,
         a2a_time_serial(two, 32.0, ROW_BYTES, &fabric).total_us() / base_us,
-        a2a_time(two, 16.0, ROW_BYTES, &fabric).total_us() / base_us,
+        a2a_time(scheme, two, 16.0, ROW_BYTES, &fabric).total_us() / base_us,
     ]
 }
 
@@ -184,7 +184,8 @@ fn two_racks_over_one_at_an_eighth_of_the_speed() {
     ];
     for (size, k, [base_flat, base_dedup], rows) in table {
         for (scheme, text) in [(FLAT, base_flat), (DEDUP, base_dedup)] {
-            check(a2a_time(copies(scheme, 1, size, k, None), 32.0, ROW_BYTES, &fabric(8)).total_us(), text);
+            let copies = copies(scheme, 1, size, k, None);
+            check(a2a_time(scheme, copies, 32.0, ROW_BYTES, &fabric(8)).total_us(), text);
         }
         let schemes = [(FLAT, None), (DEDUP, None), (HIERARCHICAL, None), (HIERARCHICAL, Some(1))];
         for ((scheme, limit), cells) in schemes.into_iter().zip(rows) {

@@ -1,7 +1,6 @@
-//! From copies to time: the all-to-all on two fabrics, and its slowdown by further racks.
-//! against.
+//! From copies to time: the all-to-all on two fabrics, its slowdown by further racks, and what the fullest port adds.
 
-use moe::RowBytes;
+use moe::{DispatchScheme, RowBytes};
 use topology::{Fabric, LinkSpec};
 
 use super::CopiesPerToken;
@@ -22,31 +21,38 @@ impl A2aTime {
     }
 }
 
-/// The all-to-all with both fabrics at work at once: per phase `max(t_u, t_o)`.
+/// The all-to-all with both fabrics at work at once: per phase `max(t_u + a_u, t_o + a_o)`, hierarchical
+/// `max(t_u + a_u, t_o + a_o + a_u)`.
 ///
 /// A port sends `copies * T` rows in a phase, `t = copies * T * b / W`; the fabrics overlap, so the slower
-/// one is the time. Each fabric that carries anything adds its latency once, as the last row still has to
-/// travel: this is [`fluid_bound`](topology::fluid_bound) in expectation. Real ports are uneven, see
-/// [`straggler_factor`]. Source: S1, S2 and T with bytes counted as in V3 and EP.
+/// one is the time. Each fabric that carries anything adds its latency `a`, as the last row still has to
+/// travel; hierarchical rows that cross travel on inside the rack, so that both latencies add up. Real ports are
+/// uneven, see [`straggler_factor`]. Source: S1, S2 and T with bytes counted as in V3 and EP, one latency a hop.
 ///
 /// ```
 /// # use blackboard::{CopiesPerToken, scale_up::a2a_time};
-/// # use moe::RowBytes;
+/// # use moe::{DispatchScheme, RowBytes};
 /// # use topology::Hardware;
 /// // One NVL72, 32 tokens a GPU, 7.889 copies a token: 6.03 us at one and two bytes an element.
 /// let copies = CopiesPerToken { intra: 8.0 * 71.0 / 72.0, inter: 0.0 };
 /// let fabric = Hardware::preset("gb200")?.fabric().without_latency();
-/// let time = a2a_time(copies, 32.0, RowBytes { dispatch: 7168, combine: 2 * 7168 }, &fabric);
+/// let bytes = RowBytes { dispatch: 7168, combine: 2 * 7168 };
+/// let time = a2a_time(DispatchScheme::Flat, copies, 32.0, bytes, &fabric);
 /// assert_eq!(format!("{:.2}", time.total_us()), "6.03");
 /// # Ok::<(), topology::HardwareError>(())
 /// ```
 pub fn a2a_time(
+    scheme: DispatchScheme,
     copies: CopiesPerToken,
     tokens_per_rank: f64,
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
-    phases(copies, tokens_per_rank, row_bytes, fabric, f64::max)
+    let forwards = scheme == DispatchScheme::Hierarchical;
+    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
+        let onward_us = if forwards && out.port_us > 0.0 { up.latency_us } else { 0.0 };
+        (up.port_us + up.latency_us).max(out.port_us + out.latency_us + onward_us)
+    })
 }
 
 /// As [`a2a_time`] with fabrics that take turns (a forwarder that stores before it sends, or one port for
@@ -57,7 +63,16 @@ pub fn a2a_time_serial(
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
-    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| up + out)
+    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
+        up.port_us + up.latency_us + out.port_us + out.latency_us
+    })
+}
+
+/// One fabric's part of a phase, microseconds.
+struct LinkTime {
+    port_us: f64,
+    /// 0 where nothing is carried.
+    latency_us: f64,
 }
 
 fn phases(
@@ -65,15 +80,17 @@ fn phases(
     tokens_per_rank: f64,
     row_bytes: RowBytes,
     fabric: &Fabric,
-    join: fn(f64, f64) -> f64,
+    join: impl Fn(LinkTime, LinkTime) -> f64,
 ) -> A2aTime {
-    let link_us = |copies: f64, bytes: u64, link: LinkSpec| {
-        let port_bytes = copies * tokens_per_rank * bytes as f64;
-        let latency_us = if port_bytes > 0.0 { link.latency.as_micros_f64() } else { 0.0 };
-        port_bytes * 1e6 / link.rate.bytes_per_s() as f64 + latency_us
+    let link_time = |copies: f64, bytes: u64, link: LinkSpec| {
+        let port_us = copies * tokens_per_rank * bytes as f64 * 1e6 / link.rate.bytes_per_s() as f64;
+        LinkTime { port_us, latency_us: if port_us > 0.0 { link.latency.as_micros_f64() } else { 0.0 } }
     };
     let phase_us = |bytes| {
-        join(link_us(copies.intra, bytes, fabric.scale_up), link_us(copies.inter, bytes, fabric.scale_out))
+        join(
+            link_time(copies.intra, bytes, fabric.scale_up),
+            link_time(copies.inter, bytes, fabric.scale_out),
+        )
     };
     A2aTime { dispatch_us: phase_us(row_bytes.dispatch), combine_us: phase_us(row_bytes.combine) }
 }
@@ -157,14 +174,22 @@ mod tests {
     const BYTES: RowBytes = RowBytes { dispatch: 1_000, combine: 2_000 };
 
     #[test]
-    fn only_a_fabric_that_carries_something_adds_latency() {
+    fn only_a_fabric_that_carries_something_adds_latency_and_a_forwarder_both() {
         let fabric = fabric(1_000_000_000, 1_000_000_000, 5_000_000);
         let inside = CopiesPerToken { intra: 1.0, inter: 0.0 };
         let both = CopiesPerToken { intra: 1.0, inter: 1.0 };
-        assert_eq!(a2a_time(inside, 1.0, BYTES, &fabric), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
+        let time = |scheme, copies, tokens| a2a_time(scheme, copies, tokens, BYTES, &fabric);
+        for scheme in DispatchScheme::ALL {
+            assert_eq!(time(scheme, inside, 1.0), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
+            assert_eq!(time(scheme, both, 0.0).total_us(), 0.0);
+        }
+        assert_eq!(time(DispatchScheme::Dedup, both, 1.0), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
+        assert_eq!(
+            time(DispatchScheme::Hierarchical, both, 1.0),
+            A2aTime { dispatch_us: 11.0, combine_us: 12.0 }
+        );
         assert_eq!(a2a_time_serial(inside, 1.0, BYTES, &fabric).total_us(), 13.0);
         assert_eq!(a2a_time_serial(both, 1.0, BYTES, &fabric).total_us(), 26.0);
-        assert_eq!(a2a_time(both, 0.0, BYTES, &fabric).total_us(), 0.0);
     }
 
     #[test]
@@ -206,12 +231,12 @@ mod tests {
             let (rr, gg, k) = (f64::from(r), f64::from(g), f64::from(k));
             let one = CopiesPerToken { intra: k * (gg - 1.0) / gg, inter: 0.0 };
             let many = CopiesPerToken { intra: one.intra / rr, inter: k * (rr - 1.0) / rr };
-            let ratio = |time: fn(CopiesPerToken, f64, RowBytes, &Fabric) -> A2aTime| {
-                time(many, 32.0, BYTES, &fabric).total_us() / time(one, 32.0, BYTES, &fabric).total_us()
-            };
+            let ratio = |time: &dyn Fn(CopiesPerToken) -> A2aTime| time(many).total_us() / time(one).total_us();
+            let overlapped = ratio(&|copies| a2a_time(DispatchScheme::Flat, copies, 32.0, BYTES, &fabric));
+            let in_turn = ratio(&|copies| a2a_time_serial(copies, 32.0, BYTES, &fabric));
             let beta = beta as f64;
-            prop_assert!((ratio(a2a_time) / slowdown_flat(r, g, beta) - 1.0).abs() < 1e-9);
-            prop_assert!((ratio(a2a_time_serial) / slowdown_flat_serial(r, g, beta) - 1.0).abs() < 1e-9);
+            prop_assert!((overlapped / slowdown_flat(r, g, beta) - 1.0).abs() < 1e-9);
+            prop_assert!((in_turn / slowdown_flat_serial(r, g, beta) - 1.0).abs() < 1e-9);
         }
 
         #[test]
@@ -221,8 +246,8 @@ mod tests {
         ) {
             let copies = CopiesPerToken { intra, inter };
             let fabric = fabric(900_000_000_000, 50_000_000_000, latency);
-            let (overlapped, in_turn) =
-                (a2a_time(copies, tokens, BYTES, &fabric), a2a_time_serial(copies, tokens, BYTES, &fabric));
+            let overlapped = a2a_time(DispatchScheme::Flat, copies, tokens, BYTES, &fabric);
+            let in_turn = a2a_time_serial(copies, tokens, BYTES, &fabric);
             prop_assert!(overlapped.total_us() <= in_turn.total_us());
             prop_assert!(in_turn.total_us() <= 2.0 * overlapped.total_us() + 1e-9);
         }

@@ -41,7 +41,8 @@ pub(super) fn closed_form(
         intra: expected.copies.intra * ranks / hosting,
         inter: expected.copies.inter * ranks / crossing_ports,
     };
-    let time = a2a_time(busy, f64::from(spec.tokens), RowBytes::new(spec.shape.hidden), fabric);
+    let row_bytes = RowBytes::new(spec.shape.hidden);
+    let time = a2a_time(row.scheme, busy, f64::from(spec.tokens), row_bytes, fabric);
     Ok(ClosedForm {
         dispatch_us: time.dispatch_us,
         combine_us: time.combine_us,
