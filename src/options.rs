@@ -51,7 +51,8 @@ pub(crate) struct SpecArgs {
     /// Schemes to have rows for, with a comma between them; bases come with them [default: all]
     #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Rows")]
     pub(crate) scheme: Vec<DispatchScheme>,
-    /// Experts of the rows that don't say otherwise: `linear`, `round-robin`, or a JSON file
+    /// Experts of the rows that don't say otherwise: `linear`, `round-robin`, `replicated` (a set in each rack), `one-rack`,
+    /// or a JSON file
     #[arg(long, value_name = "PLACEMENT", default_value = "linear", help_heading = "Rows")]
     pub(crate) placement: String,
 

@@ -57,9 +57,12 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     spec.placement = match args.placement.as_str() {
         "linear" => PlacementChoice::Linear,
         "round-robin" => PlacementChoice::RoundRobin,
+        "replicated" => PlacementChoice::Replicated,
+        "one-rack" => PlacementChoice::OneRack,
         file => PlacementChoice::File {
             origin: file.to_owned(),
-            text: files::read(Path::new(file)).context("--placement takes linear, round-robin or a file")?,
+            text: files::read(Path::new(file))
+                .context("--placement takes linear, round-robin, replicated, one-rack or a file")?,
         },
     };
     spec.experts = args.experts;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Cluster, Fabric, MAX_LATENCY_US, Picos};
+use topology::{Cluster, Fabric, MAX_LATENCY_US, Picos, RackId};
 
 /// A word or number that an option doesn't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -193,6 +193,10 @@ pub enum PlacementChoice {
     Linear,
     /// Expert e on rank e mod n.
     RoundRobin,
+    /// A full set in each rack.
+    Replicated,
+    /// All in the first rack.
+    OneRack,
     /// Read from a file.
     File {
         /// The file's name, for messages.
@@ -209,6 +213,8 @@ impl PlacementChoice {
         match self {
             Self::Linear => "linear",
             Self::RoundRobin => "round-robin",
+            Self::Replicated => "replicated",
+            Self::OneRack => "one-rack",
             Self::File { origin, .. } => origin,
         }
     }
@@ -221,6 +227,8 @@ impl PlacementChoice {
         match self {
             Self::Linear => Placement::linear(cluster, num_experts),
             Self::RoundRobin => Placement::round_robin(cluster, num_experts),
+            Self::Replicated => Placement::replicated_per_rack(cluster, num_experts),
+            Self::OneRack => Placement::one_rack(cluster, num_experts, RackId(0)),
             Self::File { origin, text } => Placement::from_json(text, origin, cluster, num_experts),
         }
     }

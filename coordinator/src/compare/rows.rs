@@ -2,7 +2,7 @@
 
 use super::{BaseChoice, CompareError, CompareSpec, GateChoice, PlacementChoice};
 use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
-use topology::{Cluster, RackId};
+use topology::Cluster;
 
 /// One line of the table, without latency and backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,16 +71,7 @@ pub fn configurations(
     let mut wanted: Vec<(BaseKey, Configuration)> = Vec::new();
     for (gate, limit) in &gates {
         for wish in wishes(spec, *gate) {
-            let placement = match wish.place {
-                Place::Given => placement.clone(),
-                Place::Replicated => Placement::replicated_per_rack(&wide, experts)?,
-                Place::OneRack => Placement::one_rack(&wide, experts, RackId(0))?,
-            };
-            let placement_name = match wish.place {
-                Place::Given => spec.placement.name(),
-                Place::Replicated => "replicated",
-                Place::OneRack => "one-rack",
-            };
+            let choice = wish.place.as_ref().unwrap_or(&spec.placement);
             let base_scheme = if wish.scheme == DispatchScheme::Flat {
                 DispatchScheme::Flat
             } else {
@@ -89,8 +80,8 @@ pub fn configurations(
             let row = Configuration {
                 title: format!("{} racks: {}", wide.num_racks(), wish.title),
                 cluster: wide.clone(),
-                placement,
-                placement_name: placement_name.to_owned(),
+                placement: choice.place(&wide, experts)?,
+                placement_name: choice.name().to_owned(),
                 scheme: wish.scheme,
                 limit: limit.clone(),
                 base: 0,
@@ -116,16 +107,11 @@ pub fn configurations(
     Ok(rows)
 }
 
-enum Place {
-    Given,
-    Replicated,
-    OneRack,
-}
-
 struct Wish {
     title: String,
     scheme: DispatchScheme,
-    place: Place,
+    /// `None`: the comparison's own.
+    place: Option<PlacementChoice>,
 }
 
 /// The rows over several racks that `gate` and the chosen schemes ask for.
@@ -134,21 +120,20 @@ fn wishes(spec: &CompareSpec, gate: GateChoice) -> Vec<Wish> {
     let wish = |title: &str, scheme, place| Wish { title: title.to_owned(), scheme, place };
     let all = match gate {
         GateChoice::Unlimited => vec![
-            wish("flat", Flat, Place::Given),
-            wish("dedup", Dedup, Place::Given),
-            wish("hierarchical", Hierarchical, Place::Given),
-            wish("replicated experts", Dedup, Place::Replicated),
-            wish("experts in rack 0", Hierarchical, Place::OneRack),
+            wish("flat", Flat, None),
+            wish("dedup", Dedup, None),
+            wish("hierarchical", Hierarchical, None),
+            wish("replicated experts", Dedup, Some(PlacementChoice::Replicated)),
+            wish("experts in rack 0", Hierarchical, Some(PlacementChoice::OneRack)),
         ],
         GateChoice::Limit(racks) => {
-            vec![wish(
-                &format!("hierarchical, gate <= {racks} rack{}", plural(racks)),
-                Hierarchical,
-                Place::Given,
-            )]
+            vec![wish(&format!("hierarchical, gate <= {racks} rack{}", plural(racks)), Hierarchical, None)]
         }
     };
-    all.into_iter().filter(|wish| spec.schemes.contains(&wish.scheme)).collect()
+    // A placement that is the comparison's own needs no row beside the others.
+    let wanted =
+        |wish: &Wish| spec.schemes.contains(&wish.scheme) && wish.place.as_ref() != Some(&spec.placement);
+    all.into_iter().filter(wanted).collect()
 }
 
 fn plural(count: u32) -> &'static str {
@@ -210,8 +195,12 @@ fn base_row(
     wide: &Placement,
 ) -> Result<Configuration, CompareError> {
     let cluster = spec.base_cluster()?;
-    // The same ranks keep their experts, whatever rack they are in; a file for more ranks doesn't describe fewer.
+    // The same ranks keep their experts, whatever rack they are in, unless the placement is about racks; a file for more
+    // ranks doesn't describe fewer.
     let (placement, placement_name) = match (&spec.placement, spec.base) {
+        (PlacementChoice::Replicated | PlacementChoice::OneRack, _) => {
+            (Placement::linear(&cluster, spec.shape.num_experts)?, "linear")
+        }
         (_, BaseChoice::Ranks) => (wide.clone(), spec.placement.name()),
         (PlacementChoice::File { .. }, BaseChoice::Rack) if cluster.num_ranks() != wide.num_ranks() => {
             (Placement::linear(&cluster, spec.shape.num_experts)?, "linear")

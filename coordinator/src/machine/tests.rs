@@ -488,6 +488,9 @@ fn shutdown_ends_the_run_and_sends_everyone_home() {
     assert!(matches!(yard.submit(two()), Err(RunError::Closed)));
     let refused = yard.machine.handle_register(0, "x", ([127, 0, 0, 1], 1).into());
     assert_eq!(refused, Err(JoinError::Closing));
+    let news = yard.events.len();
+    yard.say(NodeId(1), FromNode::Failed { run: 0, error: "the link with node 2 broke".to_owned() });
+    assert_eq!(yard.events.len(), news, "links break where all leave");
 }
 
 #[test]
