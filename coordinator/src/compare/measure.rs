@@ -37,8 +37,8 @@ const COMPUTE_WALL_S_MIN: f64 = 0.060;
 const COMPUTE_HEADROOM: f64 = 3.0;
 /// CPU time of a modelled expert for one element of one row, with its share of quantisation and sums.
 const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
-/// Multiply-adds and their like of real experts in a second on one core.
-const GEMM_FLOPS: f64 = 8e9;
+/// FLOP/s of real experts on one core with AVX2 or better, small products included (a multiply and an add are two).
+const GEMM_FLOPS: f64 = 32e9;
 
 /// Dilation of a phase in which nothing moves: what the host takes for it then doesn't show.
 const EMPTY_DILATION: u64 = 1_000_000;
