@@ -3,7 +3,7 @@
 
 use coordinator::compare::{Host, judge};
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
-use coordinator::machine::Limits;
+use coordinator::machine::{CoordinatorEvent, Limits};
 use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
 use moe::experts::ExpertKind;
 use moe::model::{GateKind, GateSpec, LayerShape};
@@ -152,7 +152,7 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     request.setup.hardware = Hardware::preset("gb200").unwrap();
     request.setup.fabric = request.setup.hardware.fabric().without_latency();
     request.rounds = 8;
-    // Phases of about 150 ms and nothing between them: any stop of 200 ms covers the end of one.
+    // Phases of about 150 ms: a stop of 200 ms that begins in one covers its end.
     let simulated = SimBackend::default().run(&request).await.unwrap();
     let end = |round: &RoundRecord, phase: usize| {
         round.phases[phase].iter().map(|report| report.measured.0).max().unwrap()
@@ -160,14 +160,17 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     request.pacing.network_dilation = 150_000_000_000 / end(&simulated[0], 0);
     request.expected_phase_ns = 300_000_000;
     let victim = Pid::from_raw(i32::try_from(cluster.process_ids()[1]).unwrap()).unwrap();
-    let stopper = tokio::task::spawn_blocking(move || {
-        std::thread::sleep(Duration::from_millis(900));
+    let mut events = cluster.handle().subscribe();
+    let (rounds, ()) = tokio::join!(cluster.run(&request), async move {
+        while !matches!(events.recv().await, Ok(CoordinatorEvent::StepDone { .. }) | Err(_)) {}
+        // Neither sleep waits for something: the first aims at the middle of a phase, since between two steps nothing is
+        // measured, and the second is what the test is about.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         kill_process(victim, Signal::STOP).unwrap();
-        std::thread::sleep(Duration::from_millis(200));
+        tokio::time::sleep(Duration::from_millis(200)).await;
         kill_process(victim, Signal::CONT).unwrap();
     });
-    let rounds = cluster.run(&request).await.unwrap();
-    stopper.await.unwrap();
+    let rounds = rounds.unwrap();
     let stretch = rounds
         .iter()
         .flat_map(|round| [0, 2].map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64))

@@ -4,6 +4,7 @@
 //! `local_processes yard` a coordinator that can be killed.
 
 use coordinator::local::{rack_names, stdin_closed};
+use coordinator::machine::CoordinatorEvent;
 use coordinator::{Backend, Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimBackend, WorkerKind};
 use moe::experts::ExpertKind;
 use moe::placement::Placement;
@@ -83,10 +84,21 @@ async fn yard(panics: bool) -> ExitCode {
     let mut out = std::io::stdout();
     writeln!(out, "{}", ids.join(" ")).unwrap();
     assert!(!panics, "as told");
-    match cluster.run(&request(&[2, 2], 5000)).await {
+    let (long, stepped) = (request(&[2, 2], 5000), first_step(&cluster));
+    let (result, ()) = tokio::join!(cluster.run(&long), async move {
+        stepped.await;
+        writeln!(std::io::stdout(), "at work").unwrap();
+    });
+    match result {
         Err(RunError::Interrupted) => ExitCode::from(130),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// Ends when the run that comes next has done its first step.
+fn first_step(cluster: &LocalCluster) -> impl Future<Output = ()> + Send + use<> {
+    let mut events = cluster.handle().subscribe();
+    async move { while !matches!(events.recv().await, Ok(CoordinatorEvent::StepDone { .. }) | Err(_)) {} }
 }
 
 async fn start() -> LocalCluster {
@@ -150,16 +162,12 @@ async fn agreement() {
 async fn killed_worker() {
     let mut cluster = start().await;
     let ids = cluster.process_ids();
-    let killer = tokio::task::spawn_blocking({
-        let victim = ids[2];
-        move || {
-            std::thread::sleep(Duration::from_millis(300));
-            kill_process(pid(victim), Signal::KILL).unwrap();
-            Instant::now()
-        }
+    let (long, stepped, victim) = (request(&[2, 2], 5000), first_step(&cluster), pid(ids[2]));
+    let (result, ()) = tokio::join!(cluster.run(&long), async move {
+        stepped.await;
+        kill_process(victim, Signal::KILL).unwrap();
     });
-    let error = cluster.run(&request(&[2, 2], 5000)).await.unwrap_err().to_string();
-    assert!(killer.await.unwrap().elapsed() < Duration::from_secs(2));
+    let error = result.unwrap_err().to_string();
     let expected = "worker rack1-0 ended: signal: 9 (SIGKILL); it wrote nothing to stderr";
     assert_eq!(error, expected);
     let again = cluster.run(&request(&[2, 2], 1)).await.unwrap_err().to_string();
@@ -172,12 +180,12 @@ fn ended_yard(panics: bool, signal: Signal) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("yard").args(panics.then_some("panic")).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut yard = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(yard.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut lines = BufReader::new(yard.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
     let ids: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
     assert_eq!(ids.len(), 4, "{line:?}");
-    std::thread::sleep(Duration::from_millis(300));
     if !panics {
+        assert_eq!(lines.next().unwrap().unwrap(), "at work");
         kill_process(pid(yard.id()), signal).unwrap();
     }
     let status = yard.wait().unwrap();
