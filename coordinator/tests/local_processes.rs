@@ -87,7 +87,7 @@ async fn yard(panics: bool) -> ExitCode {
     let (long, stepped) = (request(&[2, 2], 5000), first_step(&cluster));
     let (result, ()) = tokio::join!(cluster.run(&long), async move {
         stepped.await;
-        writeln!(std::io::stdout(), "at work").unwrap();
+        writeln!(out, "at work").unwrap();
     });
     match result {
         Err(RunError::Interrupted) => ExitCode::from(130),
