@@ -6,7 +6,7 @@ use crate::run::{RoundRecord, RunRequest};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use moe::plan::Flows;
-use moe::{ExpertKind, RowBytes};
+use moe::{DispatchScheme, ExpertKind, RowBytes};
 use node::control::{Pacing, PhaseReport};
 use node::setup::RunSetup;
 use topology::{Fabric, LinkClass, Picos, TrafficMatrix, fluid_bound};
@@ -27,6 +27,9 @@ const FRAMES_PER_S: f64 = 7_000.0;
 const PEAK_BYTES_PER_S: f64 = 600e6;
 /// Share of a phase within which frames may swap turns at a port: less than the 3% to which measured times are held.
 const RESOLUTION_SHARE: f64 = 0.02;
+/// How much slower still a row is paced whose rows are forwarded over links without latency: what a gateway gets late it passes on
+/// late, and no latency hides it. Without it nearly every such row is disturbed and repeated.
+const FORWARDED_WITHOUT_LATENCY: u64 = 2;
 /// Cores behind these three rates.
 const RATED_CORES: f64 = 2.0;
 /// Shortest wall time of a communication phase: timers and schedulers then stay within a few percent of it.
@@ -103,6 +106,10 @@ pub(super) fn pace(
                 network = network.max(stretch(busy_s.max(NETWORK_WALL_S_MIN), bound));
                 let peak = peak_bytes_per_s(row, matrix, &setup.fabric) / (PEAK_BYTES_PER_S * scale);
                 network = network.max(peak.ceil() as u64);
+            }
+            let no_slack = row.cluster.num_racks() > 1 && setup.fabric.scale_up.latency == Picos::ZERO;
+            if no_slack && row.scheme == DispatchScheme::Hierarchical {
+                network = network.saturating_mul(FORWARDED_WITHOUT_LATENCY);
             }
             let cpu_s = compute_cpu_s(spec, row, truth, host);
             (network, stretch((COMPUTE_HEADROOM * cpu_s).max(COMPUTE_WALL_S_MIN), charge))
