@@ -17,6 +17,7 @@
 mod common;
 
 use blackboard::scale_up::{a2a_time, expected_copies};
+use blackboard::units::Tokens;
 use common::{Times, simulate};
 use moe::{DispatchScheme, LayerShape, Model, Placement, RowBytes};
 use std::error::Error;
@@ -122,8 +123,8 @@ fn copies(cluster: &Cluster, shape: LayerShape) -> Result<blackboard::CopiesPerT
 /// One token a GPU on mean ports.
 fn closed_form(cluster: &Cluster, fabric: Fabric, shape: LayerShape) -> Result<Times, Box<dyn Error>> {
     let (copies, bytes) = (copies(cluster, shape)?, RowBytes::new(shape.hidden));
-    let time = a2a_time(DispatchScheme::Flat, copies, 1.0, bytes, &fabric);
-    Ok(Times { dispatch_us: time.dispatch_us, combine_us: time.combine_us })
+    let time = a2a_time(DispatchScheme::Flat, copies, Tokens(1.0), bytes, &fabric);
+    Ok(Times { dispatch_us: time.dispatch.as_micros(), combine_us: time.combine.as_micros() })
 }
 
 /// A row with start-up, slope and what rate the slope means for the port that decides; and the slope.

@@ -14,6 +14,7 @@ mod common;
 
 use blackboard::CopiesPerToken;
 use blackboard::scale_up::{a2a_time, break_even_throttle, expected_copies};
+use blackboard::units::Tokens;
 use common::simulate;
 use moe::{DispatchScheme, LayerShape, Model, Placement, RowBytes};
 use std::error::Error;
@@ -82,7 +83,7 @@ fn closed_form_us(
     scheme: DispatchScheme,
 ) -> Result<f64, Box<dyn Error>> {
     let copies = copies(cluster, shape, scheme)?;
-    Ok(a2a_time(scheme, copies, 1.0, RowBytes::new(shape.hidden), &fabric).total_us())
+    Ok(a2a_time(scheme, copies, Tokens(1.0), RowBytes::new(shape.hidden), &fabric).total().as_micros())
 }
 
 /// Expected copies of a token for uniform routing, experts spread evenly.

@@ -65,6 +65,16 @@ pub enum BlackboardError {
         /// Its value.
         value: f64,
     },
+    /// A number that can't be, or not together with the others.
+    #[error("{name} = {value}: {must}")]
+    Input {
+        /// The input.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What to do about it.
+        must: String,
+    },
     /// The hardware has no answer.
     #[error(transparent)]
     Hardware(#[from] HardwareError),

@@ -1,58 +1,68 @@
-//! Chapter "roofline": how long one step takes when arithmetic and memory traffic overlap.
+//! Chapter "roofline": how long one step takes when arithmetic and memory traffic overlap, and what that makes of batch
+//! and price.
 //!
 //! Three times share n ranks: arithmetic t_c, reading the weights t_w and reading the KV cache t_kv. Two
 //! units trip people up: T counts multiplies where datasheets count a multiply and an add as two, hence the 2
 //! in t_c; and weights are bytes, not parameters, hence w in t_w.
 
+mod cost;
 mod experts;
-mod pipeline;
+mod train;
 
+pub use self::cost::{
+    FastMode, fast_mode, optimal_share_with_kv, relative_cost, relative_time, slow_mode_saving,
+    unbatched_cost, utilisation,
+};
 pub use self::experts::{expert_compute_time, expert_time};
-pub use self::pipeline::{Pipeline, PipelineRow, training_bubble};
+pub use self::train::{drain_time, mean_wait, worst_wait};
 
-/// t_c, t_w and t_kv of one forward pass, in seconds.
+use crate::units::{Bytes, BytesPerParam, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
+
+/// t_c, t_w and t_kv of one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepTimes {
     /// Arithmetic.
-    pub compute_s: f64,
+    pub compute: Seconds,
     /// Reading the weights.
-    pub weights_s: f64,
+    pub weights: Seconds,
     /// Reading the KV cache.
-    pub kv_s: f64,
+    pub kv: Seconds,
 }
 
 impl StepTimes {
-    /// `max(t_c, t_w + t_kv)`: all arithmetic overlaps all memory traffic, the lecture's roofline (T).
-    pub fn max_s(&self) -> f64 {
-        self.compute_s.max(self.weights_s + self.kv_s)
+    /// `max(t_c, t_w + t_kv)`: all arithmetic overlaps all memory traffic, the lecture's roofline (T). A lower bound.
+    #[must_use]
+    pub fn max(&self) -> Seconds {
+        self.compute.max(self.weights + self.kv)
     }
 
     /// `t_kv + max(t_c, t_w)`: attention reads its cache while no matrix product can overlap (SB, inference).
-    /// Never less than [`StepTimes::max_s`].
-    pub fn sum_s(&self) -> f64 {
-        self.kv_s + self.compute_s.max(self.weights_s)
+    /// Never less than [`StepTimes::max`]: an upper bound of the two.
+    #[must_use]
+    pub fn sum(&self) -> Seconds {
+        self.kv + self.compute.max(self.weights)
     }
 }
 
 /// What a forward pass is made of, and the ranks that work on it in parallel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// B, sequences in the pass.
-    pub batch: f64,
+    /// B, sequences in the pass, a token each.
+    pub batch: Tokens,
     /// N_act, parameters that a token uses.
-    pub active_params: f64,
-    /// N_tot w, bytes of all weights.
-    pub weight_bytes: f64,
+    pub active: Params,
+    /// N_tot w, all weights.
+    pub weights: Bytes,
     /// L, tokens of context a sequence.
-    pub context_tokens: f64,
-    /// kappa, bytes of KV cache read per token of context.
-    pub kv_bytes_per_token: f64,
+    pub context: Tokens,
+    /// kappa, KV cache read per token of context.
+    pub kv: BytesPerToken,
     /// n, ranks that share the work evenly.
     pub ranks: f64,
-    /// F, dense FLOP/s of a rank in the weights' dtype.
-    pub flops: f64,
-    /// BW, bytes/s of a rank's memory.
-    pub mem_bytes_per_s: f64,
+    /// F, of a rank in the weights' dtype.
+    pub flops: FlopPerS,
+    /// BW, of a rank's memory.
+    pub bandwidth: BytesPerS,
 }
 
 impl Step {
@@ -62,44 +72,53 @@ impl Step {
     /// batch, and each sequence's own cache. Source: T, S1; SB.
     ///
     /// ```
-    /// # use blackboard::roofline::Step;
+    /// # use blackboard::{roofline::Step, units::*};
     /// // DeepSeek-V3 in FP8 on 8 H200: reading 671 GB takes 17.5 ms, the least time for a token (T).
     /// let step = Step {
-    ///     batch: 1.0, active_params: 37e9, weight_bytes: 671e9, context_tokens: 0.0,
-    ///     kv_bytes_per_token: 35_136.0, ranks: 8.0, flops: 1979e12, mem_bytes_per_s: 4.8e12,
+    ///     batch: Tokens(1.0), active: Params(37e9), weights: Bytes(671e9), context: Tokens::ZERO,
+    ///     kv: BytesPerToken(35_136.0), ranks: 8.0, flops: FlopPerS(1979e12), bandwidth: BytesPerS(4.8e12),
     /// };
-    /// assert_eq!(format!("{:.1}", step.times().max_s() * 1e3), "17.5");
+    /// assert_eq!(format!("{:.1}", step.times().max().as_millis()), "17.5");
     /// ```
+    #[must_use]
     pub fn times(&self) -> StepTimes {
         StepTimes {
-            compute_s: 2.0 * self.batch * self.active_params / (self.ranks * self.flops),
-            weights_s: self.weight_bytes / (self.ranks * self.mem_bytes_per_s),
-            kv_s: self.batch * self.context_tokens * self.kv_bytes_per_token
-                / (self.ranks * self.mem_bytes_per_s),
+            compute: self.batch.0 * self.active.flop_per_token() / (self.ranks * self.flops),
+            weights: self.weights / (self.ranks * self.bandwidth),
+            kv: self.kv_cache() / (self.ranks * self.bandwidth),
         }
+    }
+
+    /// `B L kappa`: the caches of all sequences.
+    #[must_use]
+    pub fn kv_cache(&self) -> Bytes {
+        self.batch.0 * (self.context * self.kv)
     }
 }
 
 /// rho, the lecture's dimensionless "300": tokens per weight at which arithmetic takes as long as memory,
-/// `(F/2) w / BW`. `flops` are those of the weights' dtype, `bytes_per_param` is w. Source: T, S1.
+/// `(F/2) w / BW`. `flops` are those of the weights' dtype. Source: T, S1.
 ///
 /// ```
-/// # use blackboard::roofline::balance;
-/// assert_eq!(balance(989.5e12, 2.0, 3.35e12).round(), 295.0); // H100, bf16
+/// # use blackboard::{roofline::balance, units::*};
+/// let h100 = balance(FlopPerS(989.5e12), BytesPerParam(2.0), BytesPerS(3.35e12));
+/// assert_eq!(h100.round(), 295.0); // bf16
 /// ```
-pub fn balance(flops: f64, bytes_per_param: f64, mem_bytes_per_s: f64) -> f64 {
-    flops / 2.0 * bytes_per_param / mem_bytes_per_s
+#[must_use]
+pub fn balance(flops: FlopPerS, per_param: BytesPerParam, bandwidth: BytesPerS) -> f64 {
+    flops.0 / 2.0 * per_param.0 / bandwidth.0
 }
 
 /// B*, the batch at which t_c = t_w: `rho N_tot / N_act`. Source: T, S1, S2.
 ///
 /// ```
-/// # use blackboard::roofline::critical_batch;
-/// assert_eq!(critical_batch(300.0, 8.0, 1.0), 2400.0); // the lecture's sparsity of 8
-/// assert_eq!(critical_batch(300.0, 671e9, 37e9).round(), 5441.0); // DeepSeek-V3's own
+/// # use blackboard::{roofline::critical_batch, units::*};
+/// assert_eq!(critical_batch(300.0, Params(8.0), Params(1.0)), Tokens(2400.0)); // the lecture's sparsity of 8
+/// assert_eq!(critical_batch(300.0, Params(671e9), Params(37e9)).0.round(), 5441.0); // DeepSeek-V3's own
 /// ```
-pub fn critical_batch(balance: f64, total_params: f64, active_params: f64) -> f64 {
-    balance * total_params / active_params
+#[must_use]
+pub fn critical_batch(balance: f64, total: Params, active: Params) -> Tokens {
+    Tokens(balance * (total / active))
 }
 
 #[cfg(test)]
@@ -111,24 +130,25 @@ mod tests {
     proptest! {
         #[test]
         fn the_mode_without_overlap_of_the_cache_is_never_faster(
-            compute_s in 0.0f64..10.0, weights_s in 0.0f64..10.0, kv_s in 0.0f64..10.0,
+            compute in 0.0f64..10.0, weights in 0.0f64..10.0, kv in 0.0f64..10.0,
         ) {
-            let times = StepTimes { compute_s, weights_s, kv_s };
-            prop_assert!(times.sum_s() >= times.max_s());
-            prop_assert!(times.sum_s() <= 2.0 * times.max_s() + 1e-12);
+            let times = StepTimes { compute: Seconds(compute), weights: Seconds(weights), kv: Seconds(kv) };
+            prop_assert!(times.sum() >= times.max());
+            prop_assert!(times.sum().0 <= 2.0 * times.max().0 + 1e-12);
         }
 
         #[test]
         fn at_the_critical_batch_arithmetic_takes_as_long_as_the_weights(
             total in 1e9f64..1e13, share in 0.01f64..1.0, flops in 1e12f64..1e16, bandwidth in 1e11f64..1e14,
         ) {
-            let active = share * total;
-            let batch = critical_batch(balance(flops, 1.0, bandwidth), total, active);
+            let (flops, bandwidth) = (FlopPerS(flops), BytesPerS(bandwidth));
+            let active = Params(share * total);
+            let batch = critical_batch(balance(flops, BytesPerParam(1.0), bandwidth), Params(total), active);
             let times = Step {
-                batch, active_params: active, weight_bytes: total, context_tokens: 0.0,
-                kv_bytes_per_token: 0.0, ranks: 64.0, flops, mem_bytes_per_s: bandwidth,
+                batch, active, weights: Bytes(total), context: Tokens::ZERO,
+                kv: BytesPerToken::ZERO, ranks: 64.0, flops, bandwidth,
             }.times();
-            prop_assert!((times.compute_s / times.weights_s - 1.0).abs() < 1e-9);
+            prop_assert!((times.compute / times.weights - 1.0).abs() < 1e-9);
         }
     }
 }

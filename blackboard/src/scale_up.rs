@@ -17,6 +17,7 @@
 
 mod bottleneck;
 mod copies;
+mod domain;
 mod times;
 mod uniform;
 
@@ -24,6 +25,7 @@ pub use self::bottleneck::{
     FP8_OUT_BF16_BACK, a2a_over_compute, expert_inter_min, port_load, weight_load_batch,
 };
 pub use self::copies::{MAX_GROUP_SETS, expected_copies};
+pub use self::domain::domain_factor;
 pub use self::times::{
     A2aTime, a2a_time, a2a_time_serial, break_even_throttle, slowdown_flat, slowdown_flat_serial,
     straggler_factor,

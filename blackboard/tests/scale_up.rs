@@ -5,6 +5,7 @@ use blackboard::scale_up::{
     FP8_OUT_BF16_BACK, a2a_over_compute, a2a_time, a2a_time_serial, break_even_throttle, expected_copies,
     expert_inter_min, port_load, slowdown_flat, slowdown_flat_serial, uniform_copies, weight_load_batch,
 };
+use blackboard::units::{BytesPerElement, Tokens};
 use moe::{DispatchScheme, GateKind, GateLimit, GateSpec, LayerShape, Placement, RowBytes};
 use topology::{Cluster, Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 
@@ -126,11 +127,11 @@ fn slowdowns(scheme: DispatchScheme, limit: Option<u32>, size: u32, k: u32, beta
     let base_scheme = if scheme == FLAT { FLAT } else { DEDUP };
     let (one, two) = (copies(base_scheme, 1, size, k, None), copies(scheme, 2, size, k, limit));
     let fabric = fabric(beta);
-    let base_us = a2a_time(base_scheme, one, 32.0, ROW_BYTES, &fabric).total_us();
+    let base = a2a_time(base_scheme, one, Tokens(32.0), ROW_BYTES, &fabric).total();
     [
-        a2a_time(scheme, two, 32.0, ROW_BYTES, &fabric).total_us() / base_us,
-        a2a_time_serial(two, 32.0, ROW_BYTES, &fabric).total_us() / base_us,
-        a2a_time(scheme, two, 16.0, ROW_BYTES, &fabric).total_us() / base_us,
+        a2a_time(scheme, two, Tokens(32.0), ROW_BYTES, &fabric).total() / base,
+        a2a_time_serial(two, Tokens(32.0), ROW_BYTES, &fabric).total() / base,
+        a2a_time(scheme, two, Tokens(16.0), ROW_BYTES, &fabric).total() / base,
     ]
 }
 
@@ -185,7 +186,7 @@ fn two_racks_over_one_at_an_eighth_of_the_speed() {
     for (size, k, [base_flat, base_dedup], rows) in table {
         for (scheme, text) in [(FLAT, base_flat), (DEDUP, base_dedup)] {
             let copies = copies(scheme, 1, size, k, None);
-            check(a2a_time(scheme, copies, 32.0, ROW_BYTES, &fabric(8)).total_us(), text);
+            check(a2a_time(scheme, copies, Tokens(32.0), ROW_BYTES, &fabric(8)).total().as_micros(), text);
         }
         let schemes = [(FLAT, None), (DEDUP, None), (HIERARCHICAL, None), (HIERARCHICAL, Some(1))];
         for ((scheme, limit), cells) in schemes.into_iter().zip(rows) {
@@ -242,7 +243,7 @@ fn the_expert_width_below_which_the_all_to_all_outlasts_the_arithmetic() {
     let width =
         |name, dtype, load, bytes| expert_inter_min(&preset(name), dtype, load, bytes).expect("has it");
     check(width("gb200", Dtype::Fp8, 1.0, FP8_OUT_BF16_BACK), "2778");
-    check(width("gb200", Dtype::Fp4, 1.0, 2.5), "4630");
+    check(width("gb200", Dtype::Fp4, 1.0, BytesPerElement(2.5)), "4630");
     check(width("h800-achievable", Dtype::Fp8, 1.0, FP8_OUT_BF16_BACK), "6184");
     // Everything over InfiniBand at 50 GB/s, a quarter of NVLink's 200.
     check((width("h800", Dtype::Fp8, 4.0, FP8_OUT_BF16_BACK) / 10.0).round() * 10.0, "19790");
@@ -259,7 +260,7 @@ fn when_the_all_to_all_is_the_bottleneck_of_deepseek_v3_on_gb200() {
     check(over_compute(load(FLAT, 1, 8)), "1.34");
     check(over_compute(load(FLAT, 2, 8)), "5.43");
     check(over_compute(load(HIERARCHICAL, 2, 8)), "1.35");
-    let batch = |scheme, racks, top_k| {
+    let batch = |scheme, racks, top_k: u32| {
         let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
         let shape = LayerShape {
             hidden: 7168,
@@ -269,7 +270,7 @@ fn when_the_all_to_all_is_the_bottleneck_of_deepseek_v3_on_gb200() {
             gate,
             dtype: Dtype::Fp8,
         };
-        weight_load_batch(&shape, &gb200, load(scheme, racks, top_k), FP8_OUT_BF16_BACK)
+        weight_load_batch(&shape, &gb200, load(scheme, racks, top_k), FP8_OUT_BF16_BACK).0
     };
     check(batch(FLAT, 1, 8), "7490");
     check(batch(FLAT, 2, 8), "1843");

@@ -5,9 +5,10 @@ use topology::{Dtype, Hardware};
 
 use super::CopiesPerToken;
 use crate::BlackboardError;
+use crate::units::{BytesPerElement, Tokens};
 
 /// Bytes per element of FP8 dispatch and BF16 combine together, block scales not counted (V3, EP).
-pub const FP8_OUT_BF16_BACK: f64 = 3.0;
+pub const FP8_OUT_BF16_BACK: BytesPerElement = BytesPerElement(3.0);
 
 /// x, the busier port's load in scale-up copies per chosen expert: `max(c_u, beta c_o) / k`. 1 if all k
 /// copies go through the scale-up port; beta/2 for flat over two racks.
@@ -19,7 +20,7 @@ pub fn port_load(copies: CopiesPerToken, beta: f64, top_k: u32) -> f64 {
 ///
 /// A rank sends k x rows of h elements a token, b bytes an element over both phases: `T k x h b / W_u`.
 /// Balanced, it computes k T rows of `6 h f` FLOP (three matrices, two FLOP a weight): `6 T k h f / F`. T, k
-/// and h cancel. F is that of the layer's dtype; `bytes_per_element` is b, such as [`FP8_OUT_BF16_BACK`].
+/// and h cancel. F is that of the layer's dtype; `bytes` is b, such as [`FP8_OUT_BF16_BACK`].
 ///
 /// ```
 /// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, a2a_over_compute};
@@ -39,13 +40,13 @@ pub fn a2a_over_compute(
     dtype: Dtype,
     expert_inter: u32,
     load: f64,
-    bytes_per_element: f64,
+    bytes: BytesPerElement,
 ) -> Result<f64, BlackboardError> {
     let width = f64::from(expert_inter);
     if expert_inter == 0 {
         return Err(BlackboardError::Positive { name: "expert_inter", value: width });
     }
-    Ok(expert_inter_min(hardware, dtype, load, bytes_per_element)? / width)
+    Ok(expert_inter_min(hardware, dtype, load, bytes)? / width)
 }
 
 /// The expert width below which the all-to-all outlasts the arithmetic: `(b_d + b_c) F x / (6 W_u)`.
@@ -65,10 +66,10 @@ pub fn expert_inter_min(
     hardware: &Hardware,
     dtype: Dtype,
     load: f64,
-    bytes_per_element: f64,
+    bytes: BytesPerElement,
 ) -> Result<f64, BlackboardError> {
     let scale_up = hardware.scale_up.bytes_per_s() as f64;
-    Ok(bytes_per_element * hardware.flops(dtype)? * load / (6.0 * scale_up))
+    Ok(bytes.0 * hardware.flops(dtype)? * load / (6.0 * scale_up))
 }
 
 /// The global batch from which on the all-to-all takes longer than reading the experts' weights:
@@ -87,14 +88,20 @@ pub fn expert_inter_min(
 /// };
 /// // Two racks of GB200, flat, beta = 8: less than the lecture's batch of 2400.
 /// let batch = weight_load_batch(&v3, &Hardware::preset("gb200")?, 4.0, FP8_OUT_BF16_BACK);
-/// assert_eq!(batch.round(), 1843.0);
+/// assert_eq!(batch.0.round(), 1843.0);
 /// # Ok::<(), topology::HardwareError>(())
 /// ```
-pub fn weight_load_batch(shape: &LayerShape, hardware: &Hardware, load: f64, bytes_per_element: f64) -> f64 {
+#[must_use]
+pub fn weight_load_batch(
+    shape: &LayerShape,
+    hardware: &Hardware,
+    load: f64,
+    bytes: BytesPerElement,
+) -> Tokens {
     let row_weights = 3.0 * f64::from(shape.expert_inter) * shape.dtype.bytes();
     let scale_up = hardware.scale_up.bytes_per_s() as f64;
-    f64::from(shape.num_experts) * row_weights * scale_up
-        / (f64::from(shape.top_k) * load * bytes_per_element * hardware.hbm_bytes_per_s as f64)
+    let per_token = f64::from(shape.top_k) * load * bytes.0 * hardware.hbm_bytes_per_s as f64;
+    Tokens(f64::from(shape.num_experts) * row_weights * scale_up / per_token)
 }
 
 #[cfg(test)]

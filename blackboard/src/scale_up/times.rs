@@ -4,20 +4,22 @@ use moe::{DispatchScheme, RowBytes};
 use topology::{Fabric, LinkSpec};
 
 use super::CopiesPerToken;
+use crate::units::{Seconds, Tokens};
 
-/// How long one layer's all-to-all takes, in microseconds.
+/// How long one layer's all-to-all takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct A2aTime {
     /// Rows to the experts.
-    pub dispatch_us: f64,
+    pub dispatch: Seconds,
     /// Rows back.
-    pub combine_us: f64,
+    pub combine: Seconds,
 }
 
 impl A2aTime {
     /// Both phases, one after the other.
-    pub fn total_us(&self) -> f64 {
-        self.dispatch_us + self.combine_us
+    #[must_use]
+    pub fn total(&self) -> Seconds {
+        self.dispatch + self.combine
     }
 }
 
@@ -30,28 +32,28 @@ impl A2aTime {
 /// uneven, see [`straggler_factor`]. Source: S1, S2 and T with bytes counted as in V3 and EP, one latency a hop.
 ///
 /// ```
-/// # use blackboard::{CopiesPerToken, scale_up::a2a_time};
+/// # use blackboard::{CopiesPerToken, scale_up::a2a_time, units::Tokens};
 /// # use moe::{DispatchScheme, RowBytes};
 /// # use topology::Hardware;
 /// // One NVL72, 32 tokens a GPU, 7.889 copies a token: 6.03 us at one and two bytes an element.
 /// let copies = CopiesPerToken { intra: 8.0 * 71.0 / 72.0, inter: 0.0 };
 /// let fabric = Hardware::preset("gb200")?.fabric().without_latency();
 /// let bytes = RowBytes { dispatch: 7168, combine: 2 * 7168 };
-/// let time = a2a_time(DispatchScheme::Flat, copies, 32.0, bytes, &fabric);
-/// assert_eq!(format!("{:.2}", time.total_us()), "6.03");
+/// let time = a2a_time(DispatchScheme::Flat, copies, Tokens(32.0), bytes, &fabric);
+/// assert_eq!(format!("{:.2}", time.total().as_micros()), "6.03");
 /// # Ok::<(), topology::HardwareError>(())
 /// ```
 pub fn a2a_time(
     scheme: DispatchScheme,
     copies: CopiesPerToken,
-    tokens_per_rank: f64,
+    tokens_per_rank: Tokens,
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
     let forwards = scheme == DispatchScheme::Hierarchical;
     phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
-        let onward_us = if forwards && out.port_us > 0.0 { up.latency_us } else { 0.0 };
-        (up.port_us + up.latency_us).max(out.port_us + out.latency_us + onward_us)
+        let onward = if forwards && out.port > Seconds::ZERO { up.latency } else { Seconds::ZERO };
+        (up.port + up.latency).max(out.port + out.latency + onward)
     })
 }
 
@@ -59,40 +61,41 @@ pub fn a2a_time(
 /// both): per phase `t_u + t_o`, each with its latency.
 pub fn a2a_time_serial(
     copies: CopiesPerToken,
-    tokens_per_rank: f64,
+    tokens_per_rank: Tokens,
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
     phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
-        up.port_us + up.latency_us + out.port_us + out.latency_us
+        up.port + up.latency + out.port + out.latency
     })
 }
 
-/// One fabric's part of a phase, microseconds.
+/// One fabric's part of a phase.
 struct LinkTime {
-    port_us: f64,
-    /// 0 where nothing is carried.
-    latency_us: f64,
+    port: Seconds,
+    /// Zero where nothing is carried.
+    latency: Seconds,
 }
 
 fn phases(
     copies: CopiesPerToken,
-    tokens_per_rank: f64,
+    tokens_per_rank: Tokens,
     row_bytes: RowBytes,
     fabric: &Fabric,
-    join: impl Fn(LinkTime, LinkTime) -> f64,
+    join: impl Fn(LinkTime, LinkTime) -> Seconds,
 ) -> A2aTime {
     let link_time = |copies: f64, bytes: u64, link: LinkSpec| {
-        let port_us = copies * tokens_per_rank * bytes as f64 * 1e6 / link.rate.bytes_per_s() as f64;
-        LinkTime { port_us, latency_us: if port_us > 0.0 { link.latency.as_micros_f64() } else { 0.0 } }
+        let port = Seconds(copies * tokens_per_rank.0 * bytes as f64 / link.rate.bytes_per_s() as f64);
+        let latency = if port > Seconds::ZERO { link.latency.as_micros_f64() * 1e-6 } else { 0.0 };
+        LinkTime { port, latency: Seconds(latency) }
     };
-    let phase_us = |bytes| {
+    let phase = |bytes| {
         join(
             link_time(copies.intra, bytes, fabric.scale_up),
             link_time(copies.inter, bytes, fabric.scale_out),
         )
     };
-    A2aTime { dispatch_us: phase_us(row_bytes.dispatch), combine_us: phase_us(row_bytes.combine) }
+    A2aTime { dispatch: phase(row_bytes.dispatch), combine: phase(row_bytes.combine) }
 }
 
 /// How much longer than the mean port the fullest of `ports` ports takes, `lambda` being the copies that a
@@ -178,18 +181,19 @@ mod tests {
         let fabric = fabric(1_000_000_000, 1_000_000_000, 5_000_000);
         let inside = CopiesPerToken { intra: 1.0, inter: 0.0 };
         let both = CopiesPerToken { intra: 1.0, inter: 1.0 };
-        let time = |scheme, copies, tokens| a2a_time(scheme, copies, tokens, BYTES, &fabric);
+        let time = |scheme, copies, tokens| {
+            let time = a2a_time(scheme, copies, Tokens(tokens), BYTES, &fabric);
+            [time.dispatch, time.combine].map(|phase| phase.as_micros().round())
+        };
         for scheme in DispatchScheme::ALL {
-            assert_eq!(time(scheme, inside, 1.0), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
-            assert_eq!(time(scheme, both, 0.0).total_us(), 0.0);
+            assert_eq!(time(scheme, inside, 1.0), [6.0, 7.0]);
+            assert_eq!(time(scheme, both, 0.0), [0.0, 0.0]);
         }
-        assert_eq!(time(DispatchScheme::Dedup, both, 1.0), A2aTime { dispatch_us: 6.0, combine_us: 7.0 });
-        assert_eq!(
-            time(DispatchScheme::Hierarchical, both, 1.0),
-            A2aTime { dispatch_us: 11.0, combine_us: 12.0 }
-        );
-        assert_eq!(a2a_time_serial(inside, 1.0, BYTES, &fabric).total_us(), 13.0);
-        assert_eq!(a2a_time_serial(both, 1.0, BYTES, &fabric).total_us(), 26.0);
+        assert_eq!(time(DispatchScheme::Dedup, both, 1.0), [6.0, 7.0]);
+        assert_eq!(time(DispatchScheme::Hierarchical, both, 1.0), [11.0, 12.0]);
+        let serial =
+            |copies| a2a_time_serial(copies, Tokens(1.0), BYTES, &fabric).total().as_micros().round();
+        assert_eq!((serial(inside), serial(both)), (13.0, 26.0));
     }
 
     #[test]
@@ -231,9 +235,9 @@ mod tests {
             let (rr, gg, k) = (f64::from(r), f64::from(g), f64::from(k));
             let one = CopiesPerToken { intra: k * (gg - 1.0) / gg, inter: 0.0 };
             let many = CopiesPerToken { intra: one.intra / rr, inter: k * (rr - 1.0) / rr };
-            let ratio = |time: &dyn Fn(CopiesPerToken) -> A2aTime| time(many).total_us() / time(one).total_us();
-            let overlapped = ratio(&|copies| a2a_time(DispatchScheme::Flat, copies, 32.0, BYTES, &fabric));
-            let in_turn = ratio(&|copies| a2a_time_serial(copies, 32.0, BYTES, &fabric));
+            let ratio = |time: &dyn Fn(CopiesPerToken) -> A2aTime| time(many).total() / time(one).total();
+            let overlapped = ratio(&|copies| a2a_time(DispatchScheme::Flat, copies, Tokens(32.0), BYTES, &fabric));
+            let in_turn = ratio(&|copies| a2a_time_serial(copies, Tokens(32.0), BYTES, &fabric));
             let beta = beta as f64;
             prop_assert!((overlapped / slowdown_flat(r, g, beta) - 1.0).abs() < 1e-9);
             prop_assert!((in_turn / slowdown_flat_serial(r, g, beta) - 1.0).abs() < 1e-9);
@@ -246,10 +250,10 @@ mod tests {
         ) {
             let copies = CopiesPerToken { intra, inter };
             let fabric = fabric(900_000_000_000, 50_000_000_000, latency);
-            let overlapped = a2a_time(DispatchScheme::Flat, copies, tokens, BYTES, &fabric);
-            let in_turn = a2a_time_serial(copies, tokens, BYTES, &fabric);
-            prop_assert!(overlapped.total_us() <= in_turn.total_us());
-            prop_assert!(in_turn.total_us() <= 2.0 * overlapped.total_us() + 1e-9);
+            let overlapped = a2a_time(DispatchScheme::Flat, copies, Tokens(tokens), BYTES, &fabric);
+            let in_turn = a2a_time_serial(copies, Tokens(tokens), BYTES, &fabric);
+            prop_assert!(overlapped.total() <= in_turn.total());
+            prop_assert!(in_turn.total().0 <= 2.0 * overlapped.total().0 + 1e-15);
         }
 
         #[test]

@@ -3,11 +3,13 @@
 use super::expected::reachable_tokens;
 use super::{CompareError, CompareSpec, Configuration, Expected};
 use blackboard::CopiesPerToken;
-use blackboard::roofline::{Pipeline, Step};
+use blackboard::pipeline::Pipeline;
+use blackboard::roofline::Step;
 use blackboard::scale_up::a2a_time;
+use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
 use moe::{DispatchScheme, RowBytes};
 use serde::{Deserialize, Serialize};
-use topology::{Fabric, Picos};
+use topology::Fabric;
 
 /// Times of one configuration by the closed forms, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,10 +44,10 @@ pub(super) fn closed_form(
         inter: expected.copies.inter * ranks / crossing_ports,
     };
     let row_bytes = RowBytes::new(spec.shape.hidden);
-    let time = a2a_time(row.scheme, busy, f64::from(spec.tokens), row_bytes, fabric);
+    let time = a2a_time(row.scheme, busy, Tokens(f64::from(spec.tokens)), row_bytes, fabric);
     Ok(ClosedForm {
-        dispatch_us: time.dispatch_us,
-        combine_us: time.combine_us,
+        dispatch_us: time.dispatch.as_micros(),
+        combine_us: time.combine.as_micros(),
         compute_us: compute_us(spec, row, expected)?,
     })
 }
@@ -101,28 +103,24 @@ pub fn pipeline_row(spec: &CompareSpec) -> Option<PipelineRow> {
     let row_bytes = RowBytes::new(spec.shape.hidden).combine;
     let hop = out.rate.transfer(u64::from(spec.tokens) * row_bytes).saturating_add(out.latency);
     let step = Step {
-        batch: f64::from(spec.tokens) * f64::from(ranks),
-        active_params: spec.model.active_params(),
-        weight_bytes: spec.model.total_params() * spec.shape.dtype.bytes(),
-        context_tokens: 0.0,
-        kv_bytes_per_token: 0.0,
+        batch: Tokens(f64::from(spec.tokens) * f64::from(ranks)),
+        active: Params(spec.model.active_params()),
+        weights: Bytes(spec.model.total_params() * spec.shape.dtype.bytes()),
+        context: Tokens::ZERO,
+        kv: BytesPerToken::ZERO,
         ranks: f64::from(ranks),
-        flops,
-        mem_bytes_per_s: spec.hardware.hbm_bytes_per_s as f64,
+        flops: FlopPerS(flops),
+        bandwidth: BytesPerS(spec.hardware.hbm_bytes_per_s as f64),
     };
-    let (count, hop_s) = (f64::from(stages), picos_s(hop));
-    let row = Pipeline { step, stages: count, micro_batches: count, hop_s }.row();
+    let (count, hop) = (f64::from(stages), Seconds(hop.as_micros_f64() * 1e-6));
+    let row = Pipeline { step, stages: count, micro_batches: count, hop }.row();
     Some(PipelineRow {
         stages,
         ranks_per_stage: ranks,
         micro_batch: u64::from(spec.tokens) * u64::from(ranks),
-        hop_us: hop_s * 1e6,
-        stage_us: row.stage_s * 1e6,
-        token_latency_us: row.token_latency_s * 1e6,
-        weight_bytes_per_rank: row.weight_bytes_per_rank,
+        hop_us: hop.as_micros(),
+        stage_us: row.stage.as_micros(),
+        token_latency_us: row.token_latency.as_micros(),
+        weight_bytes_per_rank: row.weights_per_rank.0,
     })
-}
-
-fn picos_s(time: Picos) -> f64 {
-    time.as_micros_f64() * 1e-6
 }
