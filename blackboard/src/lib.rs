@@ -17,7 +17,10 @@
 //! What is deliberately absent: processes, clocks, sockets and randomness.
 
 mod error;
+pub mod overtraining;
 pub mod pipeline;
+pub mod prices;
+pub mod reversible;
 pub mod roofline;
 pub mod scale_up;
 pub mod units;
