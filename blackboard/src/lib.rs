@@ -16,6 +16,7 @@
 //!
 //! What is deliberately absent: processes, clocks, sockets and randomness.
 
+pub mod deployment;
 mod error;
 pub mod overtraining;
 pub mod pipeline;

@@ -1,0 +1,385 @@
+//! A model on hardware, whole: one decode step's times, what binds, memory a rank, throughput and price.
+//!
+//! Everything is even: sequences, weights, caches and experts are spread equally over the ranks of a stage, stages have equal
+//! shares of the layers, routing is uniform. Times are roofline times and so lower bounds of what real kernels take.
+
+mod copies;
+mod sweep;
+
+pub use self::copies::even_copies;
+pub use self::sweep::{Axis, Sweep, SweepError};
+
+use crate::BlackboardError;
+use crate::pipeline::{boundary_transfer, decode_bubble};
+use crate::roofline::{Step, balance, critical_batch, optimal_share_with_kv};
+use crate::scale_up::{a2a_time, domain_factor};
+use crate::units::{
+    Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
+};
+use moe::{DispatchScheme, Model, RowBytes};
+use serde::Serialize;
+use topology::{Dtype, Fabric, Hardware, Rate};
+
+/// Whether arithmetic hides the reading of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `max(t_c, t_w + t_kv)`: everything overlaps; the lower bound (T).
+    Max,
+    /// `t_kv + max(t_c, t_w)`: attention overlaps with nothing (SB).
+    Sum,
+}
+
+/// A model on ranks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployment {
+    /// The model.
+    pub model: Model,
+    /// Every rank's accelerator; its rates of scale-up and scale-out ports count too.
+    pub hardware: Hardware,
+    /// Format of the weights and of the arithmetic.
+    pub dtype: Dtype,
+    /// Format of the KV cache.
+    pub kv_dtype: Dtype,
+    /// Ranks in all.
+    pub ranks: u32,
+    /// Racks that the ranks of one stage are spread over.
+    pub racks: u32,
+    /// P, pipeline stages.
+    pub stages: u32,
+    /// m, micro-batches in flight.
+    pub micro_batches: u32,
+    /// B, sequences in flight, over all micro-batches.
+    pub batch: f64,
+    /// L, tokens of context a sequence.
+    pub context: f64,
+    /// How rows travel between ranks.
+    pub scheme: DispatchScheme,
+    /// T, tokens a rank sends in one all-to-all; `None`: those of its share of a micro-batch.
+    pub tokens_per_rank: Option<f64>,
+    /// Whether links have their latencies.
+    pub latency: bool,
+    /// What a rank costs.
+    pub price: DollarsPerS,
+    /// How times add up.
+    pub mode: Mode,
+}
+
+/// What decides a step's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bound {
+    /// Arithmetic.
+    Compute,
+    /// Memory, most of it for weights.
+    Weights,
+    /// Memory, most of it for caches.
+    Kv,
+    /// The all-to-all.
+    A2a,
+}
+
+/// One decode step of a deployment. Times are of one micro-batch through all stages.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Ranks in all.
+    pub ranks: u32,
+    /// Sequences in flight.
+    pub batch: f64,
+    /// Sequences of a micro-batch.
+    pub micro_batch: f64,
+    /// Tokens of context a sequence.
+    pub context: f64,
+    /// t_c.
+    pub t_compute_ms: f64,
+    /// t_w.
+    pub t_weights_ms: f64,
+    /// t_kv.
+    pub t_kv_ms: f64,
+    /// Dispatch and combine of all layers with experts, mean port.
+    pub t_a2a_ms: f64,
+    /// Time from one token of a sequence to its next, in the mode asked for, the all-to-all overlapped with the rest.
+    pub step_ms: f64,
+    /// As `step_ms` with `t_kv + max(t_c, t_w)`, whatever the mode.
+    pub step_sum_ms: f64,
+    /// As `step_sum_ms` with nothing overlapping the all-to-all.
+    pub step_serial_ms: f64,
+    /// What decides `step_ms`.
+    pub bound_by: Bound,
+    /// Time of one stage.
+    pub stage_ms: f64,
+    /// Handing a micro-batch to the next stage; 0 with one stage.
+    pub hop_ms: f64,
+    /// Share of the time that a stage waits.
+    pub bubble: f64,
+    /// Tokens per second, all ranks.
+    pub tokens_per_s: f64,
+    /// By rank.
+    pub tokens_per_s_per_rank: f64,
+    /// By sequence.
+    pub tokens_per_s_per_user: f64,
+    /// Price of a million tokens.
+    pub usd_per_mtok: f64,
+    /// B*: where arithmetic takes as long as the weights, sequences of a micro-batch.
+    pub optimal_batch: f64,
+    /// The same with this context's cache: B*/(1-K); `None` where arithmetic never catches up.
+    pub optimal_batch_with_kv: Option<f64>,
+    /// K: t_kv over t_c.
+    pub kv_over_compute: f64,
+    /// The all-to-all's time over that of the routed experts' arithmetic.
+    pub a2a_over_expert_compute: f64,
+    /// Copies of a token's row that leave a rank inside racks, by layer.
+    pub intra_copies_per_token: f64,
+    /// The same between racks.
+    pub inter_copies_per_token: f64,
+    /// Weights on a rank.
+    pub weights_gb_per_rank: f64,
+    /// KV cache on a rank.
+    pub kv_gb_per_rank: f64,
+    /// Rows under way and activations on a rank.
+    pub buffers_gb_per_rank: f64,
+    /// Memory of a rank.
+    pub capacity_gb_per_rank: f64,
+    /// All three over the capacity.
+    pub memory_use: f64,
+    /// `fits`, or by how much it does not.
+    pub verdict: String,
+}
+
+impl Deployment {
+    /// Checks that numbers fit each other.
+    ///
+    /// # Errors
+    /// [`BlackboardError::Input`] names the number and the remedy.
+    pub fn validate(&self) -> Result<(), BlackboardError> {
+        let refuse = |name, value: f64, must: String| Err(BlackboardError::Input { name, value, must });
+        for (name, value) in [("ranks", self.ranks), ("racks", self.racks), ("pp", self.stages)] {
+            if value == 0 {
+                return refuse(name, 0.0, "give at least 1".to_owned());
+            }
+        }
+        let most = f64::from(u32::MAX);
+        for (name, value, least) in [
+            ("batch", self.batch, f64::MIN_POSITIVE),
+            ("context", self.context, 0.0),
+            ("tokens-per-rank", self.tokens_per_rank.unwrap_or(1.0), 0.0),
+            ("price", self.price.0 * 3600.0, 0.0),
+        ] {
+            if !(least..=most * 1e6).contains(&value) {
+                return refuse(
+                    name,
+                    value,
+                    format!("give a finite number {}", if least > 0.0 { "above 0" } else { "of at least 0" }),
+                );
+            }
+        }
+        if self.stages > self.model.num_layers {
+            let layers = self.model.num_layers;
+            return refuse(
+                "pp",
+                self.stages.into(),
+                format!("{} has {layers} layers; give at most as many stages", self.model.name),
+            );
+        }
+        if !self.ranks.is_multiple_of(self.stages) {
+            return refuse(
+                "ranks",
+                self.ranks.into(),
+                format!("give a multiple of the {} stages", self.stages),
+            );
+        }
+        let group = self.ranks / self.stages;
+        if !group.is_multiple_of(self.racks) {
+            return refuse(
+                "racks",
+                self.racks.into(),
+                format!("give a divisor of the {group} ranks of a stage"),
+            );
+        }
+        if self.micro_batches == 0 || f64::from(self.micro_batches) > self.batch.max(1.0) {
+            return refuse(
+                "micro-batches",
+                self.micro_batches.into(),
+                format!("give at least 1, and at most the {} sequences in flight", self.batch),
+            );
+        }
+        Ok(())
+    }
+
+    /// N_tot, as published if it was, else as the shape adds up.
+    #[must_use]
+    pub fn total_params(&self) -> Params {
+        Params(self.model.published_total.unwrap_or_else(|| self.model.total_params()))
+    }
+
+    /// N_act, as published if it was, else as the shape adds up.
+    #[must_use]
+    pub fn active_params(&self) -> Params {
+        Params(self.model.published_active.unwrap_or_else(|| self.model.active_params()))
+    }
+
+    /// kappa: the cache of one token of context, all layers.
+    #[must_use]
+    pub fn kv_per_token(&self) -> BytesPerToken {
+        let elements = self.model.attention.kv_elements() as f64 * f64::from(self.model.num_layers);
+        BytesPerToken(elements * self.kv_dtype.bytes())
+    }
+
+    /// What one step takes, holds and costs.
+    ///
+    /// With P stages of n ranks each, b = B/m sequences a micro-batch and t_1 its time through all stages: a stage takes t_1/P,
+    /// a token `max(t_1 + P hop, m t_1/P)`, and the whole makes `min(m, P) b / t_1` tokens a second. The all-to-all of a layer
+    /// is [`a2a_time`] of [`even_copies`], its scale-up part times [`domain_factor`].
+    ///
+    /// # Errors
+    /// As [`Self::validate`]; [`BlackboardError::Hardware`] if the hardware can't compute in the format.
+    pub fn estimate(&self) -> Result<Estimate, BlackboardError> {
+        self.validate()?;
+        let (stages, micro_batches) = (f64::from(self.stages), f64::from(self.micro_batches));
+        let ranks = f64::from(self.ranks / self.stages);
+        let micro_batch = Tokens(self.batch / micro_batches);
+        let (total, active) = (self.total_params(), self.active_params());
+        let (flops, bandwidth) =
+            (FlopPerS(self.hardware.flops(self.dtype)?), BytesPerS(self.hardware.hbm_bytes_per_s as f64));
+        let width = BytesPerParam(self.dtype.bytes());
+        let step = Step {
+            batch: micro_batch,
+            active,
+            weights: total * width,
+            context: Tokens(self.context),
+            kv: self.kv_per_token(),
+            ranks,
+            flops,
+            bandwidth,
+        };
+        let times = step.times();
+        let a2a = self.a2a(micro_batch / ranks)?;
+        let (max, sum) = (times.max().max(a2a.time), times.sum().max(a2a.time));
+        let pass = if self.mode == Mode::Max { max } else { sum };
+        let hop = self.hop(micro_batch, ranks);
+        let between_tokens = |pass: Seconds| (pass + stages * hop).max(micro_batches * pass / stages);
+        let rate = micro_batches.min(stages) * (micro_batch / pass);
+        let kv_ratio = times.kv / times.compute;
+        let optimal = critical_batch(balance(flops, width, bandwidth), total, active);
+        let (weights, kv) =
+            (step.weights / (ranks * stages), micro_batches * step.kv_cache() / (ranks * stages));
+        let expert_compute = self.expert_compute(a2a.tokens_per_rank, flops);
+        let capacity = Bytes(self.hardware.hbm_bytes as f64);
+        let needed = weights + kv + a2a.buffers;
+        Ok(Estimate {
+            ranks: self.ranks,
+            batch: self.batch,
+            micro_batch: micro_batch.0,
+            context: self.context,
+            t_compute_ms: times.compute.as_millis(),
+            t_weights_ms: times.weights.as_millis(),
+            t_kv_ms: times.kv.as_millis(),
+            t_a2a_ms: a2a.time.as_millis(),
+            step_ms: between_tokens(pass).as_millis(),
+            step_sum_ms: between_tokens(sum).as_millis(),
+            step_serial_ms: between_tokens(times.sum() + a2a.time).as_millis(),
+            bound_by: match times {
+                _ if a2a.time >= pass && a2a.time > Seconds::ZERO => Bound::A2a,
+                times if times.compute >= times.weights + times.kv => Bound::Compute,
+                times
+                    if self.mode == Mode::Sum
+                        && times.compute > times.weights
+                        && times.compute > times.kv =>
+                {
+                    Bound::Compute
+                }
+                times if times.kv > times.weights => Bound::Kv,
+                _ => Bound::Weights,
+            },
+            stage_ms: (pass / stages).as_millis(),
+            hop_ms: hop.as_millis(),
+            bubble: decode_bubble(stages, micro_batches),
+            tokens_per_s: rate.0,
+            tokens_per_s_per_rank: rate.0 / f64::from(self.ranks),
+            tokens_per_s_per_user: 1.0 / between_tokens(pass).0,
+            usd_per_mtok: (f64::from(self.ranks) * self.price / rate).per_mtok(),
+            optimal_batch: optimal.0,
+            optimal_batch_with_kv: optimal_share_with_kv(kv_ratio).map(|share| share * optimal.0),
+            kv_over_compute: kv_ratio,
+            a2a_over_expert_compute: if expert_compute > Seconds::ZERO {
+                a2a.time / expert_compute
+            } else {
+                0.0
+            },
+            intra_copies_per_token: a2a.copies.intra,
+            inter_copies_per_token: a2a.copies.inter,
+            weights_gb_per_rank: weights.as_gb(),
+            kv_gb_per_rank: kv.as_gb(),
+            buffers_gb_per_rank: a2a.buffers.as_gb(),
+            capacity_gb_per_rank: capacity.as_gb(),
+            memory_use: needed / capacity,
+            verdict: verdict(needed, capacity),
+        })
+    }
+
+    /// All layers' all-to-alls of `share` tokens a rank.
+    fn a2a(&self, share: Tokens) -> Result<A2a, BlackboardError> {
+        let group = self.ranks / self.stages;
+        let copies = even_copies(
+            self.scheme,
+            self.racks,
+            group / self.racks,
+            self.model.num_experts,
+            self.model.top_k,
+        )?;
+        let row_bytes = RowBytes::new(self.model.hidden);
+        let tokens_per_rank = self.tokens_per_rank.map_or(share, Tokens);
+        let time = a2a_time(self.scheme, copies, tokens_per_rank, row_bytes, &self.fabric(group));
+        let rows = f64::from(self.model.top_k) * (row_bytes.dispatch + row_bytes.combine) as f64;
+        let buffers = tokens_per_rank * BytesPerToken(rows + 2.0 * f64::from(self.model.hidden));
+        Ok(A2a { time: f64::from(self.model.moe_layers) * time.total(), copies, tokens_per_rank, buffers })
+    }
+
+    /// The links of a stage's ranks, the scale-up rate as its domain's topology leaves it.
+    fn fabric(&self, group: u32) -> Fabric {
+        let Hardware { domain_topology, domain_ranks, .. } = self.hardware;
+        let factor = domain_factor(domain_topology, group / self.racks, domain_ranks);
+        let mut fabric = self.hardware.fabric();
+        let rate = (fabric.scale_up.rate.bytes_per_s() as f64 / factor) as u64;
+        fabric.scale_up.rate = Rate::new(rate.max(1)).unwrap_or(fabric.scale_up.rate);
+        if self.latency { fabric } else { fabric.without_latency() }
+    }
+
+    /// Routed experts' arithmetic on a rank, all layers: `k T 6 h f / F` each.
+    fn expert_compute(&self, tokens: Tokens, flops: FlopPerS) -> Seconds {
+        let rows = tokens.0 * f64::from(self.model.top_k) * f64::from(self.model.moe_layers);
+        rows * crate::units::Flop(self.model.layer().expert_flops(1)) / flops
+    }
+
+    /// Handing on BF16 rows, with the link's latency if it counts.
+    fn hop(&self, micro_batch: Tokens, ranks: f64) -> Seconds {
+        if self.stages == 1 {
+            return Seconds::ZERO;
+        }
+        let link = self.hardware.fabric().scale_out;
+        let row = BytesPerToken(2.0 * f64::from(self.model.hidden));
+        let transfer = boundary_transfer(micro_batch, row, ranks, BytesPerS(link.rate.bytes_per_s() as f64));
+        transfer + Seconds(if self.latency { link.latency.as_micros_f64() * 1e-6 } else { 0.0 })
+    }
+}
+
+struct A2a {
+    time: Seconds,
+    copies: crate::CopiesPerToken,
+    tokens_per_rank: Tokens,
+    buffers: Bytes,
+}
+
+fn verdict(needed: Bytes, capacity: Bytes) -> String {
+    if needed <= capacity {
+        return "fits".to_owned();
+    }
+    format!(
+        "over capacity: {:.1} GB a rank of {:.1} GB; give more ranks, stages or racks, a smaller batch or context, or a smaller dtype",
+        needed.as_gb(),
+        capacity.as_gb()
+    )
+}
+
+#[cfg(test)]
+mod tests;
