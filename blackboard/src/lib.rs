@@ -16,6 +16,7 @@
 //!
 //! What is deliberately absent: processes, clocks, sockets and randomness.
 
+pub mod claims;
 pub mod deployment;
 mod error;
 pub mod overtraining;
@@ -24,6 +25,7 @@ pub mod prices;
 pub mod reversible;
 pub mod roofline;
 pub mod scale_up;
+pub mod text;
 pub mod units;
 
 pub use error::BlackboardError;

@@ -1,0 +1,317 @@
+//! Claims and estimates as text for people.
+
+use crate::claims::{Claim, Verdict};
+use crate::deployment::{Estimate, Sweep};
+use std::fmt::Write;
+
+/// A number in four significant digits: 2400, 0.08222, 2.63e14.
+///
+/// ```
+/// # use blackboard::text::number;
+/// assert_eq!([2400.0, 12_686.4, 0.082_22, 2.63e14, 1.0, 0.0].map(number).join(" "), "2400 12686 0.08222 2.63e14 1 0");
+/// ```
+#[must_use]
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || !value.is_finite() {
+        return if value.is_nan() { "none".to_owned() } else { value.to_string() };
+    }
+    if !(1e-4..1e7).contains(&size) {
+        let text = format!("{value:.3e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{exponent}", trimmed(mantissa));
+    }
+    let decimals = (3 - size.log10().floor() as i32).clamp(0, 8) as usize;
+    trimmed(&format!("{value:.decimals$}")).to_owned()
+}
+
+/// Without zeros after the point.
+fn trimmed(text: &str) -> &str {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
+}
+
+fn with_unit(value: f64, unit: &str) -> String {
+    if unit.is_empty() { number(value) } else { format!("{} {unit}", number(value)) }
+}
+
+/// Claims, five lines each under a heading a chapter, and how many came out how.
+#[must_use]
+pub fn claims(claims: &[Claim]) -> String {
+    let mut text = String::new();
+    let mut chapter = None;
+    for claim in claims {
+        if chapter != Some(claim.chapter) {
+            chapter = Some(claim.chapter);
+            let _ = writeln!(text, "{}. {}\n", claim.chapter.letter(), claim.chapter.title());
+        }
+        text.push_str(&self::claim(claim, claims.len() == 1));
+        text.push('\n');
+    }
+    let counts: Vec<String> = Verdict::ALL
+        .into_iter()
+        .map(|verdict| (verdict, claims.iter().filter(|claim| claim.verdict == verdict).count()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+    let _ = writeln!(text, "{} claims: {}.", claims.len(), counts.join(", "));
+    text
+}
+
+/// One claim; all that it computes if `in_full`.
+fn claim(claim: &Claim, in_full: bool) -> String {
+    let inputs: Vec<String> = claim
+        .inputs
+        .iter()
+        .map(|&(name, unit, value)| format!("{name} = {}", with_unit(value, unit)))
+        .collect();
+    let inputs = if inputs.is_empty() { "none".to_owned() } else { inputs.join(", ") };
+    let computed = claim.computed();
+    let tolerance = if claim.tolerance > 0.0 {
+        format!(", +-{}%", number(100.0 * claim.tolerance))
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "{:<4} {} ({})\n     formula   {}\n     inputs    {inputs}\n     computed  {} ({}); stated: {}{tolerance}; {}\n     why       {}\n",
+        claim.id,
+        claim.claim,
+        claim.source,
+        claim.formula,
+        with_unit(computed.value, computed.unit),
+        computed.label,
+        claim.stated.text(),
+        claim.verdict.name().to_uppercase(),
+        claim.note,
+    );
+    if in_full {
+        let width = claim.values.iter().map(|value| value.label.len()).max().unwrap_or(0);
+        for value in &claim.values {
+            let _ = writeln!(text, "     {:<width$}  {}", value.label, with_unit(value.value, value.unit));
+        }
+    }
+    text
+}
+
+/// What changed from `before` to `after`, a line each; the same claims in the same order.
+#[must_use]
+pub fn changes(before: &[Claim], after: &[Claim]) -> String {
+    let mut text = String::new();
+    for (old, new) in before.iter().zip(after) {
+        let (was, is) = (old.computed().value, new.computed().value);
+        if was.to_bits() == is.to_bits() && old.verdict == new.verdict && old.values == new.values {
+            continue;
+        }
+        let verdict = if old.verdict == new.verdict {
+            format!("{} as before", new.verdict)
+        } else {
+            format!("{} -> {}", old.verdict, new.verdict)
+        };
+        let unit = new.computed().unit;
+        let _ = writeln!(
+            text,
+            "{:<4} {}: {} -> {}; {verdict}",
+            new.id,
+            new.computed().label,
+            with_unit(was, unit),
+            with_unit(is, unit)
+        );
+        let others = old
+            .values
+            .iter()
+            .zip(&new.values)
+            .skip(1)
+            .filter(|(old, new)| old.value.to_bits() != new.value.to_bits());
+        for (old, new) in others {
+            let _ = writeln!(
+                text,
+                "       {}: {} -> {}",
+                new.label,
+                with_unit(old.value, old.unit),
+                with_unit(new.value, new.unit)
+            );
+        }
+    }
+    if text.is_empty() { "nothing changes\n".to_owned() } else { text }
+}
+
+/// One estimate as aligned lines.
+#[must_use]
+pub fn estimate(estimate: &Estimate) -> String {
+    let e = estimate;
+    let bound = format!("{:?}", e.bound_by).to_lowercase();
+    let with_kv =
+        e.optimal_batch_with_kv.map_or_else(|| "none: the cache outgrows arithmetic".to_owned(), number);
+    let lines = [
+        ("compute", format!("{} ms", number(e.t_compute_ms))),
+        ("weights", format!("{} ms", number(e.t_weights_ms))),
+        ("KV cache", format!("{} ms", number(e.t_kv_ms))),
+        (
+            "all-to-all",
+            format!(
+                "{} ms, {} of the experts' arithmetic; copies a token: {} in racks, {} between",
+                number(e.t_a2a_ms),
+                number(e.a2a_over_expert_compute),
+                number(e.intra_copies_per_token),
+                number(e.inter_copies_per_token)
+            ),
+        ),
+        (
+            "step",
+            format!(
+                "{} ms, bound by {bound}; {} ms if attention overlaps nothing, {} ms if the all-to-all doesn't either",
+                number(e.step_ms),
+                number(e.step_sum_ms),
+                number(e.step_serial_ms)
+            ),
+        ),
+        (
+            "pipeline",
+            format!(
+                "{} ms a stage, {} ms a hop, {}% idle, {} sequences a micro-batch",
+                number(e.stage_ms),
+                number(e.hop_ms),
+                number(100.0 * e.bubble),
+                number(e.micro_batch)
+            ),
+        ),
+        (
+            "tokens/s",
+            format!(
+                "{} in all, {} a rank, {} a user",
+                number(e.tokens_per_s),
+                number(e.tokens_per_s_per_rank),
+                number(e.tokens_per_s_per_user)
+            ),
+        ),
+        ("price", format!("$ {} a million tokens", number(e.usd_per_mtok))),
+        (
+            "batch",
+            format!("optimal {} sequences by weights, with this context {with_kv}", number(e.optimal_batch)),
+        ),
+        (
+            "memory",
+            format!(
+                "{} GB weights + {} GB cache + {} GB buffers a rank of {} GB ({}%): {}",
+                number(e.weights_gb_per_rank),
+                number(e.kv_gb_per_rank),
+                number(e.buffers_gb_per_rank),
+                number(e.capacity_gb_per_rank),
+                number(100.0 * e.memory_use),
+                e.verdict
+            ),
+        ),
+    ];
+    lines.iter().map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
+}
+
+/// Columns of a sweep: heading, and the value.
+type Column = (&'static str, fn(&Estimate) -> String);
+
+const COLUMNS: [Column; 13] = [
+    ("t_compute_ms", |e| number(e.t_compute_ms)),
+    ("t_weights_ms", |e| number(e.t_weights_ms)),
+    ("t_kv_ms", |e| number(e.t_kv_ms)),
+    ("t_a2a_ms", |e| number(e.t_a2a_ms)),
+    ("step_ms", |e| number(e.step_ms)),
+    ("step_sum_ms", |e| number(e.step_sum_ms)),
+    ("bound_by", |e| format!("{:?}", e.bound_by).to_lowercase()),
+    ("tokens_per_s", |e| number(e.tokens_per_s)),
+    ("tokens_per_s_per_user", |e| number(e.tokens_per_s_per_user)),
+    ("usd_per_mtok", |e| number(e.usd_per_mtok)),
+    ("weights_gb_per_rank", |e| number(e.weights_gb_per_rank)),
+    ("kv_gb_per_rank", |e| number(e.kv_gb_per_rank)),
+    ("fits", |e| (e.verdict == "fits").to_string()),
+];
+
+/// A sweep as comma-separated values with a heading.
+#[must_use]
+pub fn csv(sweep: &Sweep, points: &[Estimate]) -> String {
+    let mut text = sweep.axis.name().replace('-', "_");
+    for (name, _) in COLUMNS {
+        text.push(',');
+        text.push_str(name);
+    }
+    text.push('\n');
+    for (value, point) in sweep.values.iter().zip(points) {
+        text.push_str(&value.to_string());
+        for (_, column) in COLUMNS {
+            text.push(',');
+            text.push_str(&column(point));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A sweep as an aligned table of at most `rows` evenly chosen points, first and last among them.
+#[must_use]
+pub fn table(sweep: &Sweep, points: &[Estimate], rows: usize) -> String {
+    let shown: Vec<usize> = if points.len() <= rows || rows < 2 {
+        (0..points.len()).collect()
+    } else {
+        (0..rows).map(|row| row * (points.len() - 1) / (rows - 1)).collect()
+    };
+    let mut lines = vec![
+        std::iter::once(sweep.axis.name().to_owned())
+            .chain(COLUMNS.map(|(name, _)| name.to_owned()))
+            .collect::<Vec<_>>(),
+    ];
+    lines.extend(shown.iter().map(|&at| {
+        std::iter::once(number(sweep.values[at]))
+            .chain(COLUMNS.map(|(_, column)| column(&points[at])))
+            .collect()
+    }));
+    let widths: Vec<usize> = (0..=COLUMNS.len())
+        .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  "));
+    }
+    if shown.len() < points.len() {
+        let _ =
+            writeln!(text, "{} of {} points; all of them with --csv or --json", shown.len(), points.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claims::{Board, Preset};
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        let texts = [17.474, 0.0, -1.5, 1e-9, 9_999_999.0, 1e7, f64::NAN, f64::INFINITY].map(number);
+        assert_eq!(texts, ["17.47", "0", "-1.5", "1e-9", "9999999", "1e7", "none", "inf"]);
+    }
+
+    #[test]
+    fn a_claim_is_told_with_formula_inputs_and_verdict() {
+        let text = claims(&Board::default().select("A6").expect("there is one"));
+        for part in [
+            "A. Batch size",
+            "B* = rho N_tot / N_act",
+            "rho = 300, sparsity = 8",
+            "2400 tokens (B*)",
+            "REPRODUCES",
+            "1 claims: 1 reproduces.",
+        ] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    }
+
+    #[test]
+    fn only_what_changes_is_told() {
+        let (before, after) = (Board::default(), Board::varied(Preset::Talk, ["rho=150"]).expect("known"));
+        let text = changes(&before.claims(), &after.claims());
+        assert!(
+            text.contains("A6   B*: 2400 tokens -> 1200 tokens; reproduces -> order of magnitude\n"),
+            "{text}"
+        );
+        assert!(!text.contains("\nE2 "), "{text}");
+        assert_eq!(changes(&before.claims(), &before.claims()), "nothing changes\n");
+    }
+}
