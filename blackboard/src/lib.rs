@@ -19,6 +19,8 @@
 pub mod claims;
 pub mod deployment;
 mod error;
+pub mod figure;
+pub mod figures;
 pub mod overtraining;
 pub mod pipeline;
 pub mod prices;
