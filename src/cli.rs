@@ -1,9 +1,13 @@
 //! The commands and their flags.
 
 use crate::options::SpecArgs;
+use blackboard::claims::Preset;
+use blackboard::deployment::{Mode, Sweep};
 use clap::{Args, Parser, Subcommand};
+use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use topology::Dtype;
 
 /// Expert-parallel mixture-of-experts over emulated racks: what a second rack costs, measured over QUIC.
 #[derive(Debug, Parser)]
@@ -31,6 +35,10 @@ pub(crate) enum Command {
     Compare(Box<CompareArgs>),
     /// Show or check racks and links
     Topology(TopologyArgs),
+    /// Every claim of the lecture as an equation: formula, inputs, computed, stated, verdict
+    Board(BoardArgs),
+    /// One decode step of a model on hardware: what it takes, what binds, what it holds and costs
+    Roofline(Box<RooflineArgs>),
     /// Make the cluster's certificate authority and certificates
     Certs(CertsArgs),
     /// Form a cluster of nodes, run a comparison on it, then serve clients
@@ -88,6 +96,123 @@ pub(crate) struct CompareArgs {
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard board                        all claims with the lecture's own numbers
+  railyard board scale-up --preset dsv3 one chapter with DeepSeek-V3 on GB200
+  railyard board B5                     one claim and all that it computes
+  railyard board --set throttle=18      what changes on GB200 with one 400 Gb/s card a GPU
+  railyard board --plots plots          every chapter's plots as SVG
+
+Verdicts: reproduces, order of magnitude (within a factor of 3), assumption (stated, not derivable), wrong input,
+contradicts. Chapters: roofline, scale-up, pipeline, overtraining, prices, reversible (or A to F).")]
+pub(crate) struct BoardArgs {
+    /// A chapter or a claim [default: all]
+    #[arg(value_name = "CHAPTER|ID")]
+    pub(crate) selection: Option<String>,
+    /// Whose inputs: `talk` (the lecture's own) or `dsv3` (DeepSeek-V3 on GB200)
+    #[arg(long, value_name = "NAME", default_value = "talk")]
+    pub(crate) preset: Preset,
+    /// Vary an input in every claim that has it; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the plots to this directory as SVG, and print their paths
+    #[arg(long, value_name = "DIR", conflicts_with = "json")]
+    pub(crate) plots: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard roofline --batch 2400 --context 5000                     DeepSeek-V3 on 64 GB200
+  railyard roofline --model config.json --hardware h100 --ranks 16 --racks 2 --scheme hierarchical
+  railyard roofline --ranks 256 --pp 4 --batch 9600 --context 4989  four racks as four stages
+  railyard roofline --context 32768 --sweep 'batch=1..8192*2'       a table over the batch
+  railyard roofline --sweep batch=1..8192 --csv                     8192 points as CSV
+
+Everything is analytic: roofline times of even loads, lower bounds of what real kernels take.")]
+pub(crate) struct RooflineArgs {
+    /// A preset's name, or a Hugging Face config.json
+    #[arg(long, value_name = "NAME|FILE", default_value = "deepseek-v3")]
+    pub(crate) model: String,
+    /// A preset's name, or a cluster file (.toml) with hardware and links
+    #[arg(long, value_name = "NAME|FILE", default_value = "gb200")]
+    pub(crate) hardware: String,
+    /// Ranks in all [default: one scale-up domain, at most 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) ranks: Option<u32>,
+    /// Sequences in flight, over all micro-batches
+    #[arg(long, value_name = "B", default_value_t = 1.0)]
+    pub(crate) batch: f64,
+    /// Tokens of context a sequence
+    #[arg(long, value_name = "L", default_value_t = 0.0)]
+    pub(crate) context: f64,
+    /// Format of weights and arithmetic: bf16, fp8 or fp4 [default: fp8 where the hardware has it]
+    #[arg(long, value_name = "DTYPE", value_parser = dtype)]
+    pub(crate) dtype: Option<Dtype>,
+    /// Format of the KV cache
+    #[arg(long, value_name = "DTYPE", value_parser = dtype, default_value = "bf16")]
+    pub(crate) kv_dtype: Dtype,
+    /// Pipeline stages
+    #[arg(long, value_name = "P", default_value_t = 1)]
+    pub(crate) pp: u32,
+    /// Micro-batches in flight [default: as many as stages]
+    #[arg(long, value_name = "M")]
+    pub(crate) micro_batches: Option<u32>,
+    /// Racks that the ranks of a stage are spread over
+    #[arg(long, value_name = "R", default_value_t = 1)]
+    pub(crate) racks: u32,
+    /// How rows travel: flat, dedup or hierarchical
+    #[arg(long, value_name = "SCHEME", default_value = "dedup")]
+    pub(crate) scheme: DispatchScheme,
+    /// Tokens a rank sends in one all-to-all [default: its share of a micro-batch]
+    #[arg(long, value_name = "T")]
+    pub(crate) tokens_per_rank: Option<f64>,
+    /// Experts a token goes to [default: the model's]
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<u32>,
+    /// Scale-up over scale-out rate [default: the hardware's]
+    #[arg(long, value_name = "X")]
+    pub(crate) throttle: Option<f64>,
+    /// Count the links' latencies
+    #[arg(long)]
+    pub(crate) latency: bool,
+    /// US dollars of a rank and hour
+    #[arg(long, value_name = "USD_PER_GPU_HOUR", default_value_t = 2.0)]
+    pub(crate) price: f64,
+    /// `max`: all overlaps (lower bound); `sum`: reading the cache overlaps nothing
+    #[arg(long, value_name = "MODE", default_value = "max", value_parser = mode)]
+    pub(crate) mode: Mode,
+    /// Vary one input: NAME=A..B, NAME=A..B:STEP, NAME=A..B*FACTOR or NAME=A,B,C (batch, context, ranks, racks, pp,
+    /// micro-batches, tokens-per-rank, price)
+    #[arg(long, value_name = "SWEEP")]
+    pub(crate) sweep: Option<Sweep>,
+    /// A sweep as CSV
+    #[arg(long, requires = "sweep", conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn dtype(text: &str) -> Result<Dtype, String> {
+    let all = [Dtype::Bf16, Dtype::Fp8, Dtype::Fp4];
+    let found = all.into_iter().find(|dtype| dtype.to_string() == text.to_lowercase());
+    found.ok_or_else(|| format!("`{text}`: give bf16, fp8 or fp4"))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "max" => Ok(Mode::Max),
+        "sum" => Ok(Mode::Sum),
+        _ => Err(format!("`{text}`: give max or sum")),
+    }
 }
 
 #[derive(Debug, Args)]

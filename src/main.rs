@@ -6,6 +6,8 @@ mod failure;
 mod files;
 mod options;
 mod output;
+#[cfg(feature = "plots")]
+mod plot;
 mod progress;
 mod resolve;
 
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),
         Command::Topology(args) => commands::topology::run(&args),
+        Command::Board(args) => commands::board::run(&args),
+        Command::Roofline(args) => commands::roofline::run(&args),
         Command::Certs(args) => commands::certs::run(&args),
         Command::Coordinator(args) => commands::coordinator::run(&args),
         Command::Node(args) => commands::node::run(&args),

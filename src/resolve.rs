@@ -85,13 +85,14 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
 }
 
 /// Hardware, links and, from a cluster file, racks.
-struct Place {
-    hardware: Hardware,
-    fabric: topology::Fabric,
+pub(crate) struct Place {
+    pub(crate) hardware: Hardware,
+    pub(crate) fabric: topology::Fabric,
     rack_sizes: Option<Vec<u32>>,
 }
 
-fn hardware(name: Option<&str>) -> anyhow::Result<Place> {
+/// A preset, or what a cluster file describes.
+pub(crate) fn hardware(name: Option<&str>) -> anyhow::Result<Place> {
     let name = name.unwrap_or(DEFAULT_HARDWARE);
     if is_file(name, "toml") {
         let ClusterSpec { cluster, hardware, fabric, .. } = cluster_file(Path::new(name))?;
@@ -140,7 +141,7 @@ fn rack_sizes(args: &SpecArgs, of_file: Option<Vec<u32>>, nodes: Option<u32>) ->
     Ok(vec![ranks; racks as usize])
 }
 
-fn throttled(scale_up: Rate, throttle: f64) -> anyhow::Result<Rate> {
+pub(crate) fn throttled(scale_up: Rate, throttle: f64) -> anyhow::Result<Rate> {
     let rate = (scale_up.bytes_per_s() as f64 / throttle).round();
     if !(0.001..=1e6).contains(&throttle) || rate < 1.0 {
         bail!("--throttle {throttle}: give a number from 0.001 to 1000000");
@@ -148,7 +149,8 @@ fn throttled(scale_up: Rate, throttle: f64) -> anyhow::Result<Rate> {
     Ok(Rate::new(rate as u64)?)
 }
 
-fn named_model(name: &str) -> anyhow::Result<Model> {
+/// The model of a preset's name or a config.json.
+pub(crate) fn named_model(name: &str) -> anyhow::Result<Model> {
     if is_file(name, "json") {
         return Ok(Model::from_hf_config(&files::read(Path::new(name))?, name)?);
     }

@@ -1,10 +1,12 @@
 //! One file a command.
 
+pub(crate) mod board;
 pub(crate) mod certs;
 pub(crate) mod compare;
 pub(crate) mod coordinator;
 pub(crate) mod health;
 pub(crate) mod node;
+pub(crate) mod roofline;
 pub(crate) mod topology;
 
 use crate::failure::Failure;

@@ -1,0 +1,155 @@
+//! `railyard roofline`: one decode step of a model on hardware, or a sweep over one of its inputs.
+
+use crate::cli::RooflineArgs;
+use crate::failure::Failure;
+use crate::{output, resolve};
+use anyhow::bail;
+use blackboard::deployment::{Deployment, Estimate, Mode, Sweep};
+use blackboard::text;
+use blackboard::units::DollarsPerS;
+use serde_json::{Value, json};
+use topology::{Dtype, Hardware};
+
+/// Raised when a key of the JSON changes its meaning or goes away.
+const SCHEMA_VERSION: u32 = 1;
+/// Rows of a sweep's table.
+const TABLE_ROWS: usize = 40;
+
+pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
+    let deployment = deployment(args).map_err(Failure::Usage)?;
+    let Some(sweep) = &args.sweep else {
+        let estimate = deployment.estimate().map_err(Failure::usage)?;
+        return if args.json {
+            output::print(&format!("{:#}\n", object(&deployment, &estimate)?))
+        } else {
+            output::print(&(header(&deployment) + &text::estimate(&estimate)))
+        };
+    };
+    let points = sweep.run(&deployment).map_err(Failure::usage)?;
+    if args.json {
+        return output::print(&format!("{:#}\n", sweep_object(&deployment, sweep, &points)?));
+    }
+    let shown = if args.csv {
+        text::csv(sweep, &points)
+    } else {
+        header(&deployment) + "\n" + &text::table(sweep, &points, TABLE_ROWS)
+    };
+    output::print(&shown)
+}
+
+/// What the flags mean.
+fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
+    let mut model = resolve::named_model(&args.model)?;
+    if let Some(top_k) = args.top_k {
+        if top_k == 0 || top_k > model.num_experts {
+            bail!(
+                "--top-k {top_k}: {} has {} experts; give between 1 and that",
+                model.name,
+                model.num_experts
+            );
+        }
+        model.top_k = top_k;
+        // What was published counts the model's own choice.
+        model.published_active = None;
+    }
+    let hardware = resolve::hardware(Some(&args.hardware))?;
+    let mut chip = hardware.hardware;
+    (chip.scale_up, chip.scale_out) = (hardware.fabric.scale_up.rate, hardware.fabric.scale_out.rate);
+    (chip.scale_up_latency, chip.scale_out_latency) =
+        (hardware.fabric.scale_up.latency, hardware.fabric.scale_out.latency);
+    if let Some(throttle) = args.throttle {
+        chip.scale_out = resolve::throttled(chip.scale_up, throttle)?;
+    }
+    Ok(Deployment {
+        dtype: args.dtype.unwrap_or_else(|| default_dtype(&chip)),
+        kv_dtype: args.kv_dtype,
+        ranks: args.ranks.unwrap_or_else(|| chip.domain_ranks.min(64)),
+        racks: args.racks,
+        stages: args.pp,
+        micro_batches: args.micro_batches.unwrap_or(args.pp),
+        batch: args.batch,
+        context: args.context,
+        scheme: args.scheme,
+        tokens_per_rank: args.tokens_per_rank,
+        latency: args.latency,
+        price: DollarsPerS::per_hour(args.price),
+        mode: args.mode,
+        model,
+        hardware: chip,
+    })
+}
+
+/// Eight bits where the chip has them.
+fn default_dtype(chip: &Hardware) -> Dtype {
+    if chip.fp8_flops.is_some() { Dtype::Fp8 } else { Dtype::Bf16 }
+}
+
+fn header(d: &Deployment) -> String {
+    let mode = if d.mode == Mode::Max {
+        "max: all overlaps, a lower bound"
+    } else {
+        "sum: attention overlaps nothing"
+    };
+    format!(
+        "model      = {}: {:.1}B parameters, {:.1}B active, {} cache a token of context\n\
+         hardware   = {}, {} ranks in {} rack(s) a stage; weights {}, cache {}\n\
+         load       = {} sequences in flight of {} tokens; {} stage(s), {} micro-batch(es); {} dispatch; mode {mode}\n",
+        d.model.name,
+        d.total_params().0 / 1e9,
+        d.active_params().0 / 1e9,
+        text::number(d.kv_per_token().0) + " B",
+        d.hardware.name,
+        d.ranks,
+        d.racks,
+        d.dtype,
+        d.kv_dtype,
+        text::number(d.batch),
+        text::number(d.context),
+        d.stages,
+        d.micro_batches,
+        d.scheme,
+    )
+}
+
+/// The inputs, as resolved.
+fn config(d: &Deployment) -> Value {
+    json!({
+        "model": d.model.name,
+        "total_params": d.total_params().0,
+        "active_params": d.active_params().0,
+        "kv_bytes_per_token": d.kv_per_token().0,
+        "hardware": d.hardware.name,
+        "dtype": d.dtype,
+        "kv_dtype": d.kv_dtype,
+        "ranks": d.ranks,
+        "racks": d.racks,
+        "pp": d.stages,
+        "micro_batches": d.micro_batches,
+        "batch": d.batch,
+        "context": d.context,
+        "scheme": d.scheme,
+        "tokens_per_rank": d.tokens_per_rank,
+        "throttle": d.hardware.fabric().beta(),
+        "latency": if d.latency { "preset" } else { "zero" },
+        "usd_per_gpu_hour": d.price.0 * 3600.0,
+        "mode": d.mode,
+    })
+}
+
+fn object(deployment: &Deployment, estimate: &Estimate) -> Result<Value, Failure> {
+    let mut object = serde_json::to_value(estimate).map_err(Failure::failed)?;
+    object["schema_version"] = SCHEMA_VERSION.into();
+    object["config"] = config(deployment);
+    Ok(object)
+}
+
+fn sweep_object(deployment: &Deployment, sweep: &Sweep, points: &[Estimate]) -> Result<Value, Failure> {
+    let points = serde_json::to_value(points).map_err(Failure::failed)?;
+    Ok(json!({
+        "schema_version": SCHEMA_VERSION,
+        "config": config(deployment),
+        "axis": sweep.axis.name(),
+        "values": sweep.values,
+        "points": points,
+    }))
+}

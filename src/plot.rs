@@ -1,0 +1,180 @@
+//! Draws a [`Figure`] as SVG text; nothing else in the project knows the plotting crate.
+//!
+//! kuva lays out the margins and draws title, axes and ticks. Layers, legend and caption go into its scene from here:
+//! kuva numbers its clip paths through the life of the process, so a figure that its own renderer draws has other
+//! bytes each time; it has no caption; and its Gantt chart holds one span a row.
+
+mod axes;
+mod labels;
+mod layers;
+mod text;
+
+use axes::{layout, on_axis, places, ticks};
+use blackboard::figure::{Figure, Layer, Mark, Scale};
+use kuva::backend::svg::SvgBackend;
+use kuva::render::axis::{add_axes_and_grid, add_labels_and_title};
+use kuva::render::color::Color;
+use kuva::render::layout::ComputedLayout;
+use kuva::render::render::{Primitive, Scene, TextAnchor};
+use text::plain;
+
+/// Width of a picture, pixels; its height follows from what is in it.
+const WIDTH: f64 = 840.0;
+/// Free space at the left and right of legend and caption.
+const PAD: f64 = 24.0;
+/// About as many ticks on an axis of equal steps.
+const TICKS: usize = 6;
+/// Size of legend and caption.
+const SIZE: u32 = 12;
+/// Size of the texts among the data.
+const SMALL: u32 = 11;
+/// Colour of the texts among the data.
+const INK: &str = "#1a1a1a";
+/// Told apart by the colour-blind, and dark enough on white.
+const PALETTE: [&str; 8] =
+    ["#0b62a4", "#d55e00", "#009e73", "#b8428c", "#6b5bd2", "#c99700", "#3fa7d6", "#6b6b6b"];
+
+/// The picture of `figure`; the same figure gives the same bytes.
+pub(crate) fn svg(figure: &Figure) -> String {
+    let layout = layout(figure);
+    let place = ComputedLayout::from_layout(&layout);
+    let mut scene = Scene::new(place.width, place.height);
+    scene.font_family.clone_from(&place.font_family);
+    let mut sheet = Sheet {
+        figure,
+        place,
+        scene,
+        names: Vec::new(),
+        legend: Vec::new(),
+        texts: Vec::new(),
+        taken: Vec::new(),
+        trace: Vec::new(),
+    };
+    sheet.grid();
+    let groups = figure.layers.iter().filter(|layer| matches!(layer, Layer::Bars { .. })).count();
+    let mut group = 0;
+    for layer in &figure.layers {
+        match layer {
+            Layer::Line { label, points, dashed } => sheet.line(label, points, *dashed),
+            Layer::Marks { label, mark, points } => sheet.marks(label, *mark, points),
+            Layer::Bars { series } => {
+                sheet.bars(series, group, groups);
+                group += 1;
+            }
+            Layer::Spans { spans } => sheet.spans(spans),
+            Layer::Heat { label, values } => sheet.heat(label, values),
+        }
+    }
+    sheet.place_texts();
+    add_axes_and_grid(&mut sheet.scene, &sheet.place, &layout);
+    add_labels_and_title(&mut sheet.scene, &sheet.place, &layout);
+    sheet.below();
+    let view = format!("<svg viewBox=\"0 0 {} {}\" ", sheet.scene.width, sheet.scene.height);
+    SvgBackend::new().with_pretty(true).render_scene(&sheet.scene).replacen("<svg ", &view, 1)
+}
+
+/// Left, top, right, bottom, pixels.
+type Area = [f64; 4];
+
+/// What stands before a name in the legend.
+enum Swatch {
+    Line { dashed: bool },
+    Mark(Mark),
+    Fill,
+    Scale,
+}
+
+/// A picture in the making.
+struct Sheet<'a> {
+    figure: &'a Figure,
+    place: ComputedLayout,
+    scene: Scene,
+    /// The place of a name is the place of its colour.
+    names: Vec<&'a str>,
+    legend: Vec<(Swatch, &'static str, &'a str)>,
+    /// Texts that go beside a point once all points are known.
+    texts: Vec<((f64, f64), &'a str)>,
+    /// What such a text must not cover.
+    taken: Vec<Area>,
+    /// What it should rather not cover: points along the lines.
+    trace: Vec<(f64, f64)>,
+}
+
+impl<'a> Sheet<'a> {
+    /// Where a value is, pixels; nowhere when it has no place on the axes.
+    fn at(&self, x: f64, y: f64) -> Option<(f64, f64)> {
+        let x = self.place.map_x(on_axis(&self.figure.x, x)?);
+        let y = on_axis(&self.figure.y, y)?;
+        let named = matches!(self.figure.y.scale, Scale::Categories(_));
+        // The first name is on top.
+        let y = self.place.map_y(if named { places(&self.figure.y) as f64 + 1.0 - y } else { y });
+        (x.is_finite() && y.is_finite()).then_some((x, y))
+    }
+
+    /// The area between the axes.
+    fn inside(&self) -> Area {
+        let place = &self.place;
+        [
+            place.margin_left,
+            place.margin_top,
+            place.width - place.margin_right,
+            place.height - place.margin_bottom,
+        ]
+    }
+
+    fn colour(&mut self, name: &'a str) -> &'static str {
+        let known = self.names.iter().position(|known| *known == name);
+        let index = known.unwrap_or_else(|| {
+            self.names.push(name);
+            self.names.len() - 1
+        });
+        PALETTE[index % PALETTE.len()]
+    }
+
+    /// The colour of a name that goes into the legend.
+    fn entry(&mut self, swatch: Swatch, name: &'a str) -> &'static str {
+        let colour = self.colour(name);
+        if !name.is_empty() {
+            self.legend.push((swatch, colour, name));
+        }
+        colour
+    }
+
+    fn write(&mut self, (x, y): (f64, f64), size: u32, anchor: TextAnchor, colour: &str, text: &str) {
+        let (content, color) = (plain(text), Some(Color::from(colour)));
+        self.scene.add(Primitive::Text { x, y, content, size, anchor, rotate: None, bold: false, color });
+    }
+
+    fn stroke(&mut self, points: Vec<(f64, f64)>, colour: &str, stroke_width: f64, dashed: bool) {
+        let stroke_dasharray = dashed.then(|| "7 5".to_owned());
+        self.scene.add(Primitive::PolyLine { points, stroke: colour.into(), stroke_width, stroke_dasharray });
+    }
+
+    fn fill(&mut self, [left, top, right, bottom]: Area, colour: impl Into<Color>, opacity: f64) {
+        self.scene.add(Primitive::Rect {
+            x: left,
+            y: top,
+            width: (right - left).max(0.0),
+            height: (bottom - top).max(0.0),
+            fill: colour.into(),
+            stroke: None,
+            stroke_width: None,
+            opacity: (opacity < 1.0).then_some(opacity),
+        });
+    }
+
+    fn grid(&mut self) {
+        let [left, top, right, bottom] = self.inside();
+        for (tick, colour) in ticks(&self.figure.x, self.place.x_range) {
+            let x = self.place.map_x(tick);
+            self.stroke(vec![(x, top), (x, bottom)], colour, 1.0, false);
+        }
+        for (tick, colour) in ticks(&self.figure.y, self.place.y_range) {
+            let y = self.place.map_y(tick);
+            self.stroke(vec![(left, y), (right, y)], colour, 1.0, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

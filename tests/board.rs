@@ -1,0 +1,140 @@
+//! `railyard board` and `railyard roofline` from outside: keys, verdicts, sweeps, plots and what they refuse.
+
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+
+fn run(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("the command starts")
+}
+
+#[track_caller]
+fn text(args: &[&str]) -> String {
+    let output = run(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
+    assert!(error.is_empty(), "{args:?}: {error}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[track_caller]
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&text(args)).expect("one JSON object")
+}
+
+/// Runs and expects exit code 2 and one line that has every part.
+#[track_caller]
+fn refused(args: &[&str], parts: &[&str]) {
+    let output = run(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "{args:?}: `{part}` is not in: {error}");
+    }
+}
+
+#[test]
+fn the_board_has_every_claim_with_all_keys() {
+    let board = json(&["board", "--json"]);
+    assert_eq!(board["schema_version"], 1);
+    let claims = board["claims"].as_array().expect("a list");
+    assert_eq!(claims.len(), 68);
+    for claim in claims {
+        for key in [
+            "id",
+            "chapter",
+            "claim",
+            "formula",
+            "inputs",
+            "computed",
+            "unit",
+            "stated",
+            "tolerance",
+            "verdict",
+            "note",
+        ] {
+            assert!(claim.get(key).is_some(), "{}: {key}", claim["id"]);
+        }
+    }
+    assert_eq!(json(&["board", "pipeline", "--json"])["claims"].as_array().map(Vec::len), Some(8));
+    assert!(text(&["board", "B5"]).contains("flat, same tokens a GPU  4.056"));
+    assert!(text(&["board", "--set", "throttle=18"]).contains("hierarchical: 1.048 -> 2.358"));
+    assert_eq!(text(&["board", "--set", "rho=300"]), "what changes:\nnothing changes\n");
+}
+
+#[test]
+fn what_the_board_lacks_is_refused() {
+    refused(&["board", "Z9"], &["no chapter or claim `Z9`"]);
+    refused(&["board", "--set", "rhho=1"], &["did you mean `rho`?"]);
+    refused(&["board", "--set", "stages=0"], &["stages = 0 is not possible; give a whole number"]);
+    refused(&["board", "--preset", "v3"], &["there are talk and dsv3"]);
+}
+
+#[test]
+fn a_step_is_told_in_the_units_of_its_keys() {
+    let step = json(&[
+        "roofline",
+        "--model=deepseek-v3",
+        "--hardware=gb200",
+        "--ranks=64",
+        "--batch=2400",
+        "--context=4989",
+        "--kv-dtype=fp8",
+        "--json",
+    ]);
+    let near = |key: &str, stated: f64| {
+        let value = step[key].as_f64().unwrap_or_else(|| panic!("{key} is no number"));
+        assert!((value / stated - 1.0).abs() < 0.01, "{key} = {value}, known is {stated}");
+    };
+    near("t_compute_ms", 0.555);
+    near("t_weights_ms", 1.3105);
+    near("t_kv_ms", 0.8217);
+    near("step_ms", 2.132);
+    near("step_sum_ms", 2.132);
+    near("tokens_per_s", 1.1256e6);
+    near("optimal_batch", 5667.0);
+    near("weights_gb_per_rank", 10.48);
+    near("kv_gb_per_rank", 6.57);
+    assert!(step["t_a2a_ms"].as_f64() > Some(0.0) && step["usd_per_mtok"].as_f64() > Some(0.0));
+    assert_eq!(step["bound_by"], "weights");
+    assert_eq!(step["config"]["racks"], 1);
+}
+
+#[test]
+fn a_sweep_is_a_table_csv_or_json() {
+    let sweep = ["roofline", "--sweep", "batch=1..8192*2"];
+    let csv = text(&[&sweep[..], &["--csv"]].concat());
+    assert!(csv.starts_with("batch,t_compute_ms,t_weights_ms,t_kv_ms,t_a2a_ms,step_ms"));
+    assert_eq!(csv.lines().count(), 1 + 14);
+    assert_eq!(json(&[&sweep[..], &["--json"]].concat())["points"].as_array().map(Vec::len), Some(14));
+    assert!(text(&["roofline", "--sweep", "batch=1..1000"]).contains("40 of 1000 points"));
+}
+
+#[test]
+fn impossible_deployments_are_refused_and_too_large_ones_named() {
+    refused(&["roofline", "--ranks=0"], &["ranks = 0: give at least 1"]);
+    refused(&["roofline", "--top-k=257"], &["--top-k 257: deepseek-v3 has 256 experts"]);
+    refused(&["roofline", "--pp=3"], &["give a multiple of the 3 stages"]);
+    refused(&["roofline", "--batch=nan"], &["batch = NaN: give a finite number above 0"]);
+    refused(&["roofline", "--hardware=h10"], &["did you mean"]);
+    refused(&["roofline", "--hardware=a100", "--dtype=fp8"], &["a100-sxm has no fp8 arithmetic; use bf16"]);
+    refused(&["roofline", "--sweep=bach=1..2"], &["no input is called `bach`"]);
+    let step = json(&["roofline", "--hardware=h100", "--ranks=8", "--json"]);
+    let verdict = step["verdict"].as_str().expect("text");
+    assert!(verdict.starts_with("over capacity: 83.9 GB a rank of 80.0 GB"), "{verdict}");
+}
+
+#[cfg(feature = "plots")]
+#[test]
+fn plots_are_written_and_the_same_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    for into in [&one, &two] {
+        let listed = text(&["board", "--plots", &into.display().to_string()]);
+        assert!(listed.lines().count() > 20 && listed.contains("b-slowdown.svg"));
+    }
+    let read = |dir: &std::path::Path| std::fs::read(dir.join("b-slowdown.svg")).expect("written");
+    assert_eq!(read(&one), read(&two));
+    let part = dir.path().join("part").display().to_string();
+    assert_eq!(text(&["board", "F", "--plots", &part]).lines().count(), 1);
+}
