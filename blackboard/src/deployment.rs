@@ -11,7 +11,7 @@ pub use self::sweep::{Axis, Sweep, SweepError};
 
 use crate::BlackboardError;
 use crate::pipeline::{boundary_transfer, decode_bubble};
-use crate::roofline::{Step, balance, critical_batch, optimal_share_with_kv};
+use crate::roofline::{Step, balance, capacity_batch, critical_batch, optimal_share_with_kv};
 use crate::scale_up::{a2a_time, domain_factor};
 use crate::units::{
     Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
@@ -124,6 +124,8 @@ pub struct Estimate {
     pub optimal_batch: f64,
     /// The same with this context's cache: B*/(1-K); `None` where arithmetic never catches up.
     pub optimal_batch_with_kv: Option<f64>,
+    /// The sequences in flight that memory holds; `None` without a cache, when no number of them is too many.
+    pub capacity_batch: Option<f64>,
     /// K: t_kv over t_c.
     pub kv_over_compute: f64,
     /// The all-to-all's time over that of the routed experts' arithmetic.
@@ -300,6 +302,7 @@ impl Deployment {
             usd_per_mtok: (f64::from(self.ranks) * self.price / rate).per_mtok(),
             optimal_batch: optimal.0,
             optimal_batch_with_kv: optimal_share_with_kv(kv_ratio).map(|share| share * optimal.0),
+            capacity_batch: Some(self.capacity_batch(&step, stages).0).filter(|batch| batch.is_finite()),
             kv_over_compute: kv_ratio,
             a2a_over_expert_compute: if expert_compute > Seconds::ZERO {
                 a2a.time / expert_compute
@@ -315,6 +318,12 @@ impl Deployment {
             memory_use: needed / capacity,
             verdict: verdict(needed, capacity),
         })
+    }
+
+    /// The sequences whose caches fit in the memory of all stages; buffers are left out.
+    fn capacity_batch(&self, step: &Step, stages: f64) -> Tokens {
+        let memory = step.ranks * stages * Bytes(self.hardware.hbm_bytes as f64);
+        capacity_batch(memory, step.weights, step.context * step.kv)
     }
 
     /// All layers' all-to-alls of `share` tokens a rank.

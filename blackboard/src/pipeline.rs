@@ -106,6 +106,8 @@ pub fn decode_bubble(stages: f64, micro_batches: f64) -> f64 {
 /// // 2400 sequences of BF16 rows at hidden 7168, 64 cards of 50 GB/s.
 /// let hop = boundary_transfer(Tokens(2400.0), BytesPerToken(2.0 * 7168.0), 64.0, BytesPerS(50e9));
 /// assert_eq!(format!("{:.1}", hop.as_micros()), "10.8");
+/// let hop = boundary_transfer(Tokens(2400.0), BytesPerToken(2.0 * 7168.0), 64.0, BytesPerS(112.5e9));
+/// assert_eq!(format!("{:.1}", hop.as_micros()), "4.8");
 /// ```
 #[must_use]
 pub fn boundary_transfer(batch: Tokens, row: BytesPerToken, ranks: f64, scale_out: BytesPerS) -> Seconds {

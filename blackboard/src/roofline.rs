@@ -121,11 +121,39 @@ pub fn critical_batch(balance: f64, total: Params, active: Params) -> Tokens {
     Tokens(balance * (total / active))
 }
 
+/// The sequences whose caches fit beside the weights: `(n C - N_tot w) / (L kappa)`, 0 where the weights alone don't fit, infinite
+/// without a cache. Source: T's memory equation, solved for B.
+///
+/// ```
+/// # use blackboard::{roofline::capacity_batch, units::*};
+/// // DeepSeek-V3 in FP8 on 64 GB200 with 32,768 tokens of 35,136 B each.
+/// let cache = Tokens(32_768.0) * BytesPerToken(35_136.0);
+/// assert_eq!(capacity_batch(64.0 * Bytes(186e9), Bytes(671e9), cache).0.round(), 9756.0);
+/// ```
+#[must_use]
+pub fn capacity_batch(memory: Bytes, weights: Bytes, cache_per_sequence: Bytes) -> Tokens {
+    let left = (memory - weights).max(Bytes::ZERO);
+    if left == Bytes::ZERO { Tokens::ZERO } else { Tokens(left / cache_per_sequence) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_cache_limits_the_batch_of_a_rack() {
+        let batch = |context: f64, kv: f64| {
+            let cache = Tokens(context) * BytesPerToken(kv);
+            capacity_batch(64.0 * Bytes(186e9), Bytes(671e9), cache).0.round()
+        };
+        assert_eq!(batch(200e3, 35_136.0), 1599.0);
+        // "2 KB" is the lecture's own 2048 bytes.
+        assert_eq!(batch(200e3, 2048.0), 27_424.0);
+        assert_eq!(batch(0.0, 2048.0), f64::INFINITY);
+        assert_eq!(capacity_batch(Bytes(640e9), Bytes(671e9), Bytes(1.0)), Tokens::ZERO);
+    }
 
     proptest! {
         #[test]

@@ -141,6 +141,7 @@ pub fn estimate(estimate: &Estimate) -> String {
     let bound = format!("{:?}", e.bound_by).to_lowercase();
     let with_kv =
         e.optimal_batch_with_kv.map_or_else(|| "none: the cache outgrows arithmetic".to_owned(), number);
+    let capacity = e.capacity_batch.map_or_else(|| "any number".to_owned(), number);
     let lines = [
         ("compute", format!("{} ms", number(e.t_compute_ms))),
         ("weights", format!("{} ms", number(e.t_weights_ms))),
@@ -186,7 +187,10 @@ pub fn estimate(estimate: &Estimate) -> String {
         ("price", format!("$ {} a million tokens", number(e.usd_per_mtok))),
         (
             "batch",
-            format!("optimal {} sequences by weights, with this context {with_kv}", number(e.optimal_batch)),
+            format!(
+                "optimal {} sequences by weights, with this context {with_kv}; memory holds {capacity}",
+                number(e.optimal_batch)
+            ),
         ),
         (
             "memory",

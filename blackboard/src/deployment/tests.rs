@@ -71,7 +71,9 @@ fn pipelines_of_one_to_eight_racks() {
 #[test]
 fn a_cache_beyond_the_memory_is_said() {
     let mut long = v3_on("gb200", 64, 5440.0, 32_768.0);
-    near(long.estimate().expect("possible").kv_gb_per_rank, 97.86);
+    let step = long.estimate().expect("possible");
+    near(step.kv_gb_per_rank, 97.86);
+    near(step.capacity_batch.expect("a cache"), 9756.0);
     long.kv_dtype = Dtype::Bf16;
     let step = long.estimate().expect("possible");
     assert!(step.verdict.starts_with("over capacity: 206."), "{}", step.verdict);
