@@ -5,7 +5,7 @@ use crate::options::{BackendArg, RoutingArg, SpecArgs};
 use anyhow::{Context, bail};
 use coordinator::compare::{BackendKind, CompareSpec, PlacementChoice};
 use moe::trace::{Trace, read_trace};
-use moe::{DispatchScheme, GateKind, GateSpec, Model, RoutingSpec};
+use moe::{DispatchScheme, GateKind, GateSpec, Model, ModelError, RoutingSpec};
 use std::path::Path;
 use topology::{ClusterSpec, Dtype, Hardware, MAX_RANKS, Rate, parse_cluster_file};
 
@@ -155,6 +155,16 @@ pub(crate) fn named_model(name: &str) -> anyhow::Result<Model> {
         return Ok(Model::from_hf_config(&files::read(Path::new(name))?, name)?);
     }
     Ok(Model::preset(name)?)
+}
+
+/// As [`named_model`], a model without experts included.
+pub(crate) fn any_model(name: &str) -> anyhow::Result<Model> {
+    match named_model(name) {
+        Err(error) if matches!(error.downcast_ref(), Some(ModelError::NotMoe { .. })) => {
+            Ok(Model::dense_from_hf_config(&files::read(Path::new(name))?, name)?)
+        }
+        other => other,
+    }
 }
 
 /// The presets with so many experts, of which a token goes to so many.

@@ -101,6 +101,26 @@ fn a_step_is_told_in_the_units_of_its_keys() {
 }
 
 #[test]
+fn a_model_without_experts_has_a_roofline_and_no_all_to_all() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.json");
+    let llama = r#"{"model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "vocab_size": 128256,
+        "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8}"#;
+    std::fs::write(&config, llama).expect("written");
+    let config = config.display().to_string();
+    // 70.6B in BF16 on 16 TPU v5e: 141 GB over 16 x 0.819 TB/s.
+    let step =
+        json(&["roofline", "--model", &config, "--hardware=tpu-v5e", "--ranks=16", "--dtype=bf16", "--json"]);
+    let weights = step["t_weights_ms"].as_f64().expect("a number");
+    assert!((weights / 10.77 - 1.0).abs() < 0.01, "{weights}");
+    assert_eq!(
+        (&step["t_a2a_ms"], &step["bound_by"]),
+        (&serde_json::json!(0.0), &serde_json::json!("weights"))
+    );
+    refused(&["compare", "--model", &config], &["config.json", "llama"]);
+}
+
+#[test]
 fn a_sweep_is_a_table_csv_or_json() {
     let sweep = ["roofline", "--sweep", "batch=1..8192*2"];
     let csv = text(&[&sweep[..], &["--csv"]].concat());

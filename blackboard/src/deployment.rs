@@ -50,13 +50,13 @@ pub struct Deployment {
     /// m, micro-batches in flight.
     pub micro_batches: u32,
     /// B, sequences in flight, over all micro-batches.
-    pub batch: f64,
+    pub batch: Tokens,
     /// L, tokens of context a sequence.
-    pub context: f64,
+    pub context: Tokens,
     /// How rows travel between ranks.
     pub scheme: DispatchScheme,
     /// T, tokens a rank sends in one all-to-all; `None`: those of its share of a micro-batch.
-    pub tokens_per_rank: Option<f64>,
+    pub tokens_per_rank: Option<Tokens>,
     /// Whether links have their latencies.
     pub latency: bool,
     /// What a rank costs.
@@ -162,9 +162,9 @@ impl Deployment {
         }
         let most = f64::from(u32::MAX);
         for (name, value, least) in [
-            ("batch", self.batch, f64::MIN_POSITIVE),
-            ("context", self.context, 0.0),
-            ("tokens-per-rank", self.tokens_per_rank.unwrap_or(1.0), 0.0),
+            ("batch", self.batch.0, f64::MIN_POSITIVE),
+            ("context", self.context.0, 0.0),
+            ("tokens-per-rank", self.tokens_per_rank.map_or(1.0, |tokens| tokens.0), 0.0),
             ("price", self.price.0 * 3600.0, 0.0),
         ] {
             if !(least..=most * 1e6).contains(&value) {
@@ -198,11 +198,11 @@ impl Deployment {
                 format!("give a divisor of the {group} ranks of a stage"),
             );
         }
-        if self.micro_batches == 0 || f64::from(self.micro_batches) > self.batch.max(1.0) {
+        if self.micro_batches == 0 || f64::from(self.micro_batches) > self.batch.0.max(1.0) {
             return refuse(
                 "micro-batches",
                 self.micro_batches.into(),
-                format!("give at least 1, and at most the {} sequences in flight", self.batch),
+                format!("give at least 1, and at most the {} sequences in flight", self.batch.0),
             );
         }
         Ok(())
@@ -239,7 +239,7 @@ impl Deployment {
         self.validate()?;
         let (stages, micro_batches) = (f64::from(self.stages), f64::from(self.micro_batches));
         let ranks = f64::from(self.ranks / self.stages);
-        let micro_batch = Tokens(self.batch / micro_batches);
+        let micro_batch = self.batch / micro_batches;
         let (total, active) = (self.total_params(), self.active_params());
         let (flops, bandwidth) =
             (FlopPerS(self.hardware.flops(self.dtype)?), BytesPerS(self.hardware.hbm_bytes_per_s as f64));
@@ -248,7 +248,7 @@ impl Deployment {
             batch: micro_batch,
             active,
             weights: total * width,
-            context: Tokens(self.context),
+            context: self.context,
             kv: self.kv_per_token(),
             ranks,
             flops,
@@ -270,9 +270,9 @@ impl Deployment {
         let needed = weights + kv + a2a.buffers;
         Ok(Estimate {
             ranks: self.ranks,
-            batch: self.batch,
+            batch: self.batch.0,
             micro_batch: micro_batch.0,
-            context: self.context,
+            context: self.context.0,
             t_compute_ms: times.compute.as_millis(),
             t_weights_ms: times.weights.as_millis(),
             t_kv_ms: times.kv.as_millis(),
@@ -329,6 +329,9 @@ impl Deployment {
     /// All layers' all-to-alls of `share` tokens a rank.
     fn a2a(&self, share: Tokens) -> Result<A2a, BlackboardError> {
         let group = self.ranks / self.stages;
+        if self.model.moe_layers == 0 {
+            return Ok(A2a::default());
+        }
         let copies = even_copies(
             self.scheme,
             self.racks,
@@ -337,7 +340,7 @@ impl Deployment {
             self.model.top_k,
         )?;
         let row_bytes = RowBytes::new(self.model.hidden);
-        let tokens_per_rank = self.tokens_per_rank.map_or(share, Tokens);
+        let tokens_per_rank = self.tokens_per_rank.unwrap_or(share);
         let time = a2a_time(self.scheme, copies, tokens_per_rank, row_bytes, &self.fabric(group));
         let rows = f64::from(self.model.top_k) * (row_bytes.dispatch + row_bytes.combine) as f64;
         let buffers = tokens_per_rank * BytesPerToken(rows + 2.0 * f64::from(self.model.hidden));
@@ -372,6 +375,7 @@ impl Deployment {
     }
 }
 
+#[derive(Default)]
 struct A2a {
     time: Seconds,
     copies: crate::CopiesPerToken,

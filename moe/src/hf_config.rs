@@ -30,6 +30,10 @@ pub const MODEL_TYPES: &[&str] = &[
     "granitemoeshared",
 ];
 
+/// The value of `model_type` of each family without experts that [`Model::dense_from_hf_config`] can read: gated feed-forward
+/// blocks (three matrices), grouped-query attention.
+pub const DENSE_MODEL_TYPES: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "granite", "olmo2"];
+
 /// Fields that give a model's number of experts away, whatever its type.
 const EXPERT_FIELDS: &[&str] = &["n_routed_experts", "num_local_experts", "num_experts"];
 
@@ -41,6 +45,19 @@ impl Model {
     /// [`ModelError`] names `origin`, the field and the remedy: text that is no JSON object or too long, a missing or
     /// impossible field, a model without experts or of a type that is not known.
     pub fn from_hf_config(json: &str, origin: &str) -> Result<Self, ModelError> {
+        Self::read_hf_config(json, origin, MODEL_TYPES)
+    }
+
+    /// As [`Model::from_hf_config`] for a model without experts: `moe_layers` is 0 and the layer that [`Model::layer`] describes
+    /// is in no layer of it. For estimates of memory and time; nothing can be dispatched.
+    ///
+    /// # Errors
+    /// As [`Model::from_hf_config`], with the types of [`DENSE_MODEL_TYPES`].
+    pub fn dense_from_hf_config(json: &str, origin: &str) -> Result<Self, ModelError> {
+        Self::read_hf_config(json, origin, DENSE_MODEL_TYPES)
+    }
+
+    fn read_hf_config(json: &str, origin: &str, types: &[&str]) -> Result<Self, ModelError> {
         let not_json = |reason| ModelError::Json { origin: origin.to_owned(), reason };
         if json.len() > MAX_CONFIG_BYTES {
             return Err(not_json(format!("{} bytes, more than {MAX_CONFIG_BYTES}", json.len())));
@@ -52,13 +69,14 @@ impl Model {
         let outer = Fields::new(origin, object);
         let inner = object.get("text_config").and_then(serde_json::Value::as_object);
         let fields = inner.map_or(outer, |text| Fields::new(origin, text));
-        let remedy = || format!("one of {}", MODEL_TYPES.join(", "));
+        let remedy = || format!("one of {}", types.join(", "));
         let Some(model_type) = fields.optional_str("model_type")?.or(outer.optional_str("model_type")?)
         else {
             return Err(fields.missing("model_type", &format!("give {}", remedy())));
         };
-        if !MODEL_TYPES.contains(&model_type) {
-            return Err(if EXPERT_FIELDS.iter().any(|field| fields.is_set(field)) {
+        if !types.contains(&model_type) {
+            let dense = types == DENSE_MODEL_TYPES;
+            return Err(if dense || EXPERT_FIELDS.iter().any(|field| fields.is_set(field)) {
                 fields.invalid("model_type", model_type, &remedy())
             } else {
                 ModelError::NotMoe { origin: origin.to_owned(), model_type: model_type.to_owned() }
@@ -68,7 +86,9 @@ impl Model {
         if let Some(name) = outer.optional_str("_name_or_path")?.filter(|name| !name.is_empty()) {
             name.clone_into(&mut model.name);
         }
-        model.validate_as(origin)?;
+        if model.moe_layers > 0 {
+            model.validate_as(origin)?;
+        }
         Ok(model)
     }
 }

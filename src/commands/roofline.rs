@@ -6,7 +6,7 @@ use crate::{output, resolve};
 use anyhow::bail;
 use blackboard::deployment::{Deployment, Estimate, Mode, Sweep};
 use blackboard::text;
-use blackboard::units::DollarsPerS;
+use blackboard::units::{DollarsPerS, Tokens};
 use serde_json::{Value, json};
 use topology::{Dtype, Hardware};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
 
 /// What the flags mean.
 fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
-    let mut model = resolve::named_model(&args.model)?;
+    let mut model = resolve::any_model(&args.model)?;
     if let Some(top_k) = args.top_k {
         if top_k == 0 || top_k > model.num_experts {
             bail!(
@@ -67,10 +67,10 @@ fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
         racks: args.racks,
         stages: args.pp,
         micro_batches: args.micro_batches.unwrap_or(args.pp),
-        batch: args.batch,
-        context: args.context,
+        batch: Tokens(args.batch),
+        context: Tokens(args.context),
         scheme: args.scheme,
-        tokens_per_rank: args.tokens_per_rank,
+        tokens_per_rank: args.tokens_per_rank.map(Tokens),
         latency: args.latency,
         price: DollarsPerS::per_hour(args.price),
         mode: args.mode,
@@ -103,8 +103,8 @@ fn header(d: &Deployment) -> String {
         d.racks,
         d.dtype,
         d.kv_dtype,
-        text::number(d.batch),
-        text::number(d.context),
+        text::number(d.batch.0),
+        text::number(d.context.0),
         d.stages,
         d.micro_batches,
         d.scheme,
@@ -125,10 +125,10 @@ fn config(d: &Deployment) -> Value {
         "racks": d.racks,
         "pp": d.stages,
         "micro_batches": d.micro_batches,
-        "batch": d.batch,
-        "context": d.context,
+        "batch": d.batch.0,
+        "context": d.context.0,
         "scheme": d.scheme,
-        "tokens_per_rank": d.tokens_per_rank,
+        "tokens_per_rank": d.tokens_per_rank.map(|tokens| tokens.0),
         "throttle": d.hardware.fabric().beta(),
         "latency": if d.latency { "preset" } else { "zero" },
         "usd_per_gpu_hour": d.price.0 * 3600.0,

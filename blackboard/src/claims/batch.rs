@@ -165,10 +165,10 @@ pub(super) const CLAIMS: &[Definition] = &[
         values: |i| {
             let batch = i.get("rho") * i.get("sparsity");
             vec![
-                value("ratio", "", unbatched_cost(batch, i.get("kv_ratio"))),
-                value("a dense model at rho 300", "", unbatched_cost(300.0, 0.0)),
-                value("DeepSeek-V3 at rho 300", "", unbatched_cost(300.0 * 671.0 / 37.0, 0.0)),
-                value("S = 8, K = 2.4", "", unbatched_cost(2400.0, 2.4)),
+                value("ratio", "", unbatched_cost(Tokens(batch), i.get("kv_ratio"))),
+                value("a dense model at rho 300", "", unbatched_cost(Tokens(300.0), 0.0)),
+                value("DeepSeek-V3 at rho 300", "", unbatched_cost(Tokens(300.0 * 671.0 / 37.0), 0.0)),
+                value("S = 8, K = 2.4", "", unbatched_cost(Tokens(2400.0), 2.4)),
             ]
         },
         stated: Stated::Number(1000.0, "1000 times"),

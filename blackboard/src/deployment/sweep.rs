@@ -2,7 +2,7 @@
 
 use super::{Deployment, Estimate};
 use crate::BlackboardError;
-use crate::units::DollarsPerS;
+use crate::units::{DollarsPerS, Tokens};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -64,13 +64,13 @@ impl Axis {
         // Counts were checked to be whole and in range when the sweep was read.
         let count = value as u32;
         match self {
-            Self::Batch => deployment.batch = value,
-            Self::Context => deployment.context = value,
+            Self::Batch => deployment.batch = Tokens(value),
+            Self::Context => deployment.context = Tokens(value),
             Self::Ranks => deployment.ranks = count,
             Self::Racks => deployment.racks = count,
             Self::Stages => deployment.stages = count,
             Self::MicroBatches => deployment.micro_batches = count,
-            Self::TokensPerRank => deployment.tokens_per_rank = Some(value),
+            Self::TokensPerRank => deployment.tokens_per_rank = Some(Tokens(value)),
             Self::Price => deployment.price = DollarsPerS::per_hour(value),
         }
     }

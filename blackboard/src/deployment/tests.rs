@@ -13,8 +13,8 @@ fn v3_on(hardware: &str, ranks: u32, batch: f64, context: f64) -> Deployment {
         racks: 1,
         stages: 1,
         micro_batches: 1,
-        batch,
-        context,
+        batch: Tokens(batch),
+        context: Tokens(context),
         scheme: DispatchScheme::Dedup,
         tokens_per_rank: None,
         latency: false,
@@ -99,14 +99,14 @@ fn impossible_numbers_are_named_with_the_remedy() {
     type Change = fn(&mut Deployment);
     let changes: [(&str, Change); 9] = [
         ("ranks = 0: give at least 1", |d| d.ranks = 0),
-        ("batch = 0: give a finite number above 0", |d| d.batch = 0.0),
-        ("batch = inf: give", |d| d.batch = f64::INFINITY),
-        ("context = -1: give a finite number of at least 0", |d| d.context = -1.0),
+        ("batch = 0: give a finite number above 0", |d| d.batch = Tokens(0.0)),
+        ("batch = inf: give", |d| d.batch = Tokens(f64::INFINITY)),
+        ("context = -1: give a finite number of at least 0", |d| d.context = Tokens(-1.0)),
         ("pp = 64: deepseek-v3 has 61 layers", |d| (d.ranks, d.stages) = (64, 64)),
         ("ranks = 64: give a multiple of the 3 stages", |d| d.stages = 3),
         ("racks = 3: give a divisor of the 64 ranks of a stage", |d| d.racks = 3),
         ("micro-batches = 5: give at least 1, and at most the 4 sequences in flight", |d| {
-            (d.batch, d.micro_batches) = (4.0, 5);
+            (d.batch, d.micro_batches) = (Tokens(4.0), 5);
         }),
         ("a100-sxm has no fp8 arithmetic", |d| d.hardware = Hardware::preset("a100").expect("a preset")),
     ];

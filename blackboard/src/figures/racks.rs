@@ -6,7 +6,7 @@ use crate::claims::Chapter;
 use crate::deployment::{Deployment, Mode, even_copies};
 use crate::figure::{Axis, Figure, Layer};
 use crate::scale_up::{hit_probability, port_load, uniform_copies};
-use crate::units::{Bytes, BytesPerS, DollarsPerS};
+use crate::units::{Bytes, BytesPerS, DollarsPerS, Tokens};
 use moe::{DispatchScheme, Model};
 use topology::{Dtype, Hardware, Rate};
 
@@ -126,8 +126,8 @@ fn bound() -> Figure {
             racks,
             stages: 1,
             micro_batches: 1,
-            batch: batch * f64::from(racks),
-            context: 0.0,
+            batch: Tokens(batch * f64::from(racks)),
+            context: Tokens::ZERO,
             scheme: DispatchScheme::Flat,
             tokens_per_rank: None,
             latency: false,

@@ -3,6 +3,8 @@
 //! Divide all times by t_w and batches by B*: with u = B/B* a step takes `max(u, 1 + K u)`, where K is how fast t_kv grows
 //! over how fast t_c grows. Divide by u and the price of a token is a hyperbola with two floors.
 
+use crate::units::Tokens;
+
 /// `t / t_w = max(u, 1 + K u)` at `share` u of the critical batch. A lower bound. Source: T.
 ///
 /// ```
@@ -31,12 +33,12 @@ pub fn relative_cost(share: f64, kv_ratio: f64) -> f64 {
 /// How much more an unbatched token costs than one in an endless batch: `(B* + K) / max(1, K)`. Source: T, "1000 times".
 ///
 /// ```
-/// # use blackboard::roofline::unbatched_cost;
-/// assert_eq!((unbatched_cost(300.0, 0.0), unbatched_cost(2400.0, 2.4).round()), (300.0, 1001.0));
+/// # use blackboard::{roofline::unbatched_cost, units::Tokens};
+/// assert_eq!((unbatched_cost(Tokens(300.0), 0.0), unbatched_cost(Tokens(2400.0), 2.4).round()), (300.0, 1001.0));
 /// ```
 #[must_use]
-pub fn unbatched_cost(critical_batch: f64, kv_ratio: f64) -> f64 {
-    (critical_batch + kv_ratio) / kv_ratio.max(1.0)
+pub fn unbatched_cost(critical_batch: Tokens, kv_ratio: f64) -> f64 {
+    (critical_batch.0 + kv_ratio) / kv_ratio.max(1.0)
 }
 
 /// The share u of the critical batch at which arithmetic takes as long as weights and cache: `1 / (1 - K)`; `None` from K = 1
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!([0.0, 0.5, 1.0].map(|k| relative_cost(1.0, k)), [1.0, 1.5, 2.0]);
         assert_eq!(relative_cost(0.0, 0.0), f64::INFINITY);
         assert_eq!((utilisation(0.5), utilisation(2.0)), (1.0, 0.5));
-        assert_eq!(unbatched_cost(5440.0, 0.0), 5440.0);
+        assert_eq!(unbatched_cost(Tokens(5440.0), 0.0), 5440.0);
     }
 
     proptest! {

@@ -23,6 +23,7 @@ pub(super) fn read(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelE
             model.shared_experts = u32::from(model.shared_inter > 0);
             Ok(model)
         }
+        "llama" | "mistral" | "qwen2" | "qwen3" | "granite" | "olmo2" => dense(model_type, fields),
         // Mixtral and gpt-oss.
         _ => common(model_type, fields, "num_local_experts", "intermediate_size"),
     }
@@ -56,6 +57,35 @@ fn common(
         top_k,
         expert_inter: fields.positive(inter, MAX_INTER)?,
         dense_inter: 0,
+        shared_experts: 0,
+        shared_inter: 0,
+        attention: attention(fields, hidden)?,
+        vocab: fields.positive("vocab_size", MAX_VOCAB)?,
+        tied_embeddings: fields.flag_or("tie_word_embeddings", false)?,
+        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        published_total: None,
+        published_active: None,
+        source: fields.origin().to_owned(),
+    })
+}
+
+/// A model without experts. Every field is in range and fits the others when this returns.
+fn dense(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
+    let hidden = fields.positive("hidden_size", MAX_HIDDEN)?;
+    let num_layers = fields.positive("num_hidden_layers", MAX_LAYERS)?;
+    let dense_inter = fields.positive("intermediate_size", MAX_INTER)?;
+    Ok(Model {
+        name: model_type.to_owned(),
+        hidden,
+        num_layers,
+        first_dense_layers: num_layers,
+        moe_layer_step: 1,
+        extra_dense_layers: Vec::new(),
+        moe_layers: 0,
+        num_experts: 1,
+        top_k: 1,
+        expert_inter: dense_inter,
+        dense_inter,
         shared_experts: 0,
         shared_inter: 0,
         attention: attention(fields, hidden)?,

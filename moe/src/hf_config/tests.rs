@@ -35,6 +35,25 @@ fn assert_is_preset(config: &Value, preset: &str) {
 }
 
 #[test]
+fn a_model_without_experts_is_read_by_its_own_door() {
+    // Llama 3 70B as in SB: 80 layers of 8192, 28,672 wide, 64 heads with 8 of them for keys and values.
+    let config = json!({
+        "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "vocab_size": 128256,
+        "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8
+    });
+    assert!(message(&config).contains("llama"), "no door for what dispatches");
+    let model = Model::dense_from_hf_config(&config.to_string(), "config.json").unwrap();
+    assert_eq!((model.moe_layers, model.total_params()), (0, model.active_params()));
+    assert_eq!((model.total_params() / 1e9).round(), 71.0);
+    assert_eq!(model.attention.kv_elements() * 80, 2 * 8 * 128 * 80);
+    let error = Model::dense_from_hf_config(&mixtral().to_string(), "config.json").unwrap_err().to_string();
+    assert!(error.contains("model_type = mixtral") || error.contains("model_type = \"mixtral\""), "{error}");
+    let error =
+        Model::dense_from_hf_config(&with(&config, "intermediate_size", json!(0)).to_string(), "config.json");
+    assert!(error.unwrap_err().to_string().contains("intermediate_size"));
+}
+
+#[test]
 fn every_family_reads_as_its_preset() {
     assert_is_preset(&deepseek_v3(), "deepseek-v3");
     assert_is_preset(&mixtral(), "mixtral-8x7b");
