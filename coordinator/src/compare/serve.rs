@@ -80,7 +80,7 @@ impl Service {
         spec.memory_limit_bytes = self.memory_limit_bytes;
         let _turn = self.turn(waiting).await?;
         let mut handle = self.handle.clone();
-        let report = Box::pin(compare(&spec, Some(&mut handle), Host::this(false), progress)).await?;
+        let report = Box::pin(compare(&spec, Some(&mut handle), Host::bridged(), progress)).await?;
         if let Some(out) = &self.out {
             match report.save(out) {
                 Ok(path) => tracing::info!("results in {}", path.display()),

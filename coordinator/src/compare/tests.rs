@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
 
-const HOST: Host = Host { cores: 2, one_process: false };
+const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
 
 #[track_caller]
 fn report(spec: &CompareSpec) -> Report {
