@@ -4,11 +4,14 @@
 //! shares of the layers, routing is uniform. Times are roofline times and so lower bounds of what real kernels take.
 
 mod copies;
+mod estimate;
 mod sweep;
 
 pub use self::copies::even_copies;
+pub use self::estimate::{Bound, Estimate, Mode};
 pub use self::sweep::{Axis, Sweep, SweepError};
 
+use self::estimate::verdict;
 use crate::BlackboardError;
 use crate::pipeline::{boundary_transfer, decode_bubble};
 use crate::roofline::{Step, balance, capacity_batch, critical_batch, optimal_share_with_kv};
@@ -17,18 +20,7 @@ use crate::units::{
     Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
 };
 use moe::{DispatchScheme, Model, RowBytes};
-use serde::Serialize;
 use topology::{Dtype, Fabric, Hardware, Rate};
-
-/// Whether arithmetic hides the reading of the KV cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// `max(t_c, t_w + t_kv)`: everything overlaps; the lower bound (T).
-    Max,
-    /// `t_kv + max(t_c, t_w)`: attention overlaps with nothing (SB).
-    Sum,
-}
 
 /// A model on ranks.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,89 +55,6 @@ pub struct Deployment {
     pub price: DollarsPerS,
     /// How times add up.
     pub mode: Mode,
-}
-
-/// What decides a step's time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Bound {
-    /// Arithmetic.
-    Compute,
-    /// Memory, most of it for weights.
-    Weights,
-    /// Memory, most of it for caches.
-    Kv,
-    /// The all-to-all.
-    A2a,
-}
-
-/// One decode step of a deployment. Times are of one micro-batch through all stages.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Estimate {
-    /// Ranks in all.
-    pub ranks: u32,
-    /// Sequences in flight.
-    pub batch: f64,
-    /// Sequences of a micro-batch.
-    pub micro_batch: f64,
-    /// Tokens of context a sequence.
-    pub context: f64,
-    /// t_c.
-    pub t_compute_ms: f64,
-    /// t_w.
-    pub t_weights_ms: f64,
-    /// t_kv.
-    pub t_kv_ms: f64,
-    /// Dispatch and combine of all layers with experts, mean port.
-    pub t_a2a_ms: f64,
-    /// Time from one token of a sequence to its next, in the mode asked for, the all-to-all overlapped with the rest.
-    pub step_ms: f64,
-    /// As `step_ms` with `t_kv + max(t_c, t_w)`, whatever the mode.
-    pub step_sum_ms: f64,
-    /// As `step_sum_ms` with nothing overlapping the all-to-all.
-    pub step_serial_ms: f64,
-    /// What decides `step_ms`.
-    pub bound_by: Bound,
-    /// Time of one stage.
-    pub stage_ms: f64,
-    /// Handing a micro-batch to the next stage; 0 with one stage.
-    pub hop_ms: f64,
-    /// Share of the time that a stage waits.
-    pub bubble: f64,
-    /// Tokens per second, all ranks.
-    pub tokens_per_s: f64,
-    /// By rank.
-    pub tokens_per_s_per_rank: f64,
-    /// By sequence.
-    pub tokens_per_s_per_user: f64,
-    /// Price of a million tokens.
-    pub usd_per_mtok: f64,
-    /// B*: where arithmetic takes as long as the weights, sequences of a micro-batch.
-    pub optimal_batch: f64,
-    /// The same with this context's cache: B*/(1-K); `None` where arithmetic never catches up.
-    pub optimal_batch_with_kv: Option<f64>,
-    /// The sequences in flight that memory holds; `None` without a cache, when no number of them is too many.
-    pub capacity_batch: Option<f64>,
-    /// K: t_kv over t_c.
-    pub kv_over_compute: f64,
-    /// The all-to-all's time over that of the routed experts' arithmetic.
-    pub a2a_over_expert_compute: f64,
-    /// Copies of a token's row that leave a rank inside racks, by layer.
-    pub intra_copies_per_token: f64,
-    /// The same between racks.
-    pub inter_copies_per_token: f64,
-    /// Weights on a rank.
-    pub weights_gb_per_rank: f64,
-    /// KV cache on a rank.
-    pub kv_gb_per_rank: f64,
-    /// Rows under way and activations on a rank.
-    pub buffers_gb_per_rank: f64,
-    /// Memory of a rank.
-    pub capacity_gb_per_rank: f64,
-    /// All three over the capacity.
-    pub memory_use: f64,
-    /// `fits`, or by how much it does not.
-    pub verdict: String,
 }
 
 impl Deployment {
@@ -381,17 +290,6 @@ struct A2a {
     copies: crate::CopiesPerToken,
     tokens_per_rank: Tokens,
     buffers: Bytes,
-}
-
-fn verdict(needed: Bytes, capacity: Bytes) -> String {
-    if needed <= capacity {
-        return "fits".to_owned();
-    }
-    format!(
-        "over capacity: {:.1} GB a rank of {:.1} GB; give more ranks, stages or racks, a smaller batch or context, or a smaller dtype",
-        needed.as_gb(),
-        capacity.as_gb()
-    )
 }
 
 #[cfg(test)]

@@ -23,13 +23,15 @@ pub(super) fn read(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelE
             model.shared_experts = u32::from(model.shared_inter > 0);
             Ok(model)
         }
-        "llama" | "mistral" | "qwen2" | "qwen3" | "granite" | "olmo2" => dense(model_type, fields),
+        "llama" | "mistral" | "qwen2" | "qwen3" | "granite" | "olmo2" => {
+            dense(model_type, fields, "intermediate_size")
+        }
         // Mixtral and gpt-oss.
         _ => common(model_type, fields, "num_local_experts", "intermediate_size"),
     }
 }
 
-/// What all families share, with grouped-query attention, no dense layers, no shared experts and softmax over the
+/// What all families with experts share: grouped-query attention, no dense layers, no shared experts and softmax over the
 /// selected experts; the families change what differs. `experts` and `inter` are the names of two fields.
 fn common(
     model_type: &str,
@@ -37,43 +39,30 @@ fn common(
     experts: &'static str,
     inter: &'static str,
 ) -> Result<Model, ModelError> {
-    let hidden = fields.positive("hidden_size", MAX_HIDDEN)?;
-    let num_layers = fields.positive("num_hidden_layers", MAX_LAYERS)?;
     let num_experts = fields.positive(experts, MAX_EXPERTS)?;
     let top_k = fields.positive("num_experts_per_tok", MAX_TOP_K)?;
     if top_k > num_experts {
         let remedy = format!("at most {experts} = {num_experts}");
         return Err(fields.invalid("num_experts_per_tok", top_k, &remedy));
     }
+    let model = dense(model_type, fields, inter)?;
     Ok(Model {
-        name: model_type.to_owned(),
-        hidden,
-        num_layers,
         first_dense_layers: 0,
-        moe_layer_step: 1,
-        extra_dense_layers: Vec::new(),
-        moe_layers: num_layers,
+        moe_layers: model.num_layers,
         num_experts,
         top_k,
-        expert_inter: fields.positive(inter, MAX_INTER)?,
+        expert_inter: model.dense_inter,
         dense_inter: 0,
-        shared_experts: 0,
-        shared_inter: 0,
-        attention: attention(fields, hidden)?,
-        vocab: fields.positive("vocab_size", MAX_VOCAB)?,
-        tied_embeddings: fields.flag_or("tie_word_embeddings", false)?,
-        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
-        published_total: None,
-        published_active: None,
-        source: fields.origin().to_owned(),
+        ..model
     })
 }
 
-/// A model without experts. Every field is in range and fits the others when this returns.
-fn dense(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
+/// A model without experts, its feed-forward width in the field `inter`. Every field is in range and fits the others when this
+/// returns.
+fn dense(model_type: &str, fields: Fields<'_>, inter: &'static str) -> Result<Model, ModelError> {
     let hidden = fields.positive("hidden_size", MAX_HIDDEN)?;
     let num_layers = fields.positive("num_hidden_layers", MAX_LAYERS)?;
-    let dense_inter = fields.positive("intermediate_size", MAX_INTER)?;
+    let dense_inter = fields.positive(inter, MAX_INTER)?;
     Ok(Model {
         name: model_type.to_owned(),
         hidden,

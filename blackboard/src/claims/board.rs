@@ -1,0 +1,238 @@
+//! The claims with a preset's inputs, some of them varied; and what is said of inputs that there aren't or can't be.
+
+use super::{Chapter, Claim, Definition, Input, Inputs, definitions};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Which values the inputs have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// The lecture's own numbers: rho 300, sparsity 8, throttle 8, 32 of 256 experts, 64 GPUs.
+    #[default]
+    Talk,
+    /// DeepSeek-V3 on GB200 NVL72.
+    Dsv3,
+}
+
+impl FromStr for Preset {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, ClaimError> {
+        match text {
+            "talk" => Ok(Self::Talk),
+            "dsv3" => Ok(Self::Dsv3),
+            _ => Err(ClaimError::Preset { given: text.chars().take(40).collect() }),
+        }
+    }
+}
+
+/// Something asked of the claims that there isn't.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum ClaimError {
+    /// No such preset.
+    #[error("no preset `{given}`; there are talk and dsv3")]
+    Preset {
+        /// What was asked for.
+        given: String,
+    },
+    /// No such chapter or claim.
+    #[error("no chapter or claim `{given}`{hint}; chapters: {}", chapters())]
+    Selection {
+        /// What was asked for.
+        given: String,
+        /// The nearest as a question, or nothing.
+        hint: String,
+    },
+    /// An assignment that is none.
+    #[error("`{given}`: give NAME=VALUE with a finite number, as in rho=295 or throttle=18")]
+    Assignment {
+        /// What was given.
+        given: String,
+    },
+    /// No claim has such an input.
+    #[error("no claim has an input `{name}`{hint}; inputs: {known}")]
+    Input {
+        /// What was asked for.
+        name: String,
+        /// The nearest as a question, or nothing.
+        hint: String,
+        /// All names.
+        known: String,
+    },
+    /// A value that the claims can't be computed with.
+    #[error("{name} = {value} is not possible; give {must}")]
+    Value {
+        /// The input.
+        name: String,
+        /// Its value.
+        value: f64,
+        /// What is.
+        must: &'static str,
+    },
+}
+
+fn chapters() -> String {
+    Chapter::ALL.map(Chapter::name).join(", ")
+}
+
+/// The claims with a preset's inputs, some of them varied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Board {
+    preset: Preset,
+    set: BTreeMap<&'static str, f64>,
+}
+
+impl Board {
+    /// The claims with the inputs of `preset`.
+    #[must_use]
+    pub fn new(preset: Preset) -> Self {
+        Self { preset, set: BTreeMap::new() }
+    }
+
+    /// The same with some inputs varied, in every claim that has them: `NAME=VALUE` each.
+    ///
+    /// # Errors
+    /// [`ClaimError`] for what is no assignment, no input, or no possible value.
+    pub fn varied<'a>(
+        preset: Preset,
+        assignments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ClaimError> {
+        let mut board = Self::new(preset);
+        for assignment in assignments {
+            board.set(assignment)?;
+        }
+        let of = |name: &str, default: f64| board.set.get(name).copied().unwrap_or(default);
+        let (top_k, experts) = (of("top_k", 1.0), of("experts", 256.0));
+        if top_k > experts {
+            let must = "at most as many as there are experts";
+            return Err(ClaimError::Value { name: "top_k".to_owned(), value: top_k, must });
+        }
+        Ok(board)
+    }
+
+    fn set(&mut self, assignment: &str) -> Result<(), ClaimError> {
+        let malformed = || ClaimError::Assignment { given: assignment.chars().take(80).collect() };
+        let (name, text) = assignment.split_once('=').ok_or_else(malformed)?;
+        let number =
+            text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(malformed)?;
+        let name = name.trim();
+        let known = input_names();
+        let Some(&known_name) = known.iter().find(|known| **known == name) else {
+            let hint = nearest(name, known.iter().copied());
+            return Err(ClaimError::Input { name: name.to_owned(), hint, known: known.join(", ") });
+        };
+        if let Err(must) = possible(known_name, number) {
+            return Err(ClaimError::Value { name: known_name.to_owned(), value: number, must });
+        }
+        self.set.insert(known_name, number);
+        Ok(())
+    }
+
+    /// All claims in order.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        definitions().map(|definition| self.claim(definition)).collect()
+    }
+
+    /// The claims of a chapter (by name or letter), or one by its id.
+    ///
+    /// # Errors
+    /// [`ClaimError::Selection`] if there is no such chapter or claim.
+    pub fn select(&self, wanted: &str) -> Result<Vec<Claim>, ClaimError> {
+        let chapter = Chapter::ALL.into_iter().find(|chapter| {
+            chapter.name().eq_ignore_ascii_case(wanted)
+                || chapter.letter().to_string().eq_ignore_ascii_case(wanted)
+        });
+        let chosen: Vec<Claim> = definitions()
+            .filter(|definition| {
+                Some(definition.chapter) == chapter || definition.id.eq_ignore_ascii_case(wanted)
+            })
+            .map(|definition| self.claim(definition))
+            .collect();
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let names = Chapter::ALL.into_iter().map(Chapter::name).chain(definitions().map(|claim| claim.id));
+        let hint = nearest(wanted, names);
+        Err(ClaimError::Selection { given: wanted.chars().take(40).collect(), hint })
+    }
+
+    /// True if an input is varied.
+    #[must_use]
+    pub fn is_varied(&self) -> bool {
+        !self.set.is_empty()
+    }
+
+    fn claim(&self, definition: &Definition) -> Claim {
+        let chosen = |input: &Input| {
+            let preset = if self.preset == Preset::Talk { input.talk } else { input.dsv3 };
+            self.set.get(input.name).copied().unwrap_or(preset)
+        };
+        let inputs: Vec<_> =
+            definition.inputs.iter().map(|input| (input.name, input.unit, chosen(input))).collect();
+        let values =
+            (definition.values)(&Inputs(inputs.iter().map(|&(name, _, value)| (name, value)).collect()));
+        let (tolerance, verdict) = definition.rule.judge(values[0].value, definition.stated);
+        Claim {
+            id: definition.id,
+            chapter: definition.chapter,
+            claim: definition.claim,
+            source: definition.source,
+            formula: definition.formula,
+            inputs,
+            values,
+            stated: definition.stated,
+            tolerance,
+            verdict,
+            note: definition.note,
+        }
+    }
+}
+
+/// Names of all inputs, ascending.
+#[must_use]
+pub fn input_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = definitions().flat_map(|claim| claim.inputs).map(|input| input.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What an input can't be. Counts are whole, shares lie between 0 and 1, `kv_ratio` and `context` may be 0.
+fn possible(name: &str, value: f64) -> Result<(), &'static str> {
+    const COUNTS: [&str; 15] = [
+        "experts",
+        "global_layers",
+        "gpus",
+        "head_dim",
+        "kv_heads",
+        "kv_latent",
+        "kv_rope",
+        "layers",
+        "micro_batches",
+        "query_width",
+        "racks",
+        "ranks_per_rack",
+        "rounds",
+        "stages",
+        "top_k",
+    ];
+    const ZERO: [&str; 6] =
+        ["kv_ratio", "kv_ratio_below_step", "context", "hop_us", "slow_hop_ms", "shared_experts"];
+    if COUNTS.contains(&name) {
+        let whole = value.fract() == 0.0 && (1.0..=65_536.0).contains(&value);
+        return if whole { Ok(()) } else { Err("a whole number from 1 to 65536") };
+    }
+    if ZERO.contains(&name) && value == 0.0 || value > 0.0 { Ok(()) } else { Err("a number above 0") }
+}
+
+/// ` (did you mean `x`?)`, or nothing.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
+    const LIKENESS_MIN: f64 = 0.75;
+    names
+        .map(|name| (strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|&(likeness, _)| likeness >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, name)| format!(" (did you mean `{name}`?)"))
+}
