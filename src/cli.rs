@@ -165,9 +165,10 @@ pub(crate) struct RooflineArgs {
     /// Micro-batches in flight [default: as many as stages]
     #[arg(long, value_name = "M")]
     pub(crate) micro_batches: Option<u32>,
-    /// Racks that the ranks of a stage are spread over
-    #[arg(long, value_name = "R", default_value_t = 1)]
-    pub(crate) racks: u32,
+    /// Racks in all: with more racks than stages a stage is spread over several, with fewer a rack has several stages
+    /// [default: one a stage]
+    #[arg(long, value_name = "R")]
+    pub(crate) racks: Option<u32>,
     /// How rows travel: flat, dedup or hierarchical
     #[arg(long, value_name = "SCHEME", default_value = "dedup")]
     pub(crate) scheme: DispatchScheme,

@@ -20,7 +20,7 @@ use crate::units::{
     Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
 };
 use moe::{DispatchScheme, Model, RowBytes};
-use topology::{Dtype, Fabric, Hardware, Rate};
+use topology::{Dtype, Fabric, Hardware, LinkSpec, Rate};
 
 /// A model on ranks.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,12 +35,12 @@ pub struct Deployment {
     pub kv_dtype: Dtype,
     /// Ranks in all.
     pub ranks: u32,
-    /// Racks that the ranks of one stage are spread over.
-    pub racks: u32,
+    /// Racks in all; `None`: one a stage. With more stages than racks a rack has several.
+    pub racks: Option<u32>,
     /// P, pipeline stages.
     pub stages: u32,
-    /// m, micro-batches in flight.
-    pub micro_batches: u32,
+    /// m, micro-batches in flight; `None`: as many as stages.
+    pub micro_batches: Option<u32>,
     /// B, sequences in flight, over all micro-batches.
     pub batch: Tokens,
     /// L, tokens of context a sequence.
@@ -64,7 +64,7 @@ impl Deployment {
     /// [`BlackboardError::Input`] names the number and the remedy.
     pub fn validate(&self) -> Result<(), BlackboardError> {
         let refuse = |name, value: f64, must: String| Err(BlackboardError::Input { name, value, must });
-        for (name, value) in [("ranks", self.ranks), ("racks", self.racks), ("pp", self.stages)] {
+        for (name, value) in [("ranks", self.ranks), ("racks", self.racks()), ("pp", self.stages)] {
             if value == 0 {
                 return refuse(name, 0.0, "give at least 1".to_owned());
             }
@@ -99,22 +99,41 @@ impl Deployment {
                 format!("give a multiple of the {} stages", self.stages),
             );
         }
-        let group = self.ranks / self.stages;
-        if !group.is_multiple_of(self.racks) {
-            return refuse(
-                "racks",
-                self.racks.into(),
-                format!("give a divisor of the {group} ranks of a stage"),
-            );
+        let (group, racks) = (self.ranks / self.stages, self.racks());
+        if !racks.is_multiple_of(self.stages) && !self.stages.is_multiple_of(racks) {
+            let must = format!("give a multiple or a divisor of the {} stages", self.stages);
+            return refuse("racks", racks.into(), must);
         }
-        if self.micro_batches == 0 || f64::from(self.micro_batches) > self.batch.0.max(1.0) {
+        if !group.is_multiple_of(self.racks_of_stage()) {
+            let must =
+                format!("{} of them can't share the {group} ranks of a stage evenly", self.racks_of_stage());
+            return refuse("racks", racks.into(), must);
+        }
+        if self.micro_batches() == 0 || f64::from(self.micro_batches()) > self.batch.0.max(1.0) {
             return refuse(
                 "micro-batches",
-                self.micro_batches.into(),
+                self.micro_batches().into(),
                 format!("give at least 1, and at most the {} sequences in flight", self.batch.0),
             );
         }
         Ok(())
+    }
+
+    /// Racks in all.
+    #[must_use]
+    pub fn racks(&self) -> u32 {
+        self.racks.unwrap_or(self.stages)
+    }
+
+    /// m, micro-batches in flight.
+    #[must_use]
+    pub fn micro_batches(&self) -> u32 {
+        self.micro_batches.unwrap_or(self.stages)
+    }
+
+    /// Racks that the ranks of one stage are spread over, at least 1.
+    fn racks_of_stage(&self) -> u32 {
+        (self.racks() / self.stages.max(1)).max(1)
     }
 
     /// N_tot, as published if it was, else as the shape adds up.
@@ -146,7 +165,7 @@ impl Deployment {
     /// As [`Self::validate`]; [`BlackboardError::Hardware`] if the hardware can't compute in the format.
     pub fn estimate(&self) -> Result<Estimate, BlackboardError> {
         self.validate()?;
-        let (stages, micro_batches) = (f64::from(self.stages), f64::from(self.micro_batches));
+        let (stages, micro_batches) = (f64::from(self.stages), f64::from(self.micro_batches()));
         let ranks = f64::from(self.ranks / self.stages);
         let micro_batch = self.batch / micro_batches;
         let (total, active) = (self.total_params(), self.active_params());
@@ -243,8 +262,8 @@ impl Deployment {
         }
         let copies = even_copies(
             self.scheme,
-            self.racks,
-            group / self.racks,
+            self.racks_of_stage(),
+            group / self.racks_of_stage(),
             self.model.num_experts,
             self.model.top_k,
         )?;
@@ -259,7 +278,7 @@ impl Deployment {
     /// The links of a stage's ranks, the scale-up rate as its domain's topology leaves it.
     fn fabric(&self, group: u32) -> Fabric {
         let Hardware { domain_topology, domain_ranks, .. } = self.hardware;
-        let factor = domain_factor(domain_topology, group / self.racks, domain_ranks);
+        let factor = domain_factor(domain_topology, group / self.racks_of_stage(), domain_ranks);
         let mut fabric = self.hardware.fabric();
         let rate = (fabric.scale_up.rate.bytes_per_s() as f64 / factor) as u64;
         fabric.scale_up.rate = Rate::new(rate.max(1)).unwrap_or(fabric.scale_up.rate);
@@ -272,15 +291,22 @@ impl Deployment {
         rows * crate::units::Flop(self.model.layer().expert_flops(1)) / flops
     }
 
-    /// Handing on BF16 rows, with the link's latency if it counts.
+    /// Handing on BF16 rows, on average over the stages: of P hops as many cross as there are racks, the others stay in one.
     fn hop(&self, micro_batch: Tokens, ranks: f64) -> Seconds {
         if self.stages == 1 {
             return Seconds::ZERO;
         }
-        let link = self.hardware.fabric().scale_out;
         let row = BytesPerToken(2.0 * f64::from(self.model.hidden));
-        let transfer = boundary_transfer(micro_batch, row, ranks, BytesPerS(link.rate.bytes_per_s() as f64));
-        transfer + Seconds(if self.latency { link.latency.as_micros_f64() * 1e-6 } else { 0.0 })
+        let hop = |link: LinkSpec| {
+            let transfer =
+                boundary_transfer(micro_batch, row, ranks, BytesPerS(link.rate.bytes_per_s() as f64));
+            transfer + Seconds(if self.latency { link.latency.as_micros_f64() * 1e-6 } else { 0.0 })
+        };
+        let crossing = if self.racks() == 1 { 0 } else { self.racks().min(self.stages) };
+        let fabric = self.hardware.fabric();
+        let all = f64::from(crossing) * hop(fabric.scale_out)
+            + f64::from(self.stages - crossing) * hop(fabric.scale_up);
+        all / f64::from(self.stages)
     }
 }
 

@@ -66,7 +66,7 @@ fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
         ranks: args.ranks.unwrap_or_else(|| chip.domain_ranks.min(64)),
         racks: args.racks,
         stages: args.pp,
-        micro_batches: args.micro_batches.unwrap_or(args.pp),
+        micro_batches: args.micro_batches,
         batch: Tokens(args.batch),
         context: Tokens(args.context),
         scheme: args.scheme,
@@ -92,7 +92,7 @@ fn header(d: &Deployment) -> String {
     };
     format!(
         "model      = {}: {:.1}B parameters, {:.1}B active, {} cache a token of context\n\
-         hardware   = {}, {} ranks in {} rack(s) a stage; weights {}, cache {}\n\
+         hardware   = {}, {} ranks in {} rack(s); weights {}, cache {}\n\
          load       = {} sequences in flight of {} tokens; {} stage(s), {} micro-batch(es); {} dispatch; mode {mode}\n",
         d.model.name,
         d.total_params().0 / 1e9,
@@ -100,13 +100,13 @@ fn header(d: &Deployment) -> String {
         text::number(d.kv_per_token().0) + " B",
         d.hardware.name,
         d.ranks,
-        d.racks,
+        d.racks(),
         d.dtype,
         d.kv_dtype,
         text::number(d.batch.0),
         text::number(d.context.0),
         d.stages,
-        d.micro_batches,
+        d.micro_batches(),
         d.scheme,
     )
 }
@@ -122,9 +122,9 @@ fn config(d: &Deployment) -> Value {
         "dtype": d.dtype,
         "kv_dtype": d.kv_dtype,
         "ranks": d.ranks,
-        "racks": d.racks,
+        "racks": d.racks(),
         "pp": d.stages,
-        "micro_batches": d.micro_batches,
+        "micro_batches": d.micro_batches(),
         "batch": d.batch.0,
         "context": d.context.0,
         "scheme": d.scheme,

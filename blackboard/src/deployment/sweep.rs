@@ -16,7 +16,7 @@ pub enum Axis {
     Context,
     /// Ranks in all.
     Ranks,
-    /// Racks of a stage.
+    /// Racks in all.
     Racks,
     /// Pipeline stages.
     Stages,
@@ -67,9 +67,9 @@ impl Axis {
             Self::Batch => deployment.batch = Tokens(value),
             Self::Context => deployment.context = Tokens(value),
             Self::Ranks => deployment.ranks = count,
-            Self::Racks => deployment.racks = count,
+            Self::Racks => deployment.racks = Some(count),
             Self::Stages => deployment.stages = count,
-            Self::MicroBatches => deployment.micro_batches = count,
+            Self::MicroBatches => deployment.micro_batches = Some(count),
             Self::TokensPerRank => deployment.tokens_per_rank = Some(Tokens(value)),
             Self::Price => deployment.price = DollarsPerS::per_hour(value),
         }

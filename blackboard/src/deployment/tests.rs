@@ -10,9 +10,9 @@ fn v3_on(hardware: &str, ranks: u32, batch: f64, context: f64) -> Deployment {
         dtype: Dtype::Fp8,
         kv_dtype: Dtype::Fp8,
         ranks,
-        racks: 1,
+        racks: None,
         stages: 1,
-        micro_batches: 1,
+        micro_batches: None,
         batch: Tokens(batch),
         context: Tokens(context),
         scheme: DispatchScheme::Dedup,
@@ -53,7 +53,7 @@ fn pipelines_of_one_to_eight_racks() {
     for (stages, stage, weights) in [(1, 2.132, 10.48), (2, 1.066, 5.24), (4, 0.533, 2.62), (8, 0.267, 1.31)]
     {
         let mut racks = v3_on("gb200", 64 * stages, 2400.0 * f64::from(stages), 4989.0);
-        (racks.stages, racks.micro_batches) = (stages, stages);
+        racks.stages = stages;
         let step = racks.estimate().expect("possible");
         near(step.stage_ms, stage);
         near(step.weights_gb_per_rank, weights);
@@ -62,10 +62,28 @@ fn pipelines_of_one_to_eight_racks() {
         assert_eq!((step.bubble, step.micro_batch), (0.0, 2400.0));
     }
     let mut idle = v3_on("gb200", 256, 2400.0, 4989.0);
-    (idle.stages, idle.micro_batches) = (4, 1);
+    (idle.stages, idle.micro_batches) = (4, Some(1));
     let step = idle.estimate().expect("possible");
     assert_eq!(step.bubble, 0.75);
     near(step.tokens_per_s, 1.126e6);
+}
+
+#[test]
+fn stages_may_share_a_rack_or_spread_over_several() {
+    let mut stages = v3_on("gb200", 256, 9600.0, 4989.0);
+    stages.stages = 4;
+    let hop_ms = |stages: &Deployment| stages.estimate().expect("possible").hop_ms;
+    // A rack a stage: 2400 rows over 64 cards of 50 GB/s; all in one rack: NVLink, 18 times as fast; two racks: half of each.
+    near(hop_ms(&stages), 0.010_752);
+    stages.racks = Some(1);
+    near(hop_ms(&stages), 0.010_752 / 18.0);
+    stages.racks = Some(2);
+    near(hop_ms(&stages), 0.010_752 * (1.0 + 1.0 / 18.0) / 2.0);
+    let inside = stages.estimate().expect("possible");
+    stages.racks = Some(8);
+    let across = stages.estimate().expect("possible");
+    assert_eq!(inside.inter_copies_per_token, 0.0);
+    assert!(across.inter_copies_per_token > 0.0 && across.t_a2a_ms > inside.t_a2a_ms);
 }
 
 #[test]
@@ -84,7 +102,7 @@ fn a_cache_beyond_the_memory_is_said() {
 fn two_flat_racks_are_bound_by_the_all_to_all() {
     let mut racks = v3_on("gb200", 128, 2400.0, 0.0);
     racks.hardware.scale_out = Rate::new(900_000_000_000 / 8).expect("positive");
-    (racks.racks, racks.scheme) = (2, DispatchScheme::Flat);
+    (racks.racks, racks.scheme) = (Some(2), DispatchScheme::Flat);
     let step = racks.estimate().expect("possible");
     assert_eq!(step.bound_by, Bound::A2a);
     near(step.a2a_over_expert_compute, 5.43);
@@ -97,16 +115,17 @@ fn two_flat_racks_are_bound_by_the_all_to_all() {
 #[test]
 fn impossible_numbers_are_named_with_the_remedy() {
     type Change = fn(&mut Deployment);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 10] = [
         ("ranks = 0: give at least 1", |d| d.ranks = 0),
         ("batch = 0: give a finite number above 0", |d| d.batch = Tokens(0.0)),
         ("batch = inf: give", |d| d.batch = Tokens(f64::INFINITY)),
         ("context = -1: give a finite number of at least 0", |d| d.context = Tokens(-1.0)),
         ("pp = 64: deepseek-v3 has 61 layers", |d| (d.ranks, d.stages) = (64, 64)),
         ("ranks = 64: give a multiple of the 3 stages", |d| d.stages = 3),
-        ("racks = 3: give a divisor of the 64 ranks of a stage", |d| d.racks = 3),
+        ("racks = 3: 3 of them can't share the 64 ranks of a stage evenly", |d| d.racks = Some(3)),
+        ("racks = 3: give a multiple or a divisor of the 2 stages", |d| (d.stages, d.racks) = (2, Some(3))),
         ("micro-batches = 5: give at least 1, and at most the 4 sequences in flight", |d| {
-            (d.batch, d.micro_batches) = (Tokens(4.0), 5);
+            (d.batch, d.micro_batches) = (Tokens(4.0), Some(5));
         }),
         ("a100-sxm has no fp8 arithmetic", |d| d.hardware = Hardware::preset("a100").expect("a preset")),
     ];
