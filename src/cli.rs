@@ -3,7 +3,7 @@
 use crate::options::SpecArgs;
 use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Board(BoardArgs),
     /// One decode step of a model on hardware: what it takes, what binds, what it holds and costs
     Roofline(Box<RooflineArgs>),
+    /// From measured expert loads to a placement of every layer, and how even it is
+    Place(PlaceArgs),
     /// Make the cluster's certificate authority and certificates
     Certs(CertsArgs),
     /// Form a cluster of nodes, run a comparison on it, then serve clients
@@ -214,6 +216,59 @@ fn mode(text: &str) -> Result<Mode, String> {
         "sum" => Ok(Mode::Sum),
         _ => Err(format!("`{text}`: give max or sum")),
     }
+}
+
+/// How slots get their experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyArg {
+    /// In order, contiguous
+    Linear,
+    /// Expert e on rank e mod n
+    RoundRobin,
+    /// DeepSeek's load balancer, with replicas
+    Eplb,
+}
+
+impl PolicyArg {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::RoundRobin => "round-robin",
+            Self::Eplb => "eplb",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 288 --groups 8
+  railyard place --loads loads.json --ranks 64 --policy linear            how even without balancing
+  railyard place --loads loads.json --ranks 64 --slots 320 --json         the maps of every layer
+
+Loads are SGLang's record: {\"logical_count\": [[tokens of each expert] for each layer]}.")]
+pub(crate) struct PlaceArgs {
+    /// Tokens of each expert and layer (SGLang JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) loads: PathBuf,
+    /// Ranks in all
+    #[arg(long, value_name = "N")]
+    pub(crate) ranks: u32,
+    /// Racks of equal size
+    #[arg(long, value_name = "R", default_value_t = 1)]
+    pub(crate) racks: u32,
+    /// Slots in all; those beyond the experts are replicas [default: one an expert]
+    #[arg(long, value_name = "S")]
+    pub(crate) slots: Option<u32>,
+    /// How slots get their experts
+    #[arg(long, value_name = "POLICY", default_value = "eplb")]
+    pub(crate) policy: PolicyArg,
+    /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
+    #[arg(long, value_name = "G", default_value_t = 1)]
+    pub(crate) groups: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),
         Command::Topology(args) => commands::topology::run(&args),
+        Command::Place(args) => commands::place::run(&args),
         Command::Board(args) => commands::board::run(&args),
         Command::Roofline(args) => commands::roofline::run(&args),
         Command::Certs(args) => commands::certs::run(&args),

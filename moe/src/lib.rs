@@ -8,6 +8,7 @@ pub mod gate;
 pub mod hf_config;
 pub mod hidden;
 pub mod ids;
+pub mod load;
 pub mod model;
 pub mod placement;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! Which rank hosts which expert: physical slots, each holding a copy of one logical expert.
 
+mod eplb;
 mod error;
 mod file;
 mod policies;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use topology::{Cluster, RankId};
 
+pub use eplb::EplbShape;
 pub use error::{MAX_SLOTS, PlacementError};
 
 /// A placement: slots in rank order, each with its logical expert.

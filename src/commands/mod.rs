@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod coordinator;
 pub(crate) mod health;
 pub(crate) mod node;
+pub(crate) mod place;
 pub(crate) mod roofline;
 pub(crate) mod topology;
 

@@ -85,6 +85,24 @@ pub enum PlacementError {
         /// How many have none.
         missing: usize,
     },
+    /// Numbers that EPLB can't work with.
+    #[error(
+        "EPLB placement of {experts} experts in {groups} groups, {slots} slots on {ranks} ranks in {racks} racks: {problem}"
+    )]
+    Eplb {
+        /// Logical experts.
+        experts: usize,
+        /// Slots.
+        slots: usize,
+        /// Groups of experts.
+        groups: usize,
+        /// Ranks.
+        ranks: usize,
+        /// Racks.
+        racks: usize,
+        /// What must be otherwise.
+        problem: &'static str,
+    },
     /// `slots_per_rank` has an entry too few or too many.
     #[error("{origin}: slots_per_rank has {entries} entries for {num_ranks} ranks: give one number per rank")]
     RankCount {
