@@ -8,7 +8,7 @@ use super::{Placement, PlacementError};
 use crate::ids::ExpertId;
 use topology::Cluster;
 
-/// How many of what an [`eplb`] balances.
+/// How many of what [`Placement::eplb`] balances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EplbShape {
     /// Slots in all, `num_replicas` in the original.
