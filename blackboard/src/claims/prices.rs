@@ -42,7 +42,7 @@ pub(super) const CLAIMS: &[Definition] = &[
             ACTIVE,
             FLOPS,
             MEM_BW,
-            Input { name: "kv_bytes_per_token", unit: "B", talk: 1600.0, dsv3: 70_272.0 },
+            Input { name: "kv_bytes_per_token", unit: "B", talk: 2048.0, dsv3: 70_272.0 },
         ],
         values: |i| {
             let (flops, bandwidth) = (FlopPerS(i.get("flops")), BytesPerS(i.get("mem_bw")));
@@ -55,7 +55,7 @@ pub(super) const CLAIMS: &[Definition] = &[
         },
         stated: Stated::Number(2e5, "200k"),
         rule: Rule::Always(Verdict::Assumption),
-        note: "an assumption about a price list; reading the weights is left out",
+        note: "an assumption about a price list; here the 2048 B of E3, weights left out",
     },
     Definition {
         id: "E2",
@@ -164,19 +164,22 @@ pub(super) const CLAIMS: &[Definition] = &[
         chapter: Chapter::Prices,
         claim: "output costs 3 to 5 times as much as input",
         source: "T, S1, S2",
-        formula: "out/in = 1/u + K; decode MFU = 1/r",
-        inputs: &[input("decode_share", "", 0.25), input("kv_ratio", "", 0.0)],
+        formula: "out/in = 1/u + K, so decode MFU = 1/r and u = 1/(r - K)",
+        inputs: &[input("output_ratio", "", 5.0), input("kv_ratio", "", 0.0)],
         values: |i| {
-            let ratio = output_to_input(i.get("decode_share"), i.get("kv_ratio"));
+            let (ratio, k) = (i.get("output_ratio"), i.get("kv_ratio"));
+            let load = load_for_ratio(ratio, k).unwrap_or(f64::NAN);
             vec![
-                value("ratio", "", ratio),
+                value("decode MFU", "", decode_mfu(ratio)),
                 value("decode MFU at 3", "", decode_mfu(3.0)),
                 value("decode MFU at 5", "", decode_mfu(5.0)),
+                value("u that it takes", "", load),
+                value("out/in at that u", "", output_to_input(load, k)),
             ]
         },
-        stated: Stated::Range(3.0, 5.0, "3 to 5 times"),
-        rule: Rule::Near(EXACT),
-        note: "prefill at the compute floor; Claude 5 times, Gemini 6 and above 200k 4.5",
+        stated: Stated::Words("3 to 5 times"),
+        rule: Rule::AtMost(1.0),
+        note: "an input read as a utilisation, possible up to 1; Claude 5 times, Gemini 6 and above 200k 4.5",
     },
     Definition {
         id: "E5b",
