@@ -153,9 +153,7 @@ async fn agreement() {
             assert!(real.phases.iter().flatten().all(|report| report.cpu_ns > 0));
         }
     }
-    let begun = Instant::now();
     cluster.shutdown().await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "workers leave when told, nobody waits for a limit");
     assert_all_end(&ids);
 }
 

@@ -5,7 +5,6 @@ use crate::backend::SimBackend;
 use crate::testing::request;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Instant;
 use tempfile::TempDir;
 
 fn config(workers: WorkerKind, racks: &[u32]) -> LocalConfig {
@@ -69,10 +68,8 @@ async fn a_worker_that_never_registers_is_given_up_and_killed() {
     let (directory, workers) = script("echo $$ >> \"$(dirname \"$0\")/pids\"; exec sleep 1000");
     let mut config = config(workers, &[2]);
     config.limits.forming_ns = 500_000_000;
-    let begun = Instant::now();
     let error = LocalCluster::start(config).await.unwrap_err().to_string();
     assert!(error.starts_with("0 of 2 nodes have registered"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(5));
     let pids = std::fs::read_to_string(directory.path().join("pids")).unwrap();
     assert_eq!(pids.lines().count(), 2);
     for pid in pids.lines() {
