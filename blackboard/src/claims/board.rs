@@ -8,7 +8,8 @@ use thiserror::Error;
 /// Which values the inputs have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// The lecture's own numbers: rho 300, sparsity 8, throttle 8, 32 of 256 experts, 64 GPUs.
+    /// The lecture's own numbers: rho 300, sparsity 8, throttle 8, 64 GPUs; 32 experts a token in C1, and the model's own 8 of 256
+    /// in chapter B, where the sources count with them.
     #[default]
     Talk,
     /// DeepSeek-V3 on GB200 NVL72.
