@@ -165,20 +165,50 @@ impl Cluster {
     /// one size every receiver thus hears exactly one sender at every turn, and the whole completes at the
     /// [`fluid_bound`](crate::fluid_bound).
     pub fn rotation(&self, rank: RankId, class: LinkClass) -> Vec<RankId> {
+        (0..self.rotation_len(rank, class)).map(|turn| self.rotation_peer(rank, class, turn)).collect()
+    }
+
+    /// Number of peers of `rank` on `class`.
+    pub fn rotation_len(&self, rank: RankId, class: LinkClass) -> u32 {
+        let size = self.rack_size(self.rack_of(rank));
+        match class {
+            LinkClass::ScaleUp => size - 1,
+            LinkClass::ScaleOut => self.num_ranks() - size,
+        }
+    }
+
+    /// The peer of `rank` at `turn` of its [`rotation`](Self::rotation), without making the whole list.
+    ///
+    /// Panics if the rotation is not that long.
+    pub fn rotation_peer(&self, rank: RankId, class: LinkClass, turn: u32) -> RankId {
+        assert!(turn < self.rotation_len(rank, class), "{rank} has no turn {turn} on {class}");
         let (rack, index) = (self.rack_of(rank), self.index_in_rack(rank));
         match class {
-            LinkClass::ScaleUp => {
-                let size = self.rack_size(rack);
-                (1..size).map(|turn| self.rank_at(rack, (index + turn) % size)).collect()
+            LinkClass::ScaleUp => self.rank_at(rack, (index + 1 + turn) % self.rack_size(rack)),
+            LinkClass::ScaleOut => {
+                // The other racks one after the other, each turned by the own index.
+                let unturned = (self.rack_starts[rack.0 as usize + 1] + turn) % self.num_ranks();
+                let other = self.rack_of(RankId(unturned));
+                let offset = self.index_in_rack(RankId(unturned));
+                self.rank_at(other, (index + offset) % self.rack_size(other))
             }
-            LinkClass::ScaleOut => (1..self.num_racks())
-                .map(|turn| RackId((rack.0 + turn) % self.num_racks()))
-                .flat_map(|other| {
-                    let size = self.rack_size(other);
-                    (0..size).map(move |turn| self.rank_at(other, (index + turn) % size))
-                })
-                .collect(),
         }
+    }
+
+    /// The turn at which `rank` visits `peer` in its [`rotation`](Self::rotation) on the link class of the two.
+    ///
+    /// Panics if `peer` is `rank` itself.
+    pub fn rotation_turn(&self, rank: RankId, peer: RankId) -> u32 {
+        assert_ne!(rank, peer, "a rank does not visit itself");
+        let (rack, index) = (self.rack_of(rank), self.index_in_rack(rank));
+        let (other, at) = (self.rack_of(peer), self.index_in_rack(peer));
+        let size = self.rack_size(other);
+        if rack == other {
+            return (at + size - index - 1) % size;
+        }
+        let offset = (at + size - index % size) % size;
+        let unturned = self.rack_starts[other.0 as usize] + offset;
+        (unturned + self.num_ranks() - self.rack_starts[rack.0 as usize + 1]) % self.num_ranks()
     }
 }
 
@@ -272,6 +302,9 @@ mod tests {
             for rank in cluster.ranks() {
                 for class in CLASSES {
                     let visited = cluster.rotation(rank, class);
+                    for (turn, &peer) in (0..).zip(&visited) {
+                        prop_assert_eq!(cluster.rotation_turn(rank, peer), turn);
+                    }
                     let is_peer = |&to: &RankId| to != rank && cluster.link_class(rank, to) == class;
                     let peers: BTreeSet<_> = cluster.ranks().filter(is_peer).collect();
                     prop_assert_eq!(visited.len(), peers.len());

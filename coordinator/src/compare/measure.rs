@@ -152,7 +152,7 @@ fn peak_bytes_per_s(row: &Configuration, matrix: &TrafficMatrix, fabric: &Fabric
 /// How long the mark that ends a flow without rows is on its way at most.
 fn slowest_latency(flows: &Flows, fabric: &Fabric) -> Picos {
     let cluster = flows.cluster();
-    let pairs = cluster.ranks().flat_map(|from| flows.downstream(from).into_iter().map(move |to| (from, to)));
+    let pairs = cluster.ranks().flat_map(|from| flows.downstream(from).iter().map(move |&to| (from, to)));
     pairs.map(|(from, to)| fabric.link(cluster.link_class(from, to)).latency).max().unwrap_or(Picos::ZERO)
 }
 

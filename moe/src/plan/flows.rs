@@ -8,15 +8,67 @@ use crate::ids::ExpertId;
 use crate::placement::Placement;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use topology::{Cluster, RankId};
+use topology::{Cluster, RackId, RankId};
 
-/// The flows of a layer's dispatch; its combine has the same ones reversed.
+/// The flows of a layer's dispatch; its combine has the same ones reversed. Takes 8 B a flow.
 #[derive(Clone, Debug)]
 pub struct Flows {
-    scheme: DispatchScheme,
     cluster: Arc<Cluster>,
-    /// Ranks that host an expert for a source, ascending; one list for all sources where no expert has replicas.
-    hosts: Vec<Vec<RankId>>,
+    /// Ranks that host an expert for a source; one list for all sources where no expert has replicas.
+    hosts: Lists,
+    downstream: Lists,
+    upstream: Lists,
+    forwarded: Lists,
+}
+
+/// Lists of ranks, ascending, in one piece of memory.
+#[derive(Clone, Debug)]
+struct Lists {
+    ranks: Vec<RankId>,
+    /// List i: `start[i]..start[i + 1]`.
+    start: Vec<usize>,
+}
+
+impl Lists {
+    fn new() -> Self {
+        Self { ranks: Vec::new(), start: vec![0] }
+    }
+
+    /// Adds a list of distinct ranks.
+    fn push(&mut self, ranks: impl IntoIterator<Item = RankId>) {
+        let first = self.ranks.len();
+        self.ranks.extend(ranks);
+        self.ranks[first..].sort_unstable();
+        self.start.push(self.ranks.len());
+    }
+
+    fn get(&self, at: usize) -> &[RankId] {
+        &self.ranks[self.start[at]..self.start[at + 1]]
+    }
+
+    fn len(&self) -> usize {
+        self.start.len() - 1
+    }
+
+    /// For each rank the lists that name it.
+    fn transposed(&self) -> Self {
+        let mut start = vec![0; self.len() + 1];
+        for rank in &self.ranks {
+            start[rank.0 as usize + 1] += 1;
+        }
+        for at in 1..start.len() {
+            start[at] += start[at - 1];
+        }
+        let (mut ranks, mut next) = (vec![RankId(0); self.ranks.len()], start.clone());
+        for list in 0..self.len() {
+            for rank in self.get(list) {
+                let place = &mut next[rank.0 as usize];
+                ranks[*place] = RankId(list as u32);
+                *place += 1;
+            }
+        }
+        Self { ranks, start }
+    }
 }
 
 impl Flows {
@@ -27,16 +79,29 @@ impl Flows {
     #[must_use]
     pub fn new(scheme: DispatchScheme, cluster: &Cluster, placement: &Placement) -> Self {
         assert_eq!(placement.num_ranks(), cluster.num_ranks(), "a placement of another cluster");
-        let hosts_of = |source| {
-            let experts = (0..placement.num_experts()).map(ExpertId);
-            let slots = experts.map(|expert| placement.slot_for(cluster, source, expert));
-            let hosts: BTreeSet<RankId> = slots.map(|slot| placement.rank_of(slot)).collect();
-            hosts.into_iter().collect()
-        };
-        let has_replicas = placement.num_slots() > placement.num_experts();
-        let sources = if has_replicas { cluster.num_ranks() } else { 1 };
-        let hosts = (0..sources).map(|source| hosts_of(RankId(source))).collect();
-        Self { scheme, cluster: Arc::new(cluster.clone()), hosts }
+        let hosts = all_hosts(cluster, placement);
+        let hosts_of = |source: RankId| hosts.get(if hosts.len() == 1 { 0 } else { source.0 as usize });
+        let (mut downstream, mut forwarded) = (Lists::new(), Lists::new());
+        // The last rank for which each rank was listed.
+        let mut listed_for = vec![None; cluster.num_ranks() as usize];
+        for me in cluster.ranks() {
+            let mut once = |to: &RankId| *to != me && listed_for[to.0 as usize].replace(me) != Some(me);
+            let mut to: Vec<RankId> = Vec::new();
+            to.extend(hosts_of(me).iter().map(|&host| entry_rank(scheme, cluster, me, host)).filter(&mut once));
+            let mut sources = Vec::new();
+            if scheme == DispatchScheme::Hierarchical {
+                let rack = cluster.rack_of(me);
+                for source in served_sources(cluster, me) {
+                    let inside = in_rack(hosts_of(source), cluster, rack);
+                    to.extend(inside.iter().copied().filter(&mut once));
+                    sources.extend((!inside.is_empty()).then_some(source));
+                }
+            }
+            downstream.push(to);
+            forwarded.push(sources);
+        }
+        let upstream = downstream.transposed();
+        Self { cluster: Arc::new(cluster.clone()), hosts, downstream, upstream, forwarded }
     }
 
     /// The racks that they connect.
@@ -52,55 +117,64 @@ impl Flows {
     #[must_use]
     pub fn hosts(&self, source: RankId) -> &[RankId] {
         assert!(source.0 < self.cluster.num_ranks(), "{source} is not in the cluster");
-        if let [shared] = self.hosts.as_slice() { shared } else { &self.hosts[source.0 as usize] }
+        self.hosts.get(if self.hosts.len() == 1 { 0 } else { source.0 as usize })
     }
 
-    /// Ranks that `me` sends to in dispatch, what it forwards included, and hears from in combine.
+    /// Ranks that `me` sends to in dispatch, what it forwards included, and hears from in combine; ascending.
     ///
     /// # Panics
     /// If `me` is not in the cluster.
     #[must_use]
-    pub fn downstream(&self, me: RankId) -> BTreeSet<RankId> {
-        let entries = self.hosts(me).iter().map(|&host| entry_rank(self.scheme, &self.cluster, me, host));
-        let forwarded = self.forwarded(me).into_iter().flat_map(|source| self.hosts_in_rack(source, me));
-        entries.chain(forwarded).filter(|&to| to != me).collect()
+    pub fn downstream(&self, me: RankId) -> &[RankId] {
+        self.downstream.get(me.0 as usize)
     }
 
-    /// Ranks that `me` hears from in dispatch, and sends to in combine.
+    /// Ranks that `me` hears from in dispatch, and sends to in combine; ascending.
     ///
     /// # Panics
     /// If `me` is not in the cluster.
     #[must_use]
-    pub fn upstream(&self, me: RankId) -> BTreeSet<RankId> {
-        let sources = self.cluster.ranks().filter(|&source| self.hosts(source).binary_search(&me).is_ok());
-        // The last hop before this rank: the source itself, or the gateway that forwards for it.
-        let last_hops = sources.map(|source| match entry_rank(self.scheme, &self.cluster, source, me) {
-            entry if entry == me => source,
-            gateway => gateway,
-        });
-        last_hops.chain(self.forwarded(me)).filter(|&from| from != me).collect()
+    pub fn upstream(&self, me: RankId) -> &[RankId] {
+        self.upstream.get(me.0 as usize)
     }
 
     /// Sources of other racks for which `me` is the gateway into its own: those of which it may have rows to forward
-    /// or to keep, and whose sums it makes on the way back. None but in the hierarchical scheme.
+    /// or to keep, and whose sums it makes on the way back; ascending. None but in the hierarchical scheme.
     ///
     /// # Panics
     /// If `me` is not in the cluster.
     #[must_use]
-    pub fn forwarded(&self, me: RankId) -> BTreeSet<RankId> {
-        if self.scheme != DispatchScheme::Hierarchical {
-            return BTreeSet::new();
-        }
-        let rack = self.cluster.rack_of(me);
-        let served = |&source: &RankId| {
-            self.cluster.rack_of(source) != rack && self.cluster.gateway(source, rack) == me
-        };
-        let sources = self.cluster.ranks().filter(served);
-        sources.filter(|&source| self.hosts_in_rack(source, me).next().is_some()).collect()
+    pub fn forwarded(&self, me: RankId) -> &[RankId] {
+        self.forwarded.get(me.0 as usize)
     }
+}
 
-    /// The hosts of `source` in the rack of `me`.
-    fn hosts_in_rack(&self, source: RankId, me: RankId) -> impl Iterator<Item = RankId> {
-        self.hosts(source).iter().copied().filter(move |&host| self.cluster.same_rack(host, me))
+fn all_hosts(cluster: &Cluster, placement: &Placement) -> Lists {
+    let hosts_of = |source| {
+        let experts = (0..placement.num_experts()).map(ExpertId);
+        let slots = experts.map(|expert| placement.slot_for(cluster, source, expert));
+        slots.map(|slot| placement.rank_of(slot)).collect::<BTreeSet<RankId>>()
+    };
+    let has_replicas = placement.num_slots() > placement.num_experts();
+    let sources = if has_replicas { cluster.num_ranks() } else { 1 };
+    let mut hosts = Lists::new();
+    for source in 0..sources {
+        hosts.push(hosts_of(RankId(source)));
     }
+    hosts
+}
+
+/// Ranks of other racks whose rows enter the rack of `me` at `me`.
+fn served_sources(cluster: &Cluster, me: RankId) -> impl Iterator<Item = RankId> {
+    let (rack, index) = (cluster.rack_of(me), cluster.index_in_rack(me));
+    let size = cluster.rack_size(rack) as usize;
+    let others = cluster.racks().filter(move |&other| other != rack);
+    others.flat_map(move |other| cluster.ranks_in(other).skip(index as usize).step_by(size))
+}
+
+/// Those of `hosts`, ascending, that are in `rack`.
+fn in_rack<'a>(hosts: &'a [RankId], cluster: &Cluster, rack: RackId) -> &'a [RankId] {
+    let first = hosts.partition_point(|&host| cluster.rack_of(host) < rack);
+    let end = hosts.partition_point(|&host| cluster.rack_of(host) <= rack);
+    &hosts[first..end]
 }
