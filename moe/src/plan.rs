@@ -18,6 +18,7 @@ use crate::ids::{ExpertId, SlotId};
 use crate::placement::Placement;
 use crate::routing::Routing;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use topology::{Cluster, RankId};
 
 /// One expert that a row is for: the slot that computes it and the gate's weight for its output.
@@ -29,6 +30,9 @@ pub struct Target {
     pub weight: f32,
 }
 
+/// The targets of a row. Most rows have one or two, which take no memory of their own.
+pub type Targets = SmallVec<[Target; 2]>;
+
 /// A row that a source owes in dispatch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedRow {
@@ -38,7 +42,7 @@ pub struct PlannedRow {
     pub to: RankId,
     /// The experts it is for, ascending by logical expert; all on `to`, except that a hierarchical row to another
     /// rack has the targets of the whole rack.
-    pub targets: Vec<Target>,
+    pub targets: Targets,
 }
 
 /// The rows that `source` sends in dispatch, ordered by token, then destination (flat: then expert).
@@ -77,14 +81,16 @@ pub fn dispatch_rows(
 /// # Panics
 /// If a target's slot is not in `placement`.
 #[must_use]
-pub fn split_targets(placement: &Placement, targets: &[Target]) -> Vec<(RankId, Vec<Target>)> {
-    let mut hosted: Vec<(RankId, Target)> =
-        targets.iter().map(|&target| (placement.rank_of(target.slot), target)).collect();
-    hosted.sort_by_key(|&(rank, _)| rank);
-    hosted
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|group| (group[0].0, group.iter().map(|&(_, target)| target).collect()))
-        .collect()
+pub fn split_targets(placement: &Placement, targets: &[Target]) -> SmallVec<[(RankId, Targets); 1]> {
+    let mut parts: SmallVec<[(RankId, Targets); 1]> = SmallVec::new();
+    for &target in targets {
+        let rank = placement.rank_of(target.slot);
+        match parts.binary_search_by_key(&rank, |(rank, _)| *rank) {
+            Ok(at) => parts[at].1.push(target),
+            Err(at) => parts.insert(at, (rank, Targets::from_slice(&[target]))),
+        }
+    }
+    parts
 }
 
 /// Where `expert_rank` sends its combine row for a token of `source`.

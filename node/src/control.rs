@@ -6,7 +6,7 @@ use crate::setup::RunSetup;
 use crate::wire::Phase;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use topology::Picos;
+use topology::{Picos, RankId};
 
 /// A process in the cluster. A seat in an epoch is a [`topology::RankId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,8 +164,8 @@ pub struct PhaseReport {
     pub overtaken: u64,
     /// How late each delivery was in wall ns: an HdrHistogram in its V2 encoding; empty in the simulator.
     pub lateness_ns: Vec<u8>,
-    /// Row bytes sent to each rank, `[num_ranks]`.
-    pub sent_bytes: Vec<u64>,
+    /// Row bytes sent to each rank that was sent any, ascending by rank.
+    pub sent_bytes: Vec<(RankId, u64)>,
     /// CPU time that this process used during the phase, ns.
     pub cpu_ns: u64,
     /// Bytes that QUIC put on the network during the phase, counted by QUIC; 0 in the simulator.

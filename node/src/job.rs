@@ -4,7 +4,7 @@ use crate::setup::RunSetup;
 use crate::wire::RowData;
 use bytes::Bytes;
 use moe::experts::Experts;
-use moe::plan::{DispatchScheme, Target};
+use moe::plan::{DispatchScheme, Targets};
 use moe::routing::{Router, Routing, RoutingError};
 use moe::{hidden, rows};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Job {
 #[derive(Debug)]
 pub struct ExpertRow {
     /// Slots of this rank that compute it, ascending by logical expert.
-    pub targets: Vec<Target>,
+    pub targets: Targets,
     /// FP8 values.
     pub data: RowData,
 }
@@ -139,7 +139,7 @@ impl JobRunner {
         let quantised = states.chunks_exact(width).map(|state| {
             let mut row = Vec::with_capacity(rows::fp8_row_bytes(width));
             rows::quantise_fp8(state, &mut row);
-            RowData::Bytes(Bytes::from(row))
+            Bytes::from(row).into()
         });
         quantised.collect()
     }
@@ -189,7 +189,7 @@ impl JobRunner {
 fn narrow_row(values: &[f32]) -> RowData {
     let mut row = Vec::with_capacity(rows::bf16_row_bytes(values.len()));
     rows::to_bf16(values, &mut row);
-    RowData::Bytes(Bytes::from(row))
+    Bytes::from(row).into()
 }
 
 fn bytes_of(data: &RowData) -> &[u8] {

@@ -4,11 +4,10 @@
 //! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
 
 use crate::job::{Job, JobId, JobOutput};
-use crate::nic::{Nic, NicConfig, NicError};
+use crate::nic::{FlowPeers, Nic, NicConfig, NicError};
 use crate::rank::{Event, Rank, RankError, Send};
-use crate::setup::RunSetup;
+use crate::setup::PreparedRun;
 use crate::wire::{Flow, Frame, Phase};
-use moe::plan::Flows;
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
@@ -54,25 +53,19 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Seat {
     rank: Rank,
-    flows: Arc<Flows>,
+    run: Arc<PreparedRun>,
     config: NicConfig,
     flow: Option<Flow>,
     nic: Option<Nic>,
 }
 
 impl Seat {
-    /// An idle seat. `flows` are those of the setup's scheme and placement; `horizon` and `resolution` are the shell's (see [`NicConfig`]): zero on a virtual clock.
+    /// An idle seat. `horizon` and `resolution` are the shell's (see [`NicConfig`]): zero on a virtual clock.
     #[must_use]
-    pub fn new(
-        id: RankId,
-        setup: &Arc<RunSetup>,
-        flows: &Arc<Flows>,
-        horizon: Picos,
-        resolution: Picos,
-    ) -> Self {
-        let rank = Rank::new(id, Arc::clone(setup), Arc::clone(flows));
-        let config = NicConfig { horizon, resolution, ..setup.nic_config() };
-        Self { rank, flows: Arc::clone(flows), config, flow: None, nic: None }
+    pub fn new(id: RankId, run: &Arc<PreparedRun>, horizon: Picos, resolution: Picos) -> Self {
+        let rank = Rank::new(id, Arc::clone(run));
+        let config = NicConfig { horizon, resolution, ..run.setup().nic_config() };
+        Self { rank, run: Arc::clone(run), config, flow: None, nic: None }
     }
 
     /// This seat's rank.
@@ -108,7 +101,14 @@ impl Seat {
         let Some(flow) = self.flow else {
             return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
         };
-        self.nic = Some(Nic::new(self.id(), Arc::clone(self.flows.cluster()), self.config, flow, phase));
+        let (id, flows) = (self.id(), self.run.flows());
+        let (downstream, upstream) = (flows.downstream(id), flows.upstream(id));
+        let peers = match phase {
+            Phase::Dispatch => FlowPeers { to: downstream, from: upstream },
+            Phase::Expert => FlowPeers { to: &[], from: &[] },
+            Phase::Combine => FlowPeers { to: upstream, from: downstream },
+        };
+        self.nic = Some(Nic::new(id, Arc::clone(flows.cluster()), &self.config, flow, phase, peers));
         self.rank.begin(phase)?;
         self.flush();
         Ok(())

@@ -8,6 +8,7 @@ use moe::placement::Placement;
 use moe::plan::{DispatchScheme, Flows, RowBytes};
 use moe::routing::{GateLimit, RoutingSpec};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use thiserror::Error;
 use topology::{Cluster, Fabric, Hardware, Picos, RankId};
 
@@ -145,12 +146,6 @@ impl RunSetup {
         })
     }
 
-    /// Index of a rank's first token over all ranks: the stable sequence number of its tokens.
-    #[must_use]
-    pub fn first_token(&self, rank: RankId) -> u32 {
-        self.tokens[..rank.0 as usize].iter().sum()
-    }
-
     /// Bytes that one rank's rows of a phase may need at most, for the memory estimate before anything is allocated.
     #[must_use]
     pub fn estimated_bytes(&self) -> u64 {
@@ -189,5 +184,51 @@ impl RunSetup {
     #[must_use]
     pub fn charged_row_bytes(&self, phase: Phase) -> u64 {
         if phase == Phase::Combine { self.row_bytes().combine } else { self.row_bytes().dispatch }
+    }
+}
+
+/// A setup with what all its ranks derive from it, made once for a process.
+#[derive(Debug)]
+pub struct PreparedRun {
+    setup: Arc<RunSetup>,
+    flows: Flows,
+    /// Index of each rank's first token over all ranks.
+    first_token: Vec<u32>,
+}
+
+impl PreparedRun {
+    /// Derives flows and token numbers.
+    ///
+    /// # Errors
+    /// As [`RunSetup::validate`].
+    pub fn new(setup: Arc<RunSetup>) -> Result<Self, SetupError> {
+        setup.validate()?;
+        let counted = setup.tokens.iter().scan(0_u32, |sum, tokens| {
+            let first = *sum;
+            *sum = sum.wrapping_add(*tokens);
+            Some(first)
+        });
+        Ok(Self { flows: setup.flows(), first_token: counted.collect(), setup })
+    }
+
+    /// The setup itself.
+    #[must_use]
+    pub fn setup(&self) -> &Arc<RunSetup> {
+        &self.setup
+    }
+
+    /// Which ranks may send to which.
+    #[must_use]
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    /// The stable sequence number of a rank's first token: its index over all ranks.
+    ///
+    /// # Panics
+    /// If the rank is not in the cluster.
+    #[must_use]
+    pub fn first_token(&self, rank: RankId) -> u32 {
+        self.first_token[rank.0 as usize]
     }
 }

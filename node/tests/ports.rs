@@ -3,8 +3,8 @@
 mod common;
 
 use common::{fabric, setup, shape};
-use moe::plan::{DispatchScheme, plan_traffic};
-use node::nic::{Nic, NicConfig, OutRow};
+use moe::plan::{DispatchScheme, Targets, plan_traffic};
+use node::nic::{FlowPeers, Nic, NicConfig, OutRow};
 use node::sim::SimCluster;
 use node::wire::{Flow, Origin, Phase, Row, RowData};
 use std::sync::Arc;
@@ -23,7 +23,9 @@ fn complete(cluster: &Cluster, matrix: &TrafficMatrix, row_bytes: u64) -> Picos 
         horizon: Picos::ZERO,
         resolution: Picos::ZERO,
     };
-    let new = |rank| Nic::new(rank, Arc::clone(&shared), config, FLOW, Phase::Combine);
+    let all: Vec<RankId> = cluster.ranks().collect();
+    let peers = FlowPeers { to: &all, from: &all };
+    let new = |rank| Nic::new(rank, Arc::clone(&shared), &config, FLOW, Phase::Combine, peers);
     let mut nics: Vec<Nic> = cluster.ranks().map(new).collect();
     for from in cluster.ranks() {
         for to in cluster.ranks().filter(|&to| to != from) {
@@ -33,7 +35,7 @@ fn complete(cluster: &Cluster, matrix: &TrafficMatrix, row_bytes: u64) -> Picos 
                 left -= bytes;
                 let origin = Origin { source: to, token: 0, sequence: 0, position: 0 };
                 let data = RowData::Len(u32::try_from(bytes).unwrap());
-                let row = Row { origin, targets: Vec::new(), data };
+                let row = Row { origin, targets: Targets::new(), data };
                 nics[from.0 as usize].enqueue(to, OutRow { row, ready: Picos::ZERO, release: None });
             }
             nics[from.0 as usize].close(to, Picos::ZERO);

@@ -12,7 +12,7 @@ use node::sim::{SimCluster, SimStep};
 use node::wire::Phase;
 use proptest::prelude::*;
 use std::sync::Arc;
-use topology::{Cluster, Picos, RackId, TrafficMatrix, fluid_bound};
+use topology::{Cluster, Picos, RackId, RankId, TrafficMatrix, fluid_bound};
 
 const SCHEMES: [DispatchScheme; 3] =
     [DispatchScheme::Flat, DispatchScheme::Dedup, DispatchScheme::Hierarchical];
@@ -21,12 +21,12 @@ fn end(reports: &[PhaseReport]) -> Picos {
     reports.iter().map(|report| report.stamped).max().unwrap()
 }
 
-fn matrix(reports: &[PhaseReport]) -> Vec<Vec<u64>> {
+fn matrix(reports: &[PhaseReport]) -> Vec<Vec<(RankId, u64)>> {
     reports.iter().map(|report| report.sent_bytes.clone()).collect()
 }
 
-fn rows(matrix: &TrafficMatrix, cluster: &Cluster) -> Vec<Vec<u64>> {
-    cluster.ranks().map(|rank| matrix.row(rank).to_vec()).collect()
+fn rows(matrix: &TrafficMatrix, cluster: &Cluster) -> Vec<Vec<(RankId, u64)>> {
+    cluster.ranks().map(|rank| matrix.sent(rank).collect()).collect()
 }
 
 /// Runs a step and checks everything that must hold of any step.

@@ -30,9 +30,8 @@ pub fn fluid_bound(traffic: &TrafficMatrix, cluster: &Cluster, fabric: &Fabric) 
         let link = fabric.link(class);
         let (mut egress, mut ingress) = (vec![0u64; n], vec![0u64; n]);
         for from in cluster.ranks() {
-            for to in cluster.ranks() {
+            for (to, bytes) in traffic.sent(from) {
                 if from != to && cluster.link_class(from, to) == class {
-                    let bytes = traffic.get(from, to);
                     egress[from.0 as usize] += bytes;
                     ingress[to.0 as usize] += bytes;
                 }

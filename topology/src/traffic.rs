@@ -1,5 +1,6 @@
 //! Who sends how many bytes to whom.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -44,23 +45,23 @@ pub enum TrafficError {
     TooManyBytes,
 }
 
-/// Bytes from every rank to every rank: `[n, n]`, a row per sender.
+/// Bytes from every rank to every rank: `[n, n]`, a row per sender. Pairs without bytes take no memory.
 ///
 /// The diagonal (a rank to itself) is kept but never leaves the rank: it counts in no link class.
-/// Serialised as a list of rows.
+/// Serialised as a list of rows, zeros included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<u64>>", into = "Vec<Vec<u64>>")]
 pub struct TrafficMatrix {
-    num_ranks: u32,
-    bytes: Vec<u64>,
+    /// By sender: the receivers of any bytes.
+    rows: Vec<BTreeMap<RankId, u64>>,
     /// Sum of all cells; held so that no sum over a part of them can overflow.
     total: u64,
 }
 
 impl TrafficMatrix {
-    /// A matrix of zeros for `n` ranks; takes 8 n^2 bytes of memory.
+    /// A matrix of zeros for `n` ranks.
     pub fn new(n: u32) -> Self {
-        Self { num_ranks: n, bytes: vec![0; n as usize * n as usize], total: 0 }
+        Self { rows: vec![BTreeMap::new(); n as usize], total: 0 }
     }
 
     /// Adds `bytes` to what `from` sends to `to`.
@@ -68,9 +69,11 @@ impl TrafficMatrix {
     /// # Panics
     /// If a rank is not in the matrix, or all cells together exceed 2^64 bytes.
     pub fn add(&mut self, from: RankId, to: RankId, bytes: u64) {
-        let cell = self.cell(from, to);
+        self.assert_has(from, to);
         self.total = self.total.checked_add(bytes).expect("a traffic matrix holds less than 2^64 bytes");
-        self.bytes[cell] += bytes;
+        if bytes > 0 {
+            *self.rows[from.0 as usize].entry(to).or_default() += bytes;
+        }
     }
 
     /// Bytes that `from` sends to `to`.
@@ -78,12 +81,13 @@ impl TrafficMatrix {
     /// # Panics
     /// If a rank is not in the matrix.
     pub fn get(&self, from: RankId, to: RankId) -> u64 {
-        self.bytes[self.cell(from, to)]
+        self.assert_has(from, to);
+        self.rows[from.0 as usize].get(&to).copied().unwrap_or(0)
     }
 
     /// Number of ranks, that is rows and columns.
     pub fn num_ranks(&self) -> u32 {
-        self.num_ranks
+        self.rows.len() as u32
     }
 
     /// Sum of all cells, the diagonal included.
@@ -91,13 +95,12 @@ impl TrafficMatrix {
         self.total
     }
 
-    /// What `from` sends, by receiver: `[n]`.
+    /// What `from` sends to each rank that it sends any bytes, ascending by receiver.
     ///
     /// # Panics
     /// If the rank is not in the matrix.
-    pub fn row(&self, from: RankId) -> &[u64] {
-        let start = self.cell(from, RankId(0));
-        &self.bytes[start..start + self.num_ranks as usize]
+    pub fn sent(&self, from: RankId) -> impl Iterator<Item = (RankId, u64)> + '_ {
+        self.rows[from.0 as usize].iter().map(|(&to, &bytes)| (to, bytes))
     }
 
     /// Bytes of all ranks on links of `class`.
@@ -111,8 +114,8 @@ impl TrafficMatrix {
     /// Bytes that leave `rank` through its port of `class`.
     pub fn egress_bytes(&self, cluster: &Cluster, rank: RankId, class: LinkClass) -> u64 {
         self.assert_fits(cluster);
-        let peers = cluster.ranks().filter(|&to| to != rank && cluster.link_class(rank, to) == class);
-        peers.map(|to| self.get(rank, to)).sum()
+        let crosses = |to: RankId| to != rank && cluster.link_class(rank, to) == class;
+        self.sent(rank).filter(|&(to, _)| crosses(to)).map(|(_, bytes)| bytes).sum()
     }
 
     /// Bytes that reach `rank` through its port of `class`.
@@ -150,16 +153,12 @@ impl TrafficMatrix {
 
     /// Panics unless there is one row per rank: the caller mixed up two clusters.
     pub(crate) fn assert_fits(&self, cluster: &Cluster) {
-        assert_eq!(self.num_ranks, cluster.num_ranks(), "the matrix has one row per rank of the cluster");
+        assert_eq!(self.num_ranks(), cluster.num_ranks(), "the matrix has one row per rank of the cluster");
     }
 
-    fn cell(&self, from: RankId, to: RankId) -> usize {
-        assert!(
-            from.0 < self.num_ranks && to.0 < self.num_ranks,
-            "{from} or {to} is outside of {}",
-            self.num_ranks
-        );
-        from.0 as usize * self.num_ranks as usize + to.0 as usize
+    fn assert_has(&self, from: RankId, to: RankId) {
+        let n = self.num_ranks();
+        assert!(from.0 < n && to.0 < n, "{from} or {to} is outside of {n}");
     }
 }
 
@@ -176,24 +175,28 @@ impl TryFrom<Vec<Vec<u64>>> for TrafficMatrix {
         if let Some((row, cells)) = rows.iter().enumerate().find(|(_, cells)| cells.len() != rows.len()) {
             return Err(TrafficError::NotSquare { row, cells: cells.len(), rows: rows.len() });
         }
-        let num_ranks = rows.len() as u32;
-        let bytes = rows.concat();
-        let total = bytes.iter().try_fold(0u64, |sum, &cell| sum.checked_add(cell));
-        Ok(Self { num_ranks, bytes, total: total.ok_or(TrafficError::TooManyBytes)? })
+        let total = rows.iter().flatten().try_fold(0u64, |sum, &cell| sum.checked_add(cell));
+        let sparse = |row: Vec<u64>| (0..).map(RankId).zip(row).filter(|(_, bytes)| *bytes > 0).collect();
+        Ok(Self {
+            rows: rows.into_iter().map(sparse).collect(),
+            total: total.ok_or(TrafficError::TooManyBytes)?,
+        })
     }
 }
 
 impl From<TrafficMatrix> for Vec<Vec<u64>> {
     fn from(matrix: TrafficMatrix) -> Self {
-        (0..matrix.num_ranks).map(|from| matrix.row(RankId(from)).to_vec()).collect()
+        let ranks = 0..matrix.num_ranks();
+        let row = |from| ranks.clone().map(|to| matrix.get(RankId(from), RankId(to))).collect();
+        ranks.clone().map(row).collect()
     }
 }
 
 impl fmt::Display for TrafficMatrix {
     /// One line per sender, cells separated by one space, as [`TrafficMatrix::parse`] reads them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for from in 0..self.num_ranks {
-            let cells: Vec<String> = self.row(RankId(from)).iter().map(u64::to_string).collect();
+        for row in Vec::<Vec<u64>>::from(self.clone()) {
+            let cells: Vec<String> = row.iter().map(u64::to_string).collect();
             writeln!(f, "{}", cells.join(" "))?;
         }
         Ok(())

@@ -168,8 +168,8 @@ fn stretch(wall_s: f64, emulated: Picos) -> u64 {
 /// Data frames of a phase: chunks, the last of which closes its flow, and one for each flow without rows.
 fn frames(flows: &Flows, matrix: &TrafficMatrix, row_bytes: u64, chunk_rows: u32) -> u64 {
     let of_rank = |from| {
-        let rows = matrix.row(from).iter().map(move |bytes| bytes / row_bytes);
-        let full: u64 = rows.clone().map(|rows| rows.div_ceil(u64::from(chunk_rows))).sum();
+        let rows = matrix.sent(from).map(move |(_, bytes)| bytes / row_bytes);
+        let full: u64 = rows.map(|rows| rows.div_ceil(u64::from(chunk_rows))).sum();
         // A mark may find its last chunk gone and then needs a frame of its own.
         full + flows.downstream(from).len() as u64
     };
@@ -237,7 +237,7 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
             }
             let sum = |of: fn(&PhaseReport) -> u64| reports.iter().map(of).sum::<u64>() as f64;
             let (frames, overtaken) = (sum(|report| report.frames), sum(|report| report.overtaken));
-            let bytes: u64 = reports.iter().flat_map(|report| &report.sent_bytes).sum();
+            let bytes: u64 = reports.iter().flat_map(|report| &report.sent_bytes).map(|(_, bytes)| bytes).sum();
             // Nothing is late where nothing moves.
             if bytes == 0 || wall_ns == 0.0 {
                 continue;

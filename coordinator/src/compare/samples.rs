@@ -52,7 +52,7 @@ impl Samples {
             let udp: u64 = network.into_iter().flatten().map(|report| report.udp_bytes).sum();
             self.udp_bytes.push(udp as f64);
             for (from, report) in row.cluster.ranks().zip(&round.phases[0]) {
-                for (to, bytes) in row.cluster.ranks().zip(&report.sent_bytes) {
+                for &(to, bytes) in &report.sent_bytes {
                     let rows = bytes / row_bytes;
                     *(if row.cluster.same_rack(from, to) {
                         &mut self.intra_rows

@@ -258,7 +258,7 @@ fn wrong_outputs_and_bytes_are_named_and_not_retried() {
     assert_eq!((record.verified, record.valid, dilations.len()), (false, false, 2));
     let problem = record.problem.expect("a problem");
     assert!(problem.starts_with("step 0: output of token 5 of rank 3 has digest"), "{problem}");
-    let (record, _) = changed(|round| round.phases[2][1].sent_bytes[0] += 640);
+    let (record, _) = changed(|round| round.phases[2][1].sent_bytes[0].1 += 640);
     let problem = record.problem.expect("a problem");
     assert!(problem.starts_with("step 0: combine: rank 1 sent"), "{problem}");
     let (record, _) = changed(|round| round.digests[0].truncate(11));

@@ -7,6 +7,7 @@ use moe::{
     DispatchScheme, Experts, GateLimit, Placement, PlannedTraffic, Router, Routing, RowBytes, plan_traffic,
 };
 use node::digest::token_digest;
+use std::collections::BTreeMap;
 use topology::{Cluster, RankId, TrafficMatrix};
 
 /// Layer whose seeds are used everywhere.
@@ -140,19 +141,17 @@ impl Truth {
                 return Some(format!("{name}: {} ranks reported of {}", reports.len(), planned.num_ranks()));
             }
             for (from, report) in (0..).map(RankId).zip(reports) {
-                let row = planned.row(from);
-                if report.sent_bytes.len() != row.len() {
-                    return Some(format!(
-                        "{name}: {from} reported bytes for {} ranks",
-                        report.sent_bytes.len()
-                    ));
+                if report.sent_bytes.iter().copied().eq(planned.sent(from)) {
+                    continue;
                 }
-                let pairs = report.sent_bytes.iter().zip(row).enumerate();
-                if let Some((to, (sent, plan))) = { pairs }.find(|(_, (sent, plan))| sent != plan) {
-                    return Some(format!(
-                        "{name}: {from} sent {sent} bytes to rank {to}, planned are {plan}"
-                    ));
-                }
+                let sent: BTreeMap<RankId, u64> = report.sent_bytes.iter().copied().collect();
+                let plan: BTreeMap<RankId, u64> = planned.sent(from).collect();
+                let differs = |to: &&RankId| sent.get(to) != plan.get(to);
+                let Some(to) = sent.keys().chain(plan.keys()).filter(differs).min() else {
+                    return Some(format!("{name}: {from} reported a rank twice or out of order"));
+                };
+                let [sent, plan] = [&sent, &plan].map(|bytes| bytes.get(to).copied().unwrap_or(0));
+                return Some(format!("{name}: {from} sent {sent} bytes to {to}, planned are {plan}"));
             }
         }
         let expected = &self.digests;

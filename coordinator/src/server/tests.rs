@@ -110,7 +110,7 @@ fn report(phase: Phase, ranks: usize) -> PhaseReport {
         frames: 0,
         overtaken: 0,
         lateness_ns: Vec::new(),
-        sent_bytes: vec![0; ranks],
+        sent_bytes: Vec::new(),
         cpu_ns: 0,
         udp_bytes: 0,
     }

@@ -16,9 +16,8 @@ pub use error::RankError;
 
 use crate::job::{Job, JobId, JobOutput, Work};
 use crate::nic::OutRow;
-use crate::setup::RunSetup;
+use crate::setup::PreparedRun;
 use crate::wire::{Flow, Frame, Phase};
-use moe::plan::Flows;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use step::Step;
@@ -75,8 +74,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Rank {
     id: RankId,
-    setup: Arc<RunSetup>,
-    flows: Arc<Flows>,
+    run: Arc<PreparedRun>,
     step: Option<Step>,
     sends: VecDeque<Send>,
     jobs: VecDeque<Job>,
@@ -84,6 +82,9 @@ pub struct Rank {
     waiting: BTreeMap<JobId, Ticket>,
     next_job: JobId,
 }
+
+/// Room for sends that a rank keeps.
+const SENDS_KEPT: usize = 16;
 
 /// What the output of a job is for.
 #[derive(Clone, Copy, Debug)]
@@ -96,13 +97,12 @@ enum Ticket {
 }
 
 impl Rank {
-    /// A rank without a step; `flows` are those of the setup's scheme and placement.
+    /// A rank without a step.
     #[must_use]
-    pub fn new(id: RankId, setup: Arc<RunSetup>, flows: Arc<Flows>) -> Self {
+    pub fn new(id: RankId, run: Arc<PreparedRun>) -> Self {
         Self {
             id,
-            setup,
-            flows,
+            run,
             step: None,
             sends: VecDeque::new(),
             jobs: VecDeque::new(),
@@ -124,7 +124,7 @@ impl Rank {
         self.jobs.clear();
         self.events.clear();
         self.waiting.clear();
-        self.step = Some(Step::new(self.id, Arc::clone(&self.setup), Arc::clone(&self.flows), flow));
+        self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow));
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate);
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
     }
@@ -155,12 +155,13 @@ impl Rank {
         let open =
             self.step.as_mut().filter(|step| step.flow() == frame.flow && step.phase() == Some(frame.phase));
         let step = open.ok_or(RankError::PhaseOrder { rank: self.id, phase: frame.phase })?;
-        let consumed = step.handle_rows(now, &frame, &mut self.sends)?;
+        let (source, ends) = (frame.source, frame.last.is_some());
+        let consumed = step.handle_rows(now, frame, &mut self.sends)?;
         if consumed > 0 {
-            self.sends.push_back(Send::Grant { to: frame.source, bytes: consumed, at: now });
+            self.sends.push_back(Send::Grant { to: source, bytes: consumed, at: now });
         }
-        if frame.last.is_some() {
-            step.close_flow(now, frame.source, &mut self.sends);
+        if ends {
+            step.close_flow(now, source, &mut self.sends);
         }
         self.advance(now)
     }
@@ -190,7 +191,12 @@ impl Rank {
 
     /// Output: the next thing for the card.
     pub fn poll_send(&mut self) -> Option<Send> {
-        self.sends.pop_front()
+        let send = self.sends.pop_front();
+        if send.is_none() {
+            // The rows of a whole step pass through here at once: a thousand ranks don't keep room for them.
+            self.sends.shrink_to(SENDS_KEPT);
+        }
+        send
     }
 
     /// Output: the next job.

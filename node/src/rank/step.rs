@@ -3,12 +3,12 @@
 use super::{RankError, Send, Ticket};
 use crate::job::ExpertRow;
 use crate::nic::OutRow;
-use crate::setup::RunSetup;
+use crate::setup::{PreparedRun, RunSetup};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::SlotId;
-use moe::plan::{DispatchScheme, Flows, PlannedRow, combine_to, dispatch_rows, split_targets};
+use moe::plan::{DispatchScheme, PlannedRow, Targets, combine_to, dispatch_rows, split_targets};
 use moe::routing::Routing;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use topology::{Picos, RankId};
 
@@ -45,8 +45,7 @@ impl Gather {
 #[derive(Debug)]
 pub(super) struct Step {
     me: RankId,
-    setup: Arc<RunSetup>,
-    flows: Arc<Flows>,
+    run: Arc<PreparedRun>,
     flow: Flow,
     phase: Option<Phase>,
     closed: bool,
@@ -54,53 +53,61 @@ pub(super) struct Step {
     planned: Option<Vec<PlannedRow>>,
     rows: Option<Vec<RowData>>,
     /// Flows of this phase whose mark has not come.
-    open: BTreeSet<RankId>,
+    open: usize,
     /// Flows from other racks that a gateway still forwards.
-    forwarding: BTreeSet<RankId>,
-    /// Dispatch rows for slots of this rank, in canonical order.
-    arrived: BTreeMap<(RankId, u32, SlotId), Row>,
+    forwarding: usize,
+    /// Dispatch rows for slots of this rank; in canonical order from the expert phase on.
+    arrived: Vec<Row>,
     computed: Option<Vec<RowData>>,
     computed_at: Picos,
     /// Sums that this rank makes as a gateway.
     gathers: BTreeMap<(RankId, u32), Gather>,
-    /// Sums of each source that a gateway still owes.
+    /// Sums of each source that a gateway still owes, and of all of them.
     owed: BTreeMap<RankId, usize>,
+    owed_in_all: usize,
     /// Sums of this rank's own tokens.
     sums: Vec<Gather>,
-    unsummed: usize,
     complete: Vec<(Ticket, Vec<(f32, RowData)>)>,
     outputs: Vec<Option<Vec<f32>>>,
     unfinished: usize,
     finished: bool,
 }
 
+/// Canonical order of a rank's dispatch rows: by source, token, slot.
+fn canonical(row: &Row) -> (RankId, u32, SlotId) {
+    (row.origin.source, row.origin.token, row.targets[0].slot)
+}
+
 impl Step {
-    pub(super) fn new(me: RankId, setup: Arc<RunSetup>, flows: Arc<Flows>, flow: Flow) -> Self {
-        let tokens = setup.tokens[me.0 as usize] as usize;
+    pub(super) fn new(me: RankId, run: Arc<PreparedRun>, flow: Flow) -> Self {
+        let tokens = run.setup().tokens[me.0 as usize] as usize;
         Self {
             me,
-            setup,
-            flows,
+            run,
             flow,
             phase: None,
             closed: true,
             prepared: false,
             planned: None,
             rows: None,
-            open: BTreeSet::new(),
-            forwarding: BTreeSet::new(),
-            arrived: BTreeMap::new(),
+            open: 0,
+            forwarding: 0,
+            arrived: Vec::new(),
             computed: None,
             computed_at: Picos::ZERO,
             gathers: BTreeMap::new(),
             owed: BTreeMap::new(),
+            owed_in_all: 0,
             sums: Vec::new(),
-            unsummed: 0,
             complete: Vec::new(),
             outputs: vec![None; tokens],
             unfinished: tokens,
             finished: false,
         }
+    }
+
+    fn setup(&self) -> &RunSetup {
+        self.run.setup()
     }
 
     pub(super) fn flow(&self) -> Flow {
@@ -121,7 +128,7 @@ impl Step {
     }
 
     pub(super) fn set_routing(&mut self, routing: &Routing) {
-        let setup = &self.setup;
+        let setup = self.run.setup();
         let planned = dispatch_rows(setup.scheme, &setup.cluster, &setup.placement, self.me, routing);
         let mut keys: Vec<Vec<(PartKey, f32)>> = vec![Vec::new(); self.outputs.len()];
         for row in &planned {
@@ -139,7 +146,6 @@ impl Step {
             });
         }
         self.sums = keys.into_iter().map(Gather::new).collect();
-        self.unsummed = self.sums.len();
         self.planned = Some(planned);
     }
 
@@ -157,15 +163,16 @@ impl Step {
         self.phase = Some(phase);
         self.closed = false;
         self.open = match phase {
-            Phase::Dispatch => self.flows.upstream(self.me),
-            Phase::Expert => BTreeSet::new(),
-            Phase::Combine => self.flows.downstream(self.me),
+            Phase::Dispatch => self.run.flows().upstream(self.me).len(),
+            Phase::Expert => 0,
+            Phase::Combine => self.run.flows().downstream(self.me).len(),
         };
     }
 
     pub(super) fn begin_dispatch(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
         self.open(Phase::Dispatch);
-        let first_token = self.setup.first_token(self.me);
+        let run = Arc::clone(&self.run);
+        let (first_token, cluster) = (run.first_token(self.me), &run.setup().cluster);
         let planned = self.planned.take().unwrap_or_default();
         let rows = self.rows.take().unwrap_or_default();
         for plan in planned {
@@ -185,11 +192,10 @@ impl Step {
                 });
             }
         }
-        let setup = Arc::clone(&self.setup);
-        self.forwarding = self.flows.forwarded(self.me);
-        for to in self.flows.downstream(self.me) {
+        self.forwarding = run.flows().forwarded(self.me).len();
+        for &to in run.flows().downstream(self.me) {
             // A gateway's flows inside its rack stay open for what it forwards.
-            if self.forwarding.is_empty() || !setup.cluster.same_rack(self.me, to) {
+            if self.forwarding == 0 || !cluster.same_rack(self.me, to) {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
         }
@@ -199,15 +205,22 @@ impl Step {
     /// Emulated charge and rows of the expert job.
     pub(super) fn begin_expert(&mut self) -> Result<(Picos, Vec<ExpertRow>), RankError> {
         self.open(Phase::Expert);
+        self.arrived.sort_unstable_by_key(canonical);
+        if let Some(twice) = self.arrived.windows(2).find(|rows| canonical(&rows[0]) == canonical(&rows[1])) {
+            let Origin { source, token, .. } = twice[0].origin;
+            let from = combine_to(self.setup().scheme, &self.setup().cluster, self.me, source);
+            return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
+        }
         let mut rows_of_slot: BTreeMap<SlotId, u64> = BTreeMap::new();
         let mut work = Vec::with_capacity(self.arrived.len());
-        for row in self.arrived.values() {
+        for row in &mut self.arrived {
             for target in &row.targets {
                 *rows_of_slot.entry(target.slot).or_default() += 1;
             }
-            work.push(ExpertRow { targets: row.targets.clone(), data: row.data.clone() });
+            let data = std::mem::replace(&mut row.data, RowData::Len(0));
+            work.push(ExpertRow { targets: row.targets.clone(), data });
         }
-        let charge = self.setup.compute_time(rows_of_slot.into_values());
+        let charge = self.setup().compute_time(rows_of_slot.into_values());
         Ok((charge.map_err(|error| RankError::Hardware(error.to_string()))?, work))
     }
 
@@ -218,30 +231,32 @@ impl Step {
 
     pub(super) fn begin_combine(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
         self.open(Phase::Combine);
-        let setup = Arc::clone(&self.setup);
-        self.owed = self.flows.forwarded(self.me).into_iter().map(|source| (source, 0)).collect();
+        let run = Arc::clone(&self.run);
+        let (scheme, cluster) = (run.setup().scheme, &run.setup().cluster);
+        self.owed = run.flows().forwarded(self.me).iter().map(|&source| (source, 0)).collect();
         for (source, _) in self.gathers.keys() {
             *self.owed.entry(*source).or_default() += 1;
         }
+        self.owed_in_all = self.gathers.len();
         let arrived = std::mem::take(&mut self.arrived);
         let computed = self.computed.take().unwrap_or_default();
-        let results = arrived.into_values().zip(computed);
+        let results = arrived.into_iter().zip(computed);
         // Rows that must still cross go first: the slower port then starts at once.
-        let (mut crossing, mut staying) = (Vec::new(), Vec::new());
+        let mut staying = Vec::new();
         for (Row { origin, targets, .. }, data) in results {
-            let targets = if setup.scheme == DispatchScheme::Flat { targets } else { Vec::new() };
-            let to = combine_to(setup.scheme, &setup.cluster, self.me, origin.source);
-            let crosses = !setup.cluster.same_rack(self.me, origin.source);
-            (if crosses { &mut crossing } else { &mut staying }).push((to, Row { origin, targets, data }));
-        }
-        for (to, row) in crossing.into_iter().chain(staying) {
-            if to == self.me {
-                self.take_combine_row(self.me, row)?;
+            let targets = if scheme == DispatchScheme::Flat { targets } else { Targets::new() };
+            let to = combine_to(scheme, cluster, self.me, origin.source);
+            let row = Row { origin, targets, data };
+            if cluster.same_rack(self.me, origin.source) {
+                staying.push((to, row));
             } else {
-                sends.push_back(Send::Row { to, row: OutRow { row, ready: Picos::ZERO, release: None } });
+                self.send_result(to, row, sends)?;
             }
         }
-        for to in self.flows.upstream(self.me) {
+        for (to, row) in staying {
+            self.send_result(to, row, sends)?;
+        }
+        for &to in run.flows().upstream(self.me) {
             if self.owed.get(&to).copied().unwrap_or(0) == 0 {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
@@ -249,21 +264,29 @@ impl Step {
         Ok(())
     }
 
+    fn send_result(&mut self, to: RankId, row: Row, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
+        if to == self.me {
+            return self.take_combine_row(self.me, row);
+        }
+        sends.push_back(Send::Row { to, row: OutRow { row, ready: Picos::ZERO, release: None } });
+        Ok(())
+    }
+
     /// Takes in the rows of a frame; returns the bytes that can be granted again at once.
     pub(super) fn handle_rows(
         &mut self,
         now: Picos,
-        frame: &Frame,
+        frame: Frame,
         sends: &mut VecDeque<Send>,
     ) -> Result<u64, RankError> {
         let mut consumed = 0;
-        for row in &frame.rows {
+        for row in frame.rows {
             let bytes = row.charged_bytes(frame.phase);
             if frame.phase == Phase::Dispatch {
-                let forwarded = self.take_dispatch_row(now, frame.source, row.clone(), sends)?;
+                let forwarded = self.take_dispatch_row(now, frame.source, row, sends)?;
                 consumed += if forwarded { 0 } else { bytes };
             } else {
-                self.take_combine_row(frame.source, row.clone())?;
+                self.take_combine_row(frame.source, row)?;
                 consumed += bytes;
             }
         }
@@ -278,20 +301,26 @@ impl Step {
         row: Row,
         sends: &mut VecDeque<Send>,
     ) -> Result<bool, RankError> {
-        let setup = Arc::clone(&self.setup);
+        let run = Arc::clone(&self.run);
+        let RunSetup { placement, cluster, scheme, .. } = &**run.setup();
         let Origin { source, token, .. } = row.origin;
         let misrouted = |slot| RankError::Misrouted { rank: self.me, source_rank: source, token, slot };
-        if let Some(unknown) = row.targets.iter().find(|target| target.slot.0 >= setup.placement.num_slots())
-        {
-            return Err(misrouted(unknown.slot));
+        let unknown = |slot: SlotId| slot.0 >= placement.num_slots();
+        if let Some(target) = row.targets.iter().find(|target| unknown(target.slot)) {
+            return Err(misrouted(target.slot));
         }
-        let parts = split_targets(&setup.placement, &row.targets);
-        let is_gateway = setup.scheme == DispatchScheme::Hierarchical
+        // The hop before this one: the source itself, or the gateway of its rows into this rack.
+        let expected = || from == source || from == combine_to(*scheme, cluster, self.me, source);
+        if source.0 >= cluster.num_ranks() || row.targets.is_empty() || !expected() {
+            return Err(RankError::Unexpected { rank: self.me, from, source_rank: source, token });
+        }
+        let parts = split_targets(placement, &row.targets);
+        let is_gateway = *scheme == DispatchScheme::Hierarchical
             && from == source
-            && !setup.cluster.same_rack(source, self.me)
-            && setup.cluster.gateway(source, setup.cluster.rack_of(self.me)) == self.me;
+            && !cluster.same_rack(source, self.me)
+            && cluster.gateway(source, cluster.rack_of(self.me)) == self.me;
         for (rank, targets) in &parts {
-            if *rank != self.me && !(is_gateway && setup.cluster.same_rack(*rank, self.me)) {
+            if *rank != self.me && !(is_gateway && cluster.same_rack(*rank, self.me)) {
                 return Err(misrouted(targets[0].slot));
             }
         }
@@ -304,24 +333,16 @@ impl Step {
         }
         let onward = parts.iter().filter(|(rank, _)| *rank != self.me).count() as u64;
         // The row's credit goes back to its sender in equal shares as its copies leave.
-        let bytes = row.charged_bytes(Phase::Dispatch);
-        let mut unshared = bytes;
+        let mut unshared = row.charged_bytes(Phase::Dispatch);
         let mut left = onward;
         for (rank, targets) in parts {
+            let copy = Row { origin: row.origin, targets, data: row.data.clone() };
             if rank == self.me {
-                let key = (source, token, targets[0].slot);
-                if self
-                    .arrived
-                    .insert(key, Row { origin: row.origin, targets, data: row.data.clone() })
-                    .is_some()
-                {
-                    return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
-                }
+                self.arrived.push(copy);
             } else {
                 let share = unshared / left;
                 unshared -= share;
                 left -= 1;
-                let copy = Row { origin: row.origin, targets, data: row.data.clone() };
                 let out = OutRow { row: copy, ready: now, release: Some((from, share)) };
                 sends.push_back(Send::Row { to: rank, row: out });
             }
@@ -340,7 +361,7 @@ impl Step {
         let Some(gather) = gather else {
             return Err(unexpected);
         };
-        let key = match (self.setup.scheme, row.targets.first()) {
+        let key = match (self.run.setup().scheme, row.targets.first()) {
             (DispatchScheme::Flat, Some(target)) => PartKey::Slot(target.slot),
             _ => PartKey::Rank(from),
         };
@@ -353,9 +374,6 @@ impl Step {
         gather.missing -= 1;
         if gather.missing == 0 {
             self.complete.push((ticket, gather.take()));
-            if source == self.me {
-                self.unsummed -= 1;
-            }
         }
         Ok(())
     }
@@ -376,13 +394,14 @@ impl Step {
         let origin = Origin {
             source,
             token,
-            sequence: self.setup.first_token(source) + token,
+            sequence: self.run.first_token(source) + token,
             position: self.flow.step,
         };
-        let row = Row { origin, targets: Vec::new(), data };
+        let row = Row { origin, targets: Targets::new(), data };
         sends.push_back(Send::Row { to: source, row: OutRow { row, ready: now, release: None } });
         let owed = self.owed.get_mut(&source).expect("a gateway counts the sums it owes");
         *owed -= 1;
+        self.owed_in_all -= 1;
         if *owed == 0 {
             sends.push_back(Send::Close { to: source, at: now });
         }
@@ -394,13 +413,18 @@ impl Step {
         *slot = Some(values);
     }
 
+    /// The flow from `from` has ended. The card takes no frame of a flow after its end.
     pub(super) fn close_flow(&mut self, now: Picos, from: RankId, sends: &mut VecDeque<Send>) {
-        self.open.remove(&from);
-        let forwarded = self.forwarding.remove(&from);
-        if forwarded && self.forwarding.is_empty() {
-            let setup = Arc::clone(&self.setup);
-            for to in self.flows.downstream(self.me) {
-                if setup.cluster.same_rack(self.me, to) {
+        self.open -= 1;
+        let run = Arc::clone(&self.run);
+        let cluster = &run.setup().cluster;
+        if self.phase == Some(Phase::Dispatch) && self.forwarding > 0 && !cluster.same_rack(self.me, from) {
+            self.forwarding -= 1;
+            if self.forwarding > 0 {
+                return;
+            }
+            for &to in run.flows().downstream(self.me) {
+                if cluster.same_rack(self.me, to) {
                     sends.push_back(Send::Close { to, at: now });
                 }
             }
@@ -409,7 +433,7 @@ impl Step {
 
     /// The phase that has just become complete, with its time.
     pub(super) fn take_closed(&mut self, now: Picos) -> Result<Option<(Phase, Picos)>, RankError> {
-        let Some(phase) = self.phase.filter(|_| !self.closed && self.open.is_empty()) else {
+        let Some(phase) = self.phase.filter(|_| !self.closed && self.open == 0) else {
             return Ok(None);
         };
         match phase {
@@ -419,7 +443,7 @@ impl Step {
                 self.closed = true;
                 return Ok(Some((phase, self.computed_at)));
             }
-            Phase::Combine if self.owed.values().any(|&owed| owed > 0) => {
+            Phase::Combine if self.owed_in_all > 0 => {
                 // A gateway's own sums are still being made from rows that have all come.
                 let starved = self.gathers.iter().find(|(_, gather)| gather.missing > 0);
                 if let Some(((_, token), _)) = starved {

@@ -38,7 +38,7 @@ pub fn encode(frame: &Frame) -> Vec<Bytes> {
         }
         let RowData::Bytes(bytes) = &row.data else { panic!("a row without payload can't go on the wire") };
         data_bytes += bytes.len();
-        buffers.push(bytes.clone());
+        buffers.push(bytes.as_ref().clone());
     }
     let narrow = |value: usize| u32::try_from(value).expect("frame sizes are bounded by the chunk size");
     let mut header = RawHeader {
@@ -136,7 +136,7 @@ pub fn decode(header: &[u8; HEADER_BYTES], body: &Bytes) -> Result<Frame, WireEr
             .map(|_| Target { slot: SlotId(meta.get_u32_le()), weight: meta.get_f32_le() })
             .collect();
         let start = meta_bytes + index * row_bytes;
-        rows.push(Row { origin, targets, data: RowData::Bytes(body.slice(start..start + row_bytes)) });
+        rows.push(Row { origin, targets, data: body.slice(start..start + row_bytes).into() });
     }
     if meta.has_remaining() {
         return Err(WireError::Length(format!("{} bytes of metadata are left over", meta.remaining())));
@@ -239,7 +239,7 @@ mod tests {
                         position: 1,
                     },
                     targets: (0..i % 3).map(|t| Target { slot: SlotId(t as u32), weight: 0.25 }).collect(),
-                    data: RowData::Bytes(Bytes::from(vec![i as u8; width])),
+                    data: Bytes::from(vec![i as u8; width]).into(),
                 })
                 .collect(),
         }

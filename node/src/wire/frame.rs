@@ -1,7 +1,7 @@
 //! Frames and rows as the state machines see them, before and after the wire.
 
 use bytes::Bytes;
-use moe::plan::Target;
+use moe::plan::Targets;
 use serde::{Deserialize, Serialize};
 use topology::{Picos, RankId};
 
@@ -73,10 +73,16 @@ pub struct Origin {
 /// A row's values: bytes in the phase's wire dtype, or a length only (payload-free simulation).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RowData {
-    /// Real bytes.
-    Bytes(Bytes),
+    /// Real bytes; boxed so that a million rows without take 16 B each.
+    Bytes(Box<Bytes>),
     /// Only their number.
     Len(u32),
+}
+
+impl From<Bytes> for RowData {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(Box::new(bytes))
+    }
 }
 
 impl RowData {
@@ -102,7 +108,7 @@ pub struct Row {
     /// Whose token this is.
     pub origin: Origin,
     /// Dispatch: the slots to compute with their weights. Combine: the one slot (flat) or none (sums).
-    pub targets: Vec<Target>,
+    pub targets: Targets,
     /// The values.
     pub data: RowData,
 }

@@ -8,7 +8,7 @@ use crate::job::{Job, JobId, JobOutput, JobRunner, Work};
 use crate::net::clock::{monotonic_ns, process_cpu_ns};
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
-use crate::setup::{RunSetup, SetupError};
+use crate::setup::{PreparedRun, RunSetup, SetupError};
 use crate::wire::{Flow, Frame, Phase};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
@@ -74,18 +74,17 @@ impl Active {
         pacing: Pacing,
         links: &Links,
     ) -> Result<Option<Self>, ActiveError> {
-        setup.validate()?;
+        let setup = Arc::new(setup);
+        let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
         let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
         let Some(at) = nodes.iter().position(|&seated| seated == node) else {
             return Ok(None);
         };
         let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
-        let setup = Arc::new(setup);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let flows = Arc::new(setup.flows());
         let dilation = pacing.network_dilation.max(1);
         let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
-        let seat = Seat::new(rank, &setup, &flows, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
+        let seat = Seat::new(rank, &prepared, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
         Ok(Some(Self {
             rank,
             setup,
@@ -301,7 +300,7 @@ impl Active {
             frames: nic.frames_received(),
             overtaken: nic.overtaken(),
             lateness_ns,
-            sent_bytes: nic.sent_bytes().to_vec(),
+            sent_bytes: nic.sent_bytes(),
             cpu_ns: process_cpu_ns().saturating_sub(self.cpu_before_ns),
             udp_bytes: udp_bytes - self.udp_before,
         };

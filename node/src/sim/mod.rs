@@ -1,17 +1,18 @@
 //! The in-memory shell: all ranks of a run in one process, on a virtual clock. Equal inputs give equal bytes and times.
 
+mod wakes;
+
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
-use crate::setup::{RunSetup, SetupError};
+use crate::setup::{PreparedRun, RunSetup, SetupError};
 use crate::wire::{Flow, Frame, Phase};
 use moe::routing::RoutingError;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
+use wakes::Wakes;
 
 /// Why a simulated run ended early.
 #[derive(Debug, Error)]
@@ -52,8 +53,6 @@ pub struct SimCluster {
     setup: Arc<RunSetup>,
     runner: Arc<JobRunner>,
     seats: Vec<Seat>,
-    wakes: BinaryHeap<Reverse<(Picos, u64, u32)>>,
-    wake_count: u64,
     tamper: Option<Tamper>,
 }
 
@@ -69,12 +68,11 @@ impl SimCluster {
     /// # Errors
     /// When the setup or its routing is impossible.
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, SimError> {
-        setup.validate()?;
+        let run = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let flows = Arc::new(setup.flows());
-        let seats =
-            setup.cluster.ranks().map(|id| Seat::new(id, &setup, &flows, Picos::ZERO, Picos::ZERO)).collect();
-        Ok(Self { setup, runner, seats, wakes: BinaryHeap::new(), wake_count: 0, tamper: None })
+        let seat = |id| Seat::new(id, &run, Picos::ZERO, Picos::ZERO);
+        let seats = setup.cluster.ranks().map(seat).collect();
+        Ok(Self { setup, runner, seats, tamper: None })
     }
 
     /// The gate and weights in use.
@@ -127,7 +125,7 @@ impl SimCluster {
                     frames: nic.frames_received(),
                     overtaken: nic.overtaken(),
                     lateness_ns: Vec::new(),
-                    sent_bytes: nic.sent_bytes().to_vec(),
+                    sent_bytes: nic.sent_bytes(),
                     cpu_ns: 0,
                     udp_bytes: 0,
                 });
@@ -138,28 +136,17 @@ impl SimCluster {
 
     /// Runs until nothing moves.
     fn drive(&mut self, closed: &mut [Option<Picos>], outputs: &mut [Vec<Vec<f32>>]) -> Result<(), SimError> {
-        for at in 0..self.seats.len() {
-            self.wake(Picos::ZERO, at);
-        }
-        let mut due = vec![Picos::MAX; self.seats.len()];
-        while let Some(Reverse((now, _, rank))) = self.wakes.pop() {
-            let at = rank as usize;
-            due[at] = Picos::MAX;
-            self.serve(at, now, closed, outputs, &mut due)?;
+        let mut wakes = Wakes::new(self.seats.len(), Picos::ZERO);
+        while let Some((now, at)) = wakes.first() {
+            wakes.set(at, Picos::MAX);
+            self.serve(at, now, closed, outputs, &mut wakes)?;
             if let Some(next) = self.seats[at].poll_timeout().map(|next| next.max(now))
-                && next < due[at]
+                && next < wakes.of(at)
             {
-                due[at] = next;
-                self.wake(next, at);
+                wakes.set(at, next);
             }
         }
         Ok(())
-    }
-
-    fn wake(&mut self, time: Picos, at: usize) {
-        self.wake_count += 1;
-        let rank = u32::try_from(at).expect("ranks are bounded");
-        self.wakes.push(Reverse((time, self.wake_count, rank)));
     }
 
     /// Everything that one seat can do at `now`.
@@ -169,7 +156,7 @@ impl SimCluster {
         now: Picos,
         closed: &mut [Option<Picos>],
         outputs: &mut [Vec<Vec<f32>>],
-        due: &mut [Picos],
+        wakes: &mut Wakes,
     ) -> Result<(), SimError> {
         loop {
             let mut moved = self.seats[at].deliver(now)?.is_some();
@@ -180,17 +167,12 @@ impl SimCluster {
             }
             while let Some(frame) = self.seats[at].poll_transmit(now) {
                 moved = true;
-                let arrivals = match &mut self.tamper {
-                    Some(tamper) => tamper(frame),
-                    None => vec![frame],
+                let Some(tamper) = &mut self.tamper else {
+                    self.carry(now, frame, wakes)?;
+                    continue;
                 };
-                for frame in arrivals {
-                    let (to, arrive) = (frame.destination.0 as usize, frame.arrive);
-                    self.seats[to].handle_arrival(now, frame)?;
-                    if arrive < due[to] {
-                        due[to] = arrive;
-                        self.wake(arrive, to);
-                    }
+                for frame in tamper(frame) {
+                    self.carry(now, frame, wakes)?;
                 }
             }
             while let Some(event) = self.seats[at].poll_event() {
@@ -204,5 +186,15 @@ impl SimCluster {
                 return Ok(());
             }
         }
+    }
+
+    /// Hands a frame to its receiver.
+    fn carry(&mut self, now: Picos, frame: Frame, wakes: &mut Wakes) -> Result<(), SimError> {
+        let (to, arrive) = (frame.destination.0 as usize, frame.arrive);
+        self.seats[to].handle_arrival(now, frame)?;
+        if arrive < wakes.of(to) {
+            wakes.set(to, arrive);
+        }
+        Ok(())
     }
 }

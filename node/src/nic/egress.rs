@@ -1,0 +1,302 @@
+//! One egress port: rows that wait for it, queue by queue, and the order in which they leave.
+//!
+//! Rows stand in one pool, linked in the order of their queue, so that a thousand short queues take no more memory than one
+//! long one. A queue is ready now, ready later, or waits for credit.
+
+use super::peers::Peers;
+use super::ready::ReadySet;
+use super::{NicConfig, OutRow};
+use crate::wire::{Phase, Row};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
+
+/// No row.
+const NONE: u32 = u32::MAX;
+
+/// Rows for one peer.
+#[derive(Debug)]
+struct PeerQueue {
+    head: u32,
+    tail: u32,
+    sequence: u32,
+    rows_sent: u32,
+    outstanding_bytes: u64,
+    /// When the last credit came: what waited for it can't have left earlier.
+    credit_at: Picos,
+    /// When the flow was closed, until its last frame has left.
+    close_at: Option<Picos>,
+    closed: bool,
+}
+
+impl PeerQueue {
+    const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+        sequence: 0,
+        rows_sent: 0,
+        outstanding_bytes: 0,
+        credit_at: Picos::ZERO,
+        close_at: None,
+        closed: false,
+    };
+
+    /// True if `bytes` more may be on the way. One row may always go where nothing is.
+    fn has_credit(&self, bytes: u64, credit_bytes: u64) -> bool {
+        self.outstanding_bytes == 0 || self.outstanding_bytes + bytes <= credit_bytes
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    row: Option<OutRow>,
+    next: u32,
+}
+
+/// A chunk that has left the port.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) to: RankId,
+    pub(super) sequence: u32,
+    /// Rows of the whole flow, if this was its end.
+    pub(super) last: Option<u32>,
+    /// When the last byte has left.
+    pub(super) finish: Picos,
+    pub(super) rows: Vec<Row>,
+    /// Credit that forwarded rows give back to who sent them here.
+    pub(super) releases: Vec<(RankId, u64)>,
+}
+
+/// A port and its queues.
+#[derive(Debug)]
+pub(super) struct Egress {
+    phase: Phase,
+    spec: LinkSpec,
+    chunk_rows: usize,
+    credit_bytes: u64,
+    port: Port,
+    /// How far ahead of the clock this port may be reserved.
+    lookahead: Picos,
+    peers: Peers,
+    queues: Vec<PeerQueue>,
+    /// Bytes sent to each peer.
+    sent_bytes: Vec<u64>,
+    pool: Vec<Node>,
+    /// First of the unused nodes.
+    unused: u32,
+    /// Places of the queues that could go at once, were the port free.
+    eligible: ReadySet,
+    /// Places of the queues that are ready later, by that time. Queues without credit are in neither.
+    later: BinaryHeap<Reverse<(Picos, u32)>>,
+    cursor: usize,
+}
+
+impl Egress {
+    pub(super) fn new(
+        cluster: &Cluster,
+        me: RankId,
+        class: LinkClass,
+        config: &NicConfig,
+        phase: Phase,
+        to: &[RankId],
+    ) -> Self {
+        let spec = config.fabric.link(class);
+        let peers = Peers::new(cluster, me, class, to);
+        let lookahead = Picos(spec.rate.transfer(config.chunk_bytes).0.saturating_mul(2)).max(config.horizon);
+        Self {
+            phase,
+            spec,
+            chunk_rows: config.chunk_rows as usize,
+            credit_bytes: config.credit_bytes,
+            port: Port::new(),
+            lookahead,
+            queues: (0..peers.len()).map(|_| PeerQueue::EMPTY).collect(),
+            sent_bytes: vec![0; peers.len()],
+            pool: Vec::new(),
+            unused: NONE,
+            eligible: ReadySet::new(peers.len()),
+            later: BinaryHeap::new(),
+            cursor: 0,
+            peers,
+        }
+    }
+
+    pub(super) fn latency(&self) -> Picos {
+        self.spec.latency
+    }
+
+    /// Bytes sent to each peer that was sent any.
+    pub(super) fn sent_bytes<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (RankId, u64)> + 'a {
+        let sent = self.sent_bytes.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
+        sent.map(|(place, &bytes)| (self.peers.at(cluster, place), bytes))
+    }
+
+    /// Queues a row; false if there is no open flow to `to`.
+    pub(super) fn enqueue(&mut self, cluster: &Cluster, to: RankId, row: OutRow) -> bool {
+        let Some(place) = self.peers.place_of(cluster, to) else { return false };
+        if self.queues[place].close_at.is_some() || self.queues[place].closed {
+            return false;
+        }
+        let node = self.store(row);
+        let queue = &mut self.queues[place];
+        if queue.head == NONE {
+            (queue.head, queue.tail) = (node, node);
+            self.place(place);
+        } else {
+            let before = std::mem::replace(&mut queue.tail, node);
+            self.pool[before as usize].next = node;
+        }
+        true
+    }
+
+    /// Ends the flow to `to`; false if there is none or it has ended before.
+    pub(super) fn close(&mut self, cluster: &Cluster, to: RankId, now: Picos) -> bool {
+        let Some(place) = self.peers.place_of(cluster, to) else { return false };
+        let queue = &mut self.queues[place];
+        if queue.close_at.is_some() || queue.closed {
+            return false;
+        }
+        queue.close_at = Some(now);
+        if queue.head == NONE {
+            self.place(place);
+        }
+        true
+    }
+
+    /// Credit from `from`, that counts from `at` on.
+    pub(super) fn credit(&mut self, cluster: &Cluster, from: RankId, bytes: u64, at: Picos) {
+        let Some(place) = self.peers.place_of(cluster, from) else { return };
+        let blocked = !self.head_has_credit(place);
+        let queue = &mut self.queues[place];
+        queue.outstanding_bytes = queue.outstanding_bytes.saturating_sub(bytes);
+        if blocked {
+            queue.credit_at = at;
+            self.place(place);
+        }
+    }
+
+    /// The next time at which a frame can begin to leave.
+    fn turn(&self) -> Option<Picos> {
+        if self.eligible.is_empty() {
+            self.later.peek().map(|Reverse((ready, _))| self.port.free().max(*ready))
+        } else {
+            Some(self.port.free())
+        }
+    }
+
+    /// When to ask for the next chunk: half the lookahead late, so that a shell wakes for several frames at once and the port
+    /// still never waits.
+    pub(super) fn wake(&self) -> Option<Picos> {
+        Some(self.turn()?.saturating_sub(Picos(self.lookahead.0 / 2)))
+    }
+
+    /// The next chunk, if the port may be reserved for it at `now`.
+    pub(super) fn cut(&mut self, cluster: &Cluster, now: Picos) -> Option<Cut> {
+        let turn = self.turn().filter(|&turn| turn <= now.saturating_add(self.lookahead))?;
+        while let Some(&Reverse((ready, place))) = self.later.peek().filter(|later| later.0.0 <= turn) {
+            debug_assert!(ready <= turn);
+            self.later.pop();
+            self.eligible.insert(place as usize);
+        }
+        let place = self.eligible.take_from(self.cursor)?;
+        self.cursor = place + 1;
+        let (count, bytes) = self.chunk(place, turn);
+        let mut ready = if count == 0 { turn } else { Picos::ZERO };
+        let (mut rows, mut releases) = (Vec::with_capacity(count), Vec::new());
+        for _ in 0..count {
+            let sent = self.take_head(place);
+            ready = ready.max(sent.ready);
+            releases.extend(sent.release);
+            rows.push(sent.row);
+        }
+        let queue = &mut self.queues[place];
+        queue.rows_sent += count as u32;
+        queue.outstanding_bytes += bytes;
+        let sequence = queue.sequence;
+        queue.sequence += 1;
+        let ends = queue.head == NONE && queue.close_at.is_some_and(|at| at <= turn);
+        let last = ends.then_some(queue.rows_sent);
+        if ends {
+            queue.close_at = None;
+            queue.closed = true;
+        }
+        let finish = self.port.egress(ready.max(turn), bytes, self.spec.rate);
+        self.sent_bytes[place] += bytes;
+        self.place(place);
+        Some(Cut { to: self.peers.at(cluster, place), sequence, last, finish, rows, releases })
+    }
+
+    /// True when nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queues.iter().all(|queue| queue.head == NONE && queue.close_at.is_none())
+    }
+
+    /// Time from which the head of a queue may leave.
+    fn ready(&self, place: usize) -> Option<Picos> {
+        let queue = &self.queues[place];
+        let head = self.head(place).map(|head| head.ready).or(queue.close_at)?;
+        Some(head.max(queue.credit_at))
+    }
+
+    fn head(&self, place: usize) -> Option<&OutRow> {
+        self.row(self.queues[place].head)
+    }
+
+    fn row(&self, node: u32) -> Option<&OutRow> {
+        self.pool.get(node as usize).and_then(|node| node.row.as_ref())
+    }
+
+    fn head_has_credit(&self, place: usize) -> bool {
+        let bytes = self.head(place).map_or(0, |head| head.row.charged_bytes(self.phase));
+        self.queues[place].has_credit(bytes, self.credit_bytes)
+    }
+
+    /// Puts a queue whose head is new, or whose credit has changed, among those that can go now or later.
+    fn place(&mut self, place: usize) {
+        let Some(ready) = self.ready(place) else { return };
+        if !self.head_has_credit(place) {
+            return;
+        }
+        if ready <= self.port.free() {
+            self.eligible.insert(place);
+        } else {
+            self.later.push(Reverse((ready, place as u32)));
+        }
+    }
+
+    /// Rows and bytes of the chunk at the head of a queue, as far as its rows are ready by `turn` and have credit.
+    fn chunk(&self, place: usize, turn: Picos) -> (usize, u64) {
+        let queue = &self.queues[place];
+        let (mut count, mut bytes, mut node) = (0, 0, queue.head);
+        while let Some(waiting) = self.row(node).filter(|row| count < self.chunk_rows && row.ready <= turn) {
+            let more = bytes + waiting.row.charged_bytes(self.phase);
+            let first_on_the_way = count == 0 && queue.outstanding_bytes == 0;
+            if !queue.has_credit(more, self.credit_bytes) && !first_on_the_way {
+                break;
+            }
+            (count, bytes, node) = (count + 1, more, self.pool[node as usize].next);
+        }
+        (count, bytes)
+    }
+
+    fn store(&mut self, row: OutRow) -> u32 {
+        let node = Node { row: Some(row), next: NONE };
+        if self.unused == NONE {
+            self.pool.push(node);
+            return u32::try_from(self.pool.len() - 1).ok().filter(|&at| at != NONE).expect("rows are bounded");
+        }
+        let at = self.unused;
+        self.unused = std::mem::replace(&mut self.pool[at as usize], node).next;
+        at
+    }
+
+    fn take_head(&mut self, place: usize) -> OutRow {
+        let queue = &mut self.queues[place];
+        let at = queue.head;
+        let node = &mut self.pool[at as usize];
+        let row = node.row.take().expect("a queue's head is a row");
+        queue.head = std::mem::replace(&mut node.next, self.unused);
+        self.unused = at;
+        row
+    }
+}

@@ -1,0 +1,175 @@
+//! One ingress port: frames in the order of their stamps, what each sender's flow has brought, and the credit it is owed.
+
+use super::peers::Peers;
+use super::{NicConfig, NicError};
+use crate::wire::Frame;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
+
+/// What has come from one peer.
+#[derive(Clone, Debug, Default)]
+struct PeerReceipt {
+    sequence: u32,
+    rows: u32,
+    closed: bool,
+    owed_bytes: u64,
+    outstanding_bytes: u64,
+    /// Stamp of the flow's newest frame: a flow stays in order even where a frame came after its turn.
+    newest: Picos,
+}
+
+/// A frame in the order of its turn.
+#[derive(Debug)]
+struct Waiting {
+    turn: (Picos, RankId, u32),
+    frame: Frame,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.turn == other.turn
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.turn.cmp(&other.turn)
+    }
+}
+
+/// A port and what waits before and behind it.
+#[derive(Debug)]
+pub(super) struct Ingress {
+    spec: LinkSpec,
+    credit_bytes: u64,
+    resolution: Picos,
+    port: Port,
+    peers: Peers,
+    receipts: Vec<PeerReceipt>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    turned: VecDeque<(Picos, Frame)>,
+    last_turn: Picos,
+    overtaken: u64,
+    frames_received: u64,
+}
+
+impl Ingress {
+    pub(super) fn new(
+        cluster: &Cluster,
+        me: RankId,
+        class: LinkClass,
+        config: &NicConfig,
+        from: &[RankId],
+    ) -> Self {
+        let peers = Peers::new(cluster, me, class, from);
+        Self {
+            spec: config.fabric.link(class),
+            credit_bytes: config.credit_bytes,
+            resolution: config.resolution,
+            port: Port::new(),
+            receipts: vec![PeerReceipt::default(); peers.len()],
+            peers,
+            waiting: BinaryHeap::new(),
+            turned: VecDeque::new(),
+            last_turn: Picos::ZERO,
+            overtaken: 0,
+            frames_received: 0,
+        }
+    }
+
+    /// Frames that came after a frame with a later stamp had had its turn, by more than the shell's resolution.
+    pub(super) fn overtaken(&self) -> u64 {
+        self.overtaken
+    }
+
+    pub(super) fn frames_received(&self) -> u64 {
+        self.frames_received
+    }
+
+    /// Takes a data frame that came in physically at `now`.
+    pub(super) fn handle_arrival(
+        &mut self,
+        cluster: &Cluster,
+        now: Picos,
+        mut frame: Frame,
+    ) -> Result<(), NicError> {
+        let from = frame.source;
+        let place = self.peers.place_of(cluster, from).ok_or(NicError::NoFlow { from })?;
+        let receipt = &mut self.receipts[place];
+        if frame.sequence != receipt.sequence || receipt.closed {
+            return Err(NicError::Sequence { from, expected: receipt.sequence, got: frame.sequence });
+        }
+        let bytes = frame.charged_bytes();
+        receipt.sequence += 1;
+        receipt.rows += u32::try_from(frame.rows.len()).expect("bounded by the frame");
+        receipt.outstanding_bytes += bytes;
+        if let Some(said) = frame.last {
+            receipt.closed = true;
+            if said != receipt.rows {
+                return Err(NicError::FlowRows { from, said, came: receipt.rows });
+            }
+        }
+        let credit = self.credit_bytes.max(bytes);
+        if receipt.outstanding_bytes > credit {
+            return Err(NicError::Credit { from, bytes: receipt.outstanding_bytes, credit });
+        }
+        self.frames_received += 1;
+        if frame.arrive < self.last_turn {
+            let late = now > frame.arrive.saturating_add(self.resolution);
+            self.overtaken += u64::from(late);
+            frame.arrive = if late { now.max(self.last_turn) } else { self.last_turn };
+        }
+        frame.arrive = frame.arrive.max(receipt.newest);
+        receipt.newest = frame.arrive;
+        let turn = (frame.arrive, from, frame.sequence);
+        self.waiting.push(Reverse(Waiting { turn, frame }));
+        Ok(())
+    }
+
+    /// Passes every frame on whose turn has come by `now`.
+    pub(super) fn turn(&mut self, now: Picos) {
+        while self.waiting.peek().is_some_and(|waiting| waiting.0.turn.0 <= now) {
+            let Some(Reverse(Waiting { frame, .. })) = self.waiting.pop() else { return };
+            self.last_turn = frame.arrive;
+            let deliver = self.port.ingress(frame.arrive, frame.charged_bytes(), self.spec.rate);
+            self.turned.push_back((deliver, frame));
+        }
+    }
+
+    /// When the next frame that has had its turn is through.
+    pub(super) fn due(&self) -> Option<Picos> {
+        self.turned.front().map(|(deliver, _)| *deliver)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Picos, Frame)> {
+        self.turned.pop_front()
+    }
+
+    /// When a poll can next do something.
+    pub(super) fn wake(&self) -> Option<Picos> {
+        let turn = self.waiting.peek().map(|waiting| waiting.0.turn.0);
+        self.due().into_iter().chain(turn).min()
+    }
+
+    /// Counts `bytes` as taken in; returns what to grant `to` once a quarter of its window has come together.
+    pub(super) fn owe(&mut self, cluster: &Cluster, to: RankId, bytes: u64) -> Option<u64> {
+        let place = self.peers.place_of(cluster, to)?;
+        let receipt = &mut self.receipts[place];
+        receipt.owed_bytes += bytes;
+        if receipt.closed || receipt.owed_bytes < self.credit_bytes / 4 {
+            return None;
+        }
+        let granted = std::mem::take(&mut receipt.owed_bytes);
+        receipt.outstanding_bytes = receipt.outstanding_bytes.saturating_sub(granted);
+        Some(granted)
+    }
+}

@@ -1,0 +1,290 @@
+//! One rank's emulated network card: two full-duplex ports, their queues, credits and stamps. No clock, no sockets.
+//!
+//! Egress cuts rows into frames chunk by chunk, one peer after the other in rotation, and stamps each frame with the
+//! emulated time at which it arrives. Ingress serves frames in the order of these stamps. Times are picoseconds since the
+//! start of the phase. Poll in this order until all say `None`: [`Nic::poll_deliver`], [`Nic::poll_transmit`],
+//! [`Nic::poll_timeout`].
+//!
+//! A frame is stamped from the readiness of its rows and the port's own arithmetic, never from the caller's clock: a shell
+//! that wakes late delivers late (and its lateness is measured), but the port loses no emulated time.
+
+mod egress;
+mod ingress;
+mod peers;
+mod ready;
+
+use crate::wire::{Flow, Frame, Phase, Row, TrafficClass};
+use egress::{Cut, Egress};
+use ingress::Ingress;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use thiserror::Error;
+use topology::{Cluster, Fabric, LinkClass, Picos, RankId};
+
+/// Settings of a card, equal on every rank and every backend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NicConfig {
+    /// Rates and latencies of the two ports.
+    pub fabric: Fabric,
+    /// Most rows in one frame.
+    pub chunk_rows: u32,
+    /// Bytes that may be on the way to one peer before it grants more.
+    pub credit_bytes: u64,
+    /// Bytes of a full frame of `chunk_rows` rows. A port is reserved at most two such frames ahead of the clock ...
+    pub chunk_bytes: u64,
+    /// ... or this long, where that is more: what a shell with coarse timers needs. Zero on a virtual clock.
+    pub horizon: Picos,
+    /// The shell's resolution: a frame that comes this much after its turn, or less, merely swaps turns with those that went
+    /// before it, and the port carries as much as ever. Zero on a virtual clock.
+    pub resolution: Picos,
+}
+
+/// What a peer or the owner of the card did that a correct program does not do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NicError {
+    /// A frame from a rank that scheme and placement give nothing to send here.
+    #[error("a frame from {from}, which has no flow to this rank")]
+    NoFlow {
+        /// Sender of the frame.
+        from: RankId,
+    },
+    /// A frame out of sequence: one was lost or sent twice.
+    #[error("frame {got} from {from} where {expected} was due: a frame was lost or doubled")]
+    Sequence {
+        /// Sender of the frame.
+        from: RankId,
+        /// Sequence number due.
+        expected: u32,
+        /// Sequence number found.
+        got: u32,
+    },
+    /// Rows after the flow's last frame, or a last frame that counts other rows than came.
+    #[error("flow from {from} says it had {said} rows, {came} came")]
+    FlowRows {
+        /// Sender of the flow.
+        from: RankId,
+        /// Rows according to its last frame.
+        said: u32,
+        /// Rows that arrived.
+        came: u32,
+    },
+    /// More bytes on the way than the credit allows.
+    #[error("{from} has {bytes} bytes on the way, its credit is {credit}")]
+    Credit {
+        /// Sender without credit.
+        from: RankId,
+        /// Bytes outstanding.
+        bytes: u64,
+        /// Its window.
+        credit: u64,
+    },
+}
+
+/// A row waiting for a port.
+#[derive(Debug)]
+pub struct OutRow {
+    /// The row.
+    pub row: Row,
+    /// Emulated time from which it may leave.
+    pub ready: Picos,
+    /// Credit to give back to the peer that sent it here, once it has left (forwarded rows).
+    pub release: Option<(RankId, u64)>,
+}
+
+/// The ranks that a card has flows with in a phase, each list ascending.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowPeers<'a> {
+    /// Those it sends to.
+    pub to: &'a [RankId],
+    /// Those it hears from.
+    pub from: &'a [RankId],
+}
+
+/// The card of one rank during one phase.
+#[derive(Debug)]
+pub struct Nic {
+    me: RankId,
+    cluster: Arc<Cluster>,
+    flow: Flow,
+    phase: Phase,
+    egress: [Egress; 2],
+    ingress: [Ingress; 2],
+    credits_due: VecDeque<Frame>,
+    /// Credit on its way here, by the time at which it counts.
+    credits_coming: BTreeMap<(Picos, RankId), u64>,
+}
+
+fn index(link: LinkClass) -> usize {
+    usize::from(link == LinkClass::ScaleOut)
+}
+
+impl Nic {
+    /// A card with free ports at time zero of `phase`.
+    #[must_use]
+    pub fn new(
+        me: RankId,
+        cluster: Arc<Cluster>,
+        config: &NicConfig,
+        flow: Flow,
+        phase: Phase,
+        peers: FlowPeers<'_>,
+    ) -> Self {
+        let egress = LinkClass::ALL.map(|class| Egress::new(&cluster, me, class, config, phase, peers.to));
+        let ingress = LinkClass::ALL.map(|class| Ingress::new(&cluster, me, class, config, peers.from));
+        let (credits_due, credits_coming) = (VecDeque::new(), BTreeMap::new());
+        Self { me, cluster, flow, phase, egress, ingress, credits_due, credits_coming }
+    }
+
+    /// Phase that the card serves.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Step that the card serves.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        self.flow
+    }
+
+    /// Frames that had to enter after their turn.
+    #[must_use]
+    pub fn overtaken(&self) -> u64 {
+        self.ingress.iter().map(Ingress::overtaken).sum()
+    }
+
+    /// Data frames received.
+    #[must_use]
+    pub fn frames_received(&self) -> u64 {
+        self.ingress.iter().map(Ingress::frames_received).sum()
+    }
+
+    /// Row bytes sent to each rank that was sent any, ascending by rank.
+    #[must_use]
+    pub fn sent_bytes(&self) -> Vec<(RankId, u64)> {
+        let mut sent: Vec<_> = self.egress.iter().flat_map(|port| port.sent_bytes(&self.cluster)).collect();
+        sent.sort_unstable();
+        sent
+    }
+
+    /// Queues a row for `to`.
+    ///
+    /// # Panics
+    /// If there is no flow to `to`, or it was closed before.
+    pub fn enqueue(&mut self, to: RankId, row: OutRow) {
+        let port = index(self.cluster.link_class(self.me, to));
+        let queued = self.egress[port].enqueue(&self.cluster, to, row);
+        assert!(queued, "{} sends to {to} without an open flow", self.me);
+    }
+
+    /// Ends the flow to `to`: the last frame carries the mark, an empty frame where nothing was owed.
+    ///
+    /// # Panics
+    /// If there is no flow to `to`, or it was closed before.
+    pub fn close(&mut self, to: RankId, now: Picos) {
+        let port = index(self.cluster.link_class(self.me, to));
+        let closed = self.egress[port].close(&self.cluster, to, now);
+        assert!(closed, "{} closes its flow to {to} twice, or has none", self.me);
+    }
+
+    /// Takes a frame that came in physically; `now` is the emulated time of that moment.
+    ///
+    /// # Errors
+    /// [`NicError`] when the frame is of no flow, out of sequence or beyond its credit.
+    pub fn handle_arrival(&mut self, now: Picos, frame: Frame) -> Result<(), NicError> {
+        let from = frame.source;
+        if from == self.me || from.0 >= self.cluster.num_ranks() {
+            return Err(NicError::NoFlow { from });
+        }
+        if frame.class == TrafficClass::Control {
+            *self.credits_coming.entry((frame.arrive, from)).or_default() += frame.credit_bytes;
+            return Ok(());
+        }
+        let port = index(self.cluster.link_class(self.me, from));
+        self.ingress[port].handle_arrival(&self.cluster, now, frame)
+    }
+
+    /// The next frame whose last byte has left the ingress port by `now`, with the time at which it did.
+    pub fn poll_deliver(&mut self, now: Picos) -> Option<(Picos, Frame)> {
+        self.take_credits(now);
+        for port in &mut self.ingress {
+            port.turn(now);
+        }
+        let [scale_up, scale_out] = [0, 1].map(|port: usize| self.ingress[port].due());
+        let first = match (scale_up, scale_out) {
+            (Some(up), Some(out)) => usize::from(out < up),
+            (None, Some(_)) => 1,
+            _ => 0,
+        };
+        self.ingress[first].due().filter(|&due| due <= now)?;
+        self.ingress[first].pop()
+    }
+
+    fn take_credits(&mut self, now: Picos) {
+        while let Some(entry) = self.credits_coming.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (at, from) = *entry.key();
+            let bytes = entry.remove();
+            let port = index(self.cluster.link_class(self.me, from));
+            self.egress[port].credit(&self.cluster, from, bytes, at);
+        }
+    }
+
+    /// Gives `bytes` of credit back to `to`, in a control frame once a quarter of the window has come together.
+    pub fn grant(&mut self, to: RankId, bytes: u64, now: Picos) {
+        let port = index(self.cluster.link_class(self.me, to));
+        let Some(credit_bytes) = self.ingress[port].owe(&self.cluster, to, bytes) else { return };
+        self.credits_due.push_back(Frame {
+            flow: self.flow,
+            phase: self.phase,
+            class: TrafficClass::Control,
+            source: self.me,
+            destination: to,
+            sequence: 0,
+            arrive: now + self.egress[port].latency(),
+            last: None,
+            credit_bytes,
+            rows: Vec::new(),
+        });
+    }
+
+    /// The next frame to hand to the link, if its port may be reserved for it at `now`.
+    pub fn poll_transmit(&mut self, now: Picos) -> Option<Frame> {
+        if let Some(credit) = self.credits_due.pop_front() {
+            return Some(credit);
+        }
+        let (port, cut) = (0..2).find_map(|port| Some((port, self.egress[port].cut(&self.cluster, now)?)))?;
+        let Cut { to, sequence, last, finish, rows, releases } = cut;
+        for (peer, bytes) in releases {
+            self.grant(peer, bytes, finish);
+        }
+        Some(Frame {
+            flow: self.flow,
+            phase: self.phase,
+            class: TrafficClass::Tokens,
+            source: self.me,
+            destination: to,
+            sequence,
+            arrive: finish + self.egress[port].latency(),
+            last,
+            credit_bytes: 0,
+            rows,
+        })
+    }
+
+    /// Emulated time at which a poll can next do something.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Picos> {
+        if !self.credits_due.is_empty() {
+            return Some(Picos::ZERO);
+        }
+        let ports = self.ingress.iter().filter_map(Ingress::wake);
+        let coming = self.credits_coming.first_key_value().map(|(key, _)| key.0);
+        ports.chain(self.egress.iter().filter_map(Egress::wake)).chain(coming).min()
+    }
+
+    /// True when nothing waits in any queue.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.poll_timeout().is_none() && self.egress.iter().all(Egress::is_idle)
+    }
+}
