@@ -178,6 +178,25 @@ impl Seat {
         self.nic.as_ref()?.poll_timeout()
     }
 
+    /// As [`Nic::needs_credit`]; false between phases.
+    #[must_use]
+    pub fn needs_credit(&self) -> bool {
+        self.nic.as_ref().is_some_and(Nic::needs_credit)
+    }
+
+    /// As [`Nic::batch`].
+    pub fn batch(&mut self, patience: Picos) {
+        if let Some(nic) = &mut self.nic {
+            nic.batch(patience);
+        }
+    }
+
+    /// As [`Nic::wake_for`].
+    #[must_use]
+    pub fn wake_for(&self, arrive: Picos) -> Picos {
+        self.nic.as_ref().map_or(arrive, |nic| nic.wake_for(arrive))
+    }
+
     /// Moves what the rank wants sent into the card's queues.
     fn flush(&mut self) {
         while let Some(send) = self.rank.poll_send() {

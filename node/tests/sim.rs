@@ -91,6 +91,12 @@ proptest! {
             *tokens += (seed >> (at % 60)) as u32 & 1;
         }
         let with = check(setup.clone());
+        // Nor on the order in which seats are served.
+        let mut sim = SimCluster::new(Arc::new(setup.clone())).unwrap();
+        sim.set_exact_order();
+        let exact = sim.step(0).unwrap();
+        prop_assert_eq!(&exact.phases, &with.phases);
+        prop_assert_eq!(exact.outputs, with.outputs);
         // Times don't depend on the payload.
         setup.payload = false;
         let without = check(setup);

@@ -203,12 +203,15 @@ impl Cluster {
         let (rack, index) = (self.rack_of(rank), self.index_in_rack(rank));
         let (other, at) = (self.rack_of(peer), self.index_in_rack(peer));
         let size = self.rack_size(other);
+        // A remainder takes longer than all else here, and is rarely needed.
+        let wrapped = |ahead: u32, turns: u32| if ahead >= turns { ahead - turns } else { ahead };
         if rack == other {
-            return (at + size - index - 1) % size;
+            return wrapped(at + size - index - 1, size);
         }
-        let offset = (at + size - index % size) % size;
+        let index = if index < size { index } else { index % size };
+        let offset = wrapped(at + size - index, size);
         let unturned = self.rack_starts[other.0 as usize] + offset;
-        (unturned + self.num_ranks() - self.rack_starts[rack.0 as usize + 1]) % self.num_ranks()
+        wrapped(unturned + self.num_ranks() - self.rack_starts[rack.0 as usize + 1], self.num_ranks())
     }
 }
 

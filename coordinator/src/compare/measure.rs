@@ -237,7 +237,8 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
             }
             let sum = |of: fn(&PhaseReport) -> u64| reports.iter().map(of).sum::<u64>() as f64;
             let (frames, overtaken) = (sum(|report| report.frames), sum(|report| report.overtaken));
-            let bytes: u64 = reports.iter().flat_map(|report| &report.sent_bytes).map(|(_, bytes)| bytes).sum();
+            let bytes: u64 =
+                reports.iter().flat_map(|report| &report.sent_bytes).map(|(_, bytes)| bytes).sum();
             // Nothing is late where nothing moves.
             if bytes == 0 || wall_ns == 0.0 {
                 continue;

@@ -87,7 +87,9 @@ impl Flows {
         for me in cluster.ranks() {
             let mut once = |to: &RankId| *to != me && listed_for[to.0 as usize].replace(me) != Some(me);
             let mut to: Vec<RankId> = Vec::new();
-            to.extend(hosts_of(me).iter().map(|&host| entry_rank(scheme, cluster, me, host)).filter(&mut once));
+            to.extend(
+                hosts_of(me).iter().map(|&host| entry_rank(scheme, cluster, me, host)).filter(&mut once),
+            );
             let mut sources = Vec::new();
             if scheme == DispatchScheme::Hierarchical {
                 let rack = cluster.rack_of(me);

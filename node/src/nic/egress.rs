@@ -6,7 +6,7 @@
 use super::peers::Peers;
 use super::ready::ReadySet;
 use super::{NicConfig, OutRow};
-use crate::wire::{Phase, Row};
+use crate::wire::{Phase, Rows};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
@@ -21,6 +21,8 @@ struct PeerQueue {
     tail: u32,
     sequence: u32,
     rows_sent: u32,
+    /// Bytes ever queued.
+    queued_bytes: u64,
     outstanding_bytes: u64,
     /// When the last credit came: what waited for it can't have left earlier.
     credit_at: Picos,
@@ -35,6 +37,7 @@ impl PeerQueue {
         tail: NONE,
         sequence: 0,
         rows_sent: 0,
+        queued_bytes: 0,
         outstanding_bytes: 0,
         credit_at: Picos::ZERO,
         close_at: None,
@@ -62,7 +65,7 @@ pub(super) struct Cut {
     pub(super) last: Option<u32>,
     /// When the last byte has left.
     pub(super) finish: Picos,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Rows,
     /// Credit that forwarded rows give back to who sent them here.
     pub(super) releases: Vec<(RankId, u64)>,
 }
@@ -125,6 +128,16 @@ impl Egress {
         self.spec.latency
     }
 
+    /// True if some queue has ever been given more than its credit: what its peer grants, and when, then matters.
+    pub(super) fn needs_credit(&self) -> bool {
+        self.queues.iter().any(|queue| queue.queued_bytes > self.credit_bytes)
+    }
+
+    /// Lets the port be reserved this far ahead of the clock.
+    pub(super) fn look_ahead(&mut self, lookahead: Picos) {
+        self.lookahead = self.lookahead.max(lookahead);
+    }
+
     /// Bytes sent to each peer that was sent any.
     pub(super) fn sent_bytes<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (RankId, u64)> + 'a {
         let sent = self.sent_bytes.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
@@ -137,8 +150,10 @@ impl Egress {
         if self.queues[place].close_at.is_some() || self.queues[place].closed {
             return false;
         }
+        let bytes = row.row.charged_bytes(self.phase);
         let node = self.store(row);
         let queue = &mut self.queues[place];
+        queue.queued_bytes += bytes;
         if queue.head == NONE {
             (queue.head, queue.tail) = (node, node);
             self.place(place);
@@ -202,7 +217,7 @@ impl Egress {
         self.cursor = place + 1;
         let (count, bytes) = self.chunk(place, turn);
         let mut ready = if count == 0 { turn } else { Picos::ZERO };
-        let (mut rows, mut releases) = (Vec::with_capacity(count), Vec::new());
+        let (mut rows, mut releases) = (Rows::with_capacity(count), Vec::new());
         for _ in 0..count {
             let sent = self.take_head(place);
             ready = ready.max(sent.ready);
@@ -283,7 +298,10 @@ impl Egress {
         let node = Node { row: Some(row), next: NONE };
         if self.unused == NONE {
             self.pool.push(node);
-            return u32::try_from(self.pool.len() - 1).ok().filter(|&at| at != NONE).expect("rows are bounded");
+            return u32::try_from(self.pool.len() - 1)
+                .ok()
+                .filter(|&at| at != NONE)
+                .expect("rows are bounded");
         }
         let at = self.unused;
         self.unused = std::mem::replace(&mut self.pool[at as usize], node).next;

@@ -19,33 +19,6 @@ struct PeerReceipt {
     newest: Picos,
 }
 
-/// A frame in the order of its turn.
-#[derive(Debug)]
-struct Waiting {
-    turn: (Picos, RankId, u32),
-    frame: Frame,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.turn == other.turn
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.turn.cmp(&other.turn)
-    }
-}
-
 /// A port and what waits before and behind it.
 #[derive(Debug)]
 pub(super) struct Ingress {
@@ -55,8 +28,13 @@ pub(super) struct Ingress {
     port: Port,
     peers: Peers,
     receipts: Vec<PeerReceipt>,
-    waiting: BinaryHeap<Reverse<Waiting>>,
-    turned: VecDeque<(Picos, Frame)>,
+    /// Frames before and behind the port, at places that are used again.
+    frames: Vec<Option<Frame>>,
+    unused: Vec<u32>,
+    /// Frames that wait for their turn: stamp, sender, sequence number, place.
+    waiting: BinaryHeap<Reverse<(Picos, RankId, u32, u32)>>,
+    /// Frames that have had it: when they are through, place.
+    turned: VecDeque<(Picos, u32)>,
     last_turn: Picos,
     overtaken: u64,
     frames_received: u64,
@@ -78,6 +56,8 @@ impl Ingress {
             port: Port::new(),
             receipts: vec![PeerReceipt::default(); peers.len()],
             peers,
+            frames: Vec::new(),
+            unused: Vec::new(),
             waiting: BinaryHeap::new(),
             turned: VecDeque::new(),
             last_turn: Picos::ZERO,
@@ -130,18 +110,30 @@ impl Ingress {
         }
         frame.arrive = frame.arrive.max(receipt.newest);
         receipt.newest = frame.arrive;
-        let turn = (frame.arrive, from, frame.sequence);
-        self.waiting.push(Reverse(Waiting { turn, frame }));
+        let (arrive, sequence) = (frame.arrive, frame.sequence);
+        let place = match self.unused.pop() {
+            Some(place) => {
+                self.frames[place as usize] = Some(frame);
+                place
+            }
+            None => {
+                self.frames.push(Some(frame));
+                self.frames.len() as u32 - 1
+            }
+        };
+        self.waiting.push(Reverse((arrive, from, sequence, place)));
         Ok(())
     }
 
     /// Passes every frame on whose turn has come by `now`.
     pub(super) fn turn(&mut self, now: Picos) {
-        while self.waiting.peek().is_some_and(|waiting| waiting.0.turn.0 <= now) {
-            let Some(Reverse(Waiting { frame, .. })) = self.waiting.pop() else { return };
-            self.last_turn = frame.arrive;
-            let deliver = self.port.ingress(frame.arrive, frame.charged_bytes(), self.spec.rate);
-            self.turned.push_back((deliver, frame));
+        while let Some(&Reverse((arrive, _, _, place))) = self.waiting.peek().filter(|first| first.0.0 <= now)
+        {
+            self.waiting.pop();
+            self.last_turn = arrive;
+            let bytes = self.frames[place as usize].as_ref().map_or(0, Frame::charged_bytes);
+            let deliver = self.port.ingress(arrive, bytes, self.spec.rate);
+            self.turned.push_back((deliver, place));
         }
     }
 
@@ -151,12 +143,14 @@ impl Ingress {
     }
 
     pub(super) fn pop(&mut self) -> Option<(Picos, Frame)> {
-        self.turned.pop_front()
+        let (deliver, place) = self.turned.pop_front()?;
+        self.unused.push(place);
+        Some((deliver, self.frames[place as usize].take()?))
     }
 
     /// When a poll can next do something.
     pub(super) fn wake(&self) -> Option<Picos> {
-        let turn = self.waiting.peek().map(|waiting| waiting.0.turn.0);
+        let turn = self.waiting.peek().map(|waiting| waiting.0.0);
         self.due().into_iter().chain(turn).min()
     }
 

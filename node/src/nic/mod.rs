@@ -13,7 +13,7 @@ mod ingress;
 mod peers;
 mod ready;
 
-use crate::wire::{Flow, Frame, Phase, Row, TrafficClass};
+use crate::wire::{Flow, Frame, Phase, Row, Rows, TrafficClass};
 use egress::{Cut, Egress};
 use ingress::Ingress;
 use std::collections::{BTreeMap, VecDeque};
@@ -112,6 +112,7 @@ pub struct Nic {
     credits_due: VecDeque<Frame>,
     /// Credit on its way here, by the time at which it counts.
     credits_coming: BTreeMap<(Picos, RankId), u64>,
+    patience: Picos,
 }
 
 fn index(link: LinkClass) -> usize {
@@ -132,7 +133,29 @@ impl Nic {
         let egress = LinkClass::ALL.map(|class| Egress::new(&cluster, me, class, config, phase, peers.to));
         let ingress = LinkClass::ALL.map(|class| Ingress::new(&cluster, me, class, config, peers.from));
         let (credits_due, credits_coming) = (VecDeque::new(), BTreeMap::new());
-        Self { me, cluster, flow, phase, egress, ingress, credits_due, credits_coming }
+        let patience = Picos::ZERO;
+        Self { me, cluster, flow, phase, egress, ingress, credits_due, credits_coming, patience }
+    }
+
+    /// True if some flow has been given more rows than its credit: it then depends on when its peer takes them in.
+    #[must_use]
+    pub fn needs_credit(&self) -> bool {
+        self.egress.iter().any(Egress::needs_credit)
+    }
+
+    /// Lets the card work in batches of about this much time: it sends ahead of the clock and asks to be polled late. Stamps stay
+    /// what they are; what it delivers is known later by as much. For a shell that knows that nothing waits for it.
+    pub fn batch(&mut self, patience: Picos) {
+        self.patience = patience;
+        for port in &mut self.egress {
+            port.look_ahead(patience);
+        }
+    }
+
+    /// When a card that was handed a frame with this stamp wants to be polled.
+    #[must_use]
+    pub fn wake_for(&self, arrive: Picos) -> Picos {
+        arrive.saturating_add(self.patience)
     }
 
     /// Phase that the card serves.
@@ -243,7 +266,7 @@ impl Nic {
             arrive: now + self.egress[port].latency(),
             last: None,
             credit_bytes,
-            rows: Vec::new(),
+            rows: Rows::new(),
         });
     }
 
@@ -277,7 +300,7 @@ impl Nic {
         if !self.credits_due.is_empty() {
             return Some(Picos::ZERO);
         }
-        let ports = self.ingress.iter().filter_map(Ingress::wake);
+        let ports = self.ingress.iter().filter_map(|port| Some(self.wake_for(port.wake()?)));
         let coming = self.credits_coming.first_key_value().map(|(key, _)| key.0);
         ports.chain(self.egress.iter().filter_map(Egress::wake)).chain(coming).min()
     }

@@ -16,12 +16,12 @@ impl Peers {
     /// Those of `ranks` that `me` reaches through `class`.
     pub(super) fn new(cluster: &Cluster, me: RankId, class: LinkClass, ranks: &[RankId]) -> Self {
         let reached = ranks.iter().filter(|&&peer| peer != me && cluster.link_class(me, peer) == class);
-        let mut turns: Vec<u32> = reached.map(|&peer| cluster.rotation_turn(me, peer)).collect();
-        let len = turns.len();
-        if len == cluster.rotation_len(me, class) as usize {
-            turns = Vec::new();
+        let len = reached.clone().count();
+        let mut turns = Vec::new();
+        if len < cluster.rotation_len(me, class) as usize {
+            turns.extend(reached.map(|&peer| cluster.rotation_turn(me, peer)));
+            turns.sort_unstable();
         }
-        turns.sort_unstable();
         Self { me, class, turns, len }
     }
 

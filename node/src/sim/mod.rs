@@ -8,6 +8,7 @@ use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
 use crate::setup::{PreparedRun, RunSetup, SetupError};
 use crate::wire::{Flow, Frame, Phase};
+use moe::plan::DispatchScheme;
 use moe::routing::RoutingError;
 use std::sync::Arc;
 use thiserror::Error;
@@ -54,7 +55,11 @@ pub struct SimCluster {
     runner: Arc<JobRunner>,
     seats: Vec<Seat>,
     tamper: Option<Tamper>,
+    exact_order: bool,
 }
+
+/// How many chunks a seat sends or takes in at a time, where nothing depends on it: bounds the frames in flight.
+const BATCH_CHUNKS: u64 = 16;
 
 impl std::fmt::Debug for SimCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -72,13 +77,18 @@ impl SimCluster {
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
         let seat = |id| Seat::new(id, &run, Picos::ZERO, Picos::ZERO);
         let seats = setup.cluster.ranks().map(seat).collect();
-        Ok(Self { setup, runner, seats, tamper: None })
+        Ok(Self { setup, runner, seats, tamper: None, exact_order: false })
     }
 
     /// The gate and weights in use.
     #[must_use]
     pub fn runner(&self) -> &JobRunner {
         &self.runner
+    }
+
+    /// Serves every seat at the very time of each event, in their order over all seats: what batches are held against.
+    pub fn set_exact_order(&mut self) {
+        self.exact_order = true;
     }
 
     /// Puts a filter between send and arrival.
@@ -113,6 +123,9 @@ impl SimCluster {
             for seat in &mut self.seats {
                 seat.begin(phase)?;
             }
+            if let Some(patience) = self.patience() {
+                self.seats.iter_mut().for_each(|seat| seat.batch(patience));
+            }
             let mut closed = vec![None; ranks];
             self.drive(&mut closed, &mut outputs)?;
             for (seat, at) in self.seats.iter().zip(closed) {
@@ -132,6 +145,19 @@ impl SimCluster {
             }
         }
         Ok(SimStep { phases: reports, outputs })
+    }
+
+    /// How late seats may be served in the phase that has begun without any time coming out differently.
+    ///
+    /// Where nobody forwards and no flow needs credit, what a rank takes in has no effect on others before the phase's end.
+    /// Seats then work in batches, each with its memory at hand: a thousand ranks are simulated twice as fast.
+    fn patience(&self) -> Option<Picos> {
+        let alone = self.setup.scheme != DispatchScheme::Hierarchical;
+        let free = alone && !self.exact_order && !self.seats.iter().any(Seat::needs_credit);
+        let links = [self.setup.fabric.scale_up, self.setup.fabric.scale_out];
+        let used = &links[..self.setup.cluster.num_racks().min(2) as usize];
+        let chunks = BATCH_CHUNKS * self.setup.chunk_bytes();
+        free.then(|| used.iter().map(|link| link.rate.transfer(chunks)).max().unwrap_or(Picos::ZERO))
     }
 
     /// Runs until nothing moves.
@@ -159,7 +185,10 @@ impl SimCluster {
         wakes: &mut Wakes,
     ) -> Result<(), SimError> {
         loop {
-            let mut moved = self.seats[at].deliver(now)?.is_some();
+            let mut moved = false;
+            while self.seats[at].deliver(now)?.is_some() {
+                moved = true;
+            }
             while let Some(job) = self.seats[at].poll_job() {
                 let output = self.runner.run(self.seats[at].id(), &job.work);
                 self.seats[at].handle_done(job.ready + job.charge, job.id, output)?;
@@ -192,8 +221,9 @@ impl SimCluster {
     fn carry(&mut self, now: Picos, frame: Frame, wakes: &mut Wakes) -> Result<(), SimError> {
         let (to, arrive) = (frame.destination.0 as usize, frame.arrive);
         self.seats[to].handle_arrival(now, frame)?;
-        if arrive < wakes.of(to) {
-            wakes.set(to, arrive);
+        let wake = self.seats[to].wake_for(arrive);
+        if wake < wakes.of(to) {
+            wakes.set(to, wake);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Frames to bytes and back: one copy of nothing but metadata, and no trust in any length.
 
-use super::frame::{Flow, Frame, ORIGIN_BYTES, Origin, Phase, Row, RowData, TrafficClass};
+use super::frame::{Flow, Frame, ORIGIN_BYTES, Origin, Phase, Row, RowData, Rows, TrafficClass};
 use super::header::{
     FLAG_LAST, HEADER_BYTES, MAGIC, MAX_BODY_BYTES, MAX_ROWS, RawHeader, VERSION, WireError,
 };
@@ -114,7 +114,7 @@ pub fn decode(header: &[u8; HEADER_BYTES], body: &Bytes) -> Result<Frame, WireEr
     }
     let row_bytes = raw.row_bytes.get() as usize;
     let mut meta = body.slice(..meta_bytes);
-    let mut rows = Vec::with_capacity(raw.rows.get() as usize);
+    let mut rows = Rows::with_capacity(raw.rows.get() as usize);
     for index in 0..raw.rows.get() as usize {
         let short = || {
             WireError::Length(format!("row {index}'s metadata runs past the {meta_bytes} bytes announced"))

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use moe::plan::Targets;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use topology::{Picos, RankId};
 
 /// The part of a layer that a frame or a command belongs to.
@@ -143,8 +144,11 @@ pub struct Frame {
     /// Bytes that the sender of this frame allows its receiver to send again.
     pub credit_bytes: u64,
     /// The rows, in canonical order of the flow.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
+
+/// The rows of a frame; a single one takes no memory of its own.
+pub type Rows = SmallVec<[Row; 1]>;
 
 impl Frame {
     /// Bytes charged to the ports.

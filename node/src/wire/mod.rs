@@ -9,5 +9,5 @@ mod frame;
 mod header;
 
 pub use codec::{body_bytes, decode, encode, peek};
-pub use frame::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};
+pub use frame::{Flow, Frame, Origin, Phase, Row, RowData, Rows, TrafficClass};
 pub use header::{HEADER_BYTES, WireError};

@@ -1,0 +1,88 @@
+//! How many frames a second the simulator carries, on one core: whole steps without payload.
+//!
+//!     cargo bench -p railyard-node --bench sim
+//!
+//! Throughput is in data frames (elements), of dispatch and combine together.
+
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use moe::experts::ExpertKind;
+use moe::model::Model;
+use moe::placement::Placement;
+use moe::plan::DispatchScheme;
+use moe::routing::RoutingSpec;
+use node::setup::RunSetup;
+use node::sim::SimCluster;
+use std::sync::Arc;
+use topology::{Cluster, Hardware};
+
+/// A layer of DeepSeek-V3 with `num_experts` experts on `racks` racks of `size`.
+pub fn setup(
+    racks: u32,
+    size: u32,
+    num_experts: u32,
+    slots: u32,
+    scheme: DispatchScheme,
+    tokens: u32,
+) -> RunSetup {
+    let mut shape = Model::preset("deepseek-v3").expect("a preset").layer();
+    shape.num_experts = num_experts;
+    let cluster = Cluster::uniform(racks, size).expect("a cluster");
+    let placement = spread(&cluster, num_experts, slots);
+    let hardware = Hardware::preset("gb200").expect("a preset");
+    RunSetup {
+        cluster_id: 1,
+        run: 1,
+        epoch: 1,
+        fabric: hardware.fabric(),
+        hardware,
+        tokens: vec![tokens; cluster.num_ranks() as usize],
+        cluster,
+        shape,
+        placement,
+        scheme,
+        routing: RoutingSpec::Uniform,
+        gate_limit: None,
+        seed: 1,
+        layer: 0,
+        experts: ExpertKind::Modelled,
+        chunk_rows: 4,
+        payload: false,
+    }
+}
+
+/// Slot s holds expert s mod E: replicas as far from each other as they can be.
+fn spread(cluster: &Cluster, num_experts: u32, slots: u32) -> Placement {
+    let map: Vec<u32> = (0..slots).map(|slot| slot % num_experts).collect();
+    let text = format!("{{\"physical_to_logical_map\": {map:?}}}");
+    Placement::from_json(&text, "spread", cluster, num_experts).expect("a placement")
+}
+
+fn frames(sim: &mut SimCluster) -> u64 {
+    let step = sim.step(0).expect("a step");
+    step.phases.iter().flatten().map(|report| report.frames).sum()
+}
+
+fn layers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("layer");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    let cases = [
+        ("flat, 256 ranks", setup(4, 64, 256, 256, DispatchScheme::Flat, 32)),
+        ("flat, 1024 ranks", setup(16, 64, 1024, 1024, DispatchScheme::Flat, 128)),
+        ("hierarchical, 4608 ranks", setup(64, 72, 256, 4608, DispatchScheme::Hierarchical, 32)),
+    ];
+    // Seating thousands of ranks takes memory: only for what is asked for.
+    let asked = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
+    for (name, setup) in cases.into_iter().filter(|(name, _)| name.contains(&asked)) {
+        let setup = Arc::new(setup);
+        let mut sim = SimCluster::new(setup).expect("a setup");
+        let frames_a_step = frames(&mut sim);
+        group.throughput(Throughput::Elements(frames_a_step));
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter(|| frames(&mut sim));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, layers);
+criterion_main!(benches);
