@@ -160,16 +160,35 @@ impl SimCluster {
         free.then(|| used.iter().map(|link| link.rate.transfer(chunks)).max().unwrap_or(Picos::ZERO))
     }
 
+    /// How long after a seat has done something others can feel it at the earliest: the shortest latency in use.
+    fn lookahead(&self) -> Picos {
+        let (cluster, fabric) = (&self.setup.cluster, &self.setup.fabric);
+        let inside = cluster.rack_sizes().iter().any(|&size| size > 1).then_some(fabric.scale_up.latency);
+        let between = (cluster.num_racks() > 1).then_some(fabric.scale_out.latency);
+        let shortest = inside.into_iter().chain(between).min().unwrap_or(Picos::ZERO);
+        if self.exact_order { Picos::ZERO } else { shortest }
+    }
+
     /// Runs until nothing moves.
+    ///
+    /// Time goes in windows as long as the lookahead. What a seat does in a window reaches others after its end, so each seat
+    /// goes through its own events of a window at once, in their order, while its memory is at hand.
     fn drive(&mut self, closed: &mut [Option<Picos>], outputs: &mut [Vec<Vec<f32>>]) -> Result<(), SimError> {
         let mut wakes = Wakes::new(self.seats.len(), Picos::ZERO);
-        while let Some((now, at)) = wakes.first() {
-            wakes.set(at, Picos::MAX);
-            self.serve(at, now, closed, outputs, &mut wakes)?;
-            if let Some(next) = self.seats[at].poll_timeout().map(|next| next.max(now))
-                && next < wakes.of(at)
-            {
-                wakes.set(at, next);
+        let lookahead = self.lookahead();
+        while let Some((start, _)) = wakes.first() {
+            let end = start.saturating_add(lookahead.max(Picos(1)));
+            while let Some((mut now, at)) = wakes.first().filter(|(time, _)| *time < end) {
+                loop {
+                    wakes.set(at, Picos::MAX);
+                    self.serve(at, now, closed, outputs, &mut wakes)?;
+                    let next = self.seats[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
+                    if next >= end || lookahead == Picos::ZERO {
+                        wakes.set(at, next.min(wakes.of(at)));
+                        break;
+                    }
+                    now = next;
+                }
             }
         }
         Ok(())
