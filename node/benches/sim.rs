@@ -1,8 +1,9 @@
-//! How many frames a second the simulator carries, on one core: whole steps without payload.
+//! How many frames a second the simulator carries, on one core: an all-to-all of cards alone, and whole layers without payload.
 //!
-//!     cargo bench -p railyard-node --bench sim
+//!     cargo bench -p railyard-node --bench sim -- [NAME]
 //!
-//! Throughput is in data frames (elements), of dispatch and combine together.
+//! Throughput is in data frames (elements), of dispatch and combine together. What a layer takes over an exchange is the
+//! gate, the plan, the rows' bookkeeping and the sums.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use moe::experts::ExpertKind;
@@ -11,12 +12,12 @@ use moe::placement::Placement;
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingSpec;
 use node::setup::RunSetup;
-use node::sim::SimCluster;
+use node::sim::{SimCluster, exchange};
 use std::sync::Arc;
-use topology::{Cluster, Hardware};
+use topology::{Cluster, Hardware, TrafficMatrix};
 
 /// A layer of DeepSeek-V3 with `num_experts` experts on `racks` racks of `size`.
-pub fn setup(
+fn setup(
     racks: u32,
     size: u32,
     num_experts: u32,
@@ -84,5 +85,27 @@ fn layers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, layers);
+/// One message of 7,408 B from every rank to every other.
+fn exchanges(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    group.sampling_mode(SamplingMode::Flat).sample_size(10);
+    let fabric = Hardware::preset("gb200").expect("a preset").fabric();
+    for racks in [4, 16] {
+        let cluster = Cluster::uniform(racks, 64).expect("a cluster");
+        let mut traffic = TrafficMatrix::new(cluster.num_ranks());
+        for from in cluster.ranks() {
+            for to in cluster.ranks().filter(|&to| to != from) {
+                traffic.add(from, to, 7_408);
+            }
+        }
+        let ranks = u64::from(cluster.num_ranks());
+        group.throughput(Throughput::Elements(ranks * (ranks - 1)));
+        group.bench_function(BenchmarkId::from_parameter(format!("{ranks} ranks")), |bencher| {
+            bencher.iter(|| exchange(&cluster, &fabric, &traffic, 1 << 20).expect("an exchange").end());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, exchanges, layers);
 criterion_main!(benches);

@@ -5,10 +5,11 @@ mod common;
 use common::{fabric, setup, shape};
 use moe::plan::{DispatchScheme, Targets, plan_traffic};
 use node::nic::{FlowPeers, Nic, NicConfig, OutRow};
-use node::sim::SimCluster;
+use node::sim::{SimCluster, exchange};
 use node::wire::{Flow, Origin, Phase, Row, RowData};
+use proptest::prelude::*;
 use std::sync::Arc;
-use topology::{Cluster, Picos, RankId, TrafficMatrix, fluid_bound};
+use topology::{Cluster, Picos, RankId, Rate, TrafficMatrix, fluid_bound};
 
 const FLOW: Flow = Flow { cluster: 1, run: 1, epoch: 1, step: 0, micro_batch: 0, layer: 0 };
 
@@ -114,5 +115,51 @@ fn another_rack_never_makes_the_layer_faster() {
                 (1..=4).map(|racks| layer(&vec![8; racks], scheme, 64, 1, throttle).0).collect();
             assert!(times.is_sorted(), "{scheme} at throttle {throttle}: {times:?}");
         }
+    }
+}
+
+#[test]
+fn an_exchange_in_batches_ends_when_cards_driven_event_by_event_do() {
+    let mut matrix = TrafficMatrix::new(12);
+    for from in 0..12u32 {
+        for to in (0..12).filter(|&to| to != from) {
+            matrix.add(RankId(from), RankId(to), u64::from((from * 7 + to * 13) % 11) * 1_500);
+        }
+    }
+    for racks in [&[12][..], &[6, 6], &[5, 4, 3]] {
+        let cluster = Cluster::new(racks).unwrap();
+        let exchanged = exchange(&cluster, &fabric(), &matrix, 4_000).unwrap();
+        assert_eq!(exchanged.end(), complete(&cluster, &matrix, 4_000), "{racks:?}");
+        assert!(exchanged.end() >= fluid_bound(&matrix, &cluster, &fabric()));
+    }
+}
+
+/// When a uniform all-to-all of `bytes` a pair over `racks` racks ends.
+fn uniform(racks: u32, ranks: u32, bytes: u64, throttle: u64) -> Picos {
+    let cluster = Cluster::uniform(racks, ranks / racks).unwrap();
+    let mut matrix = TrafficMatrix::new(ranks);
+    for from in cluster.ranks() {
+        for to in cluster.ranks().filter(|&to| to != from) {
+            matrix.add(from, to, bytes);
+        }
+    }
+    let mut fabric = fabric();
+    fabric.scale_out.rate = Rate::new(fabric.scale_up.rate.bytes_per_s() / throttle).unwrap();
+    exchange(&cluster, &fabric, &matrix, 16_384).unwrap().end()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn balanced_traffic_takes_longer_with_bytes_throttle_and_racks(
+        bytes in 1u64..100_000, more in 0u64..100_000, throttle in 2u64..20, slower in 0u64..20, step in 0usize..4,
+    ) {
+        let racks = [1, 2, 3, 4, 6, 12][step];
+        let at = |racks, bytes, throttle| uniform(racks, 12, bytes, throttle);
+        let here = at(racks, bytes, throttle);
+        prop_assert!(at(racks, bytes + more, throttle) >= here);
+        prop_assert!(at(racks, bytes, throttle + slower) >= here);
+        prop_assert!(at([2, 3, 4, 6][step], bytes, throttle) >= here);
     }
 }

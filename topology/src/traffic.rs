@@ -1,6 +1,5 @@
 //! Who sends how many bytes to whom.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +51,8 @@ pub enum TrafficError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Vec<u64>>", into = "Vec<Vec<u64>>")]
 pub struct TrafficMatrix {
-    /// By sender: the receivers of any bytes.
-    rows: Vec<BTreeMap<RankId, u64>>,
+    /// By sender: the receivers of any bytes, ascending.
+    rows: Vec<Vec<(RankId, u64)>>,
     /// Sum of all cells; held so that no sum over a part of them can overflow.
     total: u64,
 }
@@ -61,7 +60,7 @@ pub struct TrafficMatrix {
 impl TrafficMatrix {
     /// A matrix of zeros for `n` ranks.
     pub fn new(n: u32) -> Self {
-        Self { rows: vec![BTreeMap::new(); n as usize], total: 0 }
+        Self { rows: vec![Vec::new(); n as usize], total: 0 }
     }
 
     /// Adds `bytes` to what `from` sends to `to`.
@@ -71,8 +70,11 @@ impl TrafficMatrix {
     pub fn add(&mut self, from: RankId, to: RankId, bytes: u64) {
         self.assert_has(from, to);
         self.total = self.total.checked_add(bytes).expect("a traffic matrix holds less than 2^64 bytes");
-        if bytes > 0 {
-            *self.rows[from.0 as usize].entry(to).or_default() += bytes;
+        let row = &mut self.rows[from.0 as usize];
+        match row.binary_search_by_key(&to, |(to, _)| *to) {
+            Ok(at) => row[at].1 += bytes,
+            Err(at) if bytes > 0 => row.insert(at, (to, bytes)),
+            Err(_) => {}
         }
     }
 
@@ -82,7 +84,8 @@ impl TrafficMatrix {
     /// If a rank is not in the matrix.
     pub fn get(&self, from: RankId, to: RankId) -> u64 {
         self.assert_has(from, to);
-        self.rows[from.0 as usize].get(&to).copied().unwrap_or(0)
+        let row = &self.rows[from.0 as usize];
+        row.binary_search_by_key(&to, |(to, _)| *to).map_or(0, |at| row[at].1)
     }
 
     /// Number of ranks, that is rows and columns.
@@ -100,7 +103,7 @@ impl TrafficMatrix {
     /// # Panics
     /// If the rank is not in the matrix.
     pub fn sent(&self, from: RankId) -> impl Iterator<Item = (RankId, u64)> + '_ {
-        self.rows[from.0 as usize].iter().map(|(&to, &bytes)| (to, bytes))
+        self.rows[from.0 as usize].iter().copied()
     }
 
     /// Bytes of all ranks on links of `class`.

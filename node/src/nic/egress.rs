@@ -21,15 +21,18 @@ struct PeerQueue {
     tail: u32,
     sequence: u32,
     rows_sent: u32,
-    /// Bytes ever queued.
-    queued_bytes: u64,
+    rows_queued: u32,
     outstanding_bytes: u64,
     /// When the last credit came: what waited for it can't have left earlier.
     credit_at: Picos,
-    /// When the flow was closed, until its last frame has left.
-    close_at: Option<Picos>,
-    closed: bool,
+    /// When the flow is to end: [`OPEN`] until that is known, [`ENDED`] once its last frame has left.
+    close_at: Picos,
 }
+
+/// A flow that goes on.
+const OPEN: Picos = Picos::MAX;
+/// A flow whose end has been sent.
+const ENDED: Picos = Picos(u64::MAX - 1);
 
 impl PeerQueue {
     const EMPTY: Self = Self {
@@ -37,12 +40,16 @@ impl PeerQueue {
         tail: NONE,
         sequence: 0,
         rows_sent: 0,
-        queued_bytes: 0,
+        rows_queued: 0,
         outstanding_bytes: 0,
         credit_at: Picos::ZERO,
-        close_at: None,
-        closed: false,
+        close_at: OPEN,
     };
+
+    /// The time of a close that has not been sent yet.
+    fn closing(&self) -> Option<Picos> {
+        Some(self.close_at).filter(|&at| at != OPEN && at != ENDED)
+    }
 
     /// True if `bytes` more may be on the way. One row may always go where nothing is.
     fn has_credit(&self, bytes: u64, credit_bytes: u64) -> bool {
@@ -67,7 +74,7 @@ pub(super) struct Cut {
     pub(super) finish: Picos,
     pub(super) rows: Rows,
     /// Credit that forwarded rows give back to who sent them here.
-    pub(super) releases: Vec<(RankId, u64)>,
+    pub(super) releases: Vec<(RankId, u32)>,
 }
 
 /// A port and its queues.
@@ -84,6 +91,8 @@ pub(super) struct Egress {
     queues: Vec<PeerQueue>,
     /// Bytes sent to each peer.
     sent_bytes: Vec<u64>,
+    /// Bytes of the largest row ever queued.
+    largest_row: u64,
     pool: Vec<Node>,
     /// First of the unused nodes.
     unused: u32,
@@ -115,6 +124,7 @@ impl Egress {
             lookahead,
             queues: (0..peers.len()).map(|_| PeerQueue::EMPTY).collect(),
             sent_bytes: vec![0; peers.len()],
+            largest_row: 0,
             pool: Vec::new(),
             unused: NONE,
             eligible: ReadySet::new(peers.len()),
@@ -128,9 +138,10 @@ impl Egress {
         self.spec.latency
     }
 
-    /// True if some queue has ever been given more than its credit: what its peer grants, and when, then matters.
+    /// True if some queue may have been given more than its credit: what its peer grants, and when, then matters.
     pub(super) fn needs_credit(&self) -> bool {
-        self.queues.iter().any(|queue| queue.queued_bytes > self.credit_bytes)
+        let bytes = |queue: &PeerQueue| u64::from(queue.rows_queued) * self.largest_row;
+        self.queues.iter().any(|queue| bytes(queue) > self.credit_bytes)
     }
 
     /// Lets the port be reserved this far ahead of the clock.
@@ -147,13 +158,13 @@ impl Egress {
     /// Queues a row; false if there is no open flow to `to`.
     pub(super) fn enqueue(&mut self, cluster: &Cluster, to: RankId, row: OutRow) -> bool {
         let Some(place) = self.peers.place_of(cluster, to) else { return false };
-        if self.queues[place].close_at.is_some() || self.queues[place].closed {
+        if self.queues[place].close_at != OPEN {
             return false;
         }
-        let bytes = row.row.charged_bytes(self.phase);
+        self.largest_row = self.largest_row.max(row.row.charged_bytes(self.phase));
         let node = self.store(row);
         let queue = &mut self.queues[place];
-        queue.queued_bytes += bytes;
+        queue.rows_queued += 1;
         if queue.head == NONE {
             (queue.head, queue.tail) = (node, node);
             self.place(place);
@@ -168,10 +179,10 @@ impl Egress {
     pub(super) fn close(&mut self, cluster: &Cluster, to: RankId, now: Picos) -> bool {
         let Some(place) = self.peers.place_of(cluster, to) else { return false };
         let queue = &mut self.queues[place];
-        if queue.close_at.is_some() || queue.closed {
+        if queue.close_at != OPEN {
             return false;
         }
-        queue.close_at = Some(now);
+        queue.close_at = now;
         if queue.head == NONE {
             self.place(place);
         }
@@ -229,11 +240,10 @@ impl Egress {
         queue.outstanding_bytes += bytes;
         let sequence = queue.sequence;
         queue.sequence += 1;
-        let ends = queue.head == NONE && queue.close_at.is_some_and(|at| at <= turn);
+        let ends = queue.head == NONE && queue.closing().is_some_and(|at| at <= turn);
         let last = ends.then_some(queue.rows_sent);
         if ends {
-            queue.close_at = None;
-            queue.closed = true;
+            queue.close_at = ENDED;
         }
         let finish = self.port.egress(ready.max(turn), bytes, self.spec.rate);
         self.sent_bytes[place] += bytes;
@@ -243,13 +253,13 @@ impl Egress {
 
     /// True when nothing waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.queues.iter().all(|queue| queue.head == NONE && queue.close_at.is_none())
+        self.queues.iter().all(|queue| queue.head == NONE && queue.closing().is_none())
     }
 
     /// Time from which the head of a queue may leave.
     fn ready(&self, place: usize) -> Option<Picos> {
         let queue = &self.queues[place];
-        let head = self.head(place).map(|head| head.ready).or(queue.close_at)?;
+        let head = self.head(place).map(|head| head.ready).or(queue.closing())?;
         Some(head.max(queue.credit_at))
     }
 

@@ -88,7 +88,7 @@ pub struct OutRow {
     /// Emulated time from which it may leave.
     pub ready: Picos,
     /// Credit to give back to the peer that sent it here, once it has left (forwarded rows).
-    pub release: Option<(RankId, u64)>,
+    pub release: Option<(RankId, u32)>,
 }
 
 /// The ranks that a card has flows with in a phase, each list ascending.
@@ -278,7 +278,7 @@ impl Nic {
         let (port, cut) = (0..2).find_map(|port| Some((port, self.egress[port].cut(&self.cluster, now)?)))?;
         let Cut { to, sequence, last, finish, rows, releases } = cut;
         for (peer, bytes) in releases {
-            self.grant(peer, bytes, finish);
+            self.grant(peer, u64::from(bytes), finish);
         }
         Some(Frame {
             flow: self.flow,

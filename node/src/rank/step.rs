@@ -205,6 +205,7 @@ impl Step {
     /// Emulated charge and rows of the expert job.
     pub(super) fn begin_expert(&mut self) -> Result<(Picos, Vec<ExpertRow>), RankError> {
         self.open(Phase::Expert);
+        self.arrived.shrink_to_fit();
         self.arrived.sort_unstable_by_key(canonical);
         if let Some(twice) = self.arrived.windows(2).find(|rows| canonical(&rows[0]) == canonical(&rows[1])) {
             let Origin { source, token, .. } = twice[0].origin;
@@ -343,6 +344,7 @@ impl Step {
                 let share = unshared / left;
                 unshared -= share;
                 left -= 1;
+                let share = u32::try_from(share).expect("a row's bytes are bounded");
                 let out = OutRow { row: copy, ready: now, release: Some((from, share)) };
                 sends.push_back(Send::Row { to: rank, row: out });
             }

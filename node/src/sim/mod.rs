@@ -1,6 +1,10 @@
 //! The in-memory shell: all ranks of a run in one process, on a virtual clock. Equal inputs give equal bytes and times.
 
+mod drive;
+mod exchange;
 mod wakes;
+
+pub use exchange::{Exchanged, exchange};
 
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
@@ -8,12 +12,12 @@ use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
 use crate::setup::{PreparedRun, RunSetup, SetupError};
 use crate::wire::{Flow, Frame, Phase};
+use drive::{Station, drive, lookahead};
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingError;
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
-use wakes::Wakes;
 
 /// Why a simulated run ended early.
 #[derive(Debug, Error)]
@@ -27,6 +31,9 @@ pub enum SimError {
     /// A rank saw a broken rule.
     #[error(transparent)]
     Seat(#[from] SeatError),
+    /// An exchange in chunks of nothing.
+    #[error("a chunk has 0 bytes; give at least 1")]
+    Chunk,
     /// Nothing moves and some rank still waits.
     #[error("{rank} never closed its {phase:?} phase: every queue is empty, a frame was lost")]
     Stuck {
@@ -53,7 +60,7 @@ pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame>>;
 pub struct SimCluster {
     setup: Arc<RunSetup>,
     runner: Arc<JobRunner>,
-    seats: Vec<Seat>,
+    seats: Vec<Seated>,
     tamper: Option<Tamper>,
     exact_order: bool,
 }
@@ -75,8 +82,13 @@ impl SimCluster {
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, SimError> {
         let run = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let seat = |id| Seat::new(id, &run, Picos::ZERO, Picos::ZERO);
-        let seats = setup.cluster.ranks().map(seat).collect();
+        let seated = |id| Seated {
+            seat: Seat::new(id, &run, Picos::ZERO, Picos::ZERO),
+            runner: Arc::clone(&runner),
+            closed: None,
+            outputs: Vec::new(),
+        };
+        let seats = setup.cluster.ranks().map(seated).collect();
         Ok(Self { setup, runner, seats, tamper: None, exact_order: false })
     }
 
@@ -110,26 +122,23 @@ impl SimCluster {
             micro_batch: 0,
             layer: setup.layer,
         };
-        let ranks = self.seats.len();
-        let mut outputs = vec![Vec::new(); ranks];
-        for seat in &mut self.seats {
-            seat.prepare(flow);
+        for seated in &mut self.seats {
+            seated.seat.prepare(flow);
         }
-        let mut prepared = vec![None; ranks];
-        self.drive(&mut prepared, &mut outputs)?;
+        self.drive()?;
         let phases = [Phase::Dispatch, Phase::Expert, Phase::Combine];
         let mut reports: [Vec<PhaseReport>; 3] = Default::default();
         for (phase, reports) in phases.into_iter().zip(&mut reports) {
-            for seat in &mut self.seats {
-                seat.begin(phase)?;
+            for seated in &mut self.seats {
+                seated.closed = None;
+                seated.seat.begin(phase)?;
             }
             if let Some(patience) = self.patience() {
-                self.seats.iter_mut().for_each(|seat| seat.batch(patience));
+                self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
             }
-            let mut closed = vec![None; ranks];
-            self.drive(&mut closed, &mut outputs)?;
-            for (seat, at) in self.seats.iter().zip(closed) {
-                let at = at.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
+            self.drive()?;
+            for Seated { seat, closed, .. } in &self.seats {
+                let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
                 let nic = seat.nic().expect("a phase has a card");
                 reports.push(PhaseReport {
                     phase,
@@ -144,6 +153,7 @@ impl SimCluster {
                 });
             }
         }
+        let outputs = self.seats.iter_mut().map(|seated| std::mem::take(&mut seated.outputs)).collect();
         Ok(SimStep { phases: reports, outputs })
     }
 
@@ -153,81 +163,51 @@ impl SimCluster {
     /// Seats then work in batches, each with its memory at hand: a thousand ranks are simulated twice as fast.
     fn patience(&self) -> Option<Picos> {
         let alone = self.setup.scheme != DispatchScheme::Hierarchical;
-        let free = alone && !self.exact_order && !self.seats.iter().any(Seat::needs_credit);
+        let free = alone && !self.exact_order && !self.seats.iter().any(|seated| seated.seat.needs_credit());
         let links = [self.setup.fabric.scale_up, self.setup.fabric.scale_out];
         let used = &links[..self.setup.cluster.num_racks().min(2) as usize];
         let chunks = BATCH_CHUNKS * self.setup.chunk_bytes();
         free.then(|| used.iter().map(|link| link.rate.transfer(chunks)).max().unwrap_or(Picos::ZERO))
     }
 
-    /// How long after a seat has done something others can feel it at the earliest: the shortest latency in use.
-    fn lookahead(&self) -> Picos {
-        let (cluster, fabric) = (&self.setup.cluster, &self.setup.fabric);
-        let inside = cluster.rack_sizes().iter().any(|&size| size > 1).then_some(fabric.scale_up.latency);
-        let between = (cluster.num_racks() > 1).then_some(fabric.scale_out.latency);
-        let shortest = inside.into_iter().chain(between).min().unwrap_or(Picos::ZERO);
-        if self.exact_order { Picos::ZERO } else { shortest }
-    }
-
     /// Runs until nothing moves.
-    ///
-    /// Time goes in windows as long as the lookahead. What a seat does in a window reaches others after its end, so each seat
-    /// goes through its own events of a window at once, in their order, while its memory is at hand.
-    fn drive(&mut self, closed: &mut [Option<Picos>], outputs: &mut [Vec<Vec<f32>>]) -> Result<(), SimError> {
-        let mut wakes = Wakes::new(self.seats.len(), Picos::ZERO);
-        let lookahead = self.lookahead();
-        while let Some((start, _)) = wakes.first() {
-            let end = start.saturating_add(lookahead.max(Picos(1)));
-            while let Some((mut now, at)) = wakes.first().filter(|(time, _)| *time < end) {
-                loop {
-                    wakes.set(at, Picos::MAX);
-                    self.serve(at, now, closed, outputs, &mut wakes)?;
-                    let next = self.seats[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
-                    if next >= end || lookahead == Picos::ZERO {
-                        wakes.set(at, next.min(wakes.of(at)));
-                        break;
-                    }
-                    now = next;
-                }
-            }
-        }
-        Ok(())
+    fn drive(&mut self) -> Result<(), SimError> {
+        let exact = Picos::ZERO;
+        let lookahead =
+            if self.exact_order { exact } else { lookahead(&self.setup.cluster, &self.setup.fabric) };
+        drive(&mut self.seats, lookahead, &mut self.tamper)
     }
+}
 
-    /// Everything that one seat can do at `now`.
-    fn serve(
-        &mut self,
-        at: usize,
-        now: Picos,
-        closed: &mut [Option<Picos>],
-        outputs: &mut [Vec<Vec<f32>>],
-        wakes: &mut Wakes,
-    ) -> Result<(), SimError> {
+/// A seat with what its phase and step have yielded.
+struct Seated {
+    seat: Seat,
+    runner: Arc<JobRunner>,
+    closed: Option<Picos>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Station for Seated {
+    fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
         loop {
             let mut moved = false;
-            while self.seats[at].deliver(now)?.is_some() {
+            while self.seat.deliver(now)?.is_some() {
                 moved = true;
             }
-            while let Some(job) = self.seats[at].poll_job() {
-                let output = self.runner.run(self.seats[at].id(), &job.work);
-                self.seats[at].handle_done(job.ready + job.charge, job.id, output)?;
+            while let Some(job) = self.seat.poll_job() {
+                let output = self.runner.run(self.seat.id(), &job.work);
+                self.seat.handle_done(job.ready + job.charge, job.id, output)?;
                 moved = true;
             }
-            while let Some(frame) = self.seats[at].poll_transmit(now) {
+            while let Some(frame) = self.seat.poll_transmit(now) {
+                out.push(frame);
                 moved = true;
-                let Some(tamper) = &mut self.tamper else {
-                    self.carry(now, frame, wakes)?;
-                    continue;
-                };
-                for frame in tamper(frame) {
-                    self.carry(now, frame, wakes)?;
-                }
             }
-            while let Some(event) = self.seats[at].poll_event() {
+            while let Some(event) = self.seat.poll_event() {
                 match event {
                     Event::Prepared => {}
-                    Event::Closed { at: time, .. } => closed[at] = Some(time),
-                    Event::Finished { outputs: values } => outputs[at] = values,
+                    Event::Closed { at, .. } => self.closed = Some(at),
+                    Event::Finished { outputs } => self.outputs = outputs,
                 }
             }
             if !moved {
@@ -236,14 +216,15 @@ impl SimCluster {
         }
     }
 
-    /// Hands a frame to its receiver.
-    fn carry(&mut self, now: Picos, frame: Frame, wakes: &mut Wakes) -> Result<(), SimError> {
-        let (to, arrive) = (frame.destination.0 as usize, frame.arrive);
-        self.seats[to].handle_arrival(now, frame)?;
-        let wake = self.seats[to].wake_for(arrive);
-        if wake < wakes.of(to) {
-            wakes.set(to, wake);
-        }
-        Ok(())
+    fn handle_arrival(&mut self, now: Picos, frame: Frame) -> Result<(), SimError> {
+        Ok(self.seat.handle_arrival(now, frame)?)
+    }
+
+    fn wake_for(&self, arrive: Picos) -> Picos {
+        self.seat.wake_for(arrive)
+    }
+
+    fn poll_timeout(&self) -> Option<Picos> {
+        self.seat.poll_timeout()
     }
 }
