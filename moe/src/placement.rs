@@ -3,6 +3,7 @@
 mod eplb;
 mod error;
 mod file;
+mod moves;
 mod policies;
 
 use crate::ids::{ExpertId, SlotId};
@@ -13,6 +14,7 @@ use topology::{Cluster, RankId};
 
 pub use eplb::EplbShape;
 pub use error::{MAX_SLOTS, PlacementError};
+pub use moves::{MoveRound, WeightMove, move_traffic, weight_moves};
 
 /// A placement: slots in rank order, each with its logical expert.
 ///
