@@ -55,7 +55,9 @@ pub struct Delivery {
 pub struct Seat {
     rank: Rank,
     flows: Arc<Flows>,
-    config: NicConfig,
+    setup: Arc<RunSetup>,
+    horizon: Picos,
+    resolution: Picos,
     flow: Option<Flow>,
     nic: Option<Nic>,
 }
@@ -71,8 +73,8 @@ impl Seat {
         resolution: Picos,
     ) -> Self {
         let rank = Rank::new(id, Arc::clone(setup), Arc::clone(flows));
-        let config = NicConfig { horizon, resolution, ..setup.nic_config() };
-        Self { rank, flows: Arc::clone(flows), config, flow: None, nic: None }
+        let (flows, setup) = (Arc::clone(flows), Arc::clone(setup));
+        Self { rank, flows, setup, horizon, resolution, flow: None, nic: None }
     }
 
     /// This seat's rank.
@@ -108,7 +110,9 @@ impl Seat {
         let Some(flow) = self.flow else {
             return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
         };
-        self.nic = Some(Nic::new(self.id(), Arc::clone(self.flows.cluster()), self.config, flow, phase));
+        let (horizon, resolution) = (self.horizon, self.resolution);
+        let config = NicConfig { horizon, resolution, ..self.setup.nic_config(phase) };
+        self.nic = Some(Nic::new(self.id(), Arc::clone(self.flows.cluster()), config, flow, phase));
         self.rank.begin(phase)?;
         self.flush();
         Ok(())
@@ -180,11 +184,15 @@ impl Seat {
 
     /// Moves what the rank wants sent into the card's queues.
     fn flush(&mut self) {
+        let me = self.id();
         while let Some(send) = self.rank.poll_send() {
             let Some(nic) = &mut self.nic else { continue };
             match send {
                 Send::Row { to, row } => nic.enqueue(to, row),
-                Send::Close { to, at } => nic.close(to, at),
+                Send::Close { to, at } => {
+                    let class = self.flows.cluster().link_class(me, to);
+                    nic.close(to, at.max(self.setup.phase_links(nic.phase()).open_until(class)));
+                }
                 Send::Grant { to, bytes, at } => nic.grant(to, bytes, at),
             }
         }
