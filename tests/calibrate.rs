@@ -62,7 +62,7 @@ fn what_can_not_be_read_is_refused_in_one_line() {
     let path = file.path().to_str().expect("UTF-8");
     for (args, part) in [
         (vec!["calibrate", "--measured", path], ":2: time `fast`"),
-        (vec!["calibrate", "--measured", SHIPPED, "--scale-up", "-1"], "--scale-up"),
+        (vec!["calibrate", "--measured", SHIPPED, "--scale-up=-1"], "--scale-up"),
         (vec!["calibrate", "--measured", SHIPPED, "--ranks-per-node=7"], "experts don't divide"),
         (vec!["calibrate", "--measured", SHIPPED, "--nominal=h1000x"], "no hardware preset"),
     ] {
