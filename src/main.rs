@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Place(args) => commands::place::run(&args),
         Command::Board(args) => commands::board::run(&args),
         Command::Roofline(args) => commands::roofline::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Certs(args) => commands::certs::run(&args),
         Command::Coordinator(args) => commands::coordinator::run(&args),
         Command::Node(args) => commands::node::run(&args),

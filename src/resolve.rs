@@ -41,6 +41,7 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     let throttle = args.throttle.or_else(|| args.hardware.is_none().then_some(DEFAULT_THROTTLE));
     if let Some(throttle) = throttle {
         spec.fabric.scale_out.rate = throttled(spec.fabric.scale_up.rate, throttle)?;
+        throttle_combine(&mut spec.hardware, throttle)?;
     }
     if !args.latency.is_empty() {
         spec.latencies = distinct(&args.latency);
@@ -139,6 +140,14 @@ fn rack_sizes(args: &SpecArgs, of_file: Option<Vec<u32>>, nodes: Option<u32>) ->
         bail!("--racks {racks}: at most {MAX_RANKS} ranks in all");
     }
     Ok(vec![ranks; racks as usize])
+}
+
+/// Throttles the combine where it has links of its own.
+pub(crate) fn throttle_combine(hardware: &mut Hardware, throttle: f64) -> anyhow::Result<()> {
+    if let Some(kernels) = &mut hardware.kernels {
+        kernels.combine.scale_out.rate = throttled(kernels.combine.scale_up.rate, throttle)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn throttled(scale_up: Rate, throttle: f64) -> anyhow::Result<Rate> {

@@ -15,12 +15,12 @@ use self::estimate::verdict;
 use crate::BlackboardError;
 use crate::pipeline::{boundary_transfer, decode_bubble};
 use crate::roofline::{Step, balance, capacity_batch, critical_batch, optimal_share_with_kv};
-use crate::scale_up::{a2a_time, domain_factor};
+use crate::scale_up::{a2a_time_on, domain_factor};
 use crate::units::{
     Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
 };
 use moe::{DispatchScheme, Model, RowBytes};
-use topology::{Dtype, Fabric, Hardware, LinkSpec, Rate};
+use topology::{A2aLinks, Dtype, Hardware, LinkSpec, Rate};
 
 /// A model on ranks.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +159,7 @@ impl Deployment {
     ///
     /// With P stages of n ranks each, b = B/m sequences a micro-batch and t_1 its time through all stages: a stage takes t_1/P,
     /// a token `max(t_1 + P hop, m t_1/P)`, and the whole makes `min(m, P) b / t_1` tokens a second. The all-to-all of a layer
-    /// is [`a2a_time`] of [`even_copies`], its scale-up part times [`domain_factor`].
+    /// is [`a2a_time_on`] of [`even_copies`], its scale-up part times [`domain_factor`].
     ///
     /// # Errors
     /// As [`Self::validate`]; [`BlackboardError::Hardware`] if the hardware can't compute in the format.
@@ -269,20 +269,23 @@ impl Deployment {
         )?;
         let row_bytes = RowBytes::new(self.model.hidden);
         let tokens_per_rank = self.tokens_per_rank.unwrap_or(share);
-        let time = a2a_time(self.scheme, copies, tokens_per_rank, row_bytes, &self.fabric(group));
+        let time = a2a_time_on(self.scheme, copies, tokens_per_rank, row_bytes, &self.links(group));
         let rows = f64::from(self.model.top_k) * (row_bytes.dispatch + row_bytes.combine) as f64;
         let buffers = tokens_per_rank * BytesPerToken(rows + 2.0 * f64::from(self.model.hidden));
         Ok(A2a { time: f64::from(self.model.moe_layers) * time.total(), copies, tokens_per_rank, buffers })
     }
 
-    /// The links of a stage's ranks, the scale-up rate as its domain's topology leaves it.
-    fn fabric(&self, group: u32) -> Fabric {
+    /// The links of a stage's ranks, the scale-up rates as their domain's topology leaves them.
+    fn links(&self, group: u32) -> A2aLinks {
         let Hardware { domain_topology, domain_ranks, .. } = self.hardware;
         let factor = domain_factor(domain_topology, group / self.racks_of_stage(), domain_ranks);
-        let mut fabric = self.hardware.fabric();
-        let rate = (fabric.scale_up.rate.bytes_per_s() as f64 / factor) as u64;
-        fabric.scale_up.rate = Rate::new(rate.max(1)).unwrap_or(fabric.scale_up.rate);
-        if self.latency { fabric } else { fabric.without_latency() }
+        let mut links = self.hardware.links();
+        for phase in [&mut links.dispatch, &mut links.combine] {
+            let scale_up = &mut phase.fabric.scale_up;
+            let rate = (scale_up.rate.bytes_per_s() as f64 / factor) as u64;
+            scale_up.rate = Rate::new(rate.max(1)).unwrap_or(scale_up.rate);
+        }
+        if self.latency { links } else { links.without_latency() }
     }
 
     /// Routed experts' arithmetic on a rank, all layers: `k T 6 h f / F` each.

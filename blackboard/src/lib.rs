@@ -16,6 +16,7 @@
 //!
 //! What is deliberately absent: processes, clocks, sockets and randomness.
 
+pub mod calibration;
 pub mod claims;
 pub mod deployment;
 mod error;

@@ -27,8 +27,8 @@ pub use self::bottleneck::{
 pub use self::copies::{MAX_GROUP_SETS, expected_copies};
 pub use self::domain::domain_factor;
 pub use self::times::{
-    A2aTime, a2a_time, a2a_time_serial, break_even_throttle, slowdown_flat, slowdown_flat_serial,
-    straggler_factor,
+    A2aTime, a2a_time, a2a_time_on, a2a_time_serial, break_even_throttle, slowdown_flat,
+    slowdown_flat_serial, straggler_factor,
 };
 pub use self::uniform::uniform_copies;
 

@@ -54,7 +54,8 @@ pub struct Delivery {
 pub struct Seat {
     rank: Rank,
     run: Arc<PreparedRun>,
-    config: NicConfig,
+    horizon: Picos,
+    resolution: Picos,
     flow: Option<Flow>,
     nic: Option<Nic>,
 }
@@ -64,8 +65,7 @@ impl Seat {
     #[must_use]
     pub fn new(id: RankId, run: &Arc<PreparedRun>, horizon: Picos, resolution: Picos) -> Self {
         let rank = Rank::new(id, Arc::clone(run));
-        let config = NicConfig { horizon, resolution, ..run.setup().nic_config() };
-        Self { rank, run: Arc::clone(run), config, flow: None, nic: None }
+        Self { rank, run: Arc::clone(run), horizon, resolution, flow: None, nic: None }
     }
 
     /// This seat's rank.
@@ -101,6 +101,8 @@ impl Seat {
         let Some(flow) = self.flow else {
             return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
         };
+        let (horizon, resolution) = (self.horizon, self.resolution);
+        let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
         let (id, flows) = (self.id(), self.run.flows());
         let (downstream, upstream) = (flows.downstream(id), flows.upstream(id));
         let peers = match phase {
@@ -108,7 +110,7 @@ impl Seat {
             Phase::Expert => FlowPeers { to: &[], from: &[] },
             Phase::Combine => FlowPeers { to: upstream, from: downstream },
         };
-        self.nic = Some(Nic::new(id, Arc::clone(flows.cluster()), &self.config, flow, phase, peers));
+        self.nic = Some(Nic::new(id, Arc::clone(flows.cluster()), &config, flow, phase, peers));
         self.rank.begin(phase)?;
         self.flush();
         Ok(())
@@ -199,11 +201,15 @@ impl Seat {
 
     /// Moves what the rank wants sent into the card's queues.
     fn flush(&mut self) {
+        let me = self.id();
         while let Some(send) = self.rank.poll_send() {
             let Some(nic) = &mut self.nic else { continue };
             match send {
                 Send::Row { to, row } => nic.enqueue(to, row),
-                Send::Close { to, at } => nic.close(to, at),
+                Send::Close { to, at } => {
+                    let class = self.run.setup().cluster.link_class(me, to);
+                    nic.close(to, at.max(self.run.setup().phase_links(nic.phase()).open_until(class)));
+                }
                 Send::Grant { to, bytes, at } => nic.grant(to, bytes, at),
             }
         }

@@ -10,7 +10,7 @@ use moe::routing::{GateLimit, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use thiserror::Error;
-use topology::{Cluster, Fabric, Hardware, Picos, RankId};
+use topology::{A2aLinks, Cluster, Fabric, Hardware, PhaseLinks, Picos, RankId};
 
 /// One configuration: model layer, racks, placement, scheme, inputs. Serialised as a control message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct RunSetup {
     pub epoch: u32,
     /// Racks of ranks.
     pub cluster: Cluster,
-    /// Port rates and latencies of this run.
+    /// Port rates and latencies of this run; of its dispatch alone where `hardware.kernels` has others for the combine.
     pub fabric: Fabric,
     /// Whose roofline charges the experts' compute time.
     pub hardware: Hardware,
@@ -107,10 +107,23 @@ impl RunSetup {
         u64::from(self.chunk_rows) * self.row_bytes().combine.max(self.row_bytes().dispatch)
     }
 
-    /// Port settings: credit is `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
+    /// Links of both phases.
     #[must_use]
-    pub fn nic_config(&self) -> NicConfig {
-        let delay_bytes = [self.fabric.scale_up, self.fabric.scale_out]
+    pub fn links(&self) -> A2aLinks {
+        A2aLinks::new(self.fabric, self.hardware.kernels)
+    }
+
+    /// Links of `phase`.
+    #[must_use]
+    pub fn phase_links(&self, phase: Phase) -> PhaseLinks {
+        if phase == Phase::Combine { self.links().combine } else { self.links().dispatch }
+    }
+
+    /// Port settings of `phase`: credit is `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
+    #[must_use]
+    pub fn nic_config(&self, phase: Phase) -> NicConfig {
+        let fabric = self.phase_links(phase).fabric;
+        let delay_bytes = [fabric.scale_up, fabric.scale_out]
             .map(|link| u128::from(link.rate.bytes_per_s()) * u128::from(link.latency.0) / 1_000_000_000_000)
             .into_iter()
             .max()
@@ -119,7 +132,7 @@ impl RunSetup {
         let chunk = self.chunk_bytes();
         let credit_bytes = (2 * (delay_bytes + 2 * chunk)).max(CREDIT_CHUNKS * chunk);
         NicConfig {
-            fabric: self.fabric,
+            fabric,
             chunk_rows: self.chunk_rows,
             credit_bytes,
             chunk_bytes: chunk,

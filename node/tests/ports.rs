@@ -78,7 +78,7 @@ fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle
     let mut setup = setup(racks, shape(7168, 256, 8, 2048), scheme, tokens);
     setup.payload = false;
     setup.seed = seed;
-    setup.fabric.scale_out.rate = topology::Rate::new(900_000_000_000 / throttle).unwrap();
+    setup.fabric.scale_out.rate = Rate::new(900_000_000_000 / throttle).unwrap();
     let setup = Arc::new(setup);
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
     let step = sim.step(0).unwrap();

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod board;
+pub(crate) mod calibrate;
 pub(crate) mod certs;
 pub(crate) mod compare;
 pub(crate) mod coordinator;

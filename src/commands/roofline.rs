@@ -59,6 +59,7 @@ fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
         (hardware.fabric.scale_up.latency, hardware.fabric.scale_out.latency);
     if let Some(throttle) = args.throttle {
         chip.scale_out = resolve::throttled(chip.scale_up, throttle)?;
+        resolve::throttle_combine(&mut chip, throttle)?;
     }
     Ok(Deployment {
         dtype: args.dtype.unwrap_or_else(|| default_dtype(&chip)),

@@ -21,13 +21,19 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
     let spec = resolve::cluster_file(file).map_err(Failure::Usage)?;
     let ClusterSpec { name, cluster, hardware, fabric } = &spec;
     if json {
+        let mut described = json!(hardware);
+        if hardware.kernels.is_none()
+            && let Some(fields) = described.as_object_mut()
+        {
+            fields.remove("kernels");
+        }
         let link = |link: LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
         let object = json!({
             "schema_version": 1,
             "name": name,
             "rack_sizes": cluster.rack_sizes(),
             "ranks": cluster.num_ranks(),
-            "hardware": hardware,
+            "hardware": described,
             "scale_up": link(fabric.scale_up),
             "scale_out": link(fabric.scale_out),
             "throttle": fabric.beta(),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::{ClusterFileError, ClusterFileProblem};
 use self::tables::{ClusterFile, Located, described_hardware, picos, throttled};
-use crate::{Cluster, Fabric, Hardware, RackId};
+use crate::{Cluster, Fabric, Hardware, Picos, RackId};
 
 /// The longest latency that is taken for one: a second.
 pub const MAX_LATENCY_US: f64 = 1_000_000.0;
@@ -81,7 +81,7 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     let table = file.cluster.into_inner();
     let cluster = Cluster::new(table.racks.get_ref())
         .map_err(|error| (table.racks.span().start, ClusterFileProblem::Racks(error)))?;
-    let hardware = match (&table.hardware, file.hardware) {
+    let mut hardware = match (&table.hardware, file.hardware) {
         (Some(preset), None) => Hardware::preset(preset.get_ref())
             .map_err(|error| (preset.span().start, ClusterFileProblem::Hardware(error)))?,
         (None, Some(described)) => described_hardware(described)?,
@@ -91,12 +91,22 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     let mut fabric = hardware.fabric();
     if let Some(throttle) = &table.throttle {
         fabric.scale_out.rate = throttled(fabric.scale_up.rate, throttle)?;
+        if let Some(kernels) = &mut hardware.kernels {
+            kernels.combine.scale_out.rate = throttled(kernels.combine.scale_up.rate, throttle)?;
+        }
     }
     if let Some(latency) = &file.latency.scale_up_us {
         fabric.scale_up.latency = picos("scale_up_us", latency)?;
+        if let Some(kernels) = &mut hardware.kernels {
+            kernels.combine.scale_up.latency = fabric.scale_up.latency;
+            (kernels.dispatch_floor, kernels.combine_floor) = (Picos::ZERO, Picos::ZERO);
+        }
     }
     if let Some(latency) = &file.latency.scale_out_us {
         fabric.scale_out.latency = picos("scale_out_us", latency)?;
+        if let Some(kernels) = &mut hardware.kernels {
+            kernels.combine.scale_out.latency = fabric.scale_out.latency;
+        }
     }
     let name = table.name.unwrap_or_else(|| default_name(&cluster, &hardware));
     Ok(ClusterSpec { name, cluster, hardware, fabric })

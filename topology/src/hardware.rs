@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Fabric, LinkSpec, Picos, Rate};
+use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate};
 
 /// A number format of weights and of the arithmetic on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +93,9 @@ pub struct Hardware {
     pub scale_up_latency: Picos,
     /// Latency between domains.
     pub scale_out_latency: Picos,
+    /// Where measured kernels differ from these links; `None` for a machine described by its links alone.
+    #[serde(default)]
+    pub kernels: Option<KernelProfile>,
     /// Where the two latencies come from; says `assumption` where nothing was published.
     pub latency_source: String,
     /// Ranks in the largest scale-up domain that is built.
@@ -205,6 +208,11 @@ impl Hardware {
             scale_up: LinkSpec { rate: self.scale_up, latency: self.scale_up_latency },
             scale_out: LinkSpec { rate: self.scale_out, latency: self.scale_out_latency },
         }
+    }
+
+    /// The links of each phase of an all-to-all.
+    pub fn links(&self) -> A2aLinks {
+        A2aLinks::new(self.fabric(), self.kernels)
     }
 
     /// Checks what types alone don't: positive rates and sizes.

@@ -7,7 +7,9 @@
 //! Sources: the vendors' datasheets; ISCA = "Insights into DeepSeek-V3" (arXiv 2505.09343); SB = "How to
 //! Scale Your Model" (jax-ml/scaling-book); T = the transcript of the lecture.
 
-use crate::{Confidence, DomainTopology, Hardware, HardwareError, Picos, Rate};
+use crate::{
+    Confidence, DomainTopology, Fabric, Hardware, HardwareError, KernelProfile, LinkSpec, Picos, Rate,
+};
 
 const T: f64 = 1e12;
 const P: f64 = 1e15;
@@ -45,6 +47,7 @@ struct Row {
     scale_up_latency: Picos,
     /// Scale-out latency and the source of both latencies.
     latency: (Picos, &'static str),
+    kernels: Option<KernelProfile>,
     domain_ranks: u32,
     domain_topology: DomainTopology,
     confidence: Confidence,
@@ -64,6 +67,7 @@ const NVIDIA: Row = Row {
     scale_out_mb_per_s: 0,
     scale_up_latency: SCALE_UP_LATENCY,
     latency: INFINIBAND,
+    kernels: None,
     domain_ranks: 8,
     domain_topology: DomainTopology::Crossbar,
     confidence: Confidence::High,
@@ -80,6 +84,23 @@ const H100: Row = Row {
     scale_out_mb_per_s: 50_000,
     source: "NVIDIA H100 datasheet, halved to dense (SB, roofline, problem 5); one ConnectX-7 a GPU",
     ..NVIDIA
+};
+const fn mb_per_s(rate: u64) -> Rate {
+    match Rate::new(rate * MB) {
+        Ok(rate) => rate,
+        Err(_) => panic!("a rate of the table is above zero"),
+    }
+}
+
+/// DeepEP's low-latency combine on H100, BF16; with the row `h100-deepep-ll` it is what `railyard calibrate` makes of
+/// `blackboard/data/h100-deepep-ll.csv`, and a test there holds it to that.
+const DEEPEP_LL: KernelProfile = KernelProfile {
+    combine: Fabric {
+        scale_up: LinkSpec { rate: mb_per_s(204_955), latency: Picos(9_785_000) },
+        scale_out: LinkSpec { rate: mb_per_s(47_478), latency: Picos(24_257_000) },
+    },
+    dispatch_floor: Picos(15_885_000),
+    combine_floor: Picos(13_107_000),
 };
 const RUBIN: Row = Row {
     name: "vera-rubin-nvl72",
@@ -125,6 +146,22 @@ const ROWS: &[Row] = &[
         ..NVIDIA
     },
     H100,
+    Row {
+        name: "h100-deepep-ll",
+        aliases: &["h100-deepep"],
+        scale_up_mb_per_s: 247_115,
+        scale_out_mb_per_s: 47_478,
+        scale_up_latency: Picos(13_978_000),
+        latency: (
+            Picos(19_263_000),
+            "start-ups of DeepEP's low-latency kernels, wire included, fitted to measured times (railyard calibrate)",
+        ),
+        kernels: Some(DEEPEP_LL),
+        confidence: Confidence::Medium,
+        source: "an H100 with the links fitted to DeepEP's low-latency kernels on 1 and 2 nodes of 8 \
+                 (performance tables of aiconfigurator-core 0.12.0; docs/trust.md, calibration)",
+        ..H100
+    },
     Row {
         name: "h800-sxm",
         aliases: &["h800", "h800-80gb"],
@@ -334,6 +371,7 @@ impl Row {
             scale_out: rate(self.scale_out_mb_per_s),
             scale_up_latency: self.scale_up_latency,
             scale_out_latency: self.latency.0,
+            kernels: self.kernels,
             latency_source: self.latency.1.to_owned(),
             domain_ranks: self.domain_ranks,
             domain_topology: self.domain_topology,
@@ -414,7 +452,10 @@ mod tests {
                 assert_eq!(hardware.name, row.name);
                 assert_eq!(hardware.validate(), Ok(()));
                 assert!(!hardware.source.is_empty());
-                assert!(hardware.latency_source.contains("assumption"), "{name}");
+                assert!(
+                    hardware.kernels.is_some() || hardware.latency_source.contains("assumption"),
+                    "{name}"
+                );
             }
         }
         for name in ["gb200", "gb200-nvl72", "h100", "b200", "gb300", "rubin", "mi300x", "tpu-v5e", "lab"] {

@@ -1,7 +1,7 @@
 //! From copies to time: the all-to-all on two fabrics, its slowdown by further racks, and what the fullest port adds.
 
 use moe::{DispatchScheme, RowBytes};
-use topology::{Fabric, LinkSpec};
+use topology::{A2aLinks, Fabric, LinkSpec, PhaseLinks};
 
 use super::CopiesPerToken;
 use crate::units::{Seconds, Tokens};
@@ -50,8 +50,19 @@ pub fn a2a_time(
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
+    a2a_time_on(scheme, copies, tokens_per_rank, row_bytes, &A2aLinks::new(*fabric, None))
+}
+
+/// As [`a2a_time`] on each phase's own links, and no phase shorter than its floor (see [`topology::KernelProfile`]).
+pub fn a2a_time_on(
+    scheme: DispatchScheme,
+    copies: CopiesPerToken,
+    tokens_per_rank: Tokens,
+    row_bytes: RowBytes,
+    links: &A2aLinks,
+) -> A2aTime {
     let forwards = scheme == DispatchScheme::Hierarchical;
-    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
+    phases(copies, tokens_per_rank, row_bytes, links, |up, out| {
         let onward = if forwards && out.port > Seconds::ZERO { up.latency } else { Seconds::ZERO };
         (up.port + up.latency).max(out.port + out.latency + onward)
     })
@@ -65,7 +76,8 @@ pub fn a2a_time_serial(
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
-    phases(copies, tokens_per_rank, row_bytes, fabric, |up, out| {
+    let links = A2aLinks::new(*fabric, None);
+    phases(copies, tokens_per_rank, row_bytes, &links, |up, out| {
         up.port + up.latency + out.port + out.latency
     })
 }
@@ -81,7 +93,7 @@ fn phases(
     copies: CopiesPerToken,
     tokens_per_rank: Tokens,
     row_bytes: RowBytes,
-    fabric: &Fabric,
+    links: &A2aLinks,
     join: impl Fn(LinkTime, LinkTime) -> Seconds,
 ) -> A2aTime {
     let link_time = |copies: f64, bytes: u64, link: LinkSpec| {
@@ -89,13 +101,17 @@ fn phases(
         let latency = if port > Seconds::ZERO { link.latency.as_micros_f64() * 1e-6 } else { 0.0 };
         LinkTime { port, latency: Seconds(latency) }
     };
-    let phase = |bytes| {
-        join(
-            link_time(copies.intra, bytes, fabric.scale_up),
-            link_time(copies.inter, bytes, fabric.scale_out),
-        )
+    let phase = |bytes, links: PhaseLinks| {
+        let time = join(
+            link_time(copies.intra, bytes, links.fabric.scale_up),
+            link_time(copies.inter, bytes, links.fabric.scale_out),
+        );
+        if time > Seconds::ZERO { time.max(Seconds(links.floor.as_micros_f64() * 1e-6)) } else { time }
     };
-    A2aTime { dispatch: phase(row_bytes.dispatch), combine: phase(row_bytes.combine) }
+    A2aTime {
+        dispatch: phase(row_bytes.dispatch, links.dispatch),
+        combine: phase(row_bytes.combine, links.combine),
+    }
 }
 
 /// How much longer than the mean port the fullest of `ports` ports takes, `lambda` being the copies that a

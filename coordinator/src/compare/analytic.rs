@@ -5,11 +5,11 @@ use super::{CompareError, CompareSpec, Configuration, Expected};
 use blackboard::CopiesPerToken;
 use blackboard::pipeline::Pipeline;
 use blackboard::roofline::Step;
-use blackboard::scale_up::a2a_time;
+use blackboard::scale_up::a2a_time_on;
 use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
 use moe::{DispatchScheme, RowBytes};
 use serde::{Deserialize, Serialize};
-use topology::Fabric;
+use topology::A2aLinks;
 
 /// Times of one configuration by the closed forms, microseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,7 +19,7 @@ pub(super) struct ClosedForm {
     pub(super) compute_us: f64,
 }
 
-/// Times of `row` on `fabric`.
+/// Times of `row` on `links`.
 ///
 /// The all-to-all is that of the mean port. Where only some ranks host experts, their ports share what all ranks send:
 /// with all experts in one of two racks, twice the mean.
@@ -30,7 +30,7 @@ pub(super) fn closed_form(
     spec: &CompareSpec,
     row: &Configuration,
     expected: &Expected,
-    fabric: &Fabric,
+    links: &A2aLinks,
 ) -> Result<ClosedForm, CompareError> {
     let (ranks, cluster) = (f64::from(row.cluster.num_ranks()), &row.cluster);
     let hosts = |rank| !row.placement.slots_of(rank).is_empty();
@@ -44,7 +44,7 @@ pub(super) fn closed_form(
         inter: expected.copies.inter * ranks / crossing_ports,
     };
     let row_bytes = RowBytes::new(spec.shape.hidden);
-    let time = a2a_time(row.scheme, busy, Tokens(f64::from(spec.tokens)), row_bytes, fabric);
+    let time = a2a_time_on(row.scheme, busy, Tokens(f64::from(spec.tokens)), row_bytes, links);
     Ok(ClosedForm {
         dispatch_us: time.dispatch.as_micros(),
         combine_us: time.combine.as_micros(),

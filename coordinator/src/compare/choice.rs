@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Cluster, Fabric, MAX_LATENCY_US, Picos, RackId};
+use topology::{Cluster, Fabric, KernelProfile, MAX_LATENCY_US, Picos, RackId};
 
 /// A word or number that an option doesn't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -101,6 +101,18 @@ pub enum LatencyChoice {
 }
 
 impl LatencyChoice {
+    /// `kernels` with these latencies; only the preset's own leave the floors, which are start-up too.
+    #[must_use]
+    pub fn apply_to_kernels(self, kernels: KernelProfile) -> KernelProfile {
+        let combine = self.apply(kernels.combine);
+        match self {
+            Self::Preset => kernels,
+            Self::Zero | Self::Given { .. } => {
+                KernelProfile { combine, dispatch_floor: Picos::ZERO, combine_floor: Picos::ZERO }
+            }
+        }
+    }
+
     /// `fabric` with these latencies.
     #[must_use]
     pub fn apply(self, fabric: Fabric) -> Fabric {

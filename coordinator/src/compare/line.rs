@@ -13,7 +13,7 @@ use super::{
 use crate::backend::Backend;
 use crate::run::{RoundRecord, RunError};
 use node::control::Pacing;
-use topology::{Fabric, Picos};
+use topology::{A2aLinks, Picos};
 
 /// Rounds by seed.
 pub(super) type Simulated = Vec<Vec<RoundRecord>>;
@@ -29,12 +29,12 @@ pub(super) struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn fabric(&self, latency: LatencyChoice) -> Fabric {
-        latency.apply(self.spec.fabric)
+    fn links(&self, latency: LatencyChoice) -> A2aLinks {
+        self.spec.links(latency)
     }
 
     pub(super) fn analytic(&self, latency: LatencyChoice) -> Result<Record, CompareError> {
-        let time = closed_form(self.spec, self.row, self.expected, &self.fabric(latency))?;
+        let time = closed_form(self.spec, self.row, self.expected, &self.links(latency))?;
         let mut record = self.record(BackendKind::Analytic, latency);
         record.bound_us = time.dispatch_us + time.combine_us;
         record.a2a_stamped_us = record.bound_us;
@@ -67,7 +67,7 @@ impl Line<'_> {
             let mut dilations = Pacing::default();
             for (&seed, truth) in self.spec.seeds.iter().zip(&self.truths) {
                 let steps = (self.spec.warmup, self.spec.rounds);
-                let mut request = request(self.spec, self.row, seed, self.fabric(latency), steps);
+                let mut request = request(self.spec, self.row, seed, latency, steps);
                 (request.pacing, request.expected_phase_ns) =
                     pace(self.spec, self.row, truth, &request.setup, host, retries);
                 rounds = quic.run(&request).await?;
@@ -104,12 +104,12 @@ impl Line<'_> {
 
     /// The record of rounds on a backend that runs something.
     fn measured(&self, backend: BackendKind, latency: LatencyChoice, samples: &Samples) -> Record {
-        let fabric = self.fabric(latency);
+        let links = self.links(latency);
         let mut record = self.record(backend, latency);
         let of_truths =
             |of: &dyn Fn(&Truth) -> f64| self.truths.iter().map(|truth| of(truth)).collect::<Vec<_>>();
         record.bound_us = median(&of_truths(&|truth| {
-            bounds(self.row, truth, &fabric).into_iter().map(Picos::as_micros_f64).sum()
+            bounds(self.row, truth, &links).into_iter().map(Picos::as_micros_f64).sum()
         }));
         record.tokens_crossing = Some(median(&of_truths(&|truth| truth.traffic.tokens_crossing as f64)));
         let errors = self.truths.iter().filter_map(|truth| truth.error_rms);

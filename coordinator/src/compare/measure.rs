@@ -1,7 +1,7 @@
 //! Paces a row on the wall clock so that this machine can follow, and judges from its records whether it did.
 
 use super::truth::Truth;
-use super::{CompareSpec, Configuration, Dilation};
+use super::{CompareSpec, Configuration, Dilation, LatencyChoice};
 use crate::run::{RoundRecord, RunRequest};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
@@ -9,7 +9,7 @@ use moe::plan::Flows;
 use moe::{DispatchScheme, ExpertKind, RowBytes};
 use node::control::{Pacing, PhaseReport};
 use node::setup::RunSetup;
-use topology::{Fabric, LinkClass, Picos, TrafficMatrix, fluid_bound};
+use topology::{A2aLinks, Fabric, Hardware, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
 
 /// Most rows in one frame: an eighth of a rank's tokens, so that hierarchical dispatch pipelines (chunks of at most
 /// T/8 rows keep the quantisation within a few percent), and at most 8, so that a frame stays near 100 KB.
@@ -82,9 +82,13 @@ impl Host {
     }
 }
 
-/// Lower bounds of dispatch and combine on `fabric`.
-pub(super) fn bounds(row: &Configuration, truth: &Truth, fabric: &Fabric) -> [Picos; 2] {
-    [&truth.traffic.dispatch, &truth.traffic.combine].map(|matrix| fluid_bound(matrix, &row.cluster, fabric))
+/// Lower bounds of dispatch and combine on `links`.
+pub(super) fn bounds(row: &Configuration, truth: &Truth, links: &A2aLinks) -> [Picos; 2] {
+    let phases = [(&truth.traffic.dispatch, links.dispatch), (&truth.traffic.combine, links.combine)];
+    phases.map(|(matrix, links)| match fluid_bound(matrix, &row.cluster, &links.fabric) {
+        Picos::ZERO => Picos::ZERO,
+        bound => bound.max(links.floor),
+    })
 }
 
 /// How to map emulated time to the wall clock, and how long the longest phase then takes, wall ns.
@@ -97,8 +101,12 @@ pub(super) fn pace(
     retries: u32,
 ) -> (Pacing, u64) {
     let flows = setup.flows();
-    let marks = slowest_latency(&flows, &setup.fabric);
-    let bounds = bounds(row, truth, &setup.fabric).map(|bound| bound.max(marks));
+    let links = setup.links();
+    let [dispatch, combine] = bounds(row, truth, &links);
+    let bounds = [
+        dispatch.max(slowest_mark(&flows, links.dispatch)),
+        combine.max(slowest_mark(&flows, links.combine)),
+    ];
     let bytes = RowBytes::new(spec.shape.hidden);
     // A rank works on one thread.
     let scale = f64::from(host.cores.min(row.cluster.num_ranks()))
@@ -109,11 +117,12 @@ pub(super) fn pace(
         Dilation::Fixed(factor) => (factor, factor),
         Dilation::Auto => {
             let mut network = 1;
-            for ((matrix, row_bytes), bound) in phases.into_iter().zip(bounds) {
+            let fabrics = [links.dispatch.fabric, links.combine.fabric];
+            for (((matrix, row_bytes), bound), fabric) in phases.into_iter().zip(bounds).zip(fabrics) {
                 let frames = frames(&flows, matrix, row_bytes, chunk_rows(spec.tokens)) as f64;
                 let busy_s = (matrix.total() as f64 / BYTES_PER_S).max(frames / FRAMES_PER_S) / scale;
                 network = network.max(stretch(busy_s.max(NETWORK_WALL_S_MIN), bound));
-                let peak = peak_bytes_per_s(row, matrix, &setup.fabric) / (PEAK_BYTES_PER_S * scale);
+                let peak = peak_bytes_per_s(row, matrix, &fabric) / (PEAK_BYTES_PER_S * scale);
                 network = network.max(peak.ceil() as u64);
             }
             let no_slack = row.cluster.num_racks() > 1 && setup.fabric.scale_up.latency == Picos::ZERO;
@@ -150,10 +159,11 @@ fn peak_bytes_per_s(row: &Configuration, matrix: &TrafficMatrix, fabric: &Fabric
 }
 
 /// How long the mark that ends a flow without rows is on its way at most.
-fn slowest_latency(flows: &Flows, fabric: &Fabric) -> Picos {
+fn slowest_mark(flows: &Flows, links: PhaseLinks) -> Picos {
     let cluster = flows.cluster();
     let pairs = cluster.ranks().flat_map(|from| flows.downstream(from).iter().map(move |&to| (from, to)));
-    pairs.map(|(from, to)| fabric.link(cluster.link_class(from, to)).latency).max().unwrap_or(Picos::ZERO)
+    let slowest = pairs.map(|(from, to)| links.fabric.link(cluster.link_class(from, to)).latency).max();
+    slowest.map_or(Picos::ZERO, |latency| latency.max(links.floor))
 }
 
 /// The whole factor that makes `emulated` last `wall_s`; [`EMPTY_DILATION`] for nothing.
@@ -308,12 +318,12 @@ fn new_histogram() -> Histogram<u64> {
     histogram
 }
 
-/// A request for `row` on `fabric`.
+/// A request for `row` at `latency`.
 pub(super) fn request(
     spec: &CompareSpec,
     row: &Configuration,
     seed: u64,
-    fabric: Fabric,
+    latency: LatencyChoice,
     steps: (u32, u32),
 ) -> RunRequest {
     let setup = RunSetup {
@@ -321,8 +331,11 @@ pub(super) fn request(
         run: 1,
         epoch: 0,
         cluster: row.cluster.clone(),
-        fabric,
-        hardware: spec.hardware.clone(),
+        fabric: latency.apply(spec.fabric),
+        hardware: Hardware {
+            kernels: spec.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels)),
+            ..spec.hardware.clone()
+        },
         shape: spec.shape,
         placement: row.placement.clone(),
         scheme: row.scheme,

@@ -148,7 +148,7 @@ async fn simulate(spec: &CompareSpec, rows: &[Configuration]) -> Result<Vec<Simu
         for &latency in &spec.latencies {
             let mut seeds = Vec::with_capacity(spec.seeds.len());
             for &seed in &spec.seeds {
-                let request = request(spec, row, seed, latency.apply(spec.fabric), (0, 1));
+                let request = request(spec, row, seed, latency, (0, 1));
                 let rounds = SimBackend::default().run(&request).await;
                 let what = || format!("{}, {latency} latency, sim", row.title);
                 seeds.push(rounds.map_err(|source| CompareError::Run { row: what(), source })?);

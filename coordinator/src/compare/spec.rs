@@ -5,7 +5,7 @@ use crate::run::STEPS_MAX;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use topology::{Cluster, ClusterError, Fabric, Hardware};
+use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware};
 
 /// Most seeds of one comparison.
 pub const SEEDS_MAX: usize = 1_000;
@@ -90,6 +90,13 @@ impl CompareSpec {
         }
     }
 
+    /// The links of both phases at `latency`.
+    #[must_use]
+    pub fn links(&self, latency: LatencyChoice) -> A2aLinks {
+        let kernels = self.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels));
+        A2aLinks::new(latency.apply(self.fabric), kernels)
+    }
+
     /// The racks of the rows over several racks.
     ///
     /// # Errors
@@ -161,7 +168,7 @@ impl CompareSpec {
     #[must_use]
     pub fn config(&self) -> Value {
         let link = |link: topology::LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
-        json!({
+        let mut config = json!({
             "rack_sizes": self.rack_sizes,
             "base": self.base,
             "hardware": self.hardware.name,
@@ -190,7 +197,14 @@ impl CompareSpec {
             "chunk_rows": super::chunk_rows(self.tokens),
             "overlap": "off",
             "notes": self.notes,
-        })
+        });
+        if let Some(kernels) = &self.hardware.kernels {
+            config["combine_scale_up"] = link(kernels.combine.scale_up);
+            config["combine_scale_out"] = link(kernels.combine.scale_out);
+            config["dispatch_floor_us"] = json!(kernels.dispatch_floor.as_micros_f64());
+            config["combine_floor_us"] = json!(kernels.combine_floor.as_micros_f64());
+        }
+        config
     }
 
     /// Rows of the trace, if one is replayed.
@@ -263,6 +277,18 @@ impl CompareSpec {
             ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
         ];
         let mut text: String = lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect();
+        if let Some(kernels) = &self.hardware.kernels {
+            let (up, out) = (kernels.combine.scale_up, kernels.combine.scale_out);
+            text.push_str(&format!(
+                "combine   = scale-up {:.4} GB/s, {} us; scale-out {:.4} GB/s, {} us; least time of dispatch {} us, of combine {} us\n",
+                gigabytes(up),
+                latency(up),
+                gigabytes(out),
+                latency(out),
+                kernels.dispatch_floor.as_micros_f64(),
+                kernels.combine_floor.as_micros_f64(),
+            ));
+        }
         for note in &self.notes {
             text.push_str(&format!("note      = {note}\n"));
         }

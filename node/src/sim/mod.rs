@@ -125,7 +125,7 @@ impl SimCluster {
         for seated in &mut self.seats {
             seated.seat.prepare(flow);
         }
-        self.drive()?;
+        self.drive(Phase::Dispatch)?;
         let phases = [Phase::Dispatch, Phase::Expert, Phase::Combine];
         let mut reports: [Vec<PhaseReport>; 3] = Default::default();
         for (phase, reports) in phases.into_iter().zip(&mut reports) {
@@ -133,10 +133,10 @@ impl SimCluster {
                 seated.closed = None;
                 seated.seat.begin(phase)?;
             }
-            if let Some(patience) = self.patience() {
+            if let Some(patience) = self.patience(phase) {
                 self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
             }
-            self.drive()?;
+            self.drive(phase)?;
             for Seated { seat, closed, .. } in &self.seats {
                 let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
                 let nic = seat.nic().expect("a phase has a card");
@@ -161,21 +161,21 @@ impl SimCluster {
     ///
     /// Where nobody forwards and no flow needs credit, what a rank takes in has no effect on others before the phase's end.
     /// Seats then work in batches, each with its memory at hand: a thousand ranks are simulated twice as fast.
-    fn patience(&self) -> Option<Picos> {
+    fn patience(&self, phase: Phase) -> Option<Picos> {
         let alone = self.setup.scheme != DispatchScheme::Hierarchical;
         let free = alone && !self.exact_order && !self.seats.iter().any(|seated| seated.seat.needs_credit());
-        let links = [self.setup.fabric.scale_up, self.setup.fabric.scale_out];
+        let fabric = self.setup.phase_links(phase).fabric;
+        let links = [fabric.scale_up, fabric.scale_out];
         let used = &links[..self.setup.cluster.num_racks().min(2) as usize];
         let chunks = BATCH_CHUNKS * self.setup.chunk_bytes();
         free.then(|| used.iter().map(|link| link.rate.transfer(chunks)).max().unwrap_or(Picos::ZERO))
     }
 
     /// Runs until nothing moves.
-    fn drive(&mut self) -> Result<(), SimError> {
-        let exact = Picos::ZERO;
-        let lookahead =
-            if self.exact_order { exact } else { lookahead(&self.setup.cluster, &self.setup.fabric) };
-        drive(&mut self.seats, lookahead, &mut self.tamper)
+    fn drive(&mut self, phase: Phase) -> Result<(), SimError> {
+        let fabric = self.setup.phase_links(phase).fabric;
+        let shortest = lookahead(&self.setup.cluster, &fabric);
+        drive(&mut self.seats, if self.exact_order { Picos::ZERO } else { shortest }, &mut self.tamper)
     }
 }
 

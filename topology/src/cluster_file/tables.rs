@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ClusterFileProblem, MAX_LATENCY_US};
-use crate::{Confidence, DomainTopology, Hardware, Picos, Rate};
+use crate::{Confidence, DomainTopology, Fabric, Hardware, KernelProfile, LinkSpec, Picos, Rate};
 
 const THROTTLES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 
@@ -55,6 +55,38 @@ pub(super) struct HardwareTable {
     domain_topology: Option<DomainTopology>,
     source: Option<String>,
     confidence: Option<Confidence>,
+    combine: Option<CombineTable>,
+}
+
+/// `[hardware.combine]`: a [`KernelProfile`], as `railyard calibrate` writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CombineTable {
+    scale_up_bytes_per_s: Spanned<u64>,
+    scale_out_bytes_per_s: Spanned<u64>,
+    scale_up_latency_us: Spanned<f64>,
+    scale_out_latency_us: Spanned<f64>,
+    dispatch_floor_us: Spanned<f64>,
+    combine_floor_us: Spanned<f64>,
+}
+
+impl CombineTable {
+    fn kernels(&self) -> Result<KernelProfile, Located> {
+        Ok(KernelProfile {
+            combine: Fabric {
+                scale_up: LinkSpec {
+                    rate: rate("scale_up_bytes_per_s", &self.scale_up_bytes_per_s)?,
+                    latency: picos("scale_up_latency_us", &self.scale_up_latency_us)?,
+                },
+                scale_out: LinkSpec {
+                    rate: rate("scale_out_bytes_per_s", &self.scale_out_bytes_per_s)?,
+                    latency: picos("scale_out_latency_us", &self.scale_out_latency_us)?,
+                },
+            },
+            dispatch_floor: picos("dispatch_floor_us", &self.dispatch_floor_us)?,
+            combine_floor: picos("combine_floor_us", &self.combine_floor_us)?,
+        })
+    }
 }
 
 /// Turns a described piece of hardware into a checked one.
@@ -72,6 +104,7 @@ pub(super) fn described_hardware(described: Spanned<HardwareTable>) -> Result<Ha
         scale_out: rate("scale_out_bytes_per_s", &table.scale_out_bytes_per_s)?,
         scale_up_latency: picos("scale_up_latency_us", &table.scale_up_latency_us)?,
         scale_out_latency: picos("scale_out_latency_us", &table.scale_out_latency_us)?,
+        kernels: table.combine.as_ref().map(CombineTable::kernels).transpose()?,
         latency_source: table.latency_source.unwrap_or_else(|| "assumption: the cluster file".to_owned()),
         domain_ranks: table.domain_ranks,
         domain_topology: table.domain_topology.unwrap_or(DomainTopology::Crossbar),

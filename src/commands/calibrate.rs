@@ -1,0 +1,314 @@
+//! `railyard calibrate`: fits a hardware profile to measured times, says how far off it is, and writes it.
+
+use super::block_on_interruptibly;
+use crate::cli::CalibrateArgs;
+use crate::failure::Failure;
+use crate::{files, output};
+use ::coordinator::SimBackend;
+use ::coordinator::compare::{
+    self, BackendKind, BaseChoice, CompareSpec, GateChoice, Host, LatencyChoice, Report,
+};
+use anyhow::{Context, bail};
+use blackboard::calibration::{
+    Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
+    parse_measurements,
+};
+use moe::{DispatchScheme, Model};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use topology::{Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
+
+/// Raised when a key of the JSON changes its meaning or goes away.
+const SCHEMA_VERSION: u32 = 1;
+const SIM_SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
+
+/// The variants that the report sets beside the shipped model.
+const ALTERNATIVES: [(&str, Choices); 4] = [
+    ("as fitted", Choices { average_rank: true, floors: true, shared_card_rate: true }),
+    ("a card rate for each phase", Choices { average_rank: true, floors: true, shared_card_rate: false }),
+    ("no floors", Choices { average_rank: true, floors: false, shared_card_rate: true }),
+    ("fitted on the mean port", Choices { average_rank: false, floors: true, shared_card_rate: true }),
+];
+
+struct Fitted {
+    nominal: Hardware,
+    calibration: Calibration,
+    /// By variant: name, parameters, errors of the closed form by column.
+    alternatives: Vec<(&'static str, u32, Vec<ColumnError>)>,
+    sim: Option<Vec<ColumnError>>,
+}
+
+pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
+    let (measured, layer, mut fitted) = fit(args).map_err(Failure::Usage)?;
+    if args.check_sim {
+        let predicted = block_on_interruptibly(simulated(args, &measured, &fitted.calibration.hardware))?;
+        fitted.sim = Some(column_errors(&measured, &predicted));
+    }
+    if let Some(path) = &args.out {
+        let written = std::fs::write(path, profile(args, &fitted));
+        written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Failed)?;
+    }
+    if args.json {
+        return output::print(&format!("{:#}\n", object(args, &layer, &fitted)));
+    }
+    output::print(&text(args, &measured, &fitted))
+}
+
+fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)> {
+    let measured = parse_measurements(&files::read(&args.measured)?, &args.measured.display().to_string())?;
+    let layer = Layer {
+        hidden: args.hidden,
+        top_k: args.top_k,
+        experts: args.experts,
+        ranks_per_node: args.ranks_per_node,
+    };
+    let mut nominal = Hardware::preset(&args.nominal)?;
+    nominal.kernels = None;
+    for (flag, gigabytes, rate) in [
+        ("--scale-up", args.scale_up, &mut nominal.scale_up),
+        ("--scale-out", args.scale_out, &mut nominal.scale_out),
+    ] {
+        if let Some(gigabytes) = gigabytes {
+            if !(0.001..=1e6).contains(&gigabytes) {
+                bail!("{flag} {gigabytes}: give GB/s from 0.001 to 1000000");
+            }
+            *rate = Rate::new((gigabytes * 1e9).round() as u64)?;
+        }
+    }
+    let mut alternatives = Vec::new();
+    let mut shipped = None;
+    for (name, choices) in ALTERNATIVES {
+        let calibration = calibrate(&measured, &layer, &nominal, choices)?;
+        let links = calibration.hardware.links();
+        let predicted =
+            measured.iter().map(|row| layer.predict_us(&links, row)).collect::<Result<Vec<_>, _>>()?;
+        alternatives.push((name, calibration.parameters, column_errors(&measured, &predicted)));
+        shipped.get_or_insert(calibration);
+    }
+    let mut calibration = shipped.context("there is a model to fit")?;
+    calibration.hardware.name = args.measured.file_stem().map_or_else(
+        || "calibrated".to_owned(),
+        |stem| {
+            stem.to_string_lossy().chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect()
+        },
+    );
+    Ok((measured, layer, Fitted { nominal, calibration, alternatives, sim: None }))
+}
+
+/// The simulator's time of every measurement, the mean over [`SIM_SEEDS`] of the last rank's.
+async fn simulated(
+    args: &CalibrateArgs,
+    measured: &[Measurement],
+    hardware: &Hardware,
+) -> Result<Vec<f64>, Failure> {
+    let mut times = BTreeMap::new();
+    let mut model = Model::preset("deepseek-v3").map_err(Failure::usage)?;
+    (model.hidden, model.num_experts, model.top_k) = (args.hidden, args.experts, args.top_k);
+    for row in measured {
+        if times.contains_key(&(row.nodes, row.tokens)) {
+            continue;
+        }
+        let mut spec = CompareSpec::new(model.clone(), hardware.clone());
+        (spec.shape.gate.n_group, spec.shape.gate.topk_group) = (1, 1);
+        spec.rack_sizes = vec![args.ranks_per_node; row.nodes as usize];
+        spec.base = BaseChoice::Rack;
+        spec.latencies = vec![LatencyChoice::Preset];
+        spec.tokens = row.tokens;
+        spec.gates = Some(vec![GateChoice::Unlimited]);
+        spec.schemes = vec![DispatchScheme::Flat];
+        spec.backends = vec![BackendKind::Sim];
+        spec.payload = false;
+        let (mut dispatch, mut combine) = (0.0, 0.0);
+        for seed in SIM_SEEDS {
+            spec.seeds = vec![seed];
+            let report: Report =
+                Box::pin(compare::compare(&spec, None::<&mut SimBackend>, Host::this(true), &mut |_| {}))
+                    .await?;
+            let record = report.rows.iter().find(|record| {
+                record.racks == row.nodes
+                    && record.scheme == DispatchScheme::Flat
+                    && record.placement == "linear"
+            });
+            let record = record.context("the comparison has no flat row").map_err(Failure::Failed)?;
+            dispatch += record.dispatch_us / SIM_SEEDS.count() as f64;
+            combine += record.combine_us / SIM_SEEDS.count() as f64;
+        }
+        times.insert((row.nodes, row.tokens), (dispatch, combine));
+    }
+    let of = |row: &Measurement| {
+        let (dispatch, combine) = times[&(row.nodes, row.tokens)];
+        if row.phase == Phase::Dispatch { dispatch } else { combine }
+    };
+    Ok(measured.iter().map(of).collect())
+}
+
+/// Phase, class, fitted link and nominal rate, in the order of the report.
+fn links(fitted: &Fitted) -> Vec<(Phase, LinkClass, LinkSpec, f64, bool)> {
+    let hardware = &fitted.calibration.hardware;
+    let mut all = Vec::new();
+    for class in LinkClass::ALL {
+        for (phase, links) in phases(hardware) {
+            let nominal = fitted.nominal.fabric().link(class).rate.bytes_per_s() as f64;
+            let link = links.fabric.link(class);
+            let efficiency = link.rate.bytes_per_s() as f64 / nominal;
+            all.push((phase, class, link, efficiency, fitted.calibration.nominal.contains(&(class, phase))));
+        }
+    }
+    all
+}
+
+fn phases(hardware: &Hardware) -> [(Phase, PhaseLinks); 2] {
+    let links = hardware.links();
+    [(Phase::Dispatch, links.dispatch), (Phase::Combine, links.combine)]
+}
+
+fn mean(columns: &[ColumnError]) -> f64 {
+    let rows: u32 = columns.iter().map(|column| column.rows).sum();
+    columns.iter().map(|column| column.mean * f64::from(column.rows)).sum::<f64>() / f64::from(rows)
+}
+
+fn text(args: &CalibrateArgs, measured: &[Measurement], fitted: &Fitted) -> String {
+    let mut text = format!(
+        "{}: {} measurements; nominal {}\n\nlink       phase     start-up us  GB/s a port  of nominal\n",
+        args.measured.display(),
+        measured.len(),
+        fitted.nominal.name,
+    );
+    for (phase, class, link, efficiency, nominal) in links(fitted) {
+        let note = if nominal { "  kept at nominal: the measurements don't determine it" } else { "" };
+        text.push_str(&format!(
+            "{:<9}  {phase:<8}  {:>11.3}  {:>11.3}  {:>9.1}%{note}\n",
+            class.to_string(),
+            link.latency.as_micros_f64(),
+            link.rate.bytes_per_s() as f64 / 1e9,
+            efficiency * 100.0,
+        ));
+    }
+    text.push_str(
+        "start-up: launch, packing and the path, once a phase; rates: what is left of the port's when the kernel reads, packs\n\
+         and adds up (scale-up, by phase) and of the card's (scale-out, one card for both phases)\n",
+    );
+    for (phase, links) in phases(&fitted.calibration.hardware) {
+        if links.floor > topology::Picos::ZERO {
+            text.push_str(&format!(
+                "least time of a {phase}: {} us (ranks wait for each other's counts, beside the transfer)\n",
+                links.floor.as_micros_f64()
+            ));
+        }
+    }
+    text.push_str("\nerror by column    rows   mean%    max%   bias%\n");
+    let mut table = |name: &str, columns: &[ColumnError]| {
+        for column in columns {
+            text.push_str(&format!(
+                "{name:<8} {:<8}{:>2} {:>4}  {:>6.2}  {:>6.2}  {:>+6.2}\n",
+                column.phase.to_string(),
+                column.nodes,
+                column.rows,
+                column.mean * 100.0,
+                column.max * 100.0,
+                column.bias * 100.0,
+            ));
+        }
+        text.push_str(&format!("{name:<8} all             {:>6.2}\n", mean(columns) * 100.0));
+    };
+    table("analytic", &fitted.alternatives[0].2);
+    if let Some(sim) = &fitted.sim {
+        table("sim", sim);
+    }
+    text.push_str(
+        "analytic: the mean port; sim: the last rank, seeds 1 to 4; the fit is of the average rank, between the two\n\n\
+         model                       parameters  analytic mean error%, by column, all\n",
+    );
+    for (name, parameters, columns) in &fitted.alternatives {
+        let errors: Vec<String> =
+            columns.iter().map(|column| format!("{:.2}", column.mean * 100.0)).collect();
+        let errors = errors.join(" ");
+        text.push_str(&format!("{name:<26}  {parameters:>10}  {errors}, {:.2}\n", mean(columns) * 100.0));
+    }
+    text
+}
+
+fn object(args: &CalibrateArgs, layer: &Layer, fitted: &Fitted) -> Value {
+    let links: Vec<Value> = links(fitted)
+        .into_iter()
+        .map(|(phase, class, link, efficiency, nominal)| {
+            json!({
+                "link": class,
+                "phase": phase.to_string(),
+                "start_up_us": link.latency.as_micros_f64(),
+                "bytes_per_s": link.rate.bytes_per_s(),
+                "efficiency": efficiency,
+                "fitted": !nominal,
+            })
+        })
+        .collect();
+    let columns = |columns: &[ColumnError]| -> Vec<Value> {
+        let column = |column: &ColumnError| {
+            json!({
+                "phase": column.phase.to_string(),
+                "nodes": column.nodes,
+                "rows": column.rows,
+                "mean": column.mean,
+                "max": column.max,
+                "bias": column.bias,
+            })
+        };
+        columns.iter().map(column).collect()
+    };
+    let alternative = |(name, parameters, errors): &(&str, u32, Vec<ColumnError>)| json!({"model": name, "parameters": parameters, "mean_error": mean(errors), "analytic": columns(errors)});
+    let [(_, dispatch), (_, combine)] = phases(&fitted.calibration.hardware);
+    json!({
+        "schema_version": SCHEMA_VERSION,
+        "measured": args.measured.display().to_string(),
+        "nominal": fitted.nominal.name,
+        "hidden": layer.hidden,
+        "top_k": layer.top_k,
+        "num_experts": layer.experts,
+        "ranks_per_node": layer.ranks_per_node,
+        "links": links,
+        "dispatch_floor_us": dispatch.floor.as_micros_f64(),
+        "combine_floor_us": combine.floor.as_micros_f64(),
+        "analytic": columns(&fitted.alternatives[0].2),
+        "sim": fitted.sim.as_deref().map(columns),
+        "models": fitted.alternatives.iter().map(alternative).collect::<Vec<_>>(),
+    })
+}
+
+/// The cluster file of the profile: two nodes, which `--racks` and `--ranks-per-rack` override.
+fn profile(args: &CalibrateArgs, fitted: &Fitted) -> String {
+    let hardware = &fitted.calibration.hardware;
+    let [(_, dispatch), (_, combine)] = phases(hardware);
+    let mut text = format!(
+        "# Fitted by `railyard calibrate` to measured dispatch and combine times; start-ups are latencies here.\n\
+         [cluster]\nracks = [{0}, {0}]\n\n[hardware]\nname = \"{1}\"\nbf16_flops = {2:?}\n",
+        args.ranks_per_node, hardware.name, hardware.bf16_flops,
+    );
+    for (key, flops) in [("fp8_flops", hardware.fp8_flops), ("fp4_flops", hardware.fp4_flops)] {
+        if let Some(flops) = flops {
+            text.push_str(&format!("{key} = {flops:?}\n"));
+        }
+    }
+    let links = |text: &mut String, links: PhaseLinks| {
+        for (name, link) in [("scale_up", links.fabric.scale_up), ("scale_out", links.fabric.scale_out)] {
+            text.push_str(&format!("{name}_bytes_per_s = {}\n", link.rate.bytes_per_s()));
+            text.push_str(&format!("{name}_latency_us = {:?}\n", link.latency.as_micros_f64()));
+        }
+    };
+    text.push_str(&format!(
+        "hbm_bytes = {}\nhbm_bytes_per_s = {}\n",
+        hardware.hbm_bytes, hardware.hbm_bytes_per_s
+    ));
+    links(&mut text, dispatch);
+    text.push_str(&format!(
+        "latency_source = \"fitted start-ups, wire included\"\ndomain_ranks = {}\nsource = \"railyard calibrate, on {}\"\n\
+         confidence = \"medium\"\n\n[hardware.combine]\n",
+        hardware.domain_ranks, fitted.nominal.name,
+    ));
+    links(&mut text, combine);
+    text.push_str(&format!(
+        "dispatch_floor_us = {:?}\ncombine_floor_us = {:?}\n",
+        dispatch.floor.as_micros_f64(),
+        combine.floor.as_micros_f64()
+    ));
+    text
+}

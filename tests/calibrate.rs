@@ -1,0 +1,74 @@
+//! `railyard calibrate` from outside: the shipped data, a profile that `--hardware` reads, and what it refuses.
+
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/h100-deepep-ll.csv");
+
+fn railyard(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
+    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
+    command.output().expect("the command starts")
+}
+
+#[track_caller]
+fn text(args: &[&str]) -> String {
+    let output = railyard(args);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Dispatch and combine on two nodes, by backend.
+fn times(hardware: &str) -> Vec<(String, f64, f64)> {
+    let args = ["-q", "compare", "--hardware", hardware, "--racks=2", "--ranks-per-rack=8", "--base=rack"];
+    let rest = ["--scheme=flat", "--gate=unlimited", "--latency=preset", "--backend=analytic,sim", "--json"];
+    let report: Value = serde_json::from_str(&text(&[&args[..], &rest[..]].concat())).expect("JSON");
+    let rows = report["rows"].as_array().expect("rows");
+    let flat = rows.iter().filter(|row| row["racks"] == 2 && row["placement"] == "linear");
+    let time = |row: &Value, key: &str| row[key].as_f64().expect("a number");
+    flat.map(|row| (row["backend"].to_string(), time(row, "dispatch_us"), time(row, "combine_us"))).collect()
+}
+
+#[test]
+fn the_written_profile_is_the_shipped_preset() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("own.toml");
+    let out = file.to_str().expect("UTF-8");
+    let fitted: Value =
+        serde_json::from_str(&text(&["calibrate", "--measured", SHIPPED, "--json", "--out", out]))
+            .expect("JSON");
+    assert_eq!(fitted["links"][3]["bytes_per_s"], 47_478_000_000_u64);
+    let (own, preset) = (times(out), times("h100-deepep-ll"));
+    assert_eq!(own, preset);
+    assert_eq!(own.len(), 2);
+    for (backend, dispatch, combine) in own {
+        // 40.1 and 60.9 us were measured at 32 tokens on two nodes.
+        assert!((dispatch / 40.1 - 1.0).abs() < 0.15 && (combine / 60.9 - 1.0).abs() < 0.2, "{backend}");
+    }
+}
+
+#[test]
+fn what_was_not_measured_is_told() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "tokens,dispatch_1\n16,17.6\n64,27.8\n256,67\n").expect("written");
+    let table = text(&["calibrate", "--measured", file.path().to_str().expect("UTF-8")]);
+    assert_eq!(table.matches("kept at nominal").count(), 3, "{table}");
+}
+
+#[test]
+fn what_can_not_be_read_is_refused_in_one_line() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "tokens,nodes,phase,us\n1,1,dispatch,fast\n").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    for (args, part) in [
+        (vec!["calibrate", "--measured", path], ":2: time `fast`"),
+        (vec!["calibrate", "--measured", SHIPPED, "--scale-up=-1"], "--scale-up"),
+        (vec!["calibrate", "--measured", SHIPPED, "--ranks-per-node=7"], "experts don't divide"),
+        (vec!["calibrate", "--measured", SHIPPED, "--nominal=h1000x"], "no hardware preset"),
+    ] {
+        let output = railyard(&args);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+}
