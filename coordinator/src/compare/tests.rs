@@ -76,6 +76,7 @@ fn counted_copies_of_many_tokens_are_the_expected_ones() {
     for (row, truth) in rows.iter().zip(truths) {
         let expected = expectations.of(row).expect("a closed form");
         assert_eq!(expected.kind, ExpectedKind::ClosedForm);
+        let truth = &truth[0];
         let tokens = truth.traffic.tokens as f64;
         assert_eq!(tokens, 100_000.0);
         let counted = truth.traffic.copies;
