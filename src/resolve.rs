@@ -50,9 +50,11 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     spec.base = args.base;
     spec.tokens = args.tokens;
     spec.gates = (!args.gate.is_empty()).then(|| distinct(&args.gate));
+    // Impossible numbers of ranks are refused where rows are made of them.
+    let ranks = spec.rack_sizes.iter().fold(0, |sum: u32, &ranks| sum.saturating_add(ranks));
     spec.routing = match trace {
         Some((_, trace)) => RoutingSpec::Rows(trace.rows),
-        None => args.routing.spec(spec.rack_sizes.iter().sum()).unwrap_or(RoutingSpec::Uniform),
+        None => args.routing.spec(ranks).unwrap_or(RoutingSpec::Uniform),
     };
     spec.routing_name = args.routing.to_string();
     if args.routing == RoutingChoice::Workload(Workload::W4) {
