@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
         // What must have travelled, planned from the routing alone.
         let runner = sim.runner();
-        let routings: Vec<_> = cluster.ranks().map(|rank| runner.route(rank)).collect();
+        let routings: Vec<_> = cluster.ranks().map(|rank| runner.route(0, rank)).collect();
         let plan = plan_traffic(scheme, &cluster, &placement, &routings, setup.row_bytes());
         let tokens = plan.tokens as f64;
 

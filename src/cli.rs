@@ -248,9 +248,10 @@ Examples:
   railyard place --loads loads.json --ranks 64 --policy linear            how even without balancing
   railyard place --loads loads.json --ranks 64 --slots 320 --json         the maps of every layer
 
-Loads are SGLang's record: {\"logical_count\": [[tokens of each expert] for each layer]}.")]
+Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance
+or simllm: docs/loads.md.")]
 pub(crate) struct PlaceArgs {
-    /// Tokens of each expert and layer (SGLang JSON)
+    /// Tokens of each expert and layer, or what tokens picked (docs/loads.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) loads: PathBuf,
     /// Ranks in all

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use coordinator::compare::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice};
+use moe::routing::RoutingChoice;
 use moe::{DispatchScheme, ExpertKind};
-use std::path::PathBuf;
 use std::str::FromStr;
 
 #[derive(Debug, Args)]
@@ -41,9 +41,10 @@ pub(crate) struct SpecArgs {
     /// [default: unlimited,limit:1]
     #[arg(long, value_name = "GATES", value_delimiter = ',', help_heading = "Model and tokens")]
     pub(crate) gate: Vec<GateChoice>,
-    /// `uniform`, `gate` (the model's own, seeded, on seeded hidden states), `zipf:S`, `log-normal:S`, or `trace:FILE`
+    /// `uniform`, `gate` (the model's own, seeded, on seeded hidden states), `zipf:S`, `log-normal:S`, `power-law:A`,
+    /// `drifting:S,STEPS`, `workload:W0` to `workload:W7` (docs/loads.md), or `trace:FILE`
     #[arg(long, value_name = "ROUTING", default_value = "uniform", help_heading = "Model and tokens")]
-    pub(crate) routing: RoutingArg,
+    pub(crate) routing: RoutingChoice,
     /// `modelled` (cheap maps, roofline time) or `gemm` (real SwiGLU products, roofline time)
     #[arg(long, value_name = "KIND", default_value = "modelled", value_parser = experts, help_heading = "Model and tokens")]
     pub(crate) experts: ExpertKind,
@@ -98,32 +99,6 @@ impl FromStr for BackendArg {
     }
 }
 
-/// Where routing comes from, a trace not read yet.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum RoutingArg {
-    Uniform,
-    Gate,
-    Zipf(f64),
-    LogNormal(f64),
-    Trace(PathBuf),
-}
-
-impl FromStr for RoutingArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
-        match text.split_once(':') {
-            None if text == "uniform" => Ok(Self::Uniform),
-            None if text == "gate" => Ok(Self::Gate),
-            Some(("zipf", exponent)) => number(exponent).map(Self::Zipf),
-            Some(("log-normal", sigma)) => number(sigma).map(Self::LogNormal),
-            Some(("trace", file)) if !file.is_empty() => Ok(Self::Trace(file.into())),
-            _ => Err(format!("`{text}`: give uniform, gate, zipf:S, log-normal:S or trace:FILE")),
-        }
-    }
-}
-
 fn experts(text: &str) -> Result<ExpertKind, String> {
     match text {
         "modelled" => Ok(ExpertKind::Modelled),
@@ -170,6 +145,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use moe::RoutingSpec;
 
     #[test]
     fn lists_of_seeds() {
@@ -190,10 +166,10 @@ mod tests {
 
     #[test]
     fn sources_of_routing() {
-        assert_eq!("zipf:1.2".parse(), Ok(RoutingArg::Zipf(1.2)));
-        assert_eq!("trace:a:b".parse(), Ok(RoutingArg::Trace("a:b".into())));
+        assert_eq!("zipf:1.2".parse(), Ok(RoutingChoice::Spec(RoutingSpec::Zipf { exponent: 1.2 })));
+        assert_eq!("trace:a:b".parse(), Ok(RoutingChoice::Trace("a:b".into())));
         for wrong in ["", "zipf", "zipf:x", "trace:", "gates"] {
-            assert!(wrong.parse::<RoutingArg>().is_err(), "{wrong}");
+            assert!(wrong.parse::<RoutingChoice>().is_err(), "{wrong}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What the flags of a comparison mean: presets, files and traces read, defaults decided and told.
 
 use crate::files;
-use crate::options::{BackendArg, RoutingArg, SpecArgs};
+use crate::options::{BackendArg, SpecArgs};
 use anyhow::{Context, bail};
 use coordinator::compare::{BackendKind, CompareSpec, PlacementChoice};
+use moe::routing::{RoutingChoice, Workload};
 use moe::trace::{Trace, read_trace};
 use moe::{DispatchScheme, GateKind, GateSpec, Model, ModelError, RoutingSpec};
 use std::path::Path;
@@ -20,7 +21,7 @@ const DEFAULT_RANKS_PER_RACK: u32 = 8;
 pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<CompareSpec> {
     let mut notes = Vec::new();
     let trace = match &args.routing {
-        RoutingArg::Trace(path) => Some((path, read_trace(path)?)),
+        RoutingChoice::Trace(path) => Some((path, read_trace(path)?)),
         _ => None,
     };
     let model = match (&args.model, &trace) {
@@ -50,7 +51,16 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     spec.base = args.base;
     spec.tokens = args.tokens;
     spec.gates = (!args.gate.is_empty()).then(|| distinct(&args.gate));
-    (spec.routing, spec.routing_name) = routing(args, trace.map(|(_, trace)| trace));
+    // Impossible numbers of ranks are refused where rows are made of them.
+    let ranks = spec.rack_sizes.iter().fold(0, |sum: u32, &ranks| sum.saturating_add(ranks));
+    spec.routing = match trace {
+        Some((_, trace)) => RoutingSpec::Rows(trace.rows),
+        None => args.routing.spec(ranks).unwrap_or(RoutingSpec::Uniform),
+    };
+    spec.routing_name = args.routing.to_string();
+    if args.routing == RoutingChoice::Workload(Workload::W4) {
+        notes.push(format!("workload W4: {} tokens a rank are the mean, some ranks have none", args.tokens));
+    }
     if !args.scheme.is_empty() {
         spec.schemes =
             DispatchScheme::ALL.into_iter().filter(|scheme| args.scheme.contains(scheme)).collect();
@@ -233,20 +243,6 @@ fn shape(args: &SpecArgs, spec: &mut CompareSpec, notes: &mut Vec<String>) {
     if spec.hardware.flops(shape.dtype).is_err() {
         notes.push(format!("{} has no {} arithmetic: weights in bf16", spec.hardware.name, shape.dtype));
         shape.dtype = Dtype::Bf16;
-    }
-}
-
-fn routing(args: &SpecArgs, trace: Option<Trace>) -> (RoutingSpec, String) {
-    match (&args.routing, trace) {
-        (RoutingArg::Trace(path), Some(trace)) => {
-            (RoutingSpec::Rows(trace.rows), format!("trace:{}", path.display()))
-        }
-        (RoutingArg::Gate, _) => (RoutingSpec::Gate, "gate".to_owned()),
-        (&RoutingArg::Zipf(exponent), _) => (RoutingSpec::Zipf { exponent }, format!("zipf:{exponent}")),
-        (&RoutingArg::LogNormal(sigma), _) => {
-            (RoutingSpec::LogNormal { sigma }, format!("log-normal:{sigma}"))
-        }
-        (RoutingArg::Uniform | RoutingArg::Trace(_), _) => (RoutingSpec::Uniform, "uniform".to_owned()),
     }
 }
 

@@ -69,7 +69,7 @@ async fn check(what: &str, workers: &mut LocalCluster, request: &RunRequest) {
     let setup = &request.setup;
     let router = Router::new(&setup.shape, &setup.routing, None, setup.seed, setup.layer.into()).unwrap();
     let routings: Vec<_> =
-        setup.cluster.ranks().map(|rank| router.route(rank, setup.tokens[rank.0 as usize])).collect();
+        setup.cluster.ranks().map(|rank| router.route(0, rank, setup.tokens[rank.0 as usize])).collect();
     let plan = plan_traffic(setup.scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
     let planned = |matrix: &topology::TrafficMatrix| -> Vec<Vec<(topology::RankId, u64)>> {
         setup.cluster.ranks().map(|rank| matrix.sent(rank).collect()).collect()

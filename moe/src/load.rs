@@ -1,93 +1,76 @@
-//! Measured expert load: how many tokens each logical expert of each layer got, and how evenly a placement spreads them.
+//! Expert load: how many tokens each logical expert of each layer got, which experts tokens picked together where that is
+//! known, and how evenly a placement spreads them.
 //!
-//! Read from SGLang's expert distribution record, `{"logical_count": [[count, ...], ...]}`, a list a layer, a number an expert;
-//! other keys are passed over. Everything read is bounded.
+//! Read from the records of SGLang, Megatron, vLLM, moe-balance and simllm, one file each ([`read_loads`] tells them apart), or
+//! drawn from a routing. Everything read is bounded.
+
+mod coactivation;
+mod error;
+mod megatron;
+mod moe_balance;
+mod npy;
+mod picks;
+mod read;
+mod sampled;
+mod sglang;
+mod simllm;
+mod stats;
+mod vllm;
+
+pub use coactivation::Coactivation;
+pub use error::LoadError;
+pub use picks::LayerPicks;
+pub use read::{FORMATS, parse_loads, read_loads};
+pub use sampled::Sampling;
+pub use stats::{LoadStats, balancedness, gini, max_over_mean, percentile};
 
 use crate::ids::ExpertId;
 use crate::placement::Placement;
-use crate::shape::MAX_EXPERTS;
-use serde::Deserialize;
-use thiserror::Error;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use topology::Cluster;
 
-/// Longest record that is read, bytes.
+/// Longest record, or line of a trace, that is read, bytes.
 pub const MAX_LOAD_BYTES: usize = 256 << 20;
 /// Most layers of a record.
 pub const MAX_LOAD_LAYERS: usize = 4096;
 
-/// Tokens by layer and logical expert.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Tokens by layer and logical expert, with the picks they are made of where these are known.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExpertLoad {
     /// `[layers][experts]`, as many experts in every layer.
     logical_count: Vec<Vec<u64>>,
-}
-
-/// Why a record can't be used; always with the place.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// The text is not JSON of the expected shape.
-    #[error("{origin}: {source}; expected {{\"logical_count\": [[tokens of each expert] for each layer]}}")]
-    Json {
-        /// The file.
-        origin: String,
-        /// Line, column and reason.
-        source: serde_json::Error,
-    },
-    /// Too long, or no layers, or too many.
-    #[error("{origin}: {problem}; give one record of 1 to {MAX_LOAD_LAYERS} layers")]
-    Size {
-        /// The file.
-        origin: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A layer with another number of experts than the first, none, or too many.
-    #[error("{origin}: layer {layer} has {found} experts, {expected}")]
-    Layer {
-        /// The file.
-        origin: String,
-        /// The layer, from 0.
-        layer: usize,
-        /// Its experts.
-        found: usize,
-        /// What is possible.
-        expected: String,
-    },
-}
-
-#[derive(Deserialize)]
-struct Record {
-    logical_count: Vec<Vec<u64>>,
+    /// The number that each layer has in its source, `[layers]`.
+    layer_ids: Vec<u32>,
+    /// `[layers]`, or empty where only counts are known.
+    picks: Vec<LayerPicks>,
+    /// `[steps][layers][experts]` of a source that counts by step, with the number of its first step.
+    steps: Vec<Vec<Vec<u64>>>,
+    first_step: u64,
 }
 
 impl ExpertLoad {
-    /// Reads an SGLang record; `origin` names it in errors.
-    ///
-    /// # Errors
-    /// [`LoadError`] names the layer and the remedy.
-    pub fn from_sglang(text: &str, origin: &str) -> Result<Self, LoadError> {
-        let size = |problem: String| LoadError::Size { origin: origin.to_owned(), problem };
-        if text.len() > MAX_LOAD_BYTES {
-            return Err(size(format!("{} bytes, more than {MAX_LOAD_BYTES}", text.len())));
+    /// `[layers][experts]`, checked.
+    fn of_counts(logical_count: Vec<Vec<u64>>) -> Self {
+        let layer_ids = (0..logical_count.len() as u32).collect();
+        Self { logical_count, layer_ids, picks: Vec::new(), steps: Vec::new(), first_step: 0 }
+    }
+
+    /// `[steps][layers][experts]`, checked, at least one step; counts beyond 64 bits stay at the largest.
+    fn of_steps(steps: Vec<Vec<Vec<u64>>>) -> Self {
+        let mut sum = steps[0].clone();
+        for step in &steps[1..] {
+            let counts = step.iter().flatten();
+            for (sum, &count) in sum.iter_mut().flatten().zip(counts) {
+                *sum = sum.saturating_add(count);
+            }
         }
-        let Record { logical_count } = serde_json::from_str(text)
-            .map_err(|source| LoadError::Json { origin: origin.to_owned(), source })?;
-        if logical_count.is_empty() || logical_count.len() > MAX_LOAD_LAYERS {
-            return Err(size(format!("{} layers", logical_count.len())));
-        }
-        let experts = logical_count[0].len();
-        for (layer, counts) in logical_count.iter().enumerate() {
-            let found = counts.len();
-            let expected = if found != experts {
-                format!("the first layer {experts}: give as many in each")
-            } else if found == 0 || found > MAX_EXPERTS as usize {
-                format!("possible are 1 to {MAX_EXPERTS}")
-            } else {
-                continue;
-            };
-            return Err(LoadError::Layer { origin: origin.to_owned(), layer, found, expected });
-        }
-        Ok(Self { logical_count })
+        Self { steps, ..Self::of_counts(sum) }
+    }
+
+    fn of_picks(layer_ids: Vec<u32>, picks: Vec<LayerPicks>, num_experts: u32) -> Self {
+        let logical_count = picks.iter().map(|layer| layer.counts(num_experts)).collect();
+        Self { logical_count, layer_ids, picks, steps: Vec::new(), first_step: 0 }
     }
 
     /// Layers of the record, at least 1.
@@ -96,7 +79,7 @@ impl ExpertLoad {
         self.logical_count.len()
     }
 
-    /// Logical experts of every layer, at least 1.
+    /// Logical experts of every layer, at least 1. A trace of picks that doesn't tell has as many as its largest expert id says.
     #[must_use]
     pub fn num_experts(&self) -> u32 {
         self.logical_count[0].len() as u32
@@ -105,6 +88,57 @@ impl ExpertLoad {
     /// Tokens of each expert, by layer.
     pub fn layers(&self) -> impl Iterator<Item = &[u64]> {
         self.logical_count.iter().map(Vec::as_slice)
+    }
+
+    /// The number that each layer has in its source, `[layers]`.
+    #[must_use]
+    pub fn layer_ids(&self) -> &[u32] {
+        &self.layer_ids
+    }
+
+    /// What each token picked in a layer; `None` where the source has only counts.
+    #[must_use]
+    pub fn picks(&self, layer: usize) -> Option<&LayerPicks> {
+        self.picks.get(layer)
+    }
+
+    /// Which experts tokens picked together in a layer; `None` where the source has only counts.
+    #[must_use]
+    pub fn coactivation(&self, layer: usize) -> Option<Coactivation> {
+        self.picks(layer).map(|picks| Coactivation::of(picks, self.num_experts()))
+    }
+
+    /// The steps that the source tells apart, ascending; none where it doesn't.
+    #[must_use]
+    pub fn steps(&self) -> Vec<u64> {
+        if !self.steps.is_empty() {
+            return (self.first_step..).take(self.steps.len()).collect();
+        }
+        let of_layer = |layer| -> BTreeSet<u64> {
+            let picks: &LayerPicks = layer;
+            (0..picks.len()).filter_map(|row| picks.step(row)).collect()
+        };
+        self.picks.iter().flat_map(of_layer).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The load of some steps alone, with the same layers and experts; `None` where the source has none of them.
+    #[must_use]
+    pub fn window(&self, steps: Range<u64>) -> Option<Self> {
+        let known = self.steps();
+        let first = known.partition_point(|&step| step < steps.start);
+        let last = known.partition_point(|&step| step < steps.end);
+        if first >= last {
+            return None;
+        }
+        let mut window = if self.steps.is_empty() {
+            let within = |picks: &LayerPicks, row| picks.step(row).is_some_and(|step| steps.contains(&step));
+            let picks = self.picks.iter().map(|picks| picks.filtered(|row| within(picks, row))).collect();
+            Self::of_picks(Vec::new(), picks, self.num_experts())
+        } else {
+            Self { first_step: known[first], ..Self::of_steps(self.steps[first..last].to_vec()) }
+        };
+        window.layer_ids.clone_from(&self.layer_ids);
+        Some(window)
     }
 }
 
@@ -122,57 +156,5 @@ pub fn rank_load(cluster: &Cluster, placement: &Placement, load: &[u64]) -> Vec<
     cluster.ranks().map(of_rank).collect()
 }
 
-/// Mean over largest load, 1 where all are alike, as vLLM and SGLang report it; 1 where there is no load at all.
-#[must_use]
-pub fn balancedness(loads: &[f64]) -> f64 {
-    let largest = loads.iter().copied().fold(0.0, f64::max);
-    if largest == 0.0 { 1.0 } else { loads.iter().sum::<f64>() / loads.len() as f64 / largest }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::placement::EplbShape;
-
-    #[test]
-    fn a_record_is_read_and_a_wrong_one_named_by_its_layer() {
-        let load = ExpertLoad::from_sglang(r#"{"logical_count": [[1, 2], [3, 4]], "rank": 0}"#, "x").unwrap();
-        assert_eq!((load.num_layers(), load.num_experts()), (2, 2));
-        assert_eq!(load.layers().collect::<Vec<_>>(), [[1, 2], [3, 4]]);
-        let error = |text: &str| ExpertLoad::from_sglang(text, "loads.json").unwrap_err().to_string();
-        assert!(
-            error(r#"{"logical_count": [[1, 2], [3]]}"#).contains("layer 1 has 1 experts, the first layer 2")
-        );
-        assert!(error(r#"{"logical_count": [[]]}"#).contains("layer 0 has 0 experts"));
-        assert!(error(r#"{"logical_count": []}"#).contains("0 layers; give one record"));
-        assert!(error(r#"{"logical_count": [[-1]]}"#).starts_with("loads.json: "));
-        assert!(error("{}").contains("missing field `logical_count`"));
-    }
-
-    /// The README example of EPLB: loads of its 8 GPUs in both layers, derived from its published maps.
-    #[test]
-    fn loads_of_the_published_placement() {
-        let cluster = Cluster::new(&[4, 4]).unwrap();
-        let shape = EplbShape { num_slots: 16, num_groups: 4 };
-        let layers: [([u64; 12], [f64; 8], f64); 2] = [
-            (
-                [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86],
-                [121.5, 86.5, 125.0, 113.0, 147.5, 131.5, 156.0, 152.0],
-                1.2081,
-            ),
-            (
-                [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27],
-                [173.0, 179.5, 120.5, 172.0, 123.0, 152.0, 118.5, 117.5],
-                1.2422,
-            ),
-        ];
-        for (load, expected, max_over_mean) in layers {
-            let weights = load.map(|count| count as f32);
-            let placement = Placement::eplb(&cluster, &weights, shape).unwrap();
-            let loads = rank_load(&cluster, &placement, &load);
-            assert_eq!(loads, expected);
-            assert!((1.0 / balancedness(&loads) - max_over_mean).abs() < 5e-5);
-        }
-        assert_eq!(balancedness(&[0.0, 0.0]), 1.0);
-    }
-}
+mod tests;

@@ -1,27 +1,37 @@
 //! Which experts each token goes to: the router, made once per layer from a gate, a distribution or a recorded trace.
 
+mod choice;
 mod error;
 mod limit;
 mod recorded;
 mod sampling;
+mod workload;
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use topology::RankId;
 
+pub use choice::{DEFAULT_DRIFT_PERIOD, RoutingChoice};
 pub use error::RoutingError;
 pub use limit::GateLimit;
 pub(crate) use recorded::first_repeated;
 pub use recorded::{MAX_RECORDED_ROWS, RecordedRows};
+pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_DIVISOR, Workload};
 
 use crate::gate::{GroupLimiter, SeededGate};
 use crate::hidden::fill_hidden_state;
 use crate::shape::LayerShape;
-use sampling::{Sampler, log_normal_rarity, zipf_rarity};
+use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
 
 /// Largest Zipf exponent.
 pub const MAX_ZIPF_EXPONENT: f64 = 16.0;
 /// Largest log-normal spread.
 pub const MAX_LOG_NORMAL_SIGMA: f64 = 16.0;
+/// Smallest and largest exponent of the power law.
+pub const POWER_LAW_ALPHAS: (f64, f64) = (0.1, 16.0);
+/// Most steps of a period of drifting routing.
+pub const MAX_DRIFT_PERIOD: u32 = 1_000_000;
 
 /// The routing of some tokens of one rank: `top_k` experts and weights each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,12 +88,50 @@ pub enum RoutingSpec {
     },
     /// Rows of a recorded trace, from a seeded first row on and round again.
     Rows(RecordedRows),
+    /// As [`RoutingSpec::Zipf`] with Pareto-distributed popularities per expert, `P(popularity > x) = x^-alpha`: the
+    /// smaller `alpha`, the heavier a few experts.
+    PowerLaw {
+        /// Within [`POWER_LAW_ALPHAS`].
+        alpha: f64,
+    },
+    /// As [`RoutingSpec::Zipf`], but the order of the experts drifts: it is drawn anew for every `period` steps, and in
+    /// between a popularity is the geometric mean of the two, weighted by the steps to each. Picks depend on the step.
+    Drifting {
+        /// As Zipf's.
+        exponent: f64,
+        /// Steps from one order to the next, 1 to [`MAX_DRIFT_PERIOD`].
+        period: u32,
+    },
+    /// A named imbalance. Picks depend on the step; the tokens of each rank are [`Workload::tokens`].
+    Workload {
+        /// Which one.
+        workload: Workload,
+        /// Ranks whose experts, linearly placed, are meant by "the experts of a rank": 1 to [`topology::MAX_RANKS`].
+        ranks: u32,
+    },
+}
+
+impl RoutingSpec {
+    /// True if a token's experts are others at another step.
+    #[must_use]
+    pub const fn depends_on_step(&self) -> bool {
+        matches!(self, Self::Drifting { .. } | Self::Workload { .. })
+    }
+
+    /// Tokens of each of `ranks` ranks at `step`: `base`, unless a workload has it otherwise. `[ranks]`.
+    #[must_use]
+    pub fn tokens(&self, ranks: u32, base: u32, seed: u64, step: u32) -> Vec<u32> {
+        match self {
+            Self::Workload { workload, .. } => workload.tokens(ranks, base, seed, step),
+            _ => vec![base; ranks as usize],
+        }
+    }
 }
 
 /// Routes the tokens of any rank through one layer.
 ///
-/// Deterministic per (seed, layer, rank, token), and independent of other tokens; only a recorded trace also
-/// depends on the number of tokens a rank has.
+/// Deterministic per (seed, layer, rank, token), and independent of other tokens; drifting routing and workloads also
+/// depend on the step, a recorded trace on the number of tokens a rank has.
 #[derive(Debug)]
 pub struct Router {
     hidden: u32,
@@ -117,26 +165,43 @@ impl Router {
     ) -> Result<Self, RoutingError> {
         shape.validate()?;
         let (experts, top_k) = (shape.num_experts, shape.top_k);
+        let excluded = match spec {
+            &RoutingSpec::Workload { workload, ranks } => excluded(workload, ranks, shape, seed)?,
+            _ => 0..0,
+        };
         let groups = match limit {
-            Some(limit) => limit.members(experts, top_k)?.map(|members| (members, limit.limit)),
+            Some(limit) => limit.members(experts, top_k, &excluded)?.map(|members| (members, limit.limit)),
             None => None,
         };
+        let pool = || (0..experts).filter(|expert| !excluded.contains(expert)).collect();
+        let sampled =
+            |popularity, groups| Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups });
         let source = match spec {
             RoutingSpec::Gate => {
                 let limiter =
                     groups.map(|(members, keep)| GroupLimiter::new(members, keep, top_k / keep, top_k));
                 Source::Gate(SeededGate::new(shape, limiter, seed, layer))
             }
-            RoutingSpec::Uniform => Source::Distribution(Sampler::new(experts, top_k, None, groups)),
+            RoutingSpec::Uniform => sampled(Popularity::Even, groups),
             &RoutingSpec::Zipf { exponent } => {
-                in_range("zipf exponent", exponent, MAX_ZIPF_EXPONENT)?;
-                let rarity = zipf_rarity(experts, exponent, seed, layer);
-                Source::Distribution(Sampler::new(experts, top_k, Some(rarity), groups))
+                in_range("zipf exponent", exponent, (0.0, MAX_ZIPF_EXPONENT))?;
+                sampled(Popularity::Fixed(zipf_rarity(experts, exponent, seed, layer)), groups)
             }
             &RoutingSpec::LogNormal { sigma } => {
-                in_range("log-normal sigma", sigma, MAX_LOG_NORMAL_SIGMA)?;
-                let rarity = log_normal_rarity(experts, sigma, seed, layer);
-                Source::Distribution(Sampler::new(experts, top_k, Some(rarity), groups))
+                in_range("log-normal sigma", sigma, (0.0, MAX_LOG_NORMAL_SIGMA))?;
+                sampled(Popularity::Fixed(log_normal_rarity(experts, sigma, seed, layer)), groups)
+            }
+            &RoutingSpec::PowerLaw { alpha } => {
+                in_range("power-law alpha", alpha, POWER_LAW_ALPHAS)?;
+                sampled(Popularity::Fixed(power_law_rarity(experts, alpha, seed, layer)), groups)
+            }
+            &RoutingSpec::Drifting { exponent, period } => {
+                in_range("drifting exponent", exponent, (0.0, MAX_ZIPF_EXPONENT))?;
+                in_range("drifting period", period.into(), (1.0, MAX_DRIFT_PERIOD.into()))?;
+                sampled(Popularity::Drifting { num_experts: experts, exponent, period }, groups)
+            }
+            &RoutingSpec::Workload { workload, ranks } => {
+                sampled(Popularity::Workload { num_experts: experts, workload, ranks }, groups)
             }
             RoutingSpec::Rows(rows) => {
                 if limit.is_some() {
@@ -155,11 +220,11 @@ impl Router {
         Ok(Self { hidden: shape.hidden, seed, layer, source })
     }
 
-    /// Routes tokens `0..tokens` of `rank`; a gate generates their hidden states itself.
-    pub fn route(&self, rank: RankId, tokens: u32) -> Routing {
+    /// Routes tokens `0..tokens` of `rank` at `step`; a gate generates their hidden states itself.
+    pub fn route(&self, step: u32, rank: RankId, tokens: u32) -> Routing {
         match &self.source {
             Source::Gate(gate) => self.route_seeded(gate, rank, tokens),
-            Source::Distribution(sampler) => sampler.route(self.seed, self.layer, rank, tokens),
+            Source::Distribution(sampler) => sampler.route(self.seed, self.layer, step, rank, tokens),
             Source::Recorded(rows) => rows.route(self.seed, self.layer, rank, tokens),
         }
     }
@@ -179,23 +244,43 @@ impl Router {
         routing
     }
 
-    /// Routes tokens of `rank` whose hidden `states`, `[tokens, hidden]` by rows, are at hand; equal to
+    /// Routes tokens of `rank` at `step` whose hidden `states`, `[tokens, hidden]` by rows, are at hand; equal to
     /// [`Router::route`] where they are the seeded ones. Only a gate looks at their values.
-    pub fn route_states(&self, rank: RankId, states: &[f32]) -> Routing {
+    pub fn route_states(&self, step: u32, rank: RankId, states: &[f32]) -> Routing {
         match &self.source {
             Source::Gate(gate) => {
                 let mut routing = Routing::with_capacity(gate.top_k(), states.len() / self.hidden as usize);
                 gate.route(states, &mut routing);
                 routing
             }
-            _ => self.route(rank, (states.len() / self.hidden as usize) as u32),
+            _ => self.route(step, rank, (states.len() / self.hidden as usize) as u32),
         }
     }
 }
 
-fn in_range(name: &'static str, value: f64, max: f64) -> Result<(), RoutingError> {
+/// The experts that a workload never picks, once it is known that it can be made.
+fn excluded(
+    workload: Workload,
+    ranks: u32,
+    shape: &LayerShape,
+    seed: u64,
+) -> Result<Range<u32>, RoutingError> {
+    let refuse = |problem: String, remedy: String| Err(RoutingError::Workload { workload, problem, remedy });
+    if ranks == 0 || ranks > topology::MAX_RANKS {
+        return refuse(format!("{ranks} ranks"), format!("give 1 to {} ranks", topology::MAX_RANKS));
+    }
+    let excluded = workload.excluded(shape.num_experts, ranks, seed);
+    let left = shape.num_experts - excluded.len() as u32;
+    if left < shape.top_k {
+        let problem = format!("{left} experts are left of {} on {ranks} ranks", shape.num_experts);
+        return refuse(problem, format!("give more ranks, or at most top-{left}"));
+    }
+    Ok(excluded)
+}
+
+fn in_range(name: &'static str, value: f64, (min, max): (f64, f64)) -> Result<(), RoutingError> {
     // A NaN is in no range.
-    if (0.0..=max).contains(&value) { Ok(()) } else { Err(RoutingError::Parameter { name, value, max }) }
+    if (min..=max).contains(&value) { Ok(()) } else { Err(RoutingError::Parameter { name, value, min, max }) }
 }
 
 #[cfg(test)]

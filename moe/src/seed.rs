@@ -3,6 +3,7 @@
 //! Generators of one run must not depend on the order in which they are made, on the number of tokens, or on
 //! each other; so each is seeded from its own coordinates through a mixing function, never split off another.
 
+use rand::RngExt;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::SeedableRng;
 
@@ -21,6 +22,18 @@ pub(crate) enum Purpose {
     TraceOffset = 5,
     /// The constants or weights of one expert.
     Expert = 6,
+    /// The order of experts by popularity in one period of drifting routing.
+    Drift = 7,
+    /// The seed of one step of drifting routing.
+    DriftStep = 8,
+    /// The seed of one step of a workload.
+    WorkloadStep = 9,
+    /// What is hot in a workload.
+    WorkloadHot = 10,
+    /// Tokens of each rank in a workload.
+    WorkloadTokens = 11,
+    /// The choice of experts where it depends on the step, by that step's seed.
+    SteppedRouting = 12,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.
@@ -37,6 +50,11 @@ pub(crate) fn generator(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> P
     Pcg64::from_seed(bytes)
 }
 
+/// A seed of (`purpose`, `seed`, `coordinates`), for what has more coordinates than a generator takes.
+pub(crate) fn derived_seed(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> u64 {
+    generator(purpose, seed, coordinates).random()
+}
+
 /// The increment of SplitMix64: 2^64 divided by the golden ratio, odd.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -50,7 +68,6 @@ fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand::RngExt;
     use std::collections::BTreeSet;
 
     #[test]

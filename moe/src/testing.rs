@@ -23,5 +23,5 @@ pub(crate) fn uniform_routings(
     tokens: u32,
 ) -> Vec<Routing> {
     let router = Router::new(shape, &RoutingSpec::Uniform, None, seed, 0).expect("a valid layer");
-    cluster.ranks().map(|rank| router.route(rank, tokens)).collect()
+    cluster.ranks().map(|rank| router.route(0, rank, tokens)).collect()
 }

@@ -91,7 +91,15 @@ pub fn read_trace(path: &Path) -> Result<Trace, TraceError> {
 ///
 /// # Errors
 /// As [`read_trace`].
-pub fn parse_trace(mut reader: impl BufRead, origin: &str) -> Result<Trace, TraceError> {
+pub fn parse_trace(reader: impl BufRead, origin: &str) -> Result<Trace, TraceError> {
+    parse_with_layers(reader, origin).map(|(trace, _)| trace)
+}
+
+/// As [`parse_trace`], with the layer of each row.
+pub(crate) fn parse_with_layers(
+    mut reader: impl BufRead,
+    origin: &str,
+) -> Result<(Trace, Vec<u32>), TraceError> {
     let mut parser = Parser { origin, ..Parser::default() };
     let (mut text, mut bytes) = (Vec::new(), 0);
     loop {
@@ -146,7 +154,8 @@ struct Parser<'a> {
     num_experts: Option<u32>,
     /// From the header, else from the first row.
     top_k: Option<u32>,
-    layers: BTreeSet<u32>,
+    /// Of each row.
+    layers: Vec<u32>,
     idx: Vec<u32>,
     weights: Vec<f32>,
 }
@@ -237,23 +246,23 @@ impl Parser<'_> {
             }
         }
         self.top_k = Some(top_k);
-        self.layers.insert(layer);
+        self.layers.push(layer);
         self.idx.extend_from_slice(&row.expert_ids);
         Ok(())
     }
 
-    fn finish(self) -> Result<Trace, TraceError> {
+    fn finish(self) -> Result<(Trace, Vec<u32>), TraceError> {
         let (Some(top_k), Some(&largest)) = (self.top_k, self.idx.iter().max()) else {
             return Err(TraceError::Empty { origin: self.origin.to_owned() });
         };
         let rows = RecordedRows { top_k, idx: self.idx, weights: self.weights };
         let info = TraceInfo {
             num_rows: rows.rows(),
-            num_layers: self.layers.len() as u32,
+            num_layers: self.layers.iter().collect::<BTreeSet<_>>().len() as u32,
             num_experts: self.num_experts.unwrap_or(largest + 1),
             top_k,
         };
-        Ok(Trace { rows, info })
+        Ok((Trace { rows, info }, self.layers))
     }
 }
 

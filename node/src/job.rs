@@ -39,7 +39,10 @@ pub struct ExpertRow {
 #[derive(Debug)]
 pub enum Work {
     /// Pick experts for the step's tokens.
-    Gate,
+    Gate {
+        /// Which step.
+        step: u32,
+    },
     /// Quantise the step's hidden states to FP8 rows.
     Quantise,
     /// Run the experts of this rank, weights charged once an expert; one BF16 row comes back for each row.
@@ -87,10 +90,10 @@ impl JobRunner {
         Ok(Self { setup, router, experts })
     }
 
-    /// Routing of one rank's tokens.
+    /// Routing of one rank's tokens at a step.
     #[must_use]
-    pub fn route(&self, rank: RankId) -> Routing {
-        self.router.route(rank, self.setup.tokens[rank.0 as usize])
+    pub fn route(&self, step: u32, rank: RankId) -> Routing {
+        self.router.route(step, rank, self.setup.tokens[rank.0 as usize])
     }
 
     /// The experts, for the reference.
@@ -105,7 +108,7 @@ impl JobRunner {
         let width = self.setup.shape.hidden as usize;
         let combine_bytes = u32::try_from(rows::bf16_row_bytes(width)).expect("hidden is bounded");
         match work {
-            Work::Gate => JobOutput::Routing(self.route(rank)),
+            &Work::Gate { step } => JobOutput::Routing(self.route(step, rank)),
             Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
             Work::Expert(work) if self.setup.payload => JobOutput::Rows(self.expert(work, width)),
             Work::Expert(work) => JobOutput::Rows(vec![RowData::Len(combine_bytes); work.len()]),

@@ -82,7 +82,7 @@ fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle
     let setup = Arc::new(setup);
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
     let step = sim.step(0).unwrap();
-    let routings: Vec<_> = setup.cluster.ranks().map(|rank| sim.runner().route(rank)).collect();
+    let routings: Vec<_> = setup.cluster.ranks().map(|rank| sim.runner().route(0, rank)).collect();
     let plan = plan_traffic(scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
     let end = |phase: usize| step.phases[phase].iter().map(|report| report.stamped.0).max().unwrap();
     let bound = |matrix| fluid_bound(matrix, &setup.cluster, &setup.fabric).0;

@@ -35,7 +35,7 @@ fn check(setup: RunSetup) -> SimStep {
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
     let step = sim.step(0).unwrap();
     let runner = sim.runner();
-    let routings: Vec<_> = setup.cluster.ranks().map(|rank| runner.route(rank)).collect();
+    let routings: Vec<_> = setup.cluster.ranks().map(|rank| runner.route(0, rank)).collect();
     let (cluster, placement) = (&setup.cluster, &setup.placement);
     let plan = plan_traffic(setup.scheme, cluster, placement, &routings, setup.row_bytes());
     assert_eq!(matrix(&step.phases[0]), rows(&plan.dispatch, cluster));

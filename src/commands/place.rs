@@ -2,9 +2,9 @@
 
 use crate::cli::{PlaceArgs, PolicyArg};
 use crate::failure::Failure;
-use crate::{files, output};
+use crate::output;
 use anyhow::bail;
-use moe::load::{ExpertLoad, balancedness, rank_load};
+use moe::load::{ExpertLoad, balancedness, rank_load, read_loads};
 use moe::placement::EplbShape;
 use moe::{ExpertId, Placement, SlotId};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
 }
 
 fn place(args: &PlaceArgs) -> anyhow::Result<(Cluster, ExpertLoad, Vec<Layer>)> {
-    let load = ExpertLoad::from_sglang(&files::read(&args.loads)?, &args.loads.display().to_string())?;
+    let load = read_loads(&args.loads)?;
     if args.racks == 0 || !args.ranks.is_multiple_of(args.racks) {
         bail!("--racks {}: give a divisor of the {} ranks", args.racks, args.ranks);
     }

@@ -59,7 +59,7 @@ pub(super) struct Expectations<'a> {
 struct Sample {
     num_ranks: u32,
     limit: Option<GateLimit>,
-    /// By seed, then by rank.
+    /// By seed and step that differs, then by rank.
     routings: Vec<Vec<Routing>>,
     kind: ExpectedKind,
 }
@@ -144,12 +144,20 @@ fn sample(spec: &CompareSpec, row: &Configuration) -> Result<Sample, CompareErro
         (vec![vec![every_row(rows); ranks as usize]], ExpectedKind::TraceMean)
     } else {
         let seeds = u32::try_from(spec.seeds.len()).unwrap_or(u32::MAX);
-        let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks);
-        let by_seed = spec.seeds.iter().map(|&seed| {
+        let steps = if spec.distinct_steps() > 1 { spec.warmup..spec.warmup + spec.rounds } else { 0..1 };
+        let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks).div_ceil(steps.end - steps.start);
+        let mut sampled = Vec::new();
+        for &seed in &spec.seeds {
             let router = Router::new(&spec.shape, &spec.routing, row.limit.as_ref(), seed, LAYER.into())?;
-            Ok((ranks..2 * ranks).map(|rank| router.route(RankId(rank), tokens)).collect())
-        });
-        (by_seed.collect::<Result<_, CompareError>>()?, ExpectedKind::MonteCarlo)
+            let of_ranks = spec.routing.tokens(ranks, tokens, seed, 0);
+            sampled.extend(steps.clone().map(|step| -> Vec<Routing> {
+                (ranks..)
+                    .zip(&of_ranks)
+                    .map(|(rank, &tokens)| router.route(step, RankId(rank), tokens))
+                    .collect()
+            }));
+        }
+        (sampled, ExpectedKind::MonteCarlo)
     };
     Ok(Sample { num_ranks: ranks, limit: row.limit.clone(), routings, kind })
 }

@@ -1,7 +1,7 @@
 //! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
 
 use super::analytic::closed_form;
-use super::measure::{Disturbance, bounds, judge, pace, request};
+use super::measure::{Disturbance, bounds, judge, request, slowest_pace};
 use super::record::{Record, Verification};
 use super::samples::Samples;
 use super::stats::median;
@@ -24,8 +24,8 @@ pub(super) struct Line<'a> {
     pub(super) row: &'a Configuration,
     pub(super) at: usize,
     pub(super) expected: &'a Expected,
-    /// By seed.
-    pub(super) truths: Vec<&'a Truth>,
+    /// By seed, each by step.
+    pub(super) truths: Vec<&'a [Truth]>,
 }
 
 impl Line<'_> {
@@ -46,8 +46,8 @@ impl Line<'_> {
 
     pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> Record {
         let mut samples = Samples::default();
-        for (truth, rounds) in self.truths.iter().zip(&simulated) {
-            samples.take(self.row, self.spec, truth, rounds);
+        for (truths, rounds) in self.truths.iter().zip(&simulated) {
+            samples.take(self.row, self.spec, truths, rounds);
         }
         self.measured(BackendKind::Sim, latency, &samples)
     }
@@ -65,13 +65,13 @@ impl Line<'_> {
             let (mut samples, mut judged) = (Samples::default(), Vec::new());
             let mut rounds = Vec::new();
             let mut dilations = Pacing::default();
-            for (&seed, truth) in self.spec.seeds.iter().zip(&self.truths) {
+            for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
                 let steps = (self.spec.warmup, self.spec.rounds);
                 let mut request = request(self.spec, self.row, seed, latency, steps);
                 (request.pacing, request.expected_phase_ns) =
-                    pace(self.spec, self.row, truth, &request.setup, host, retries);
+                    slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
                 rounds = quic.run(&request).await?;
-                samples.take(self.row, self.spec, truth, &rounds);
+                samples.take(self.row, self.spec, truths, &rounds);
                 judged.push(judge(&rounds, request.pacing, host));
                 dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);
                 dilations.compute_dilation = dilations.compute_dilation.max(request.pacing.compute_dilation);
@@ -106,13 +106,16 @@ impl Line<'_> {
     fn measured(&self, backend: BackendKind, latency: LatencyChoice, samples: &Samples) -> Record {
         let links = self.links(latency);
         let mut record = self.record(backend, latency);
-        let of_truths =
-            |of: &dyn Fn(&Truth) -> f64| self.truths.iter().map(|truth| of(truth)).collect::<Vec<_>>();
+        // Of measured steps; one truth stands for all where steps are alike.
+        let warmup = if self.spec.distinct_steps() > 1 { self.spec.warmup as usize } else { 0 };
+        let of_truths = |of: &dyn Fn(&Truth) -> f64| {
+            self.truths.iter().flat_map(|truths| &truths[warmup..]).map(of).collect::<Vec<_>>()
+        };
         record.bound_us = median(&of_truths(&|truth| {
             bounds(self.row, truth, &links).into_iter().map(Picos::as_micros_f64).sum()
         }));
         record.tokens_crossing = Some(median(&of_truths(&|truth| truth.traffic.tokens_crossing as f64)));
-        let errors = self.truths.iter().filter_map(|truth| truth.error_rms);
+        let errors = self.truths.iter().copied().flatten().filter_map(|truth| truth.error_rms);
         record.error_rms =
             errors.fold(None, |worst, error| Some(worst.map_or(error, |worst: f64| worst.max(error))));
         let tokens = (record.tokens * samples.phases[0].len() as u64) as f64;

@@ -91,8 +91,29 @@ pub(super) fn bounds(row: &Configuration, truth: &Truth, links: &A2aLinks) -> [P
     })
 }
 
+/// The pace at which the slowest of a run's steps is kept up with.
+pub(super) fn slowest_pace(
+    spec: &CompareSpec,
+    row: &Configuration,
+    truths: &[Truth],
+    setup: &RunSetup,
+    host: Host,
+    retries: u32,
+) -> (Pacing, u64) {
+    let paces = truths.iter().map(|truth| pace(spec, row, truth, setup, host, retries));
+    let slower = |a: (Pacing, u64), b: (Pacing, u64)| {
+        let pacing = Pacing {
+            network_dilation: a.0.network_dilation.max(b.0.network_dilation),
+            compute_dilation: a.0.compute_dilation.max(b.0.compute_dilation),
+            resolution_ns: a.0.resolution_ns.min(b.0.resolution_ns),
+        };
+        (pacing, a.1.max(b.1))
+    };
+    paces.reduce(slower).unwrap_or_default()
+}
+
 /// How to map emulated time to the wall clock, and how long the longest phase then takes, wall ns.
-pub(super) fn pace(
+fn pace(
     spec: &CompareSpec,
     row: &Configuration,
     truth: &Truth,
@@ -341,7 +362,7 @@ pub(super) fn request(
         scheme: row.scheme,
         routing: spec.routing.clone(),
         gate_limit: row.limit.clone(),
-        tokens: vec![spec.tokens; row.cluster.num_ranks() as usize],
+        tokens: spec.rank_tokens(row.cluster.num_ranks(), seed),
         seed,
         layer: super::truth::LAYER,
         experts: spec.experts,

@@ -82,11 +82,12 @@ fn tokens(spec: &CompareSpec, row: &Configuration) -> u64 {
     u64::from(spec.tokens) * u64::from(row.cluster.num_ranks())
 }
 
-/// What is kept of a row for all seeds: two traffic matrices, digests, rows a slot, the placement.
+/// What is kept of a row for all seeds and steps that differ: two traffic matrices, digests, rows a slot, the placement.
 fn kept_bytes(spec: &CompareSpec, row: &Configuration) -> u64 {
     let ranks = u64::from(row.cluster.num_ranks());
     let of_seed = 16 * ranks * ranks + 8 * tokens(spec, row) + 8 * u64::from(row.placement.num_slots());
-    of_seed.saturating_mul(spec.seeds.len() as u64).saturating_add(64 * u64::from(row.placement.num_slots()))
+    let runs = spec.seeds.len() as u64 * u64::from(spec.distinct_steps());
+    of_seed.saturating_mul(runs).saturating_add(64 * u64::from(row.placement.num_slots()))
 }
 
 /// Routings, outputs in f32 and float64, and scratch.

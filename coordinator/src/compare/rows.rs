@@ -182,8 +182,13 @@ fn usable_limit(
         return Err(RoutingError::LimitOnTrace.into());
     }
     let limit = GateLimit::from_placement(cluster, placement, racks)?;
-    // A router checks that so many racks hold enough experts; uniform sampling is the cheapest one to make.
-    Router::new(&spec.shape, &RoutingSpec::Uniform, Some(&limit), 0, 0)?;
+    // A router checks that so many racks hold enough experts; sampling is cheaper to make than a gate. A workload may leave
+    // some experts out.
+    let routing = match &spec.routing {
+        workload @ RoutingSpec::Workload { .. } => workload,
+        _ => &RoutingSpec::Uniform,
+    };
+    Router::new(&spec.shape, routing, Some(&limit), 0, 0)?;
     Ok(limit)
 }
 

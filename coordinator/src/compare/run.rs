@@ -86,7 +86,7 @@ pub async fn compare<Q: Backend + Send>(
             row,
             at,
             expected: &expected[at],
-            truths: truths.iter().map(|seed| &seed[at]).collect(),
+            truths: truths.iter().map(|seed| seed[at].as_slice()).collect(),
         };
         for &latency in &spec.latencies {
             for &backend in &spec.backends {
@@ -117,8 +117,8 @@ pub async fn compare<Q: Backend + Send>(
     Ok(report)
 }
 
-/// What all backends share: expectations by row; truths by seed, then row, none for closed forms alone.
-type Prepared = (Vec<Expected>, Vec<Vec<Truth>>);
+/// What all backends share: expectations by row; truths by seed, row and step, none for closed forms alone.
+type Prepared = (Vec<Expected>, Vec<Vec<Vec<Truth>>>);
 
 /// Computes what every row must yield, on a thread that may block.
 async fn prepare(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Prepared, CompareError> {
@@ -144,11 +144,13 @@ async fn simulate(spec: &CompareSpec, rows: &[Configuration]) -> Result<Vec<Simu
     if !spec.backends.contains(&BackendKind::Sim) {
         return Ok(simulated);
     }
+    // Steps that are alike need no more than one.
+    let steps = if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) };
     for row in rows {
         for &latency in &spec.latencies {
             let mut seeds = Vec::with_capacity(spec.seeds.len());
             for &seed in &spec.seeds {
-                let request = request(spec, row, seed, latency, (0, 1));
+                let request = request(spec, row, seed, latency, steps);
                 let rounds = SimBackend::default().run(&request).await;
                 let what = || format!("{}, {latency} latency, sim", row.title);
                 seeds.push(rounds.map_err(|source| CompareError::Run { row: what(), source })?);

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 use super::stats::{median, percentile};
-use super::truth::Truth;
+use super::truth::{Truth, truth_at};
 use super::{CompareSpec, Configuration};
 use crate::run::RoundRecord;
 use moe::RowBytes;
@@ -29,7 +29,7 @@ impl Samples {
         &mut self,
         row: &Configuration,
         spec: &CompareSpec,
-        truth: &Truth,
+        truths: &[Truth],
         rounds: &[RoundRecord],
     ) {
         let slowest = |reports: &[PhaseReport], of: fn(&PhaseReport) -> Picos| {
@@ -38,6 +38,7 @@ impl Samples {
         let row_bytes = RowBytes::new(spec.shape.hidden).dispatch;
         for round in rounds {
             if self.difference.is_none() {
+                let truth = truth_at(truths, round.step);
                 self.difference = truth.difference(round).map(|what| format!("step {}: {what}", round.step));
             }
             if round.warmup {

@@ -2,6 +2,7 @@
 
 use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, PlacementChoice};
 use crate::run::STEPS_MAX;
+use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,13 +28,13 @@ pub struct CompareSpec {
     pub model: Model,
     /// The layer, with the top-k in use.
     pub shape: LayerShape,
-    /// Tokens of each rank.
+    /// Tokens of each rank; their mean in a workload with ragged sources.
     pub tokens: u32,
     /// Gates to have rows for; `None` is unlimited and limited to one rack, as far as routing and experts allow.
     pub gates: Option<Vec<GateChoice>>,
     /// Where routing comes from.
     pub routing: RoutingSpec,
-    /// Its name: `uniform`, `gate`, `zipf:1.2`, `trace:FILE`.
+    /// Its name: `uniform`, `gate`, `zipf:1.2`, `workload:W2`, `trace:FILE`.
     pub routing_name: String,
     /// Schemes to have rows for; bases that these need come with them.
     pub schemes: Vec<DispatchScheme>,
@@ -117,6 +118,18 @@ impl CompareSpec {
         }
     }
 
+    /// Tokens of each of `ranks` ranks, the same at every step: [`Self::tokens`] unless a workload shares them out otherwise.
+    #[must_use]
+    pub fn rank_tokens(&self, ranks: u32, seed: u64) -> Vec<u32> {
+        self.routing.tokens(ranks, self.tokens, seed, 0)
+    }
+
+    /// Steps of a run that may differ in what they yield: 1 where routing is the same at every step.
+    #[must_use]
+    pub fn distinct_steps(&self) -> u32 {
+        if self.routing.depends_on_step() { self.warmup + self.rounds } else { 1 }
+    }
+
     /// True if a trace is replayed.
     #[must_use]
     pub fn is_trace(&self) -> bool {
@@ -154,6 +167,16 @@ impl CompareSpec {
             return refuse(
                 "a gate needs hidden states, which rows without payload don't have; use another routing",
             );
+        }
+        if let RoutingSpec::Workload { workload, .. } = self.routing
+            && workload.tokens_vary()
+        {
+            return Err(CompareError::Spec(format!(
+                "workload {workload} changes the tokens of a rank from step to step, and a comparison has the same in each; \
+                 compare workload:W0 with --tokens {} and with --tokens {}",
+                self.tokens,
+                self.tokens.saturating_mul(BURST_FACTOR)
+            )));
         }
         let limited = self.gates.iter().flatten().any(|gate| matches!(gate, GateChoice::Limit(_)));
         if self.is_trace() && limited {

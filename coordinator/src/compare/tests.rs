@@ -6,6 +6,7 @@ use crate::backend::{Backend, SimBackend};
 use crate::run::{RoundRecord, RunError, RunRequest};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
+use moe::routing::Workload;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
 
 const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
@@ -76,6 +77,7 @@ fn counted_copies_of_many_tokens_are_the_expected_ones() {
     for (row, truth) in rows.iter().zip(truths) {
         let expected = expectations.of(row).expect("a closed form");
         assert_eq!(expected.kind, ExpectedKind::ClosedForm);
+        let truth = &truth[0];
         let tokens = truth.traffic.tokens as f64;
         assert_eq!(tokens, 100_000.0);
         let counted = truth.traffic.copies;
@@ -312,4 +314,32 @@ fn warm_up_steps_are_checked_but_not_judged() {
     });
     assert!(record.valid && dilations.len() == 2);
     assert_eq!(record.samples, 2);
+}
+
+fn workload_spec(workload: Workload, ranks: u32) -> CompareSpec {
+    CompareSpec {
+        routing: RoutingSpec::Workload { workload, ranks },
+        routing_name: format!("workload:{workload}"),
+        backends: vec![BackendKind::Analytic, BackendKind::Sim],
+        ..small_spec()
+    }
+}
+
+#[test]
+fn every_step_of_a_workload_is_verified_against_its_own_truth() {
+    for workload in [Workload::W2, Workload::W4, Workload::W6] {
+        let ranks = small_spec().cluster().expect("valid").num_ranks();
+        let spec = CompareSpec { warmup: 1, rounds: 2, ..workload_spec(workload, ranks) };
+        let report = report(&spec);
+        assert!(report.first_failure().is_none(), "{workload}: {:?}", report.first_failure());
+        for row in report.rows.iter().filter(|row| row.backend == BackendKind::Sim) {
+            assert_eq!((row.verification, row.samples, row.tokens), (Verification::OutputsAndTraffic, 2, 96));
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_refused_with_what_to_compare_instead() {
+    let error = workload_spec(Workload::W7, 8).validate().expect_err("tokens vary").to_string();
+    assert!(error.contains("compare workload:W0 with --tokens 12 and with --tokens 48"), "{error}");
 }

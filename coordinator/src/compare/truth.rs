@@ -24,7 +24,7 @@ pub(super) struct Truth {
     pub(super) error_rms: Option<f64>,
 }
 
-/// The truths of `rows` for one seed. Routing and float64 reference are made once for all rows with the same ranks and
+/// The truths of `rows` for one seed, `[rows][steps]`: one step stands for all where routing doesn't depend on it. Routing and float64 reference are made once for all rows with the same ranks and
 /// gate, the quantised reference once for all rows that do the same arithmetic.
 ///
 /// # Errors
@@ -33,17 +33,41 @@ pub(super) fn truths(
     spec: &CompareSpec,
     rows: &[Configuration],
     seed: u64,
-) -> Result<Vec<Truth>, CompareError> {
+) -> Result<Vec<Vec<Truth>>, CompareError> {
     let experts = Experts::new(spec.experts, &spec.shape, seed, LAYER.into());
+    let mut by_row = vec![Vec::new(); rows.len()];
+    for step in 0..spec.distinct_steps() {
+        for (of_row, truth) in by_row.iter_mut().zip(truths_at(spec, rows, seed, step, &experts)?) {
+            of_row.push(truth);
+        }
+    }
+    Ok(by_row)
+}
+
+/// What a step must yield, of one row's truths of a seed.
+///
+/// # Panics
+/// If there are none.
+pub(super) fn truth_at(truths: &[Truth], step: u32) -> &Truth {
+    &truths[(step as usize).min(truths.len() - 1)]
+}
+
+fn truths_at(
+    spec: &CompareSpec,
+    rows: &[Configuration],
+    seed: u64,
+    step: u32,
+    experts: &Experts,
+) -> Result<Vec<Truth>, CompareError> {
     let mut truths: Vec<Option<Truth>> = vec![None; rows.len()];
     for first in 0..rows.len() {
         if truths[first].is_some() {
             continue;
         }
-        let mut shared = Shared::new(spec, &rows[first], seed, &experts)?;
+        let mut shared = Shared::new(spec, &rows[first], seed, step, experts)?;
         for (row, truth) in rows.iter().zip(&mut truths).skip(first) {
             if shared.fits(row) {
-                *truth = Some(shared.truth(spec, row, seed, &experts));
+                *truth = Some(shared.truth(spec, row, seed, experts));
             }
         }
     }
@@ -66,10 +90,13 @@ impl<'a> Shared<'a> {
         spec: &CompareSpec,
         row: &Configuration,
         seed: u64,
+        step: u32,
         experts: &Experts,
     ) -> Result<Self, CompareError> {
         let router = Router::new(&spec.shape, &spec.routing, row.limit.as_ref(), seed, LAYER.into())?;
-        let routings: Vec<_> = row.cluster.ranks().map(|rank| router.route(rank, spec.tokens)).collect();
+        let tokens = spec.rank_tokens(row.cluster.num_ranks(), seed);
+        let routings: Vec<_> =
+            row.cluster.ranks().zip(tokens).map(|(rank, tokens)| router.route(step, rank, tokens)).collect();
         let float64 = spec.payload.then(|| float64(experts, &spec.shape, seed, LAYER.into(), &routings));
         let num_ranks = row.cluster.num_ranks();
         Ok(Self { num_ranks, limit: row.limit.clone(), routings, float64, quantised: Vec::new() })
@@ -83,7 +110,8 @@ impl<'a> Shared<'a> {
         let bytes = RowBytes::new(spec.shape.hidden);
         let traffic = plan_traffic(row.scheme, &row.cluster, &row.placement, &self.routings, bytes);
         let Some(float64) = &self.float64 else {
-            let digests = vec![vec![token_digest(&[]); spec.tokens as usize]; self.routings.len()];
+            let of_rank = |routing: &Routing| vec![token_digest(&[]); routing.tokens() as usize];
+            let digests = self.routings.iter().map(of_rank).collect();
             return Truth { traffic, digests, error_rms: None };
         };
         let arithmetic = Arithmetic::of(row);

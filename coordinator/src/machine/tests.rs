@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::request;
 use node::control::PhaseReport;
 use node::wire::Phase;
-use topology::Picos;
+use topology::{Picos, RankId};
 
 const MS: u64 = 1_000_000;
 

@@ -74,7 +74,7 @@ impl Puppet {
     }
 
     /// Answers as a worker of `ranks` ranks does, until told to leave.
-    async fn obey(mut self, ranks: usize) -> Vec<ToNode> {
+    async fn obey(mut self) -> Vec<ToNode> {
         let mut heard = Vec::new();
         while let Some(message) = self.hear().await {
             match &message {
@@ -83,7 +83,7 @@ impl Puppet {
                     self.say(FromNode::Prepared { run: *run, step: *step }).await
                 }
                 ToNode::Begin { run, step, phase, .. } => {
-                    let report = report(*phase, ranks);
+                    let report = report(*phase);
                     self.say(FromNode::Closed { run: *run, step: *step, report }).await;
                     if *phase == Phase::Combine {
                         self.say(FromNode::Finished { run: *run, step: *step, digests: vec![1; 4] }).await;
@@ -102,7 +102,7 @@ impl Puppet {
     }
 }
 
-fn report(phase: Phase, ranks: usize) -> PhaseReport {
+fn report(phase: Phase) -> PhaseReport {
     PhaseReport {
         phase,
         measured: Picos::ZERO,
@@ -119,7 +119,7 @@ fn report(phase: Phase, ranks: usize) -> PhaseReport {
 #[tokio::test]
 async fn nodes_register_run_and_are_told_to_leave() {
     let yard = Yard::new();
-    let nodes = [yard.puppet("b").await, yard.puppet("a").await].map(|puppet| tokio::spawn(puppet.obey(2)));
+    let nodes = [yard.puppet("b").await, yard.puppet("a").await].map(|puppet| tokio::spawn(puppet.obey()));
     yard.handle.wait_for_nodes(2, Duration::from_secs(5)).await.unwrap();
     let records = yard.handle.run(&request(&[1, 1], 1, 1)).await.unwrap();
     assert_eq!((records.len(), &records[1].digests), (2, &vec![vec![1; 4]; 2]));
@@ -144,7 +144,7 @@ async fn nodes_register_run_and_are_told_to_leave() {
 #[tokio::test]
 async fn a_connection_that_closes_ends_the_run_by_name() {
     let yard = Yard::new();
-    let survivor = tokio::spawn(yard.puppet("a").await.obey(2));
+    let survivor = tokio::spawn(yard.puppet("a").await.obey());
     let mut victim = yard.puppet("b").await;
     yard.handle.wait_for_nodes(2, Duration::from_secs(5)).await.unwrap();
     let asked = request(&[2], 0, 1);
@@ -176,7 +176,7 @@ async fn dropping_the_future_of_a_run_aborts_it() {
         assert!(matches!(yard.handle.run(&asked).await, Err(RunError::Busy { run: 1 })));
     }
     assert_eq!(puppet.hear().await, Some(ToNode::Abort { run: 1 }));
-    let obeys = tokio::spawn(puppet.obey(1));
+    let obeys = tokio::spawn(puppet.obey());
     yard.handle.run(&asked).await.unwrap();
     drop(yard.handle);
     assert_eq!(
@@ -214,7 +214,7 @@ async fn strangers_and_liars_are_turned_away_and_the_cluster_goes_on() {
 
     let nameless = yard.puppet("nameless").await;
     drop(nameless);
-    let obeys = tokio::spawn(yard.puppet("a").await.obey(1));
+    let obeys = tokio::spawn(yard.puppet("a").await.obey());
     yard.handle.wait_for_nodes(1, Duration::from_secs(5)).await.unwrap();
     drop(yard.handle);
     obeys.await.unwrap();

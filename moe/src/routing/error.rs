@@ -1,5 +1,6 @@
 //! Why a router cannot be made: the shape, the source of routing and the limit don't fit each other.
 
+use super::Workload;
 use crate::ids::ExpertId;
 use crate::model::ModelError;
 
@@ -11,14 +12,26 @@ pub enum RoutingError {
     #[error(transparent)]
     Shape(#[from] ModelError),
     /// A parameter of a distribution is out of range.
-    #[error("routing {name} = {value} is not possible; give a number between 0 and {max}")]
+    #[error("routing {name} = {value} is not possible; give a number between {min} and {max}")]
     Parameter {
         /// The parameter.
         name: &'static str,
         /// Its value.
         value: f64,
+        /// Its smallest value.
+        min: f64,
         /// Its largest value.
         max: f64,
+    },
+    /// The workload can't be made of so many experts and ranks.
+    #[error("workload {workload}: {problem}; {remedy}")]
+    Workload {
+        /// Which one.
+        workload: Workload,
+        /// What does not fit.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// The gate limit does not describe the experts of the layer.
     #[error("gate limit: {field} = {value} is not possible; give {remedy}")]

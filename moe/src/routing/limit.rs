@@ -1,5 +1,7 @@
 //! Rack-limited gating: a token's experts lie in at most so many groups of experts, usually racks.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use topology::Cluster;
 
@@ -45,7 +47,8 @@ impl GateLimit {
         Ok(Self { group_of_expert, groups: cluster.num_racks(), limit })
     }
 
-    /// The experts of each group that has any, ascending, or `None` where the limit does not bind.
+    /// The experts of each group that has any, ascending and without those `excluded` from all picks, or `None` where
+    /// the limit does not bind.
     ///
     /// # Errors
     /// [`RoutingError::Limit`] if the limit does not describe `num_experts` experts, and
@@ -54,6 +57,7 @@ impl GateLimit {
         &self,
         num_experts: u32,
         top_k: u32,
+        excluded: &Range<u32>,
     ) -> Result<Option<Vec<Vec<u32>>>, RoutingError> {
         let invalid =
             |field, value: String, remedy: String| Err(RoutingError::Limit { field, value, remedy });
@@ -72,6 +76,7 @@ impl GateLimit {
         let mut members = vec![Vec::new(); self.groups as usize];
         for (expert, &group) in (0_u32..).zip(&self.group_of_expert) {
             match members.get_mut(group as usize) {
+                Some(_) if excluded.contains(&expert) => {}
                 Some(list) => list.push(expert),
                 None => {
                     let value = format!("group {group} for {}", ExpertId(expert));

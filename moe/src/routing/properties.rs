@@ -45,7 +45,7 @@ proptest! {
             Err(RoutingError::TooFewExperts { .. }) => return Ok(()),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
-        let routing = router.route(RankId(3), tokens);
+        let routing = router.route(0, RankId(3), tokens);
         prop_assert_eq!(routing.tokens(), tokens);
         for t in 0..tokens {
             let (experts, weights) = routing.token(t);
@@ -68,7 +68,7 @@ proptest! {
             }
         }
         // A token's routing depends neither on the tokens after it nor on who made the router.
-        let again = Router::new(&shape, &spec, limit.as_ref(), seed, 1).unwrap().route(RankId(3), tokens / 2);
+        let again = Router::new(&shape, &spec, limit.as_ref(), seed, 1).unwrap().route(0, RankId(3), tokens / 2);
         let half = (tokens / 2 * top_k) as usize;
         prop_assert_eq!(&again.topk_idx[..], &routing.topk_idx[..half]);
         prop_assert_eq!(&again.topk_weights[..], &routing.topk_weights[..half]);

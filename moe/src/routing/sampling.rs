@@ -1,22 +1,64 @@
 //! Routing from a distribution: experts drawn without replacement, all alike or by popularity.
 
+use std::borrow::Cow;
+
 use rand::RngExt;
 use rand_distr::{Exp1, StandardNormal};
 use rand_pcg::Pcg64;
 use topology::RankId;
 
-use super::Routing;
-use crate::seed::{Purpose, generator};
+use super::{Routing, Workload};
+use crate::seed::{Purpose, derived_seed, generator};
 
 /// Draws the experts of each token; a limited token first draws its groups, all alike.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    num_experts: u32,
-    top_k: u32,
-    /// `1 / popularity` of each expert; `None` where all are alike.
-    rarity: Option<Vec<f64>>,
+    /// Experts that can be picked, ascending.
+    pub(super) experts: Vec<u32>,
+    pub(super) top_k: u32,
+    pub(super) popularity: Popularity,
     /// Experts of each group, and the groups a token may use.
-    groups: Option<(Vec<Vec<u32>>, u32)>,
+    pub(super) groups: Option<(Vec<Vec<u32>>, u32)>,
+}
+
+/// How often experts are picked, as `1 / popularity` of each.
+#[derive(Debug)]
+pub(super) enum Popularity {
+    /// All alike.
+    Even,
+    /// The same at every step.
+    Fixed(Vec<f64>),
+    /// Another at every step, see [`super::RoutingSpec::Drifting`].
+    Drifting { num_experts: u32, exponent: f64, period: u32 },
+    /// As the workload has it.
+    Workload { num_experts: u32, workload: Workload, ranks: u32 },
+}
+
+impl Popularity {
+    /// `1 / popularity` of each expert at a step; `None` where all are alike.
+    fn rarity(&self, seed: u64, layer: u32, step: u32) -> Option<Cow<'_, [f64]>> {
+        match self {
+            Self::Even => None,
+            Self::Fixed(rarity) => Some(Cow::Borrowed(rarity)),
+            &Self::Drifting { num_experts, exponent, period } => {
+                Some(Cow::Owned(drifting_rarity(num_experts, exponent, period, seed, layer, step)))
+            }
+            &Self::Workload { num_experts, workload, ranks } => {
+                workload.rarity(num_experts, ranks, seed, layer, step).map(Cow::Owned)
+            }
+        }
+    }
+
+    /// Purpose and seed of the picks at a step: those of all steps where picks don't depend on it.
+    fn stream(&self, seed: u64, step: u32) -> (Purpose, u64) {
+        match self {
+            Self::Even | Self::Fixed(_) => (Purpose::Routing, seed),
+            Self::Drifting { .. } => {
+                (Purpose::SteppedRouting, derived_seed(Purpose::DriftStep, seed, [step.into(), 0, 0]))
+            }
+            Self::Workload { workload, .. } => (Purpose::SteppedRouting, workload.step_seed(seed, step)),
+        }
+    }
 }
 
 /// Buffers of one pass over tokens.
@@ -32,33 +74,26 @@ struct Scratch {
 }
 
 impl Sampler {
-    pub(super) fn new(
-        num_experts: u32,
-        top_k: u32,
-        rarity: Option<Vec<f64>>,
-        groups: Option<(Vec<Vec<u32>>, u32)>,
-    ) -> Self {
-        Self { num_experts, top_k, rarity, groups }
-    }
-
-    pub(super) fn route(&self, seed: u64, layer: u32, rank: RankId, tokens: u32) -> Routing {
+    pub(super) fn route(&self, seed: u64, layer: u32, step: u32, rank: RankId, tokens: u32) -> Routing {
         let num_groups = self.groups.as_ref().map_or(0, |(members, _)| members.len() as u32);
         let mut scratch = Scratch {
             groups: (0..num_groups).collect(),
-            pool: (0..self.num_experts).collect(),
+            pool: self.experts.clone(),
             swaps: Vec::new(),
             race: Vec::new(),
         };
+        let rarity = self.popularity.rarity(seed, layer, step);
+        let (purpose, seed) = self.popularity.stream(seed, step);
         let mut routing = Routing::with_capacity(self.top_k, tokens as usize);
         for token in 0..tokens {
-            let mut rng = generator(Purpose::Routing, seed, [layer.into(), rank.0.into(), token.into()]);
-            self.draw(&mut rng, &mut scratch, &mut routing);
+            let mut rng = generator(purpose, seed, [layer.into(), rank.0.into(), token.into()]);
+            self.draw(&mut rng, rarity.as_deref(), &mut scratch, &mut routing);
             draw_weights(&mut rng, self.top_k, &mut routing.topk_weights);
         }
         routing
     }
 
-    fn draw(&self, rng: &mut Pcg64, scratch: &mut Scratch, routing: &mut Routing) {
+    fn draw(&self, rng: &mut Pcg64, rarity: Option<&[f64]>, scratch: &mut Scratch, routing: &mut Routing) {
         if let Some((members, limit)) = &self.groups {
             partial_shuffle(rng, &mut scratch.groups, *limit, &mut scratch.swaps);
             scratch.pool.clear();
@@ -67,7 +102,7 @@ impl Sampler {
             }
             unshuffle(&mut scratch.groups, &scratch.swaps);
         }
-        match &self.rarity {
+        match rarity {
             None => {
                 partial_shuffle(rng, &mut scratch.pool, self.top_k, &mut scratch.swaps);
                 routing.topk_idx.extend_from_slice(&scratch.pool[..self.top_k as usize]);
@@ -128,18 +163,55 @@ fn draw_weights(rng: &mut Pcg64, n: u32, weights: &mut Vec<f32>) {
 /// `1 / popularity` for the Zipf distribution: the r-th most popular expert has `r^exponent`. Which expert is the
 /// r-th is drawn by (seed, layer), so that popular experts do not sit on the first ranks.
 pub(super) fn zipf_rarity(num_experts: u32, exponent: f64, seed: u64, layer: u32) -> Vec<f64> {
-    let mut order: Vec<u32> = (0..num_experts).collect();
-    let mut rng = generator(Purpose::Popularity, seed, [layer.into(), 0, 0]);
-    partial_shuffle(&mut rng, &mut order, num_experts, &mut Vec::new());
-    let mut rarity = vec![0.0; num_experts as usize];
-    for (place, &expert) in (1_u32..).zip(&order) {
-        rarity[expert as usize] = f64::from(place).powf(exponent);
+    let rng = generator(Purpose::Popularity, seed, [layer.into(), 0, 0]);
+    places(rng, num_experts).into_iter().map(|place| f64::from(place).powf(exponent)).collect()
+}
+
+/// The place of each expert in a drawn order, from 1.
+fn places(mut rng: Pcg64, num_experts: u32) -> Vec<u32> {
+    let mut places = vec![0; num_experts as usize];
+    for (place, expert) in (1_u32..).zip(draw_distinct(&mut rng, num_experts, num_experts)) {
+        places[expert as usize] = place;
     }
-    rarity
+    places
+}
+
+/// `n` of the numbers below `of`, every ordered choice equally likely.
+pub(super) fn draw_distinct(rng: &mut Pcg64, of: u32, n: u32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..of).collect();
+    partial_shuffle(rng, &mut order, n, &mut Vec::new());
+    order.truncate(n as usize);
+    order
 }
 
 /// `1 / popularity` for popularities `exp(sigma * z)`, `z` standard normal, drawn by (seed, layer).
 pub(super) fn log_normal_rarity(num_experts: u32, sigma: f64, seed: u64, layer: u32) -> Vec<f64> {
     let mut rng = generator(Purpose::Popularity, seed, [layer.into(), 0, 0]);
     (0..num_experts).map(|_| (-sigma * rng.sample::<f64, _>(StandardNormal)).exp()).collect()
+}
+
+/// `1 / popularity` for popularities of a Pareto distribution, `P(popularity > x) = x^-alpha` from 1 on, drawn by
+/// (seed, layer): `u^(1 / alpha)`, `u` uniform in (0, 1].
+pub(super) fn power_law_rarity(num_experts: u32, alpha: f64, seed: u64, layer: u32) -> Vec<f64> {
+    let mut rng = generator(Purpose::Popularity, seed, [layer.into(), 0, 0]);
+    (0..num_experts).map(|_| (1.0 - rng.random::<f64>()).powf(1.0 / alpha)).collect()
+}
+
+/// `1 / popularity` at a step of drifting routing: Zipf in an order of the experts that is drawn anew for every period
+/// of `period` steps, from one to the next by geometric means.
+fn drifting_rarity(
+    num_experts: u32,
+    exponent: f64,
+    period: u32,
+    seed: u64,
+    layer: u32,
+    step: u32,
+) -> Vec<f64> {
+    let (from, share) = (u64::from(step / period), f64::from(step % period) / f64::from(period));
+    let places_in = |at: u64| places(generator(Purpose::Drift, seed, [layer.into(), at, 0]), num_experts);
+    let pairs = places_in(from).into_iter().zip(places_in(from + 1));
+    let mean = |(here, there): (u32, u32)| {
+        f64::from(here).powf(exponent * (1.0 - share)) * f64::from(there).powf(exponent * share)
+    };
+    pairs.map(mean).collect()
 }

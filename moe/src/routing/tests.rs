@@ -35,13 +35,13 @@ fn share(routing: &Routing, count: impl Fn(&[u32]) -> bool) -> f64 {
 #[test]
 fn uniform_routing_hits_racks_as_often_as_the_closed_form() {
     // 256 experts, top-8, two racks: a token needs the other rack with q(128) = 0.9965.
-    let routing = router(&shape(256, 8), &RoutingSpec::Uniform, None).route(RankId(0), 50_000);
+    let routing = router(&shape(256, 8), &RoutingSpec::Uniform, None).route(0, RankId(0), 50_000);
     let crossing = share(&routing, |experts| experts.iter().any(|&e| e >= 128));
     assert!((crossing - 0.9965).abs() < 0.001, "{crossing}");
     let first = share(&routing, |experts| experts.contains(&0));
     assert!((first - 8.0 / 256.0).abs() < 0.003, "{first}");
     let limited = router(&shape(256, 8), &RoutingSpec::Uniform, Some(&even_limit(256, 2, 1)));
-    let crossing = share(&limited.route(RankId(0), 50_000), |experts| experts.iter().any(|&e| e >= 128));
+    let crossing = share(&limited.route(0, RankId(0), 50_000), |experts| experts.iter().any(|&e| e >= 128));
     assert!((crossing - 0.5).abs() < 0.01, "{crossing}");
 }
 
@@ -49,7 +49,8 @@ fn uniform_routing_hits_racks_as_often_as_the_closed_form() {
 fn popularity_draws_in_proportion_without_replacement() {
     // Zipf of exponent 1 over 3 experts: 6/11, 3/11, 2/11. The least popular is first with 2/11 = 0.1818, and among
     // the first two with 2/11 + 6/11 * 2/5 + 3/11 * 2/8 = 0.4682.
-    let routing = router(&shape(3, 2), &RoutingSpec::Zipf { exponent: 1.0 }, None).route(RankId(0), 50_000);
+    let routing =
+        router(&shape(3, 2), &RoutingSpec::Zipf { exponent: 1.0 }, None).route(0, RankId(0), 50_000);
     let mut firsts: Vec<f64> = (0..3).map(|e| share(&routing, |experts| experts[0] == e)).collect();
     let least = (0..3).min_by(|&a, &b| firsts[a as usize].total_cmp(&firsts[b as usize])).unwrap();
     let any = share(&routing, |experts| experts.contains(&least));
@@ -62,7 +63,7 @@ fn popularity_draws_in_proportion_without_replacement() {
 #[test]
 fn skew_zero_is_uniform_and_the_steepest_is_finite() {
     for spec in [RoutingSpec::Zipf { exponent: 0.0 }, RoutingSpec::LogNormal { sigma: 0.0 }] {
-        let routing = router(&shape(16, 4), &spec, None).route(RankId(0), 20_000);
+        let routing = router(&shape(16, 4), &spec, None).route(0, RankId(0), 20_000);
         for expert in 0..16 {
             let found = share(&routing, |experts| experts.contains(&expert));
             assert!((found - 0.25).abs() < 0.02, "{found}");
@@ -72,7 +73,7 @@ fn skew_zero_is_uniform_and_the_steepest_is_finite() {
         RoutingSpec::Zipf { exponent: MAX_ZIPF_EXPONENT },
         RoutingSpec::LogNormal { sigma: MAX_LOG_NORMAL_SIGMA },
     ] {
-        let routing = router(&shape(4096, 8), &spec, None).route(RankId(0), 20);
+        let routing = router(&shape(4096, 8), &spec, None).route(0, RankId(0), 20);
         assert_eq!(routing.tokens(), 20);
         assert!(routing.topk_weights.iter().all(|w| w.is_finite()));
     }
@@ -83,7 +84,7 @@ fn the_order_of_popularity_is_drawn_by_seed_and_layer() {
     let top = |seed, layer| {
         let router =
             Router::new(&shape(256, 1), &RoutingSpec::Zipf { exponent: 4.0 }, None, seed, layer).unwrap();
-        let routing = router.route(RankId(0), 200);
+        let routing = router.route(0, RankId(0), 200);
         (0..256).max_by_key(|&e| routing.topk_idx.iter().filter(|&&x| x == e).count())
     };
     assert_eq!(top(1, 0), top(1, 0));
@@ -94,7 +95,7 @@ fn the_order_of_popularity_is_drawn_by_seed_and_layer() {
 fn the_seeded_gate_of_deepseek_v3_keeps_to_four_groups_and_sums_to_its_scale() {
     let mut layer = Model::preset("deepseek-v3").unwrap().layer();
     layer.hidden = 256;
-    let routing = router(&layer, &RoutingSpec::Gate, None).route(RankId(3), 100);
+    let routing = router(&layer, &RoutingSpec::Gate, None).route(0, RankId(3), 100);
     for t in 0..routing.tokens() {
         let (experts, weights) = routing.token(t);
         let mut groups: Vec<u32> = experts.iter().map(|e| e / 32).collect();
@@ -104,7 +105,7 @@ fn the_seeded_gate_of_deepseek_v3_keeps_to_four_groups_and_sums_to_its_scale() {
         assert!((weights.iter().sum::<f32>() - 2.5).abs() < 1e-4);
     }
     // The gate is balanced on the whole: no expert takes more than five times its share.
-    let many = router(&layer, &RoutingSpec::Gate, None).route(RankId(0), 500);
+    let many = router(&layer, &RoutingSpec::Gate, None).route(0, RankId(0), 500);
     let most = (0..256).map(|e| many.topk_idx.iter().filter(|&&x| x == e).count()).max();
     assert!(most < Some(5 * 500 * 8 / 256), "{most:?}");
 }
@@ -115,7 +116,7 @@ fn given_states_route_as_the_seeded_ones() {
     let states = crate::hidden::hidden_states(7, 2, RankId(5), 37, shape.hidden);
     for spec in [RoutingSpec::Gate, RoutingSpec::Uniform] {
         let router = router(&shape, &spec, None);
-        assert_eq!(router.route_states(RankId(5), &states), router.route(RankId(5), 37));
+        assert_eq!(router.route_states(0, RankId(5), &states), router.route(0, RankId(5), 37));
     }
 }
 
@@ -123,8 +124,8 @@ fn given_states_route_as_the_seeded_ones() {
 fn recorded_rows_go_round_from_a_seeded_offset() {
     let rows = RecordedRows { top_k: 1, idx: (0..5).collect(), weights: vec![1.0; 5] };
     let router = router(&shape(5, 1), &RoutingSpec::Rows(rows), None);
-    let first = router.route(RankId(0), 3).topk_idx;
-    let second = router.route(RankId(1), 3).topk_idx;
+    let first = router.route(0, RankId(0), 3).topk_idx;
+    let second = router.route(0, RankId(1), 3).topk_idx;
     let all: Vec<u32> = first.iter().chain(&second).copied().collect();
     assert_eq!(all, (0..6).map(|t| (first[0] + t) % 5).collect::<Vec<_>>());
 }
@@ -181,9 +182,9 @@ fn what_does_not_fit_is_refused_with_a_remedy() {
 fn a_limit_that_does_not_bind_changes_nothing() {
     let shape = shape(12, 3);
     for spec in [RoutingSpec::Gate, RoutingSpec::Uniform] {
-        let free = router(&shape, &spec, None).route(RankId(0), 20);
+        let free = router(&shape, &spec, None).route(0, RankId(0), 20);
         // Three of the five groups have no experts.
         let limit = GateLimit { group_of_expert: (0..12).map(|e| e % 2 * 4).collect(), groups: 5, limit: 2 };
-        assert_eq!(router(&shape, &spec, Some(&limit)).route(RankId(0), 20), free);
+        assert_eq!(router(&shape, &spec, Some(&limit)).route(0, RankId(0), 20), free);
     }
 }

@@ -125,7 +125,7 @@ impl Rank {
         self.events.clear();
         self.waiting.clear();
         self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow));
-        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate);
+        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step: flow.step });
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
     }
 

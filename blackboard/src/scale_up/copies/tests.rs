@@ -187,7 +187,7 @@ fn the_router_routes_as_the_expectation_assumes() {
     let limit = GateLimit::from_placement(&cluster, &placement, 2).expect("no replicas");
     for limit in [None, Some(&limit)] {
         let router = Router::new(&shape, &RoutingSpec::Uniform, limit, 7, 0).expect("valid");
-        let routings: Vec<Routing> = cluster.ranks().map(|rank| router.route(rank, 4_000)).collect();
+        let routings: Vec<Routing> = cluster.ranks().map(|rank| router.route(0, rank, 4_000)).collect();
         for scheme in DispatchScheme::ALL {
             let expected =
                 expected_copies(scheme, &cluster, &placement, 4, limit, &[4_000; 8]).expect("valid");

@@ -1,0 +1,85 @@
+//! Why loads can't be read or made; always with the place and the remedy.
+
+use crate::routing::RoutingError;
+use crate::trace::TraceError;
+use thiserror::Error;
+
+use super::{FORMATS, MAX_LOAD_LAYERS};
+
+/// Why a record can't be used; always with the place.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be opened or read.
+    #[error("{origin}: cannot be read: {error}")]
+    Io {
+        /// The file.
+        origin: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// None of the formats.
+    #[error("{origin}: {found}; give {FORMATS}")]
+    Unknown {
+        /// The file.
+        origin: String,
+        /// What it looks like.
+        found: String,
+    },
+    /// The text is not JSON of the expected shape.
+    #[error(
+        "{origin}: {source}; expected {{\"logical_count\": [[tokens of each expert] for each layer]}}, or a list of these, one a step"
+    )]
+    Json {
+        /// The file.
+        origin: String,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// A line is wrong.
+    #[error("{origin}:{line}: {problem}")]
+    Line {
+        /// The file.
+        origin: String,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong, and what to do about it.
+        problem: String,
+    },
+    /// An array of NumPy is not what is read.
+    #[error(
+        "{origin}: {problem}; give an int16, int32 or int64 array of shape [len, layers, topk] in C order"
+    )]
+    Npy {
+        /// The file.
+        origin: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A simllm trace is wrong.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// Too long, or no layers, or too many.
+    #[error("{origin}: {problem}; give one record of 1 to {MAX_LOAD_LAYERS} layers")]
+    Size {
+        /// The file.
+        origin: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A layer with another number of experts than the first, none, or too many.
+    #[error("{origin}: layer {layer} has {found} experts, {expected}")]
+    Layer {
+        /// The file.
+        origin: String,
+        /// The layer, from 0.
+        layer: usize,
+        /// Its experts.
+        found: usize,
+        /// What is possible.
+        expected: String,
+    },
+    /// Loads can't be drawn from a routing.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+}
