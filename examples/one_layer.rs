@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             experts: ExpertKind::Modelled,
             chunk_rows: chunk_rows(TOKENS_PER_RANK),
             payload: true,
+            first_step: 0,
+            moves: Vec::new(),
         });
         let mut sim = SimCluster::new(Arc::clone(&setup))?;
         let step = sim.step(0)?;

@@ -53,6 +53,8 @@ fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens
         experts: ExpertKind::Modelled,
         chunk_rows: 2,
         payload: true,
+        first_step: 0,
+        moves: Vec::new(),
     };
     let pacing = Pacing::default();
     RunRequest { setup, pacing, warmup: 0, rounds: 2, expected_phase_ns: 10_000_000 }

@@ -35,6 +35,8 @@ pub(crate) fn request(rack_sizes: &[u32], warmup: u32, rounds: u32) -> RunReques
         experts: ExpertKind::Modelled,
         chunk_rows: 4,
         payload: true,
+        first_step: 0,
+        moves: Vec::new(),
     };
     let pacing = Pacing::default();
     RunRequest { setup, pacing, warmup, rounds, expected_phase_ns: 1_000_000 }

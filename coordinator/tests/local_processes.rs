@@ -135,6 +135,8 @@ fn request(racks: &[u32], rounds: u32) -> RunRequest {
         experts: ExpertKind::Gemm,
         chunk_rows: 4,
         payload: true,
+        first_step: 0,
+        moves: Vec::new(),
     };
     let pacing = Pacing::default();
     RunRequest { setup, pacing, warmup: 0, rounds, expected_phase_ns: 1_000_000 }

@@ -44,6 +44,8 @@ pub(crate) fn simulate(
         experts: ExpertKind::Modelled,
         chunk_rows: chunk_rows(tokens_per_rank),
         payload: false,
+        first_step: 0,
+        moves: Vec::new(),
     };
     let step = SimCluster::new(Arc::new(setup))?.step(0)?;
     let [dispatch, _, combine] = &step.phases;

@@ -9,6 +9,7 @@ mod modelled;
 use crate::ids::ExpertId;
 use crate::seed::{self, Purpose};
 use crate::shape::LayerShape;
+use rand::Rng as _;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,15 @@ pub enum ExpertKind {
     Modelled,
     /// `w2 (silu(w1 x) * w3 x)` in f32, weights seeded and rounded to BF16.
     Gemm,
+}
+
+/// What stands for the first `bytes` of an expert's weights on the wire: the same for whoever holds or awaits them.
+#[must_use]
+pub fn weight_block(seed: u64, layer: u32, expert: ExpertId, bytes: usize) -> Vec<u8> {
+    let mut block = vec![0; bytes];
+    let coordinates = [u64::from(layer), u64::from(expert.0), 0];
+    seed::generator(Purpose::WeightBlock, seed, coordinates).fill_bytes(&mut block);
+    block
 }
 
 /// The experts of one layer.

@@ -34,6 +34,8 @@ pub(crate) enum Purpose {
     WorkloadTokens = 11,
     /// The choice of experts where it depends on the step, by that step's seed.
     SteppedRouting = 12,
+    /// What stands for an expert's weights on the wire.
+    WeightBlock = 13,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.

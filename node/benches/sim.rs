@@ -48,6 +48,8 @@ fn setup(
         experts: ExpertKind::Modelled,
         chunk_rows: 4,
         payload: false,
+        first_step: 0,
+        moves: Vec::new(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Work that touches row values: asked for by the rank, done by the shell.
 
-use crate::setup::RunSetup;
+use crate::setup::{RunSetup, WEIGHT_ROW_BYTES};
 use crate::wire::RowData;
 use bytes::Bytes;
-use moe::experts::Experts;
+use moe::ExpertId;
+use moe::experts::{Experts, weight_block};
 use moe::plan::{DispatchScheme, Targets};
 use moe::routing::{Router, Routing, RoutingError};
 use moe::{hidden, rows};
@@ -45,6 +46,8 @@ pub enum Work {
     },
     /// Quantise the step's hidden states to FP8 rows.
     Quantise,
+    /// Make a block of each expert's weights.
+    Weights(Vec<ExpertId>),
     /// Run the experts of this rank, weights charged once an expert; one BF16 row comes back for each row.
     Expert(Vec<ExpertRow>),
     /// Weighted sum of BF16 rows in the order given, to BF16 (`narrow`) or to f32.
@@ -109,6 +112,9 @@ impl JobRunner {
         let combine_bytes = u32::try_from(rows::bf16_row_bytes(width)).expect("hidden is bounded");
         match work {
             &Work::Gate { step } => JobOutput::Routing(self.route(step, rank)),
+            Work::Weights(experts) => {
+                JobOutput::Rows(experts.iter().map(|&expert| self.weights(expert)).collect())
+            }
             Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
             Work::Expert(work) if self.setup.payload => JobOutput::Rows(self.expert(work, width)),
             Work::Expert(work) => JobOutput::Rows(vec![RowData::Len(combine_bytes); work.len()]),
@@ -124,6 +130,15 @@ impl JobRunner {
                 if *narrow { JobOutput::Rows(vec![narrow_row(&sum)]) } else { JobOutput::Token(sum) }
             }
         }
+    }
+
+    fn weights(&self, expert: ExpertId) -> RowData {
+        let setup = &self.setup;
+        let bytes = WEIGHT_ROW_BYTES.min(setup.shape.expert_weight_bytes());
+        if !setup.payload {
+            return RowData::Len(bytes as u32);
+        }
+        Bytes::from(weight_block(setup.seed, setup.layer.into(), expert, bytes as usize)).into()
     }
 
     fn quantise(&self, rank: RankId, width: usize) -> Vec<RowData> {
@@ -169,7 +184,7 @@ impl JobRunner {
                     input.extend_from_slice(&wide[at * width..(at + 1) * width]);
                 }
                 let mut output = vec![0.0; input.len()];
-                self.experts.apply(moe::ExpertId(group[0].0), &input, &mut output);
+                self.experts.apply(ExpertId(group[0].0), &input, &mut output);
                 for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
                     let sum = &mut sums[at];
                     if self.setup.scheme == DispatchScheme::Flat {

@@ -4,7 +4,7 @@
 //! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
 
 use crate::job::{Job, JobId, JobOutput};
-use crate::nic::{FlowPeers, Nic, NicConfig, NicError};
+use crate::nic::{Nic, NicConfig, NicError};
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::PreparedRun;
 use crate::wire::{Flow, Frame, Phase};
@@ -103,14 +103,9 @@ impl Seat {
         };
         let (horizon, resolution) = (self.horizon, self.resolution);
         let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
-        let (id, flows) = (self.id(), self.run.flows());
-        let (downstream, upstream) = (flows.downstream(id), flows.upstream(id));
-        let peers = match phase {
-            Phase::Dispatch => FlowPeers { to: downstream, from: upstream },
-            Phase::Expert => FlowPeers { to: &[], from: &[] },
-            Phase::Combine => FlowPeers { to: upstream, from: downstream },
-        };
-        self.nic = Some(Nic::new(id, Arc::clone(flows.cluster()), &config, flow, phase, peers));
+        let (id, cluster) = (self.id(), Arc::clone(self.run.flows().cluster()));
+        let peers = self.run.peers(id, flow.step, phase);
+        self.nic = Some(Nic::new(id, cluster, &config, flow, phase, peers));
         self.rank.begin(phase)?;
         self.flush();
         Ok(())

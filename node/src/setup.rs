@@ -1,13 +1,14 @@
 //! Everything a rank must know before its first step, pushed by the coordinator and equal on every rank.
 
-use crate::nic::NicConfig;
-use crate::wire::Phase;
+use crate::nic::{FlowPeers, NicConfig};
+use crate::wire::{Phase, TrafficClass};
 use moe::experts::ExpertKind;
 use moe::model::LayerShape;
-use moe::placement::Placement;
+use moe::placement::{Placement, WeightMove};
 use moe::plan::{DispatchScheme, Flows, RowBytes};
 use moe::routing::{GateLimit, RoutingSpec};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{A2aLinks, Cluster, Fabric, Hardware, PhaseLinks, Picos, RankId};
@@ -49,7 +50,15 @@ pub struct RunSetup {
     pub chunk_rows: u32,
     /// False in simulations that are about time only: rows are lengths.
     pub payload: bool,
+    /// Number of the run's first step in the routing: what a longer run would have done before.
+    pub first_step: u32,
+    /// Rounds of weight moves. With any, the run moves weights and nothing else: its step i sends round i in the place of a dispatch,
+    /// no rank has tokens, and a frame carries one row of [`WEIGHT_ROW_BYTES`].
+    pub moves: Vec<Vec<WeightMove>>,
 }
+
+/// Bytes of an expert's weights in one row.
+pub const WEIGHT_ROW_BYTES: u64 = 64 << 10;
 
 /// A setup that can't be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,6 +72,12 @@ pub enum SetupError {
         got: usize,
         /// Ranks of the cluster.
         ranks: u32,
+    },
+    /// Weight moves that can't be made.
+    #[error("{problem}")]
+    Moves {
+        /// What is wrong, and what to give.
+        problem: String,
     },
     /// Sizes outside the limits.
     #[error("{what} is {got}, allowed is {allowed}")]
@@ -104,7 +119,9 @@ impl RunSetup {
     /// Bytes of one full chunk, for the larger of the two row kinds.
     #[must_use]
     pub fn chunk_bytes(&self) -> u64 {
-        u64::from(self.chunk_rows) * self.row_bytes().combine.max(self.row_bytes().dispatch)
+        let rows = self.row_bytes();
+        let row = if self.moves.is_empty() { rows.combine.max(rows.dispatch) } else { WEIGHT_ROW_BYTES };
+        u64::from(self.chunk_rows) * row
     }
 
     /// Links of both phases.
@@ -131,8 +148,10 @@ impl RunSetup {
         let delay_bytes = u64::try_from(delay_bytes).unwrap_or(u64::MAX / 8);
         let chunk = self.chunk_bytes();
         let credit_bytes = (2 * (delay_bytes + 2 * chunk)).max(CREDIT_CHUNKS * chunk);
+        let class = if self.moves.is_empty() { TrafficClass::Tokens } else { TrafficClass::Bulk };
         NicConfig {
             fabric,
+            class,
             chunk_rows: self.chunk_rows,
             credit_bytes,
             chunk_bytes: chunk,
@@ -190,7 +209,28 @@ impl RunSetup {
         size("hidden", hidden.into(), "1 to 1,048,576", (1..=MAX_HIDDEN).contains(&hidden))?;
         size("chunk_rows", self.chunk_rows.into(), "1 to 1,024", (1..=1024).contains(&self.chunk_rows))?;
         let most = self.tokens.iter().copied().max().unwrap_or(0);
+        self.validate_moves(most)?;
         size("tokens of a rank", most.into(), "0 to 1,048,576", most <= MAX_TOKENS_PER_RANK)
+    }
+
+    /// A round moves one expert to a rank at most: that is all that ranks have room for.
+    fn validate_moves(&self, most_tokens: u32) -> Result<(), SetupError> {
+        let refuse = |problem: String| Err(SetupError::Moves { problem });
+        if !self.moves.is_empty() && (most_tokens > 0 || self.chunk_rows != 1) {
+            return refuse("a run that moves weights has no tokens, and one row a frame".to_owned());
+        }
+        for (round, moves) in self.moves.iter().enumerate() {
+            let mut receivers = BTreeSet::new();
+            for &WeightMove { from, to, expert } in moves {
+                let known = from.0.max(to.0) < self.cluster.num_ranks() && expert.0 < self.shape.num_experts;
+                if !known || from == to || !receivers.insert(to) {
+                    return refuse(format!(
+                        "round {round} moves {expert} from {from} to {to}: give ranks and experts that there are, and each rank one expert a round"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Bytes charged for a row of `phase`.
@@ -207,6 +247,28 @@ pub struct PreparedRun {
     flows: Flows,
     /// Index of each rank's first token over all ranks.
     first_token: Vec<u32>,
+    /// Who sends weights to whom, by round.
+    rounds: Vec<MoveFlows>,
+}
+
+/// Flows of a round of weight moves: `[num_ranks]`, each list ascending.
+#[derive(Debug)]
+struct MoveFlows {
+    to: Vec<Vec<RankId>>,
+    from: Vec<Vec<RankId>>,
+}
+
+impl MoveFlows {
+    fn new(num_ranks: u32, moves: &[WeightMove]) -> Self {
+        let mut flows =
+            Self { to: vec![Vec::new(); num_ranks as usize], from: vec![Vec::new(); num_ranks as usize] };
+        let pairs: BTreeSet<_> = moves.iter().map(|weights| (weights.from, weights.to)).collect();
+        for (from, to) in pairs {
+            flows.to[from.0 as usize].push(to);
+            flows.from[to.0 as usize].push(from);
+        }
+        flows
+    }
 }
 
 impl PreparedRun {
@@ -221,7 +283,8 @@ impl PreparedRun {
             *sum = sum.wrapping_add(*tokens);
             Some(first)
         });
-        Ok(Self { flows: setup.flows(), first_token: counted.collect(), setup })
+        let rounds = setup.moves.iter().map(|moves| MoveFlows::new(setup.cluster.num_ranks(), moves));
+        Ok(Self { flows: setup.flows(), first_token: counted.collect(), rounds: rounds.collect(), setup })
     }
 
     /// The setup itself.
@@ -234,6 +297,22 @@ impl PreparedRun {
     #[must_use]
     pub fn flows(&self) -> &Flows {
         &self.flows
+    }
+
+    /// Who `me` sends to and hears from in a phase of a step.
+    ///
+    /// # Panics
+    /// If the rank is not in the cluster.
+    #[must_use]
+    pub fn peers(&self, me: RankId, step: u32, phase: Phase) -> FlowPeers<'_> {
+        let (tokens, at) = (self.rounds.is_empty(), me.0 as usize);
+        let (downstream, upstream) = (self.flows.downstream(me), self.flows.upstream(me));
+        match (phase, self.rounds.get(step as usize)) {
+            (Phase::Dispatch, Some(round)) => FlowPeers { to: &round.to[at], from: &round.from[at] },
+            (Phase::Dispatch, None) if tokens => FlowPeers { to: downstream, from: upstream },
+            (Phase::Combine, _) if tokens => FlowPeers { to: upstream, from: downstream },
+            _ => FlowPeers { to: &[], from: &[] },
+        }
     }
 
     /// The stable sequence number of a rank's first token: its index over all ranks.

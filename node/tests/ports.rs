@@ -6,7 +6,7 @@ use common::{fabric, setup, shape};
 use moe::plan::{DispatchScheme, Targets, plan_traffic};
 use node::nic::{FlowPeers, Nic, NicConfig, OutRow};
 use node::sim::{SimCluster, exchange};
-use node::wire::{Flow, Origin, Phase, Row, RowData};
+use node::wire::{Flow, Origin, Phase, Row, RowData, TrafficClass};
 use proptest::prelude::*;
 use std::sync::Arc;
 use topology::{Cluster, Picos, RankId, Rate, TrafficMatrix, fluid_bound};
@@ -18,6 +18,7 @@ fn complete(cluster: &Cluster, matrix: &TrafficMatrix, row_bytes: u64) -> Picos 
     let shared = Arc::new(cluster.clone());
     let config = NicConfig {
         fabric: fabric(),
+        class: TrafficClass::Bulk,
         chunk_rows: 1,
         credit_bytes: 16 * row_bytes,
         chunk_bytes: row_bytes,

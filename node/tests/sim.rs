@@ -3,7 +3,7 @@
 mod common;
 
 use common::{setup, shape};
-use moe::placement::Placement;
+use moe::placement::{Placement, move_traffic, weight_moves};
 use moe::plan::{DispatchScheme, plan_traffic};
 use moe::reference;
 use node::control::PhaseReport;
@@ -192,5 +192,57 @@ fn a_swapped_weight_or_value_changes_the_outputs() {
             Ok(step) => assert_ne!(step.outputs, honest),
             Err(error) => assert!(error.to_string().contains("did not ask for"), "{error}"),
         }
+    }
+}
+
+/// A run of the moves from a linear to a reversed placement.
+fn moving(payload: bool) -> (RunSetup, Vec<moe::placement::MoveRound>) {
+    let mut run = setup(&[2, 3], shape(96, 10, 2, 640), DispatchScheme::Flat, 0);
+    let map: Vec<u32> = (0..10).rev().collect();
+    let text = format!("{{\"physical_to_logical_map\": {map:?}}}");
+    let after = Placement::from_json(&text, "reversed", &run.cluster, 10).unwrap();
+    let rounds = weight_moves(&run.cluster, &run.placement, &after);
+    run.moves = rounds.iter().map(|round| round.moves.clone()).collect();
+    (run.chunk_rows, run.payload) = (1, payload);
+    (run, rounds)
+}
+
+#[test]
+fn weights_move_over_the_same_ports_round_by_round() {
+    let (with, rounds) = moving(true);
+    let (without, _) = moving(false);
+    let mut real = SimCluster::new(Arc::new(with.clone())).unwrap();
+    let mut sized = SimCluster::new(Arc::new(without)).unwrap();
+    // 184,320 B an expert are three rows, each with its origin.
+    let bytes = with.shape.expert_weight_bytes() + 3 * 16;
+    for (step, round) in (0..).zip(&rounds) {
+        let step_of = |sim: &mut SimCluster| sim.step(step).unwrap();
+        let moved = step_of(&mut real);
+        let traffic = move_traffic(&with.cluster, &round.moves, bytes);
+        assert_eq!(matrix(&moved.phases[0]), rows(&traffic, &with.cluster));
+        assert!(end(&moved.phases[0]) >= fluid_bound(&traffic, &with.cluster, &with.fabric));
+        assert_eq!(end(&moved.phases[1]) + end(&moved.phases[2]), Picos::ZERO, "nothing else runs");
+        assert_eq!(moved.phases, step_of(&mut sized).phases);
+    }
+}
+
+#[test]
+fn weights_of_another_expert_are_caught() {
+    for what in ["not what they are", "lost", "did not ask for"] {
+        let mut sim = SimCluster::new(Arc::new(moving(true).0)).unwrap();
+        let mut armed = true;
+        sim.set_tamper(Box::new(move |mut frame| {
+            if !std::mem::take(&mut armed) {
+                return vec![frame];
+            }
+            match what {
+                "lost" => return vec![],
+                "did not ask for" => frame.rows[0].origin.sequence += 1,
+                _ => frame.rows[0].data = bytes::Bytes::from(vec![0; 64 << 10]).into(),
+            }
+            vec![frame]
+        }));
+        let error = sim.step(0).unwrap_err().to_string();
+        assert!(error.contains(what), "{what}: {error}");
     }
 }

@@ -368,6 +368,8 @@ pub(super) fn request(
         experts: spec.experts,
         chunk_rows: chunk_rows(spec.tokens),
         payload: spec.payload,
+        first_step: 0,
+        moves: Vec::new(),
     };
     let pacing = Pacing::default();
     RunRequest { setup, pacing, warmup: steps.0, rounds: steps.1, expected_phase_ns: 0 }

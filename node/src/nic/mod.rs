@@ -26,6 +26,8 @@ use topology::{Cluster, Fabric, LinkClass, Picos, RankId};
 pub struct NicConfig {
     /// Rates and latencies of the two ports.
     pub fabric: Fabric,
+    /// Class of the rows that are sent.
+    pub class: TrafficClass,
     /// Most rows in one frame.
     pub chunk_rows: u32,
     /// Bytes that may be on the way to one peer before it grants more.
@@ -107,6 +109,7 @@ pub struct Nic {
     cluster: Arc<Cluster>,
     flow: Flow,
     phase: Phase,
+    class: TrafficClass,
     egress: [Egress; 2],
     ingress: [Ingress; 2],
     credits_due: VecDeque<Frame>,
@@ -134,7 +137,18 @@ impl Nic {
         let ingress = LinkClass::ALL.map(|class| Ingress::new(&cluster, me, class, config, peers.from));
         let (credits_due, credits_coming) = (VecDeque::new(), BTreeMap::new());
         let patience = Picos::ZERO;
-        Self { me, cluster, flow, phase, egress, ingress, credits_due, credits_coming, patience }
+        Self {
+            me,
+            cluster,
+            flow,
+            phase,
+            class: config.class,
+            egress,
+            ingress,
+            credits_due,
+            credits_coming,
+            patience,
+        }
     }
 
     /// True if some flow has been given more rows than its credit: it then depends on when its peer takes them in.
@@ -283,7 +297,7 @@ impl Nic {
         Some(Frame {
             flow: self.flow,
             phase: self.phase,
-            class: TrafficClass::Tokens,
+            class: self.class,
             source: self.me,
             destination: to,
             sequence,

@@ -2,7 +2,7 @@
 
 use crate::job::JobId;
 use crate::wire::Phase;
-use moe::SlotId;
+use moe::{ExpertId, SlotId};
 use thiserror::Error;
 use topology::RankId;
 
@@ -54,6 +54,18 @@ pub enum RankError {
         source_rank: RankId,
         /// Which token.
         token: u32,
+    },
+    /// Weights that are not those of the expert.
+    #[error("{rank} got row {row} of {expert}'s weights from {from}, and it is not what they are")]
+    Weights {
+        /// This rank.
+        rank: RankId,
+        /// Their sender.
+        from: RankId,
+        /// The expert.
+        expert: ExpertId,
+        /// The row of its weights.
+        row: u32,
     },
     /// All flows ended and rows are still owed.
     #[error("{rank}: every flow of {phase:?} has ended and {missing} rows never came (first: token {token})")]

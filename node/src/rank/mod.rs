@@ -11,6 +11,7 @@
 
 mod error;
 mod step;
+mod weights;
 
 pub use error::RankError;
 
@@ -91,6 +92,7 @@ const SENDS_KEPT: usize = 16;
 enum Ticket {
     Gate,
     Quantise,
+    Weights,
     Expert,
     Gateway { source: RankId, token: u32 },
     Token { token: u32 },
@@ -125,7 +127,13 @@ impl Rank {
         self.events.clear();
         self.waiting.clear();
         self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow));
-        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step: flow.step });
+        let experts = self.step.as_ref().and_then(Step::weights_of);
+        if let Some(experts) = experts {
+            self.ask(Picos::ZERO, Picos::ZERO, Ticket::Weights, Work::Weights(experts));
+            return;
+        }
+        let step = self.run.setup().first_step + flow.step;
+        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step });
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
     }
 
@@ -178,6 +186,7 @@ impl Rank {
         match (ticket, output) {
             (Ticket::Gate, JobOutput::Routing(routing)) => step.set_routing(&routing),
             (Ticket::Quantise, JobOutput::Rows(rows)) => step.set_rows(rows),
+            (Ticket::Weights, JobOutput::Rows(blocks)) => step.set_blocks(blocks),
             (Ticket::Expert, JobOutput::Rows(rows)) => step.set_computed(rows, now),
             (Ticket::Gateway { source, token }, JobOutput::Rows(mut rows)) => {
                 let row = rows.pop().ok_or(RankError::Job { rank: self.id, job })?;

@@ -1,13 +1,14 @@
 //! The state of one step on one rank: what was planned, what has arrived, what is still owed.
 
+use super::weights::Weights;
 use super::{RankError, Send, Ticket};
 use crate::job::ExpertRow;
 use crate::nic::OutRow;
 use crate::setup::{PreparedRun, RunSetup};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
-use moe::SlotId;
 use moe::plan::{DispatchScheme, PlannedRow, Targets, combine_to, dispatch_rows, split_targets};
 use moe::routing::Routing;
+use moe::{ExpertId, SlotId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use topology::{Picos, RankId};
@@ -52,6 +53,8 @@ pub(super) struct Step {
     prepared: bool,
     planned: Option<Vec<PlannedRow>>,
     rows: Option<Vec<RowData>>,
+    /// In a run that moves weights, this rank's part of the round.
+    weights: Option<Weights>,
     /// Flows of this phase whose mark has not come.
     open: usize,
     /// Flows from other racks that a gateway still forwards.
@@ -83,6 +86,7 @@ impl Step {
         let tokens = run.setup().tokens[me.0 as usize] as usize;
         Self {
             me,
+            weights: Weights::new(&run, me, flow.step),
             run,
             flow,
             phase: None,
@@ -149,6 +153,18 @@ impl Step {
         self.planned = Some(planned);
     }
 
+    /// The experts of a round whose weights are needed; `None` in a run of tokens.
+    pub(super) fn weights_of(&self) -> Option<Vec<ExpertId>> {
+        self.weights.as_ref().map(Weights::experts)
+    }
+
+    pub(super) fn set_blocks(&mut self, blocks: Vec<RowData>) {
+        if let Some(weights) = &mut self.weights {
+            weights.set_blocks(blocks);
+            (self.planned, self.rows) = (Some(Vec::new()), Some(Vec::new()));
+        }
+    }
+
     pub(super) fn set_rows(&mut self, rows: Vec<RowData>) {
         self.rows = Some(rows);
     }
@@ -162,15 +178,15 @@ impl Step {
     fn open(&mut self, phase: Phase) {
         self.phase = Some(phase);
         self.closed = false;
-        self.open = match phase {
-            Phase::Dispatch => self.run.flows().upstream(self.me).len(),
-            Phase::Expert => 0,
-            Phase::Combine => self.run.flows().downstream(self.me).len(),
-        };
+        self.open = self.run.peers(self.me, self.flow.step, phase).from.len();
     }
 
     pub(super) fn begin_dispatch(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
         self.open(Phase::Dispatch);
+        if let Some(weights) = &self.weights {
+            weights.send(sends);
+            return Ok(());
+        }
         let run = Arc::clone(&self.run);
         let (first_token, cluster) = (run.first_token(self.me), &run.setup().cluster);
         let planned = self.planned.take().unwrap_or_default();
@@ -257,7 +273,7 @@ impl Step {
         for (to, row) in staying {
             self.send_result(to, row, sends)?;
         }
-        for &to in run.flows().upstream(self.me) {
+        for &to in run.peers(self.me, self.flow.step, Phase::Combine).to {
             if self.owed.get(&to).copied().unwrap_or(0) == 0 {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
@@ -283,7 +299,10 @@ impl Step {
         let mut consumed = 0;
         for row in frame.rows {
             let bytes = row.charged_bytes(frame.phase);
-            if frame.phase == Phase::Dispatch {
+            if let Some(weights) = &mut self.weights {
+                weights.take(frame.source, &row)?;
+                consumed += bytes;
+            } else if frame.phase == Phase::Dispatch {
                 let forwarded = self.take_dispatch_row(now, frame.source, row, sends)?;
                 consumed += if forwarded { 0 } else { bytes };
             } else {
@@ -439,7 +458,17 @@ impl Step {
             return Ok(None);
         };
         match phase {
-            Phase::Dispatch => {}
+            Phase::Dispatch => {
+                let missing = self.weights.as_ref().map_or(0, Weights::missing);
+                if missing > 0 {
+                    return Err(RankError::Missing {
+                        rank: self.me,
+                        phase,
+                        missing: missing as usize,
+                        token: 0,
+                    });
+                }
+            }
             Phase::Expert if self.computed.is_none() => return Ok(None),
             Phase::Expert => {
                 self.closed = true;

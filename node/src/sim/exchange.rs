@@ -6,7 +6,7 @@ use super::SimError;
 use super::drive::{Station, drive, lookahead};
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow};
 use crate::seat::SeatError;
-use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
+use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};
 use moe::plan::Targets;
 use std::sync::Arc;
 use topology::{Cluster, Fabric, Picos, RankId, TrafficMatrix};
@@ -58,6 +58,7 @@ pub fn exchange(
         .fold(0.0, f64::max) as u64;
     let config = NicConfig {
         fabric: *fabric,
+        class: TrafficClass::Bulk,
         chunk_rows: 1,
         credit_bytes: (2 * (delay + 2 * chunk)).max(CREDIT_CHUNKS * chunk),
         chunk_bytes: chunk,

@@ -48,5 +48,7 @@ pub(crate) fn setup(racks: &[u32], shape: LayerShape, scheme: DispatchScheme, to
         experts: ExpertKind::Modelled,
         chunk_rows: 4,
         payload: true,
+        first_step: 0,
+        moves: Vec::new(),
     }
 }
