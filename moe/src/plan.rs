@@ -13,6 +13,7 @@ mod traffic;
 pub use flows::Flows;
 pub use scheme::{DispatchScheme, DispatchSchemeError};
 pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
+pub(crate) use traffic::token_hops;
 
 use crate::ids::{ExpertId, SlotId};
 use crate::placement::Placement;
@@ -136,7 +137,7 @@ fn routed_targets(
     targets.clear();
     targets.extend(experts.iter().zip(weights).map(|(&expert, &weight)| {
         let expert = ExpertId(expert);
-        let slot = placement.slot_for(cluster, source, expert);
+        let slot = placement.slot_for(cluster, source, token, expert);
         RoutedTarget { expert, rank: placement.rank_of(slot), target: Target { slot, weight } }
     }));
     targets.sort_by_key(|target| target.expert);

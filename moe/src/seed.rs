@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     TraceOffset = 5,
     /// The constants or weights of one expert.
     Expert = 6,
+    /// Tokens that stand for a demand when experts are placed.
+    Demand = 20,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.

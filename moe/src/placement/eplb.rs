@@ -45,7 +45,7 @@ impl Placement {
         let map = rebalance(load, slots, groups, nodes, ranks);
         let counts = vec![(slots / ranks) as u32; ranks];
         let map = map.into_iter().map(|expert| ExpertId(expert as u32)).collect();
-        Self::from_parts(map, &counts, experts as u32, origin)
+        Self::from_parts(cluster, map, &counts, experts as u32, origin)
     }
 }
 
@@ -116,6 +116,20 @@ fn rebalance(load: &[f32], slots: usize, groups: usize, nodes: usize, ranks: usi
         map.extend(node_map);
     }
     map
+}
+
+/// Load of the fullest rank of the global EPLB, with each expert's load split evenly over its replicas; `None` where the ranks
+/// don't divide the slots.
+pub(super) fn fullest_rank(load: &[f64], slots: usize, ranks: usize) -> Option<f64> {
+    if !slots.is_multiple_of(ranks) {
+        return None;
+    }
+    let weights: Vec<f32> = load.iter().map(|&load| load as f32).collect();
+    let map = rebalance(&weights, slots, 1, 1, ranks);
+    let mut count = vec![0_u32; load.len()];
+    map.iter().for_each(|&expert| count[expert] += 1);
+    let carried = map.chunks(slots / ranks).map(|held| held.iter().map(|&e| load[e] / f64::from(count[e])).sum());
+    Some(carried.fold(0.0, f64::max))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Placements as JSON, and as the stored form that travels between processes.
 
+use super::shares::Shares;
 use super::{Placement, PlacementError, even_split};
-use crate::ids::ExpertId;
+use crate::ids::{ExpertId, SlotId};
 use serde::{Deserialize, Serialize};
 use topology::Cluster;
 
@@ -21,6 +22,7 @@ pub(super) struct Stored {
     num_experts: u32,
     physical_to_logical_map: Vec<ExpertId>,
     slots_per_rank: Vec<u32>,
+    shares: Shares,
 }
 
 impl From<Placement> for Stored {
@@ -29,6 +31,7 @@ impl From<Placement> for Stored {
             num_experts: placement.num_experts(),
             slots_per_rank: placement.first_slot.windows(2).map(|w| w[1] - w[0]).collect(),
             physical_to_logical_map: placement.physical_to_logical,
+            shares: placement.shares,
         }
     }
 }
@@ -37,8 +40,15 @@ impl TryFrom<Stored> for Placement {
     type Error = PlacementError;
 
     fn try_from(stored: Stored) -> Result<Self, PlacementError> {
-        let Stored { num_experts, physical_to_logical_map, slots_per_rank } = stored;
-        Self::from_parts(physical_to_logical_map, &slots_per_rank, num_experts, "stored placement")
+        let Stored { num_experts, physical_to_logical_map, slots_per_rank, shares } = stored;
+        let origin = "stored placement";
+        let mut placement = Self::indexed(physical_to_logical_map, &slots_per_rank, num_experts, origin)?;
+        let expert_of = |slot: SlotId| placement.physical_to_logical.get(slot.0 as usize).copied();
+        if !shares.check(&placement.replicated, expert_of) {
+            return Err(PlacementError::Shares);
+        }
+        placement.shares = shares;
+        Ok(placement)
     }
 }
 
@@ -73,6 +83,6 @@ impl Placement {
             Some(counts) => counts,
             None => even_split(map.len() as u32, ranks),
         };
-        Self::from_parts(map, &counts, num_experts, origin)
+        Self::from_parts(cluster, map, &counts, num_experts, origin)
     }
 }

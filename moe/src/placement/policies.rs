@@ -13,7 +13,7 @@ impl Placement {
         let origin = "linear placement";
         check_sizes(origin, num_experts, num_experts.into())?;
         let counts = even_split(num_experts, cluster.num_ranks());
-        Self::from_parts((0..num_experts).map(ExpertId).collect(), &counts, num_experts, origin)
+        Self::from_parts(cluster, (0..num_experts).map(ExpertId).collect(), &counts, num_experts, origin)
     }
 
     /// Expert e on rank e mod n.
@@ -25,7 +25,7 @@ impl Placement {
         check_sizes(origin, num_experts, num_experts.into())?;
         let ranks = cluster.num_ranks();
         let map = (0..ranks).flat_map(|r| (r..num_experts).step_by(ranks as usize)).map(ExpertId).collect();
-        Self::from_parts(map, &even_split(num_experts, ranks), num_experts, origin)
+        Self::from_parts(cluster, map, &even_split(num_experts, ranks), num_experts, origin)
     }
 
     /// A full set of experts in every rack, each spread over its rack as in [`Self::linear`]: nothing crosses racks.
@@ -39,7 +39,7 @@ impl Placement {
         let map = (0..cluster.num_racks()).flat_map(|_| (0..num_experts).map(ExpertId)).collect();
         let counts: Vec<u32> =
             cluster.rack_sizes().iter().flat_map(|&size| even_split(num_experts, size)).collect();
-        Self::from_parts(map, &counts, num_experts, origin)
+        Self::from_parts(cluster, map, &counts, num_experts, origin)
     }
 
     /// All experts in `rack`, spread over it as in [`Self::linear`]; the other racks host none.
@@ -56,6 +56,6 @@ impl Placement {
         for (rank, count) in cluster.ranks_in(rack).zip(even_split(num_experts, cluster.rack_size(rack))) {
             counts[rank.0 as usize] = count;
         }
-        Self::from_parts((0..num_experts).map(ExpertId).collect(), &counts, num_experts, origin)
+        Self::from_parts(cluster, (0..num_experts).map(ExpertId).collect(), &counts, num_experts, origin)
     }
 }

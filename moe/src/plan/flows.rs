@@ -8,14 +8,14 @@ use crate::ids::ExpertId;
 use crate::placement::Placement;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use topology::{Cluster, RankId};
+use topology::{Cluster, RackId, RankId};
 
 /// The flows of a layer's dispatch; its combine has the same ones reversed.
 #[derive(Clone, Debug)]
 pub struct Flows {
     scheme: DispatchScheme,
     cluster: Arc<Cluster>,
-    /// Ranks that host an expert for a source, ascending; one list for all sources where no expert has replicas.
+    /// Ranks that host an expert for the sources of a rack, ascending; one list for all racks where no expert has replicas.
     hosts: Vec<Vec<RankId>>,
 }
 
@@ -27,15 +27,15 @@ impl Flows {
     #[must_use]
     pub fn new(scheme: DispatchScheme, cluster: &Cluster, placement: &Placement) -> Self {
         assert_eq!(placement.num_ranks(), cluster.num_ranks(), "a placement of another cluster");
-        let hosts_of = |source| {
+        let hosts_of = |rack| {
             let experts = (0..placement.num_experts()).map(ExpertId);
-            let slots = experts.map(|expert| placement.slot_for(cluster, source, expert));
-            let hosts: BTreeSet<RankId> = slots.map(|slot| placement.rank_of(slot)).collect();
+            let slots = experts.flat_map(|expert| placement.choices(rack, expert));
+            let hosts: BTreeSet<RankId> = slots.map(|(slot, _)| placement.rank_of(slot)).collect();
             hosts.into_iter().collect()
         };
         let has_replicas = placement.num_slots() > placement.num_experts();
-        let sources = if has_replicas { cluster.num_ranks() } else { 1 };
-        let hosts = (0..sources).map(|source| hosts_of(RankId(source))).collect();
+        let racks = if has_replicas { cluster.num_racks() } else { 1 };
+        let hosts = (0..racks).map(|rack| hosts_of(RackId(rack))).collect();
         Self { scheme, cluster: Arc::new(cluster.clone()), hosts }
     }
 
@@ -52,7 +52,8 @@ impl Flows {
     #[must_use]
     pub fn hosts(&self, source: RankId) -> &[RankId] {
         assert!(source.0 < self.cluster.num_ranks(), "{source} is not in the cluster");
-        if let [shared] = self.hosts.as_slice() { shared } else { &self.hosts[source.0 as usize] }
+        let rack = self.cluster.rack_of(source);
+        if let [shared] = self.hosts.as_slice() { shared } else { &self.hosts[rack.0 as usize] }
     }
 
     /// Ranks that `me` sends to in dispatch, what it forwards included, and hears from in combine.

@@ -1,0 +1,112 @@
+//! Rack-aware placement: ranks as even as EPLB's, never two replicas of an expert on one, and as little as possible that
+//! crosses racks.
+//!
+//! Replicas go where the load a replica is largest, as in EPLB. Two starts are made: racks grown from experts that are picked
+//! together or come from there, and ranks packed by load alone. Both are evened out up to a limit on the fullest rank, then
+//! improved by swaps that keep to it. The one with the fewest tokens that cross wins. All of it is bounded, and decided by
+//! the demand alone.
+
+mod grow;
+mod pack;
+mod search;
+
+use super::eplb;
+use super::{Demand, Placement, PlacementError, PlacementPolicy};
+use crate::ids::ExpertId;
+use pack::Packing;
+use search::Search;
+use topology::Cluster;
+
+/// What a token that crosses costs: once for each other rack it visits (hierarchical dispatch), and once for each expert
+/// there (flat dispatch).
+const COSTS: [i64; 2] = [4, 1];
+/// Tokens that stand for the demand.
+const TOKENS: usize = 1024;
+/// How far balancedness may stay behind EPLB's, of the 0.01 allowed; less where that itself is small.
+const SLACK: f64 = 0.006;
+
+/// The policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RackAware;
+
+impl PlacementPolicy for RackAware {
+    fn name(&self) -> &str {
+        "rack-aware"
+    }
+
+    /// Any number of experts, ranks and racks; slots are split evenly over the ranks, those left over evenly over the racks.
+    ///
+    /// # Errors
+    /// [`PlacementError::Slots`] if there are fewer slots than experts, or more than one an expert and rank.
+    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        let (experts, ranks) = (demand.load().len() as u32, cluster.num_ranks());
+        super::check_sizes("rack-aware placement", experts, slots.into())?;
+        demand.check(cluster)?;
+        if slots < experts || u64::from(slots) > u64::from(experts) * u64::from(ranks) {
+            return Err(PlacementError::Slots { slots, experts, ranks });
+        }
+        let by_rack = demand.by_rack(cluster);
+        let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
+        let share = replica_loads(&load, slots, ranks);
+        let packed = Packing::by_load(cluster, &share, slots);
+        let limit = limit(&load, slots, ranks, packed.fullest());
+        let sample = demand.sample(cluster, TOKENS, 0);
+
+        let mut best: Option<(bool, i64, Packing)> = None;
+        let starts = [Packing::grown(cluster, &share, slots, &sample), packed];
+        for mut packing in starts {
+            packing.even_out(limit);
+            let mut search = Search::new(cluster, &by_rack, &sample, packing);
+            search.improve(limit);
+            let (cost, packing) = search.finish();
+            let over = packing.fullest() > limit;
+            let better = |(best_over, best_cost, best): &(bool, i64, Packing)| match (over, best_over) {
+                (true, true) => packing.fullest() < best.fullest(),
+                _ => (over, cost) < (*best_over, *best_cost),
+            };
+            if best.as_ref().is_none_or(better) {
+                best = Some((over, cost, packing));
+            }
+        }
+        let (_, _, packing) = best.expect("there were starts");
+        let at_most = packing.fullest().max(limit);
+        let (map, counts) = packing.into_map();
+        Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, "rack-aware placement")?
+            .for_demand(cluster, &by_rack, at_most)
+    }
+}
+
+/// An expert's replicas and the load of one.
+#[derive(Clone, Copy, Debug)]
+struct Replicas {
+    count: u32,
+    load: f64,
+}
+
+/// One slot an expert, then each further one to the expert with the most load a replica that still has a rank without it.
+fn replica_loads(load: &[f64], slots: u32, ranks: u32) -> Vec<Replicas> {
+    let mut replicas: Vec<Replicas> = load.iter().map(|&load| Replicas { count: 1, load }).collect();
+    for _ in load.len() as u32..slots {
+        let open = (0..load.len()).rev().filter(|&expert| replicas[expert].count < ranks);
+        // The first of the hottest; without any load left, the one with the fewest.
+        let hottest = open.max_by(|&a, &b| {
+            let (a, b) = (replicas[a], replicas[b]);
+            a.load.total_cmp(&b.load).then(b.count.cmp(&a.count))
+        });
+        let hottest = hottest.expect("no more slots than experts times ranks");
+        replicas[hottest].count += 1;
+        replicas[hottest].load = load[hottest] / f64::from(replicas[hottest].count);
+    }
+    replicas
+}
+
+/// The most that a rank may carry: a little more than the fullest of EPLB's, or of ours where EPLB has no answer.
+fn limit(load: &[f64], slots: u32, ranks: u32, packed: f64) -> f64 {
+    let mean = load.iter().sum::<f64>() / f64::from(ranks);
+    let reference = eplb::fullest_rank(load, slots as usize, ranks as usize).unwrap_or(packed);
+    if reference <= 0.0 {
+        return 0.0;
+    }
+    let even = mean / reference;
+    mean / (even - SLACK.min(even * SLACK))
+}

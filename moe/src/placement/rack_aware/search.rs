@@ -1,0 +1,309 @@
+//! Swaps that let fewer tokens cross racks, with every rank below a limit on its load.
+//!
+//! The cost is counted on a sample of tokens. Each pass works out what it would cost to move each replica to each other rack,
+//! pairs moves up into swaps of two replicas, or of all that two ranks hold, and makes those that turn out to help.
+
+use super::COSTS;
+use super::pack::Packing;
+use crate::placement::demand::Sample;
+use topology::Cluster;
+
+/// Passes at most.
+const PASSES: usize = 24;
+/// A pass that gains less than this part of the cost is the last.
+const LEAST_GAIN: f64 = 1e-3;
+/// Swaps tried in a pass, for each slot.
+const TRIES_PER_SLOT: usize = 8;
+
+pub(super) struct Search<'a> {
+    packing: Packing,
+    by_rack: &'a [Vec<f64>],
+    rack_of: Vec<usize>,
+    racks: usize,
+    top_k: usize,
+    /// Source rack by token.
+    source: Vec<usize>,
+    /// Point of the replica choice by token, in 0..1.
+    point: Vec<f64>,
+    /// By expert: its places in `served`.
+    picked: Vec<Vec<u32>>,
+    /// The rack that serves each pick, `[tokens, top_k]` by rows.
+    served: Vec<u8>,
+    /// Picks of a token that a rack serves, `[tokens, racks]` by rows.
+    visits: Vec<u8>,
+    /// Replicas of an expert in a rack, `[experts, racks]` by rows.
+    replicas: Vec<u16>,
+    count: Vec<u16>,
+    cost: i64,
+}
+
+/// Racks beyond this are not searched: the start is kept.
+const MAX_RACKS: usize = 256;
+
+type Slot = (usize, usize);
+
+impl<'a> Search<'a> {
+    pub(super) fn new(cluster: &Cluster, by_rack: &'a [Vec<f64>], sample: &Sample, packing: Packing) -> Self {
+        let (racks, tokens) = (cluster.num_racks() as usize, sample.racks.len());
+        let experts = packing.load.len();
+        let mut picked = vec![Vec::new(); experts];
+        for (at, &expert) in (0..).zip(&sample.experts) {
+            picked[expert as usize].push(at);
+        }
+        let rack_of: Vec<usize> = cluster.ranks().map(|rank| cluster.rack_of(rank).0 as usize).collect();
+        let (mut replicas, mut count) = (vec![0; experts * racks], vec![0; experts]);
+        for (rank, held) in packing.held.iter().enumerate() {
+            for &expert in held {
+                replicas[expert as usize * racks + rack_of[rank]] += 1;
+                count[expert as usize] += 1;
+            }
+        }
+        // Tokens of a rack take points in turn; the golden ratio spreads any few of them.
+        let golden = |at: usize| (at as f64 * 0.618_033_988_749_894_9).fract();
+        let mut search = Self {
+            packing,
+            by_rack,
+            rack_of,
+            racks,
+            top_k: sample.top_k,
+            source: sample.racks.iter().map(|rack| rack.0 as usize).collect(),
+            point: (0..tokens).map(golden).collect(),
+            picked,
+            served: vec![0; sample.experts.len()],
+            visits: vec![0; if racks <= MAX_RACKS { tokens * racks } else { 0 }],
+            replicas,
+            count,
+            cost: 0,
+        };
+        if racks <= MAX_RACKS {
+            for expert in 0..experts {
+                search.serve(expert, false);
+            }
+        }
+        search
+    }
+
+    pub(super) fn finish(self) -> (i64, Packing) {
+        (self.cost, self.packing)
+    }
+
+    pub(super) fn improve(&mut self, limit: f64) {
+        if self.racks < 2 || self.racks > MAX_RACKS {
+            return;
+        }
+        let limit = limit.max(self.packing.fullest());
+        for _ in 0..PASSES {
+            let before = self.cost;
+            let moves = self.moves();
+            self.swap_slots(&moves, limit);
+            if self.cost > before - (before as f64 * LEAST_GAIN) as i64 {
+                self.swap_ranks();
+            }
+            if self.cost >= before - (before as f64 * LEAST_GAIN) as i64 {
+                break;
+            }
+        }
+    }
+
+    /// What each replica's move to each rack would add to the cost: by rank, slot and rack.
+    fn moves(&mut self) -> Vec<Vec<Vec<i64>>> {
+        let mut all = Vec::with_capacity(self.packing.held.len());
+        for rank in 0..self.packing.held.len() {
+            let from = self.rack_of[rank];
+            let held = self.packing.held[rank].clone();
+            all.push(held.into_iter().map(|expert| self.moves_of(expert as usize, from)).collect());
+        }
+        all
+    }
+
+    fn moves_of(&mut self, expert: usize, from: usize) -> Vec<i64> {
+        let [visit, copy] = COSTS;
+        let mut added = vec![0; self.racks];
+        if self.count[expert] == 1 {
+            let mut leaving = 0;
+            for &at in &self.picked[expert] {
+                let token = at as usize / self.top_k;
+                let (source, visits) = (self.source[token], &self.visits[token * self.racks..][..self.racks]);
+                if source != from {
+                    leaving -= copy + if visits[from] == 1 { visit } else { 0 };
+                }
+                for (added, &visits) in added.iter_mut().zip(visits) {
+                    *added += if visits == 0 { visit + copy } else { copy };
+                }
+                added[source] -= if visits[source] == 0 { visit + copy } else { copy };
+            }
+            added.iter_mut().for_each(|added| *added += leaving);
+        } else {
+            for to in (0..self.racks).filter(|&to| to != from) {
+                let before = self.cost;
+                self.relocate(expert, from, to);
+                added[to] = self.cost - before;
+                self.relocate(expert, to, from);
+            }
+        }
+        added[from] = 0;
+        added
+    }
+
+    /// Swaps of two replicas in different racks, those that promise most first.
+    fn swap_slots(&mut self, moves: &[Vec<Vec<i64>>], limit: f64) {
+        let slots: Vec<Slot> =
+            (0..moves.len()).flat_map(|rank| (0..moves[rank].len()).map(move |at| (rank, at))).collect();
+        let mut promising = Vec::new();
+        for (first, &(a, i)) in slots.iter().enumerate() {
+            for &(b, j) in &slots[first + 1..] {
+                let (from, to) = (self.rack_of[a], self.rack_of[b]);
+                if from == to {
+                    continue;
+                }
+                let promise = moves[a][i][to] + moves[b][j][from];
+                if promise < 0 && self.within(limit, (a, i), (b, j)) {
+                    promising.push((promise, (a, i), (b, j)));
+                }
+            }
+        }
+        promising.sort_unstable();
+        promising.truncate(slots.len() * TRIES_PER_SLOT);
+        for (_, mine, theirs) in promising {
+            if self.within(limit, mine, theirs) && self.packing.fits(mine, theirs) {
+                let before = self.cost;
+                self.swap(mine, theirs);
+                if self.cost >= before {
+                    self.swap(mine, theirs);
+                }
+            }
+        }
+    }
+
+    /// Swaps of all that two ranks of different racks hold; no rank carries more than before.
+    fn swap_ranks(&mut self) {
+        let moves = self.moves();
+        let sums: Vec<Vec<i64>> = moves
+            .iter()
+            .map(|rank| (0..self.racks).map(|rack| rank.iter().map(|slot| slot[rack]).sum()).collect())
+            .collect();
+        let mut promising = Vec::new();
+        for a in 0..moves.len() {
+            for b in a + 1..moves.len() {
+                let (from, to) = (self.rack_of[a], self.rack_of[b]);
+                let promise = sums[a][to] + sums[b][from];
+                if from != to && promise < 0 && moves[a].len() == moves[b].len() {
+                    promising.push((promise, a, b));
+                }
+            }
+        }
+        promising.sort_unstable();
+        promising.truncate(moves.len() * TRIES_PER_SLOT);
+        for (_, a, b) in promising {
+            let before = self.cost;
+            self.exchange(a, b);
+            if self.cost >= before {
+                self.exchange(a, b);
+            }
+        }
+    }
+
+    fn exchange(&mut self, a: usize, b: usize) {
+        let (from, to) = (self.rack_of[a], self.rack_of[b]);
+        for at in 0..self.packing.held[a].len() {
+            let (mine, theirs) = (self.packing.held[a][at] as usize, self.packing.held[b][at] as usize);
+            self.relocate(mine, from, to);
+            self.relocate(theirs, to, from);
+        }
+        self.packing.held.swap(a, b);
+        self.packing.carried.swap(a, b);
+    }
+
+    fn within(&self, limit: f64, (a, i): Slot, (b, j): Slot) -> bool {
+        let packing = &self.packing;
+        let given = packing.load[packing.held[a][i] as usize] - packing.load[packing.held[b][j] as usize];
+        packing.carried[a] - given <= limit && packing.carried[b] + given <= limit
+    }
+
+    fn swap(&mut self, mine: Slot, theirs: Slot) {
+        let ((a, i), (b, j)) = (mine, theirs);
+        let (first, second) = (self.packing.held[a][i] as usize, self.packing.held[b][j] as usize);
+        self.packing.swap(mine, theirs);
+        self.relocate(first, self.rack_of[a], self.rack_of[b]);
+        self.relocate(second, self.rack_of[b], self.rack_of[a]);
+    }
+
+    /// Moves one replica from rack to rack, with the cost.
+    fn relocate(&mut self, expert: usize, from: usize, to: usize) {
+        self.replicas[expert * self.racks + from] -= 1;
+        self.replicas[expert * self.racks + to] += 1;
+        self.serve(expert, true);
+    }
+
+    /// Decides which racks serve the picks of `expert`; `again` if it was decided before.
+    fn serve(&mut self, expert: usize, again: bool) {
+        let replicas = &self.replicas[expert * self.racks..][..self.racks];
+        let only = replicas.iter().position(|&n| n == self.count[expert]);
+        let routes = if only.is_none() { self.routes(expert) } else { Vec::new() };
+        for &at in &self.picked[expert] {
+            let token = at as usize / self.top_k;
+            let source = self.source[token];
+            let to = only.unwrap_or_else(|| {
+                let list: &[(f64, usize)] = &routes[source];
+                let point = self.point[token];
+                list.iter().find(|&&(end, _)| point < end).or(list.last()).map_or(source, |&(_, rack)| rack)
+            });
+            let visits = &mut self.visits[token * self.racks..][..self.racks];
+            let served = &mut self.served[at as usize];
+            let [visit, copy] = COSTS;
+            if again {
+                let from = usize::from(*served);
+                if from == to {
+                    continue;
+                }
+                visits[from] -= 1;
+                if from != source {
+                    self.cost -= copy + if visits[from] == 0 { visit } else { 0 };
+                }
+            }
+            if to != source {
+                self.cost += copy + if visits[to] == 0 { visit } else { 0 };
+            }
+            visits[to] += 1;
+            *served = to as u8;
+        }
+    }
+
+    /// For each source rack, the racks that serve its tokens for `expert` and the point where each ends: its own as far as
+    /// its replicas' even share goes, then others' that have some left, in order.
+    fn routes(&self, expert: usize) -> Vec<Vec<(f64, usize)>> {
+        let wanted: Vec<f64> = self.by_rack.iter().map(|row| row[expert]).collect();
+        let total: f64 = wanted.iter().sum();
+        let replicas = &self.replicas[expert * self.racks..][..self.racks];
+        let each = total / f64::from(self.count[expert]);
+        let part = |rack: usize| each * f64::from(replicas[rack]);
+        let kept: Vec<f64> = (0..self.racks).map(|rack| wanted[rack].min(part(rack))).collect();
+        let mut left: Vec<f64> = (0..self.racks).map(|rack| part(rack) - kept[rack]).collect();
+        let mut next = 0;
+        (0..self.racks)
+            .map(|rack| {
+                let mut list = Vec::new();
+                let mut sum = kept[rack];
+                if sum > 0.0 {
+                    list.push((sum / wanted[rack], rack));
+                }
+                while sum < wanted[rack] && next < self.racks {
+                    let taken = left[next].min(wanted[rack] - sum);
+                    left[next] -= taken;
+                    if taken > 0.0 {
+                        sum += taken;
+                        list.push((sum / wanted[rack], next));
+                    }
+                    if left[next] <= 0.0 {
+                        next += 1;
+                    }
+                }
+                if list.is_empty() {
+                    let nearest = if replicas[rack] > 0 { Some(rack) } else { replicas.iter().position(|&n| n > 0) };
+                    list.push((1.0, nearest.unwrap_or(rack)));
+                }
+                list
+            })
+            .collect()
+    }
+}
