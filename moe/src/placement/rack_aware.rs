@@ -22,6 +22,9 @@ use topology::Cluster;
 const COSTS: [i64; 2] = [4, 1];
 /// Tokens that stand for the demand.
 const TOKENS: usize = 1024;
+/// Passes of swaps after which the better start is kept, and passes that it then gets.
+const TRIAL_PASSES: usize = 2;
+const PASSES: usize = 8;
 /// How far balancedness may stay behind EPLB's, of the 0.01 allowed; less where that itself is small.
 const SLACK: f64 = 0.006;
 
@@ -52,23 +55,21 @@ impl PlacementPolicy for RackAware {
         let limit = limit(&load, slots, ranks, packed.fullest());
         let sample = demand.sample(cluster, TOKENS, 0);
 
-        let mut best: Option<(bool, i64, Packing)> = None;
-        let starts = [Packing::grown(cluster, &share, slots, &sample), packed];
-        for mut packing in starts {
+        let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
             packing.even_out(limit);
             let mut search = Search::new(cluster, &by_rack, &sample, packing);
-            search.improve(limit);
-            let (cost, packing) = search.finish();
-            let over = packing.fullest() > limit;
-            let better = |(best_over, best_cost, best): &(bool, i64, Packing)| match (over, best_over) {
-                (true, true) => packing.fullest() < best.fullest(),
-                _ => (over, cost) < (*best_over, *best_cost),
-            };
-            if best.as_ref().is_none_or(better) {
-                best = Some((over, cost, packing));
-            }
-        }
-        let (_, _, packing) = best.expect("there were starts");
+            search.improve(limit, TRIAL_PASSES);
+            search
+        });
+        // Those within the limit by their cost, before those that are not by their fullest rank.
+        let over = |search: &Search<'_>| (search.fullest() - limit).max(0.0);
+        let best = starts.into_iter().reduce(|a, b| {
+            let order = over(&a).total_cmp(&over(&b)).then(a.cost().cmp(&b.cost()));
+            if order.is_le() { a } else { b }
+        });
+        let mut search = best.expect("there were starts");
+        search.improve(limit, PASSES);
+        let packing = search.finish();
         let at_most = packing.fullest().max(limit);
         let (map, counts) = packing.into_map();
         Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, "rack-aware placement")?

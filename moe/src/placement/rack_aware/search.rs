@@ -8,12 +8,10 @@ use super::pack::Packing;
 use crate::placement::demand::Sample;
 use topology::Cluster;
 
-/// Passes at most.
-const PASSES: usize = 24;
 /// A pass that gains less than this part of the cost is the last.
-const LEAST_GAIN: f64 = 1e-3;
-/// Swaps tried in a pass, for each slot.
-const TRIES_PER_SLOT: usize = 8;
+const LEAST_GAIN: f64 = 3e-3;
+/// Swaps that fail before a slot is left alone for the rest of a pass.
+const FAILURES: u32 = 2;
 
 pub(super) struct Search<'a> {
     packing: Packing,
@@ -83,16 +81,27 @@ impl<'a> Search<'a> {
         search
     }
 
-    pub(super) fn finish(self) -> (i64, Packing) {
-        (self.cost, self.packing)
+    pub(super) fn finish(self) -> Packing {
+        self.packing
     }
 
-    pub(super) fn improve(&mut self, limit: f64) {
+    /// Crossings of the sample, weighted.
+    pub(super) fn cost(&self) -> i64 {
+        self.cost
+    }
+
+    /// Load of the fullest rank.
+    pub(super) fn fullest(&self) -> f64 {
+        self.packing.fullest()
+    }
+
+    /// Swaps in at most `passes` passes, no rank above `limit` or the fullest that there is.
+    pub(super) fn improve(&mut self, limit: f64, passes: usize) {
         if self.racks < 2 || self.racks > MAX_RACKS {
             return;
         }
         let limit = limit.max(self.packing.fullest());
-        for _ in 0..PASSES {
+        for _ in 0..passes {
             let before = self.cost;
             let moves = self.moves();
             self.swap_slots(&moves, limit);
@@ -135,10 +144,7 @@ impl<'a> Search<'a> {
             added.iter_mut().for_each(|added| *added += leaving);
         } else {
             for to in (0..self.racks).filter(|&to| to != from) {
-                let before = self.cost;
-                self.relocate(expert, from, to);
-                added[to] = self.cost - before;
-                self.relocate(expert, to, from);
+                added[to] = self.added(expert, from, to);
             }
         }
         added[from] = 0;
@@ -163,14 +169,21 @@ impl<'a> Search<'a> {
             }
         }
         promising.sort_unstable();
-        promising.truncate(slots.len() * TRIES_PER_SLOT);
+        // What was worked out for a slot is only good until it is swapped.
+        let mut failures: Vec<Vec<u32>> = moves.iter().map(|rank| vec![0; rank.len()]).collect();
         for (_, mine, theirs) in promising {
-            if self.within(limit, mine, theirs) && self.packing.fits(mine, theirs) {
-                let before = self.cost;
+            let done = |(rank, at): Slot| failures[rank][at] >= FAILURES;
+            if done(mine) || done(theirs) || !self.within(limit, mine, theirs) || !self.packing.fits(mine, theirs) {
+                continue;
+            }
+            let before = self.cost;
+            self.swap(mine, theirs);
+            let failed = self.cost >= before;
+            if failed {
                 self.swap(mine, theirs);
-                if self.cost >= before {
-                    self.swap(mine, theirs);
-                }
+            }
+            for (rank, at) in [mine, theirs] {
+                failures[rank][at] += if failed { 1 } else { FAILURES };
             }
         }
     }
@@ -193,12 +206,19 @@ impl<'a> Search<'a> {
             }
         }
         promising.sort_unstable();
-        promising.truncate(moves.len() * TRIES_PER_SLOT);
+        let mut failures = vec![0; moves.len()];
         for (_, a, b) in promising {
+            if failures[a] >= FAILURES || failures[b] >= FAILURES {
+                continue;
+            }
             let before = self.cost;
             self.exchange(a, b);
-            if self.cost >= before {
+            let failed = self.cost >= before;
+            if failed {
                 self.exchange(a, b);
+            }
+            for rank in [a, b] {
+                failures[rank] += if failed { 1 } else { FAILURES };
             }
         }
     }
@@ -235,22 +255,45 @@ impl<'a> Search<'a> {
         self.serve(expert, true);
     }
 
+    /// What moving one replica from rack to rack would add to the cost.
+    fn added(&mut self, expert: usize, from: usize, to: usize) -> i64 {
+        let [visit, copy] = COSTS;
+        self.replicas[expert * self.racks + from] -= 1;
+        self.replicas[expert * self.racks + to] += 1;
+        let routes = self.routes(expert);
+        self.replicas[expert * self.racks + from] += 1;
+        self.replicas[expert * self.racks + to] -= 1;
+        let mut added = 0;
+        for &at in &self.picked[expert] {
+            let token = at as usize / self.top_k;
+            let (source, old) = (self.source[token], usize::from(self.served[at as usize]));
+            let new = routes.to(source, self.point[token]);
+            if new == old {
+                continue;
+            }
+            let visits = &self.visits[token * self.racks..][..self.racks];
+            if old != source {
+                added -= copy + if visits[old] == 1 { visit } else { 0 };
+            }
+            if new != source {
+                added += copy + if visits[new] == 0 { visit } else { 0 };
+            }
+        }
+        added
+    }
+
     /// Decides which racks serve the picks of `expert`; `again` if it was decided before.
     fn serve(&mut self, expert: usize, again: bool) {
+        let [visit, copy] = COSTS;
         let replicas = &self.replicas[expert * self.racks..][..self.racks];
         let only = replicas.iter().position(|&n| n == self.count[expert]);
-        let routes = if only.is_none() { self.routes(expert) } else { Vec::new() };
+        let routes = if only.is_none() { self.routes(expert) } else { Routes::default() };
         for &at in &self.picked[expert] {
             let token = at as usize / self.top_k;
             let source = self.source[token];
-            let to = only.unwrap_or_else(|| {
-                let list: &[(f64, usize)] = &routes[source];
-                let point = self.point[token];
-                list.iter().find(|&&(end, _)| point < end).or(list.last()).map_or(source, |&(_, rack)| rack)
-            });
+            let to = only.unwrap_or_else(|| routes.to(source, self.point[token]));
             let visits = &mut self.visits[token * self.racks..][..self.racks];
             let served = &mut self.served[at as usize];
-            let [visit, copy] = COSTS;
             if again {
                 let from = usize::from(*served);
                 if from == to {
@@ -269,41 +312,61 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// For each source rack, the racks that serve its tokens for `expert` and the point where each ends: its own as far as
-    /// its replicas' even share goes, then others' that have some left, in order.
-    fn routes(&self, expert: usize) -> Vec<Vec<(f64, usize)>> {
-        let wanted: Vec<f64> = self.by_rack.iter().map(|row| row[expert]).collect();
-        let total: f64 = wanted.iter().sum();
+    /// For each source rack, the racks that serve its tokens for `expert`: its own as far as its replicas' even share goes,
+    /// then others that have some left, in order.
+    fn routes(&self, expert: usize) -> Routes {
+        let wanted = |rack: usize| self.by_rack[rack][expert];
+        let total: f64 = (0..self.racks).map(wanted).sum();
         let replicas = &self.replicas[expert * self.racks..][..self.racks];
         let each = total / f64::from(self.count[expert]);
         let part = |rack: usize| each * f64::from(replicas[rack]);
-        let kept: Vec<f64> = (0..self.racks).map(|rack| wanted[rack].min(part(rack))).collect();
-        let mut left: Vec<f64> = (0..self.racks).map(|rack| part(rack) - kept[rack]).collect();
-        let mut next = 0;
-        (0..self.racks)
-            .map(|rack| {
-                let mut list = Vec::new();
-                let mut sum = kept[rack];
-                if sum > 0.0 {
-                    list.push((sum / wanted[rack], rack));
+        let first_holder = replicas.iter().position(|&n| n > 0).unwrap_or(0);
+        let mut routes = Routes { first: Vec::with_capacity(self.racks + 1), stretches: Vec::with_capacity(2 * self.racks) };
+        let (mut next, mut left) = (0, (part(0) - wanted(0)).max(0.0));
+        for rack in 0..self.racks {
+            let begin = routes.stretches.len();
+            routes.first.push(begin as u32);
+            let wanted_here = wanted(rack);
+            let mut sum = wanted_here.min(part(rack));
+            if sum > 0.0 {
+                routes.stretches.push((sum / wanted_here, rack as u8));
+            }
+            while sum < wanted_here && next < self.racks {
+                let taken = left.min(wanted_here - sum);
+                left -= taken;
+                if taken > 0.0 {
+                    sum += taken;
+                    routes.stretches.push((sum / wanted_here, next as u8));
                 }
-                while sum < wanted[rack] && next < self.racks {
-                    let taken = left[next].min(wanted[rack] - sum);
-                    left[next] -= taken;
-                    if taken > 0.0 {
-                        sum += taken;
-                        list.push((sum / wanted[rack], next));
-                    }
-                    if left[next] <= 0.0 {
-                        next += 1;
-                    }
+                if left <= 0.0 {
+                    next += 1;
+                    left = if next < self.racks { (part(next) - wanted(next)).max(0.0) } else { 0.0 };
                 }
-                if list.is_empty() {
-                    let nearest = if replicas[rack] > 0 { Some(rack) } else { replicas.iter().position(|&n| n > 0) };
-                    list.push((1.0, nearest.unwrap_or(rack)));
-                }
-                list
-            })
-            .collect()
+            }
+            if routes.stretches.len() == begin {
+                let nearest = if replicas[rack] > 0 { rack } else { first_holder };
+                routes.stretches.push((1.0, nearest as u8));
+            }
+        }
+        routes.first.push(routes.stretches.len() as u32);
+        routes
+    }
+}
+
+/// Which rack serves the tokens of each source rack for one expert.
+#[derive(Default)]
+struct Routes {
+    /// Stretches of rack r: `first[r]..first[r + 1]`.
+    first: Vec<u32>,
+    /// Where each ends in 0..1, and its rack.
+    stretches: Vec<(f64, u8)>,
+}
+
+impl Routes {
+    fn to(&self, source: usize, point: f64) -> usize {
+        let stretches = &self.stretches[self.first[source] as usize..self.first[source + 1] as usize];
+        let found = stretches.iter().find(|&&(end, _)| point < end);
+        let (_, rack) = found.unwrap_or(&stretches[stretches.len() - 1]);
+        usize::from(*rack)
     }
 }
