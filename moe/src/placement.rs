@@ -4,10 +4,14 @@ mod demand;
 mod eplb;
 mod error;
 mod evaluation;
+pub mod export;
 mod file;
-mod policies;
+mod linear;
+mod one_rack;
 mod policy;
 mod rack_aware;
+mod replicated;
+mod round_robin;
 mod shares;
 
 use crate::ids::{ExpertId, SlotId};
@@ -19,11 +23,16 @@ use std::ops::Range;
 use topology::{Cluster, RackId, RankId};
 
 pub use demand::{Demand, Picks};
-pub use eplb::EplbShape;
+pub use eplb::{Eplb, EplbShape};
 pub use error::{MAX_SLOTS, PlacementError};
 pub use evaluation::{Evaluation, TokenCopies};
+pub use file::PlacementFile;
+pub use linear::Linear;
+pub use one_rack::OneRack;
 pub use policy::PlacementPolicy;
 pub use rack_aware::RackAware;
+pub use replicated::Replicated;
+pub use round_robin::RoundRobin;
 
 /// A placement: slots in rank order, each with its logical expert.
 ///
@@ -249,7 +258,8 @@ impl Placement {
     /// # Panics
     /// If `rack` is out of range.
     pub fn joint_choices(&self, rack: RackId) -> impl Iterator<Item = (f64, Vec<SlotId>)> {
-        let ends = self.replicated.iter().flat_map(|&expert| self.shares_of(rack, expert)).map(|share| share.end);
+        let ends =
+            self.replicated.iter().flat_map(|&expert| self.shares_of(rack, expert)).map(|share| share.end);
         let ends: BTreeSet<u32> = ends.chain([shares::WHOLE]).collect();
         let mut begin = 0;
         ends.into_iter().map(move |end| {
@@ -277,6 +287,15 @@ fn check_sizes(origin: &str, num_experts: u32, slots: u64) -> Result<(), Placeme
         return Err(PlacementError::TooManySlots { origin: origin.to_owned(), slots });
     }
     Ok(())
+}
+
+/// The number of experts, where a policy has one slot for each.
+fn one_slot_each(policy: &str, slots: u32, demand: &Demand) -> Result<u32, PlacementError> {
+    let needed = demand.load().len() as u64;
+    if u64::from(slots) != needed {
+        return Err(PlacementError::FixedSlots { policy: policy.to_owned(), slots, needed });
+    }
+    Ok(slots)
 }
 
 /// `total` in `parts` shares that differ by at most one, the larger ones first.

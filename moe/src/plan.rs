@@ -12,8 +12,8 @@ mod traffic;
 
 pub use flows::Flows;
 pub use scheme::{DispatchScheme, DispatchSchemeError};
-pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 pub(crate) use traffic::token_hops;
+pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 
 use crate::ids::{ExpertId, SlotId};
 use crate::placement::Placement;

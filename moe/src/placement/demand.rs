@@ -109,7 +109,9 @@ impl Demand {
         let racks = cluster.num_racks();
         let given = self.by_rack.as_ref().map(Vec::len).filter(|&given| given != racks as usize);
         if let Some(given) = given {
-            return Err(PlacementError::Demand(format!("tokens from {given} racks, the cluster has {racks}")));
+            return Err(PlacementError::Demand(format!(
+                "tokens from {given} racks, the cluster has {racks}"
+            )));
         }
         let from = self.picks.iter().flat_map(|picks| picks.racks.iter().flatten());
         match from.into_iter().find(|&&rack| rack >= racks) {
@@ -134,7 +136,9 @@ impl Demand {
         let top_k = self.top_k() as usize;
         let mut sample = Sample { top_k, experts: Vec::with_capacity(tokens * top_k), racks: Vec::new() };
         let mut rng = generator(Purpose::Demand, seed, [0, 0, 0]);
-        let turn = |at: usize, round: usize| cluster.rack_of(RankId(((at + round) % cluster.num_ranks() as usize) as u32));
+        let turn = |at: usize, round: usize| {
+            cluster.rack_of(RankId(((at + round) % cluster.num_ranks() as usize) as u32))
+        };
         if let Some(picks) = &self.picks {
             let rows = picks.experts.len() / top_k;
             for at in 0..tokens {
@@ -172,7 +176,9 @@ impl Demand {
 
     /// A rack that sends such tokens: in proportion to its part of the demand for each of their experts.
     fn origin(&self, by_rack: &[Vec<u64>], experts: &[u32], rng: &mut Pcg64) -> RackId {
-        let part = |row: &Vec<u64>, expert: u32| row[expert as usize] as f64 / self.load[expert as usize].max(1) as f64;
+        let part = |row: &Vec<u64>, expert: u32| {
+            row[expert as usize] as f64 / self.load[expert as usize].max(1) as f64
+        };
         let weights: Vec<f64> =
             by_rack.iter().map(|row| experts.iter().map(|&expert| part(row, expert)).sum()).collect();
         RackId(pick(&weights, rng) as u32)
@@ -209,7 +215,8 @@ impl Draw {
         // An expert can't be picked twice: what is above 1 goes to the others.
         loop {
             let certain = odds.iter().filter(|&&p| p >= 1.0).count();
-            let free: f64 = weights.iter().zip(&odds).filter(|&(_, &p)| p < 1.0).map(|(weight, _)| weight).sum();
+            let free: f64 =
+                weights.iter().zip(&odds).filter(|&(_, &p)| p < 1.0).map(|(weight, _)| weight).sum();
             let mut more = false;
             for (p, weight) in odds.iter_mut().zip(&weights).filter(|(p, _)| **p < 1.0) {
                 *p = ((top_k - certain) as f64 * weight / free).min(1.0);

@@ -4,7 +4,7 @@
 //! the lowest index. Where the groups of experts divide over the nodes it is hierarchical: groups to nodes, replicas within a
 //! node, replicas to its ranks; else global, all experts one group on one node. Two replicas of an expert may land on one rank.
 
-use super::{Placement, PlacementError};
+use super::{Demand, Placement, PlacementError, PlacementPolicy};
 use crate::ids::ExpertId;
 use topology::Cluster;
 
@@ -15,6 +15,26 @@ pub struct EplbShape {
     pub num_slots: u32,
     /// Groups of experts that should stay on one node; 1 for none.
     pub num_groups: u32,
+}
+
+/// The policy of [`Placement::eplb`].
+#[derive(Clone, Copy, Debug)]
+pub struct Eplb {
+    /// Groups of experts that should stay in one rack; 1 for none, which is the global policy.
+    pub num_groups: u32,
+}
+
+impl PlacementPolicy for Eplb {
+    fn name(&self) -> &str {
+        if self.num_groups > 1 { "eplb" } else { "eplb-global" }
+    }
+
+    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        demand.check(cluster)?;
+        let load: Vec<f32> = demand.load().iter().map(|&tokens| tokens as f32).collect();
+        let shape = EplbShape { num_slots: slots, num_groups: self.num_groups };
+        Placement::eplb(cluster, &load, shape)?.for_demand(cluster, &demand.by_rack(cluster), 0.0)
+    }
 }
 
 impl Placement {
@@ -31,7 +51,10 @@ impl Placement {
             (groups > 0 && experts.is_multiple_of(groups), "the groups must divide the experts"),
             (slots.is_multiple_of(ranks), "the ranks must divide the slots"),
             (slots >= experts, "there must be a slot for each expert"),
-            (cluster.is_uniform(), "the racks must be of one size"),
+            (
+                cluster.is_uniform() || groups == 1,
+                "the racks must be of one size for groups to stay in: give 1 group",
+            ),
             (
                 load.iter().all(|weight| weight.is_finite() && *weight >= 0.0),
                 "loads must be finite and at least 0",
@@ -40,7 +63,8 @@ impl Placement {
         if let Some((_, problem)) = needs.into_iter().find(|(met, _)| !met) {
             return Err(PlacementError::Eplb { experts, slots, groups, ranks, racks, problem });
         }
-        let hierarchical = groups.is_multiple_of(racks) && slots.is_multiple_of(racks);
+        let hierarchical =
+            groups.is_multiple_of(racks) && slots.is_multiple_of(racks) && ranks.is_multiple_of(racks);
         let (groups, nodes) = if hierarchical { (groups, racks) } else { (1, 1) };
         let map = rebalance(load, slots, groups, nodes, ranks);
         let counts = vec![(slots / ranks) as u32; ranks];
@@ -118,18 +142,11 @@ fn rebalance(load: &[f32], slots: usize, groups: usize, nodes: usize, ranks: usi
     map
 }
 
-/// Load of the fullest rank of the global EPLB, with each expert's load split evenly over its replicas; `None` where the ranks
-/// don't divide the slots.
-pub(super) fn fullest_rank(load: &[f64], slots: usize, ranks: usize) -> Option<f64> {
-    if !slots.is_multiple_of(ranks) {
-        return None;
-    }
+/// The global EPLB's `physical_to_logical_map`; `None` where the ranks don't divide the slots.
+pub(super) fn global_map(load: &[f64], slots: usize, ranks: usize) -> Option<Vec<ExpertId>> {
     let weights: Vec<f32> = load.iter().map(|&load| load as f32).collect();
-    let map = rebalance(&weights, slots, 1, 1, ranks);
-    let mut count = vec![0_u32; load.len()];
-    map.iter().for_each(|&expert| count[expert] += 1);
-    let carried = map.chunks(slots / ranks).map(|held| held.iter().map(|&e| load[e] / f64::from(count[e])).sum());
-    Some(carried.fold(0.0, f64::max))
+    let map = || rebalance(&weights, slots, 1, 1, ranks);
+    slots.is_multiple_of(ranks).then(|| map().into_iter().map(|expert| ExpertId(expert as u32)).collect())
 }
 
 #[cfg(test)]

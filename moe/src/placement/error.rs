@@ -59,6 +59,39 @@ pub enum PlacementError {
         /// Ranks.
         ranks: u32,
     },
+    /// A policy that needs another number of slots.
+    #[error(
+        "{slots} slots: {policy} has {needed}, neither more nor fewer: give that number, or another policy"
+    )]
+    FixedSlots {
+        /// The policy.
+        policy: String,
+        /// Slots asked for.
+        slots: u32,
+        /// Slots that it has.
+        needed: u64,
+    },
+    /// A file of several layers without the one asked for.
+    #[error("{origin}: no layer {layer}; the file has {given}")]
+    NoSuchLayer {
+        /// The file.
+        origin: String,
+        /// The layer asked for.
+        layer: u32,
+        /// Its layers.
+        given: String,
+    },
+    /// A file of another system that can't be used.
+    #[error("{origin}: {problem}")]
+    Foreign {
+        /// The file.
+        origin: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A placement that another system's file can't express.
+    #[error("{0}")]
+    Export(String),
     /// Shares that came from another process don't fit their slots.
     #[error("stored placement: the shares of replicas don't fit the slots: use the same version everywhere")]
     Shares,
@@ -73,7 +106,8 @@ pub enum PlacementError {
     /// The text is not JSON of the expected shape.
     #[error(
         "{origin}: {source}; expected {{\"physical_to_logical_map\": [expert, ...], \"slots_per_rank\": [n, ...]}} \
-         for one layer, the second key optional"
+         for one layer, the second key optional; or vLLM's expert_to_ep_rank, TensorRT-LLM's initial_global_assignments, \
+         SGLang's physical_to_logical_map of all layers"
     )]
     Json {
         /// The file or argument the text came from.

@@ -7,7 +7,7 @@ use crate::plan::{DispatchScheme, token_hops};
 use topology::{Cluster, RankId};
 
 /// Least number of tokens that copies are counted on; a longer record is counted whole, up to [`MAX_TOKENS`].
-const TOKENS: usize = 8192;
+const TOKENS: usize = 4096;
 /// Most tokens that copies are counted on.
 const MAX_TOKENS: usize = 1 << 16;
 /// Seed of the tokens that are drawn where there is no record: others than those that a placement is made with.
@@ -25,14 +25,16 @@ pub struct TokenCopies {
 /// A placement judged by a demand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Tokens that each rank computes with the placement's own choice of replicas, `[ranks]`.
+    /// Tokens that each rank computes where an expert's replicas get equal parts, as EPLB reckons, `[ranks]`.
     pub rank_load: Vec<f64>,
     /// Their sums by rack, `[racks]`.
     pub rack_load: Vec<f64>,
-    /// Mean over largest rank load with the placement's own choice of replicas.
+    /// Mean over largest of `rank_load`.
     pub balancedness: f64,
-    /// The same where the replicas of an expert get equal parts whatever the rack, as EPLB reckons.
-    pub even_balancedness: f64,
+    /// Tokens that each rank computes with the placement's own choice of replicas, `[ranks]`.
+    pub chosen_rank_load: Vec<f64>,
+    /// Mean over largest of `chosen_rank_load`.
+    pub chosen_balancedness: f64,
     /// Copies a token under flat, dedup and hierarchical dispatch, in the order of [`DispatchScheme::ALL`].
     pub copies: [TokenCopies; 3],
     /// Slots whose expert is on the same rank already.
@@ -50,15 +52,18 @@ impl Evaluation {
     /// If `demand` has another number of experts than `placement`.
     pub fn new(cluster: &Cluster, placement: &Placement, demand: &Demand) -> Result<Self, PlacementError> {
         demand.check(cluster)?;
-        let rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
-        let rack_load =
-            cluster.racks().map(|rack| cluster.ranks_in(rack).map(|r| rank_load[r.0 as usize]).sum()).collect();
-        let even = crate::load::rank_load(cluster, placement, demand.load());
+        let chosen_rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
+        let rank_load = crate::load::rank_load(cluster, placement, demand.load());
+        let rack_load = cluster
+            .racks()
+            .map(|rack| cluster.ranks_in(rack).map(|r| rank_load[r.0 as usize]).sum())
+            .collect();
         Ok(Self {
             balancedness: balancedness(&rank_load),
-            even_balancedness: balancedness(&even),
+            chosen_balancedness: balancedness(&chosen_rank_load),
             rank_load,
             rack_load,
+            chosen_rank_load,
             copies: copies(cluster, placement, demand),
             duplicates: duplicates(cluster, placement),
         })
@@ -98,9 +103,11 @@ fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCo
         let (source, token) = (cluster.rank_at(rack, *turn % size), *turn / size);
         *turn += 1;
         hosts.clear();
-        hosts.extend(picks.iter().map(|&expert| {
-            placement.rank_of(placement.slot_for(cluster, source, token, ExpertId(expert)))
-        }));
+        hosts.extend(
+            picks.iter().map(|&expert| {
+                placement.rank_of(placement.slot_for(cluster, source, token, ExpertId(expert)))
+            }),
+        );
         for (scheme, sum) in DispatchScheme::ALL.into_iter().zip(&mut sums) {
             token_hops(scheme, cluster, source, hosts.iter().copied(), &mut hops);
             for &(from, to) in &hops {
@@ -114,7 +121,8 @@ fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCo
 fn duplicates(cluster: &Cluster, placement: &Placement) -> u32 {
     let mut count = 0;
     for rank in cluster.ranks() {
-        let mut held: Vec<ExpertId> = placement.slots_of(rank).iter().map(|&slot| placement.expert_of(slot)).collect();
+        let mut held: Vec<ExpertId> =
+            placement.slots_of(rank).iter().map(|&slot| placement.expert_of(slot)).collect();
         held.sort_unstable();
         count += held.windows(2).filter(|pair| pair[0] == pair[1]).count() as u32;
     }

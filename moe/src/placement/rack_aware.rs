@@ -10,8 +10,7 @@ mod grow;
 mod pack;
 mod search;
 
-use super::eplb;
-use super::{Demand, Placement, PlacementError, PlacementPolicy};
+use super::{Demand, Placement, PlacementError, PlacementPolicy, eplb, shares};
 use crate::ids::ExpertId;
 use pack::Packing;
 use search::Search;
@@ -52,7 +51,7 @@ impl PlacementPolicy for RackAware {
         let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
         let share = replica_loads(&load, slots, ranks);
         let packed = Packing::by_load(cluster, &share, slots);
-        let limit = limit(&load, slots, ranks, packed.fullest());
+        let Limits { even: limit, chosen } = limits(&load, slots, ranks, packed.fullest())?;
         let sample = demand.sample(cluster, TOKENS, 0);
 
         let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
@@ -70,10 +69,9 @@ impl PlacementPolicy for RackAware {
         let mut search = best.expect("there were starts");
         search.improve(limit, PASSES);
         let packing = search.finish();
-        let at_most = packing.fullest().max(limit);
         let (map, counts) = packing.into_map();
         Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, "rack-aware placement")?
-            .for_demand(cluster, &by_rack, at_most)
+            .for_demand(cluster, &by_rack, chosen)
     }
 }
 
@@ -101,13 +99,34 @@ fn replica_loads(load: &[f64], slots: u32, ranks: u32) -> Vec<Replicas> {
     replicas
 }
 
-/// The most that a rank may carry: a little more than the fullest of EPLB's, or of ours where EPLB has no answer.
-fn limit(load: &[f64], slots: u32, ranks: u32, packed: f64) -> f64 {
+/// The most that a rank may carry: a little more than the fullest of EPLB's.
+struct Limits {
+    /// With each expert's load split evenly over its replicas, as EPLB reckons.
+    even: f64,
+    /// With replicas chosen so that the ranks are as even as they can be.
+    chosen: f64,
+}
+
+/// Limits from the global EPLB, or from `packed`, the fullest rank of our own packing, where EPLB has no answer.
+fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, PlacementError> {
     let mean = load.iter().sum::<f64>() / f64::from(ranks);
-    let reference = eplb::fullest_rank(load, slots as usize, ranks as usize).unwrap_or(packed);
-    if reference <= 0.0 {
-        return 0.0;
-    }
-    let even = mean / reference;
-    mean / (even - SLACK.min(even * SLACK))
+    let relaxed = |fullest: f64| {
+        if fullest <= 0.0 {
+            return 0.0;
+        }
+        let even = mean / fullest;
+        mean / (even - SLACK.min(even * SLACK))
+    };
+    let Some(map) = eplb::global_map(load, slots as usize, ranks as usize) else {
+        return Ok(Limits { even: relaxed(packed), chosen: relaxed(packed) });
+    };
+    let mut count = vec![0_u32; load.len()];
+    map.iter().for_each(|expert| count[expert.0 as usize] += 1);
+    let by_rank = (slots / ranks) as usize;
+    let share = |expert: &ExpertId| load[expert.0 as usize] / f64::from(count[expert.0 as usize]);
+    let even = map.chunks(by_rank).map(|held| held.iter().map(share).sum()).fold(0.0, f64::max);
+    let counts = vec![slots / ranks; ranks as usize];
+    let placement = Placement::indexed(map, &counts, load.len() as u32, "EPLB placement")?;
+    let (even, chosen) = (relaxed(even), relaxed(shares::fullest_rank(&placement, load)));
+    Ok(Limits { even, chosen: chosen.min(even) })
 }

@@ -12,7 +12,7 @@ use crate::ids::{ExpertId, SlotId};
 use serde::{Deserialize, Serialize};
 use topology::{Cluster, RackId, RankId};
 
-pub(super) use solve::solve;
+pub(super) use solve::{fullest_rank, solve};
 
 /// Units of a whole: a (rack, expert)'s shares add up to it.
 pub(super) const WHOLE: u32 = 1 << 12;
@@ -45,7 +45,8 @@ impl Shares {
             for (slot, amount) in list {
                 sum += amount;
                 // Rounded to the nearest unit; the last one ends at the whole.
-                let end = ((u128::from(sum) * u128::from(WHOLE) + u128::from(total) / 2) / u128::from(total)) as u32;
+                let end = ((u128::from(sum) * u128::from(WHOLE) + u128::from(total) / 2) / u128::from(total))
+                    as u32;
                 if end > begin {
                     table.shares.push(Share { slot, end });
                     begin = end;
@@ -68,12 +69,17 @@ impl Shares {
     }
 
     /// Checks what was read: `racks` rows of lists that partition the whole over replicas of the right expert.
-    pub(super) fn check(&self, replicated: &[ExpertId], expert_of: impl Fn(SlotId) -> Option<ExpertId>) -> bool {
+    pub(super) fn check(
+        &self,
+        replicated: &[ExpertId],
+        expert_of: impl Fn(SlotId) -> Option<ExpertId>,
+    ) -> bool {
         if replicated.is_empty() {
             return *self == Self::default();
         }
         let lists = self.first.len().saturating_sub(1);
-        let bounded = self.first.first() == Some(&0) && self.first.last() == Some(&(self.shares.len() as u32));
+        let bounded =
+            self.first.first() == Some(&0) && self.first.last() == Some(&(self.shares.len() as u32));
         bounded
             && lists > 0
             && lists.is_multiple_of(replicated.len())
@@ -94,7 +100,8 @@ impl Shares {
 pub(super) fn point(cluster: &Cluster, source: RankId, token: u32) -> u32 {
     /// 2^32 over the plastic number, and over its square.
     const STEPS: [u32; 2] = [3_242_174_889, 2_447_445_414];
-    let lattice = token.wrapping_mul(STEPS[0]).wrapping_add(cluster.index_in_rack(source).wrapping_mul(STEPS[1]));
+    let lattice =
+        token.wrapping_mul(STEPS[0]).wrapping_add(cluster.index_in_rack(source).wrapping_mul(STEPS[1]));
     lattice >> (32 - WHOLE.trailing_zeros())
 }
 

@@ -80,7 +80,8 @@ fn the_own_rack_is_preferred_only_where_ranks_stay_even() {
     assert_eq!(near, 1.0);
     // With all tokens in rack 0, a quarter crosses the other way; unless a fuller rank is allowed.
     let skewed = placement.clone().for_demand(&cluster, &[vec![8.0], vec![0.0]], 0.0).unwrap();
-    let away: f64 = shares(&skewed, 0, 0).iter().filter(|&&(slot, _)| slot == 3).map(|&(_, share)| share).sum();
+    let away: f64 =
+        shares(&skewed, 0, 0).iter().filter(|&&(slot, _)| slot == 3).map(|&(_, share)| share).sum();
     assert!((away - 0.25).abs() < 1e-3, "{away}");
     let relaxed = placement.for_demand(&cluster, &[vec![8.0], vec![0.0]], 3.0).unwrap();
     assert!(shares(&relaxed, 0, 0).iter().all(|&(slot, _)| slot < 3));
@@ -111,7 +112,8 @@ fn tokens_of_a_rank_follow_the_shares() {
         let joint: Vec<_> = placement.joint_choices(rack).collect();
         assert!((joint.iter().map(|(weight, _)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
         for (slot, share) in placement.choices(rack, ExpertId(0)) {
-            let met = joint.iter().filter(|(_, slots)| slots[0] == slot).map(|(weight, _)| weight).sum::<f64>();
+            let met =
+                joint.iter().filter(|(_, slots)| slots[0] == slot).map(|(weight, _)| weight).sum::<f64>();
             assert!((met - share).abs() < 1e-12);
         }
     }

@@ -33,7 +33,8 @@ fn by_enumeration(
                 .map(|rank| if rank == source { every.clone() } else { none.clone() })
                 .collect();
             for (share, hosts) in without_replicas(cluster, placement, source) {
-                let plan = plan_traffic(scheme, cluster, &hosts, &routings, RowBytes { dispatch: 1, combine: 1 });
+                let plan =
+                    plan_traffic(scheme, cluster, &hosts, &routings, RowBytes { dispatch: 1, combine: 1 });
                 let weight = share * f64::from(tokens) / (choices.len() * pools.len()) as f64;
                 sum.intra += weight * plan.copies.intra as f64;
                 sum.inter += weight * plan.copies.inter as f64;

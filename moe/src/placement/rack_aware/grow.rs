@@ -1,7 +1,7 @@
 //! A start in which each rack grows from experts that are picked together, or by tokens of that rack.
 
-use super::pack::Packing;
 use super::Replicas;
+use super::pack::Packing;
 use crate::placement::demand::Sample;
 use topology::{Cluster, RackId};
 
@@ -14,12 +14,15 @@ impl Packing {
     pub(super) fn grown(cluster: &Cluster, replicas: &[Replicas], slots: u32, sample: &Sample) -> Self {
         let mut packing = Self::new(cluster, replicas, slots);
         let mut left: Vec<u32> = replicas.iter().map(|replicas| replicas.count).collect();
-        let mut load_left: f64 = replicas.iter().map(|replicas| replicas.load * f64::from(replicas.count)).sum();
+        let mut load_left: f64 =
+            replicas.iter().map(|replicas| replicas.load * f64::from(replicas.count)).sum();
         let mut slots_left = slots as usize;
         let tokens_of = tokens_of(replicas.len(), sample);
         // By load, so that what the rest of a rack can weigh is a walk from either end.
         let mut by_load: Vec<u32> = (0..replicas.len() as u32).collect();
-        by_load.sort_by(|&a, &b| replicas[b as usize].load.total_cmp(&replicas[a as usize].load).then(a.cmp(&b)));
+        by_load.sort_by(|&a, &b| {
+            replicas[b as usize].load.total_cmp(&replicas[a as usize].load).then(a.cmp(&b))
+        });
         for rack in cluster.racks() {
             let ranks: Vec<usize> = cluster.ranks_in(rack).map(|rank| rank.0 as usize).collect();
             let room: usize = ranks.iter().map(|&rank| packing.room[rank]).sum();
@@ -29,7 +32,8 @@ impl Packing {
             } else {
                 // Replicas spread over the racks that are still to come.
                 let racks_left = (slots_left as f64 / room as f64).max(1.0);
-                let quota: Vec<u32> = left.iter().map(|&left| (f64::from(left) / racks_left).ceil() as u32).collect();
+                let quota: Vec<u32> =
+                    left.iter().map(|&left| (f64::from(left) / racks_left).ceil() as u32).collect();
                 let growth = Growth { rack, sample, tokens_of: &tokens_of, replicas, by_load: &by_load };
                 growth.members(room, part, quota, cluster)
             };
@@ -82,7 +86,8 @@ impl Growth<'_> {
         while members.len() < room {
             let after = room - members.len() - 1;
             let (lightest, heaviest) = self.reach(&quota, after);
-            let (low, high) = (part * (1.0 - TOLERANCE) - load - heaviest, part * (1.0 + TOLERANCE) - load - lightest);
+            let (low, high) =
+                (part * (1.0 - TOLERANCE) - load - heaviest, part * (1.0 + TOLERANCE) - load - lightest);
             let open = self.by_load.iter().copied().filter(|&e| quota[e as usize] > 0);
             // The fraction of its tokens that are here; at first, how far more of them come from here than from elsewhere.
             let rating = |expert: u32| {

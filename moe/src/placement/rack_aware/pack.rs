@@ -40,7 +40,8 @@ impl Packing {
     /// All replicas by load, heaviest first, each to the lightest rank that has room.
     pub(super) fn by_load(cluster: &Cluster, replicas: &[Replicas], slots: u32) -> Self {
         let mut packing = Self::new(cluster, replicas, slots);
-        let experts = (0..replicas.len() as u32).flat_map(|e| std::iter::repeat_n(e, replicas[e as usize].count as usize));
+        let experts = (0..replicas.len() as u32)
+            .flat_map(|e| std::iter::repeat_n(e, replicas[e as usize].count as usize));
         let ranks: Vec<usize> = (0..packing.room.len()).collect();
         packing.fill(experts.collect(), &ranks);
         packing
@@ -119,14 +120,14 @@ impl Packing {
     pub(super) fn even_out(&mut self, limit: f64) {
         let slots: usize = self.room.iter().sum();
         for _ in 0..slots * SWAPS_PER_SLOT {
-            let a = (0..self.carried.len()).rev().max_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]));
+            let a =
+                (0..self.carried.len()).rev().max_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]));
             let Some(a) = a.filter(|&a| self.carried[a] > limit) else { return };
             let mut best = None;
             for b in (0..self.held.len()).filter(|&b| b != a) {
                 for i in 0..self.held[a].len() {
                     for j in 0..self.held[b].len() {
-                        let given =
-                            self.load[self.held[a][i] as usize] - self.load[self.held[b][j] as usize];
+                        let given = self.load[self.held[a][i] as usize] - self.load[self.held[b][j] as usize];
                         let after = (self.carried[a] - given).max(self.carried[b] + given);
                         if given <= 0.0 || after >= self.carried[a] {
                             continue;

@@ -6,6 +6,7 @@
 use super::COSTS;
 use super::pack::Packing;
 use crate::placement::demand::Sample;
+use std::collections::BTreeMap;
 use topology::Cluster;
 
 /// A pass that gains less than this part of the cost is the last.
@@ -116,11 +117,21 @@ impl<'a> Search<'a> {
 
     /// What each replica's move to each rack would add to the cost: by rank, slot and rack.
     fn moves(&mut self) -> Vec<Vec<Vec<i64>>> {
+        // Replicas of an expert in one rack are alike.
+        let mut known: BTreeMap<(usize, usize), Vec<i64>> = BTreeMap::new();
         let mut all = Vec::with_capacity(self.packing.held.len());
         for rank in 0..self.packing.held.len() {
             let from = self.rack_of[rank];
-            let held = self.packing.held[rank].clone();
-            all.push(held.into_iter().map(|expert| self.moves_of(expert as usize, from)).collect());
+            let mut by_slot = Vec::with_capacity(self.packing.held[rank].len());
+            for at in 0..self.packing.held[rank].len() {
+                let expert = self.packing.held[rank][at] as usize;
+                by_slot.push(if self.count[expert] == 1 {
+                    self.moves_of(expert, from)
+                } else {
+                    known.entry((expert, from)).or_insert_with(|| self.moves_of(expert, from)).clone()
+                });
+            }
+            all.push(by_slot);
         }
         all
     }
@@ -173,7 +184,11 @@ impl<'a> Search<'a> {
         let mut failures: Vec<Vec<u32>> = moves.iter().map(|rank| vec![0; rank.len()]).collect();
         for (_, mine, theirs) in promising {
             let done = |(rank, at): Slot| failures[rank][at] >= FAILURES;
-            if done(mine) || done(theirs) || !self.within(limit, mine, theirs) || !self.packing.fits(mine, theirs) {
+            if done(mine)
+                || done(theirs)
+                || !self.within(limit, mine, theirs)
+                || !self.packing.fits(mine, theirs)
+            {
                 continue;
             }
             let before = self.cost;
@@ -321,7 +336,10 @@ impl<'a> Search<'a> {
         let each = total / f64::from(self.count[expert]);
         let part = |rack: usize| each * f64::from(replicas[rack]);
         let first_holder = replicas.iter().position(|&n| n > 0).unwrap_or(0);
-        let mut routes = Routes { first: Vec::with_capacity(self.racks + 1), stretches: Vec::with_capacity(2 * self.racks) };
+        let mut routes = Routes {
+            first: Vec::with_capacity(self.racks + 1),
+            stretches: Vec::with_capacity(2 * self.racks),
+        };
         let (mut next, mut left) = (0, (part(0) - wanted(0)).max(0.0));
         for rack in 0..self.racks {
             let begin = routes.stretches.len();

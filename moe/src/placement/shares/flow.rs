@@ -54,7 +54,10 @@ impl Network {
 
     /// Nodes that can still be reached from `from`.
     pub(super) fn reachable(&self, from: usize) -> Vec<bool> {
-        self.levels(from, &vec![0; self.leaving.len()], false).iter().map(|&level| level != UNREACHED).collect()
+        self.levels(from, &vec![0; self.leaving.len()], false)
+            .iter()
+            .map(|&level| level != UNREACHED)
+            .collect()
     }
 
     /// Raises potentials by the shortest distances; false where `to` can't be reached.

@@ -28,21 +28,34 @@ pub(in crate::placement) fn solve(
     }
     check_size(origin, cluster.num_racks(), replicated.len() as u32)?;
     let units = Units::new(demand);
-    let mut base = vec![0_u64; cluster.num_ranks() as usize];
+    let (wanted, base) = integers(placement, demand, &units);
+    let least = least_load(placement, &wanted, &base);
+    // A little more than the least, so that rounding doesn't send tokens across.
+    let capacity = (least + (least >> 12) + 1).max(units.floor(at_most));
+    Ok(local_first(cluster, placement, &wanted, &base, capacity))
+}
+
+/// The least that the fullest rank can carry of `load`, tokens by expert, in its unit.
+pub(in crate::placement) fn fullest_rank(placement: &Placement, load: &[f64]) -> f64 {
+    let demand = [load.to_vec()];
+    let units = Units::new(&demand);
+    let (wanted, base) = integers(placement, &demand, &units);
+    least_load(placement, &wanted, &base) as f64 / units.0.max(f64::MIN_POSITIVE)
+}
+
+/// What each row of `demand` wants of each expert with replicas, and what each rank gets for those without.
+fn integers(placement: &Placement, demand: &[Vec<f64>], units: &Units) -> (Vec<Vec<u64>>, Vec<u64>) {
+    let mut base = vec![0_u64; placement.num_ranks() as usize];
     for expert in (0..placement.num_experts()).map(ExpertId) {
         if let &[only] = placement.replicas_of(expert) {
             let sent: u64 = demand.iter().map(|rack| units.of(rack[expert.0 as usize])).sum();
             base[placement.rank_of(only).0 as usize] += sent;
         }
     }
-    let wanted: Vec<Vec<u64>> = demand
-        .iter()
-        .map(|rack| replicated.iter().map(|expert| units.of(rack[expert.0 as usize])).collect())
-        .collect();
-    let least = least_load(placement, &wanted, &base);
-    // A little more than the least, so that rounding doesn't send tokens across.
-    let capacity = (least + (least >> 12) + 1).max(units.floor(at_most));
-    Ok(local_first(cluster, placement, &wanted, &base, capacity))
+    let row = |rack: &Vec<f64>| {
+        placement.replicated.iter().map(|expert| units.of(rack[expert.0 as usize])).collect::<Vec<u64>>()
+    };
+    (demand.iter().map(row).collect(), base)
 }
 
 /// Demand in integers: at least 1, so that an expert without load has shares too, and 2^36 in all.
@@ -121,7 +134,12 @@ fn local_first(
             let node = 2 + rack.0 as usize * experts + at;
             network.arc(source, node, amount, 0);
             let slots = placement.replicas_of(placement.replicated[at]).iter().copied();
-            own.push(slots.filter(|&slot| in_rack(slot, rack)).map(|slot| arc_to(&mut network, node, slot)).collect());
+            own.push(
+                slots
+                    .filter(|&slot| in_rack(slot, rack))
+                    .map(|slot| arc_to(&mut network, node, slot))
+                    .collect(),
+            );
             away.push(network.arc(node, pools + at, amount, 1));
         }
     }
