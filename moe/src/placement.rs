@@ -69,11 +69,16 @@ impl Placement {
         num_experts: u32,
         origin: &str,
     ) -> Result<Self, PlacementError> {
-        let mut placement = Self::indexed(physical_to_logical, counts, num_experts, origin)?;
-        let demand: Vec<Vec<f64>> =
-            cluster.rack_sizes().iter().map(|&size| vec![f64::from(size); num_experts as usize]).collect();
-        placement.shares = shares::solve(cluster, &placement, &demand, 0.0, origin)?;
-        Ok(placement)
+        Self::indexed(physical_to_logical, counts, num_experts, origin)?.for_even_demand(cluster, origin)
+    }
+
+    /// With replicas chosen for tokens that come from all ranks alike, and go to all experts alike.
+    fn for_even_demand(mut self, cluster: &Cluster, origin: &str) -> Result<Self, PlacementError> {
+        let experts = self.num_experts() as usize;
+        let row = |&size: &u32| vec![f64::from(size); experts];
+        let demand: Vec<Vec<f64>> = cluster.rack_sizes().iter().map(row).collect();
+        self.shares = shares::solve(cluster, &self, &demand, 0.0, origin)?;
+        Ok(self)
     }
 
     /// Checks and indexes a map, without shares.

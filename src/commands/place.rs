@@ -41,10 +41,10 @@ pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
     let text = if args.compare {
         compare::run(args, &job)
     } else {
-        let policy = policy(&args.policy, args.groups.unwrap_or(1), args.layer).map_err(Failure::Usage)?;
+        let policy = Policy::new(&args.policy, args.groups.unwrap_or(1)).map_err(Failure::Usage)?;
         match args.export {
-            Some(system) => exported(args, &job, policy.as_ref(), system),
-            None => placed(args, &job, policy.as_ref()),
+            Some(system) => exported(args, &job, &policy, system),
+            None => placed(args, &job, &policy),
         }
     };
     output::print(&text.map_err(Failure::Usage)?)
@@ -79,9 +79,10 @@ impl Job {
         Ok(Self { origin, cluster: cluster(args)?, num_experts, layers, model })
     }
 
-    /// Places every layer by `policy`.
-    fn place(&self, policy: &dyn PlacementPolicy, slots: u32) -> anyhow::Result<Vec<Placed>> {
+    /// Places every layer by `policy`, in as many slots as are `given` or as the policy has of itself.
+    fn place(&self, policy: &Policy<'_>, given: Option<u32>) -> anyhow::Result<Vec<Placed>> {
         let place = |(layer, demand): &(usize, Demand)| {
+            let (policy, slots) = policy.of_layer(*layer as u32, given, self)?;
             let placement = policy.place(&self.cluster, slots, demand)?;
             let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
             Ok(Placed { layer: *layer, placement, evaluation })
@@ -131,57 +132,74 @@ fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
     Ok(Cluster::new(sizes)?)
 }
 
-fn policy(arg: &PolicyArg, groups: u32, layer: Option<u32>) -> anyhow::Result<Box<dyn PlacementPolicy>> {
-    Ok(match arg {
-        PolicyArg::Linear => Box::new(Linear),
-        PolicyArg::RoundRobin => Box::new(RoundRobin),
-        PolicyArg::Replicated => Box::new(Replicated),
-        PolicyArg::Eplb => Box::new(Eplb { num_groups: groups }),
-        PolicyArg::EplbGlobal => Box::new(Eplb { num_groups: 1 }),
-        PolicyArg::RackAware => Box::new(RackAware),
-        PolicyArg::File(path) => Box::new(PlacementFile {
-            origin: path.display().to_string(),
-            text: files::read(path)?,
-            layer: layer.unwrap_or(0),
-        }),
-    })
+/// A policy as the flags have it, its file read.
+struct Policy<'a> {
+    arg: &'a PolicyArg,
+    groups: u32,
+    text: Option<String>,
 }
 
-/// The slots asked for, or those that the policy has of itself.
-fn slots(given: Option<u32>, arg: &PolicyArg, layer: Option<u32>, job: &Job) -> anyhow::Result<u32> {
-    Ok(match (given, arg) {
-        (Some(slots), _) => slots,
-        (None, PolicyArg::Replicated) => job.num_experts * job.cluster.num_racks(),
-        (None, PolicyArg::File(path)) => {
-            let (text, origin) = (files::read(path)?, path.display().to_string());
-            Placement::from_file(&text, &origin, layer.unwrap_or(0), &job.cluster, job.num_experts)?
-                .num_slots()
+impl<'a> Policy<'a> {
+    fn new(arg: &'a PolicyArg, groups: u32) -> anyhow::Result<Self> {
+        let text = if let PolicyArg::File(path) = arg { Some(files::read(path)?) } else { None };
+        Ok(Self { arg, groups, text })
+    }
+
+    /// The policy of one layer and its slots: those given, or those that it has of itself.
+    fn of_layer(
+        &self,
+        layer: u32,
+        given: Option<u32>,
+        job: &Job,
+    ) -> anyhow::Result<(Box<dyn PlacementPolicy>, u32)> {
+        let mut own = job.num_experts;
+        let policy: Box<dyn PlacementPolicy> = match self.arg {
+            PolicyArg::Linear => Box::new(Linear),
+            PolicyArg::RoundRobin => Box::new(RoundRobin),
+            PolicyArg::Replicated => {
+                own = job.num_experts * job.cluster.num_racks();
+                Box::new(Replicated)
+            }
+            PolicyArg::Eplb => Box::new(Eplb { num_groups: self.groups }),
+            PolicyArg::EplbGlobal => Box::new(Eplb { num_groups: 1 }),
+            PolicyArg::RackAware => Box::new(RackAware),
+            PolicyArg::File(path) => {
+                let (text, origin) = (self.text.clone().unwrap_or_default(), path.display().to_string());
+                own = Placement::from_file(&text, &origin, layer, &job.cluster, job.num_experts)?.num_slots();
+                Box::new(PlacementFile { origin, text, layer })
+            }
+        };
+        Ok((policy, given.unwrap_or(own)))
+    }
+
+    fn name(&self) -> String {
+        match self.arg {
+            PolicyArg::Linear => "linear".to_owned(),
+            PolicyArg::RoundRobin => "round-robin".to_owned(),
+            PolicyArg::Replicated => "replicated".to_owned(),
+            PolicyArg::Eplb => "eplb".to_owned(),
+            PolicyArg::EplbGlobal => "eplb-global".to_owned(),
+            PolicyArg::RackAware => "rack-aware".to_owned(),
+            PolicyArg::File(path) => path.display().to_string(),
         }
-        (None, _) => job.num_experts,
-    })
+    }
 }
 
-fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::Result<String> {
-    let layers = job.place(policy, slots(args.slots, &args.policy, args.layer, job)?)?;
+fn placed(args: &PlaceArgs, job: &Job, policy: &Policy<'_>) -> anyhow::Result<String> {
+    let layers = job.place(policy, args.slots)?;
     Ok(if args.json {
-        format!("{:#}\n", report::object(job, policy.name(), &layers))
+        format!("{:#}\n", report::object(job, &policy.name(), &layers))
     } else {
-        report::table(job, policy.name(), &layers)
+        report::table(job, &policy.name(), &layers)
     })
 }
 
-fn exported(
-    args: &PlaceArgs,
-    job: &Job,
-    policy: &dyn PlacementPolicy,
-    system: ExportArg,
-) -> anyhow::Result<String> {
-    let slots = slots(args.slots, &args.policy, args.layer, job)?;
-    let placements: Vec<(usize, Placement)> = job
-        .layers
-        .iter()
-        .map(|(layer, demand)| Ok((*layer, policy.place(&job.cluster, slots, demand)?)))
-        .collect::<anyhow::Result<_>>()?;
+fn exported(args: &PlaceArgs, job: &Job, policy: &Policy<'_>, system: ExportArg) -> anyhow::Result<String> {
+    let place = |(layer, demand): &(usize, Demand)| {
+        let (policy, slots) = policy.of_layer(*layer as u32, args.slots, job)?;
+        Ok((*layer, policy.place(&job.cluster, slots, demand)?))
+    };
+    let placements: Vec<(usize, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();
     Ok(match system {
         ExportArg::Vllm => export::vllm(&layers)?,

@@ -8,6 +8,8 @@ use super::{Demand, Placement, PlacementError, PlacementPolicy};
 use crate::ids::ExpertId;
 use topology::Cluster;
 
+const ORIGIN: &str = "EPLB placement";
+
 /// How many of what [`Placement::eplb`] balances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EplbShape {
@@ -33,7 +35,7 @@ impl PlacementPolicy for Eplb {
         demand.check(cluster)?;
         let load: Vec<f32> = demand.load().iter().map(|&tokens| tokens as f32).collect();
         let shape = EplbShape { num_slots: slots, num_groups: self.num_groups };
-        Placement::eplb(cluster, &load, shape)?.for_demand(cluster, &demand.by_rack(cluster), 0.0)
+        Placement::eplb_slots(cluster, &load, shape)?.for_demand(cluster, &demand.by_rack(cluster), 0.0)
     }
 }
 
@@ -43,10 +45,14 @@ impl Placement {
     /// # Errors
     /// [`PlacementError::Eplb`] where a number does not divide another as the algorithm needs it.
     pub fn eplb(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
+        Self::eplb_slots(cluster, load, shape)?.for_even_demand(cluster, ORIGIN)
+    }
+
+    /// As [`Self::eplb`], without a choice of replicas.
+    fn eplb_slots(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
         let (ranks, racks) = (cluster.num_ranks() as usize, cluster.num_racks() as usize);
         let (experts, slots, groups) = (load.len(), shape.num_slots as usize, shape.num_groups as usize);
-        let origin = "EPLB placement";
-        super::check_sizes(origin, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
+        super::check_sizes(ORIGIN, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
         let needs = [
             (groups > 0 && experts.is_multiple_of(groups), "the groups must divide the experts"),
             (slots.is_multiple_of(ranks), "the ranks must divide the slots"),
@@ -69,7 +75,7 @@ impl Placement {
         let map = rebalance(load, slots, groups, nodes, ranks);
         let counts = vec![(slots / ranks) as u32; ranks];
         let map = map.into_iter().map(|expert| ExpertId(expert as u32)).collect();
-        Self::from_parts(cluster, map, &counts, experts as u32, origin)
+        Self::indexed(map, &counts, experts as u32, ORIGIN)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `railyard place --compare`: all policies side by side on the same loads.
 
 use super::report::mean;
-use super::{Job, Placed, policy, slots};
+use super::{Job, Placed, Policy};
 use crate::cli::{PlaceArgs, PolicyArg};
 use serde_json::{Value, json};
 
@@ -27,19 +27,16 @@ pub(super) fn run(args: &PlaceArgs, job: &Job) -> anyhow::Result<String> {
         policies.push(file.clone());
     }
     let mut rows = Vec::new();
-    for arg in policies {
-        let policy = policy(&arg, groups, args.layer)?;
+    for arg in &policies {
+        let policy = Policy::new(arg, groups)?;
         // Policies without a choice have the slots that they have.
-        let fixed = matches!(
-            arg,
-            PolicyArg::Linear | PolicyArg::RoundRobin | PolicyArg::Replicated | PolicyArg::File(_)
-        );
-        let slots = slots(if fixed { None } else { args.slots }, &arg, args.layer, job)?;
-        let name = match &arg {
+        let chooses = matches!(arg, PolicyArg::Eplb | PolicyArg::EplbGlobal | PolicyArg::RackAware);
+        let name = match arg {
             PolicyArg::Eplb => format!("eplb, {groups} groups"),
-            _ => policy.name().to_owned(),
+            _ => policy.name(),
         };
-        rows.push(Row { name, layers: job.place(policy.as_ref(), slots).map_err(|error| error.to_string()) });
+        let layers = job.place(&policy, args.slots.filter(|_| chooses)).map_err(|error| error.to_string());
+        rows.push(Row { name, layers });
     }
     Ok(if args.json { format!("{:#}\n", object(job, &rows)) } else { table(job, &rows) })
 }
