@@ -42,7 +42,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Judges `placement` by `demand`: loads exactly, copies on recorded picks where there are any, else on tokens drawn
+    /// Judges `placement` by `demand`: loads and flat copies exactly, the other copies on recorded picks where there are any, else on tokens drawn
     /// independently with each expert's load.
     ///
     /// # Errors
@@ -90,6 +90,25 @@ impl Placement {
     }
 }
 
+/// Under flat dispatch, exactly: one copy for each expert that is not on the source's rank, tokens of a rack spread over its ranks.
+fn flat(cluster: &Cluster, placement: &Placement, demand: &Demand) -> TokenCopies {
+    let (mut sum, mut total) = (TokenCopies::default(), 0.0);
+    for (rack, row) in cluster.racks().zip(demand.by_rack(cluster)) {
+        for (expert, picks) in (0..).map(ExpertId).zip(row) {
+            total += picks;
+            for (slot, share) in placement.choices(rack, expert) {
+                if cluster.rack_of(placement.rank_of(slot)) == rack {
+                    sum.intra += picks * share * (1.0 - 1.0 / f64::from(cluster.rack_size(rack)));
+                } else {
+                    sum.inter += picks * share;
+                }
+            }
+        }
+    }
+    let tokens = total / f64::from(demand.top_k());
+    if tokens == 0.0 { sum } else { TokenCopies { intra: sum.intra / tokens, inter: sum.inter / tokens } }
+}
+
 /// Mean over tokens of the demand; those of a rack are spread over its ranks.
 fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCopies; 3] {
     let tokens = demand.recorded().clamp(TOKENS, MAX_TOKENS);
@@ -108,14 +127,16 @@ fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCo
                 placement.rank_of(placement.slot_for(cluster, source, token, ExpertId(expert)))
             }),
         );
-        for (scheme, sum) in DispatchScheme::ALL.into_iter().zip(&mut sums) {
+        for (scheme, sum) in DispatchScheme::ALL.into_iter().zip(&mut sums).skip(1) {
             token_hops(scheme, cluster, source, hosts.iter().copied(), &mut hops);
             for &(from, to) in &hops {
                 if cluster.same_rack(from, to) { sum.intra += 1.0 } else { sum.inter += 1.0 }
             }
         }
     }
-    sums.map(|sum| TokenCopies { intra: sum.intra / tokens as f64, inter: sum.inter / tokens as f64 })
+    let mean =
+        |sum: TokenCopies| TokenCopies { intra: sum.intra / tokens as f64, inter: sum.inter / tokens as f64 };
+    [flat(cluster, placement, demand), mean(sums[1]), mean(sums[2])]
 }
 
 fn duplicates(cluster: &Cluster, placement: &Placement) -> u32 {

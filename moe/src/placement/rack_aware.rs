@@ -21,6 +21,8 @@ use topology::Cluster;
 const COSTS: [i64; 2] = [4, 1];
 /// Tokens that stand for the demand.
 const TOKENS: usize = 1024;
+/// Slots packed, over all counts of replicas that are tried where those of EPLB don't come out even.
+const SLOTS_TRIED: u32 = 1 << 14;
 /// Passes of swaps after which the better start is kept, and passes that it then gets.
 const TRIAL_PASSES: usize = 2;
 const PASSES: usize = 8;
@@ -50,8 +52,20 @@ impl PlacementPolicy for RackAware {
         let by_rack = demand.by_rack(cluster);
         let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
         let share = replica_loads(&load, slots, ranks);
-        let packed = Packing::by_load(cluster, &share, slots);
-        let Limits { even: limit, chosen } = limits(&load, slots, ranks, packed.fullest())?;
+        let mut packed = Packing::by_load(cluster, &share, slots);
+        let Limits { even: limit, chosen, eplb } = limits(&load, slots, ranks, packed.fullest())?;
+        packed.even_out(limit);
+        // EPLB's own packing, where it has no expert twice on a rank, is below the limit.
+        if packed.fullest() > limit
+            && let Some(eplb) = eplb.and_then(|map| Packing::of_map(&packed, &map))
+        {
+            packed = eplb;
+        }
+        let (share, packed) = if packed.fullest() > limit {
+            evener(cluster, &load, &share, packed, limit)
+        } else {
+            (share, packed)
+        };
         let sample = demand.sample(cluster, TOKENS, 0);
 
         let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
@@ -99,12 +113,52 @@ fn replica_loads(load: &[f64], slots: u32, ranks: u32) -> Vec<Replicas> {
     replicas
 }
 
+/// Other counts of replicas for a packing that is above `limit`: one fewer of an expert whose replicas carry little, one more
+/// of one whose replicas carry much, as long as that evens the ranks out; within [`SLOTS_TRIED`].
+fn evener(
+    cluster: &Cluster,
+    load: &[f64],
+    counts: &[Replicas],
+    packed: Packing,
+    limit: f64,
+) -> (Vec<Replicas>, Packing) {
+    let slots: u32 = counts.iter().map(|replicas| replicas.count).sum();
+    let (mut best, mut best_packing, mut tried) = (counts.to_vec(), packed, 0);
+    'better: loop {
+        let mut order: Vec<usize> = (0..load.len()).collect();
+        order.sort_by(|&a, &b| best[b].load.total_cmp(&best[a].load).then(a.cmp(&b)));
+        let receives = order.iter().filter(|&&expert| best[expert].count < cluster.num_ranks());
+        for &receiver in receives {
+            for &donor in order.iter().rev().filter(|&&expert| expert != receiver && best[expert].count > 1) {
+                tried += slots;
+                if tried > SLOTS_TRIED || best_packing.fullest() <= limit {
+                    return (best, best_packing);
+                }
+                let mut counts = best.clone();
+                for (expert, count) in [(receiver, best[receiver].count + 1), (donor, best[donor].count - 1)]
+                {
+                    counts[expert] = Replicas { count, load: load[expert] / f64::from(count) };
+                }
+                let mut packing = Packing::by_load(cluster, &counts, slots);
+                packing.even_out(limit);
+                if packing.fullest() < best_packing.fullest() {
+                    (best, best_packing) = (counts, packing);
+                    continue 'better;
+                }
+            }
+        }
+        return (best, best_packing);
+    }
+}
+
 /// The most that a rank may carry: a little more than the fullest of EPLB's.
 struct Limits {
     /// With each expert's load split evenly over its replicas, as EPLB reckons.
     even: f64,
     /// With replicas chosen so that the ranks are as even as they can be.
     chosen: f64,
+    /// Its map, where it has one.
+    eplb: Option<Vec<ExpertId>>,
 }
 
 /// Limits from the global EPLB, or from `packed`, the fullest rank of our own packing, where EPLB has no answer.
@@ -118,7 +172,7 @@ fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, P
         mean / (even - SLACK.min(even * SLACK))
     };
     let Some(map) = eplb::global_map(load, slots as usize, ranks as usize) else {
-        return Ok(Limits { even: relaxed(packed), chosen: relaxed(packed) });
+        return Ok(Limits { even: relaxed(packed), chosen: relaxed(packed), eplb: None });
     };
     let mut count = vec![0_u32; load.len()];
     map.iter().for_each(|expert| count[expert.0 as usize] += 1);
@@ -126,7 +180,7 @@ fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, P
     let share = |expert: &ExpertId| load[expert.0 as usize] / f64::from(count[expert.0 as usize]);
     let even = map.chunks(by_rank).map(|held| held.iter().map(share).sum()).fold(0.0, f64::max);
     let counts = vec![slots / ranks; ranks as usize];
-    let placement = Placement::indexed(map, &counts, load.len() as u32, "EPLB placement")?;
+    let placement = Placement::indexed(map.clone(), &counts, load.len() as u32, "EPLB placement")?;
     let (even, chosen) = (relaxed(even), relaxed(shares::fullest_rank(&placement, load)));
-    Ok(Limits { even, chosen: chosen.min(even) })
+    Ok(Limits { even, chosen: chosen.min(even), eplb: Some(map) })
 }

@@ -5,14 +5,14 @@ use topology::{Cluster, RankId};
 
 /// What the picks are like.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
-    pub name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     /// Popularity of the r-th expert, from 0.
-    pub popularity: fn(usize) -> f64,
+    pub(crate) popularity: fn(usize) -> f64,
     /// Tokens have topics, whose experts they prefer.
-    pub topics: bool,
+    pub(crate) topics: bool,
     /// Racks have experts that their tokens prefer.
-    pub local: bool,
+    pub(crate) local: bool,
 }
 
 const fn kind(name: &'static str, popularity: fn(usize) -> f64, topics: bool, local: bool) -> Kind {
@@ -29,7 +29,7 @@ fn log_normal(rank: usize) -> f64 {
     ((u / (1.0 - u)).ln() / 1.702).exp()
 }
 
-pub const KINDS: [Kind; 10] = [
+pub(crate) const KINDS: [Kind; 10] = [
     kind("uniform", |_| 1.0, false, false),
     kind("zipf 0.5", |rank| zipf(0.5, rank), false, false),
     kind("zipf 1", |rank| zipf(1.0, rank), false, false),
@@ -55,7 +55,7 @@ impl Random {
 }
 
 /// Two demands of one kind: one to place by, and another of the same distribution that the placement hasn't seen.
-pub fn demands(
+pub(crate) fn demands(
     kind: Kind,
     cluster: &Cluster,
     experts: usize,

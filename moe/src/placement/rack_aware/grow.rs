@@ -17,6 +17,7 @@ impl Packing {
         let mut load_left: f64 =
             replicas.iter().map(|replicas| replicas.load * f64::from(replicas.count)).sum();
         let mut slots_left = slots as usize;
+        let mut rest = Vec::new();
         let tokens_of = tokens_of(replicas.len(), sample);
         // By load, so that what the rest of a rack can weigh is a walk from either end.
         let mut by_load: Vec<u32> = (0..replicas.len() as u32).collect();
@@ -42,8 +43,9 @@ impl Packing {
                 load_left -= replicas[expert as usize].load;
             }
             slots_left -= room;
-            packing.fill(members, &ranks);
+            rest.extend(packing.fill(members, &ranks));
         }
+        packing.fill_up(rest);
         packing
     }
 }

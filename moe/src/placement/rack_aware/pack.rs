@@ -1,6 +1,7 @@
 //! Replicas on ranks: packed by load, evened out by swaps, never two of an expert on one rank.
 
 use super::Replicas;
+use crate::ids::ExpertId;
 use crate::placement::even_split;
 use topology::{Cluster, RankId};
 
@@ -43,46 +44,74 @@ impl Packing {
         let experts = (0..replicas.len() as u32)
             .flat_map(|e| std::iter::repeat_n(e, replicas[e as usize].count as usize));
         let ranks: Vec<usize> = (0..packing.room.len()).collect();
-        packing.fill(experts.collect(), &ranks);
+        let rest = packing.fill(experts.collect(), &ranks);
+        packing.fill_up(rest);
         packing
     }
 
-    /// Packs `experts` onto `ranks`, which have as much room.
-    pub(super) fn fill(&mut self, mut experts: Vec<u32>, ranks: &[usize]) {
-        experts.sort_by(|&a, &b| self.load[b as usize].total_cmp(&self.load[a as usize]).then(a.cmp(&b)));
-        for expert in experts {
-            let open = || ranks.iter().copied().filter(|&rank| self.held[rank].len() < self.room[rank]);
-            let lightest = |ranks: &mut dyn Iterator<Item = usize>| {
-                ranks.min_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]))
-            };
-            match lightest(&mut open().filter(|&rank| !self.holds(rank, expert))) {
-                Some(rank) => self.put(rank, expert),
-                None => {
-                    let rank = lightest(&mut open()).expect("as much room as replicas");
-                    self.squeeze_in(rank, expert, ranks);
+    /// The packing of `map`, with as many replicas of each expert as `like`; `None` if it has others, or one twice on a rank.
+    pub(super) fn of_map(like: &Self, map: &[ExpertId]) -> Option<Self> {
+        let mut packing = Self {
+            held: vec![Vec::new(); like.room.len()],
+            carried: vec![0.0; like.room.len()],
+            ..like.clone()
+        };
+        let mut experts = map.iter().map(|expert| expert.0);
+        for rank in 0..packing.room.len() {
+            for expert in experts.by_ref().take(like.room[rank]) {
+                if packing.holds(rank, expert) {
+                    return None;
                 }
+                packing.put(rank, expert);
             }
+        }
+        let count = |packing: &Self| {
+            let mut experts: Vec<u32> = packing.held.concat();
+            experts.sort_unstable();
+            experts
+        };
+        (count(&packing) == count(like)).then_some(packing)
+    }
+
+    /// Packs `experts` onto `ranks`; returns those that only fit beside another replica.
+    pub(super) fn fill(&mut self, mut experts: Vec<u32>, ranks: &[usize]) -> Vec<u32> {
+        experts.sort_by(|&a, &b| self.load[b as usize].total_cmp(&self.load[a as usize]).then(a.cmp(&b)));
+        experts.retain(|&expert| match self.lightest(ranks, |packing, rank| !packing.holds(rank, expert)) {
+            Some(rank) => {
+                self.put(rank, expert);
+                false
+            }
+            None => true,
+        });
+        experts
+    }
+
+    /// Packs what is left over onto the room that is left.
+    pub(super) fn fill_up(&mut self, experts: Vec<u32>) {
+        let all: Vec<usize> = (0..self.room.len()).collect();
+        for expert in experts {
+            if self.fill(vec![expert], &all).is_empty() {
+                continue;
+            }
+            // Every rank with room holds it. One without it is full, so that it has at least as many replicas as the open one,
+            // of which one is not there: that one gives way.
+            let open = self.lightest(&all, |_, _| true).expect("as much room as replicas");
+            let other = all.iter().copied().find(|&rank| !self.holds(rank, expert));
+            let other = other.expect("an expert has no more replicas than there are ranks");
+            let at =
+                self.held[other].iter().position(|&held| !self.holds(open, held)).expect("one is not there");
+            let held = self.held[other].swap_remove(at);
+            self.carried[other] -= self.load[held as usize];
+            self.put(open, held);
+            self.put(other, expert);
         }
     }
 
-    /// Puts `expert` on a rank that doesn't hold it, and what gives way on `open`, which does.
-    ///
-    /// There is one: a full rank without it has at least as many replicas as `open`, of which one is not there.
-    fn squeeze_in(&mut self, open: usize, expert: u32, ranks: &[usize]) {
-        let all: Vec<usize> = (0..self.room.len()).collect();
-        for candidates in [ranks, &all] {
-            for &other in candidates.iter().filter(|&&other| !self.holds(other, expert)) {
-                let gives_way = self.held[other].iter().position(|&held| !self.holds(open, held));
-                if let Some(at) = gives_way {
-                    let held = self.held[other].swap_remove(at);
-                    self.carried[other] -= self.load[held as usize];
-                    self.put(open, held);
-                    self.put(other, expert);
-                    return;
-                }
-            }
-        }
-        unreachable!("an expert has no more replicas than there are ranks");
+    /// The rank of `ranks` with room that carries least and fulfils `also`.
+    fn lightest(&self, ranks: &[usize], also: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+        let open =
+            ranks.iter().copied().filter(|&rank| self.held[rank].len() < self.room[rank] && also(self, rank));
+        open.min_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]))
     }
 
     fn put(&mut self, rank: usize, expert: u32) {
