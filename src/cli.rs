@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use topology::Dtype;
 
 /// Expert-parallel mixture-of-experts over emulated racks: what a second rack costs, measured over QUIC.
@@ -221,32 +222,63 @@ fn mode(text: &str) -> Result<Mode, String> {
 }
 
 /// How slots get their experts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PolicyArg {
-    /// In order, contiguous
     Linear,
-    /// Expert e on rank e mod n
     RoundRobin,
-    /// DeepSeek's load balancer, with replicas
+    Replicated,
     Eplb,
+    EplbGlobal,
+    RackAware,
+    File(PathBuf),
 }
 
-impl PolicyArg {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::RoundRobin => "round-robin",
-            Self::Eplb => "eplb",
-        }
+impl FromStr for PolicyArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "linear" => Self::Linear,
+            "round-robin" => Self::RoundRobin,
+            "replicated" => Self::Replicated,
+            "eplb" => Self::Eplb,
+            "eplb-global" => Self::EplbGlobal,
+            "rack-aware" => Self::RackAware,
+            _ => match text.strip_prefix("file:").filter(|path| !path.is_empty()) {
+                Some(path) => Self::File(path.into()),
+                None => {
+                    return Err(format!(
+                        "`{text}`: give linear, round-robin, replicated, eplb, eplb-global, rack-aware or file:PATH"
+                    ));
+                }
+            },
+        })
     }
+}
+
+/// Whose file `railyard place --export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportArg {
+    /// {"expert_to_ep_rank": [...]}, without replicas; a list a layer where there are several
+    Vllm,
+    /// YAML of moe_config.load_balancer
+    Trtllm,
+    /// JSON of --init-expert-location
+    Sglang,
+    /// One layer (--layer) for `railyard compare --placement`
+    Railyard,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  railyard place --loads loads.json --ranks 64 --racks 8 --slots 288 --groups 8
-  railyard place --loads loads.json --ranks 64 --policy linear            how even without balancing
-  railyard place --loads loads.json --ranks 64 --slots 320 --json         the maps of every layer
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --compare      all policies side by side
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --policy rack-aware
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --groups 8     EPLB, a group stays in a rack
+  railyard place --loads loads.json --ranks-per-rack 72,36 --policy rack-aware --slots 288 --model deepseek-v3
+  railyard place --loads loads.json --ranks 64 --slots 320 --export sglang > init.json
+  railyard place --loads loads.json --ranks 16 --racks 2 --layer 3 --export railyard > layer.json
+  railyard compare --placement layer.json                                           what that placement costs
 
 Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance
 or simllm: docs/loads.md.")]
@@ -254,24 +286,44 @@ pub(crate) struct PlaceArgs {
     /// Tokens of each expert and layer, or what tokens picked (docs/loads.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) loads: PathBuf,
-    /// Ranks in all
+    /// Ranks in all [default: what --ranks-per-rack adds up to]
     #[arg(long, value_name = "N")]
-    pub(crate) ranks: u32,
-    /// Racks of equal size
-    #[arg(long, value_name = "R", default_value_t = 1)]
-    pub(crate) racks: u32,
-    /// Slots in all; those beyond the experts are replicas [default: one an expert]
+    pub(crate) ranks: Option<u32>,
+    /// Racks of equal size [default: 1]
+    #[arg(long, value_name = "R")]
+    pub(crate) racks: Option<u32>,
+    /// Ranks in a rack, or one number a rack: 8,6
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub(crate) ranks_per_rack: Vec<u32>,
+    /// Slots in all; those beyond the experts are replicas [default: one an expert, or what the policy has]
     #[arg(long, value_name = "S")]
     pub(crate) slots: Option<u32>,
-    /// How slots get their experts
+    /// `linear`, `round-robin`, `replicated` (a set in each rack), `eplb`, `eplb-global`, `rack-aware`, or `file:PATH` (ours,
+    /// vLLM's, TensorRT-LLM's or SGLang's)
     #[arg(long, value_name = "POLICY", default_value = "eplb")]
     pub(crate) policy: PolicyArg,
     /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
-    #[arg(long, value_name = "G", default_value_t = 1)]
-    pub(crate) groups: u32,
+    /// [default: 1, with --compare one a rack]
+    #[arg(long, value_name = "G")]
+    pub(crate) groups: Option<u32>,
+    /// Only this layer of the record, from 0
+    #[arg(long, value_name = "L")]
+    pub(crate) layer: Option<u32>,
+    /// Whose experts and top-k: a preset's name, or a Hugging Face config.json; for the memory of weights
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) model: Option<String>,
+    /// Experts a token goes to [default: the model's, else 8]
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<u32>,
+    /// All policies side by side
+    #[arg(long, conflicts_with = "export")]
+    pub(crate) compare: bool,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, conflicts_with = "export")]
     pub(crate) json: bool,
+    /// Print the file that another system reads
+    #[arg(long, value_name = "SYSTEM")]
+    pub(crate) export: Option<ExportArg>,
 }
 
 #[derive(Debug, Args)]

@@ -53,7 +53,7 @@ fn the_published_example_of_eplb() {
     assert_eq!(layer["logical_to_physical_map"][0], json!([12, -1]));
     assert_eq!(layer["rank_load"], json!([121.5, 86.5, 125.0, 113.0, 147.5, 131.5, 156.0, 152.0]));
     let table = loads.text(&args);
-    assert!(table.contains("    0     1.208        0.8277              2\n"), "{table}");
+    assert!(table.contains("    0     1.208        0.8277              2                0 "), "{table}");
     assert!(loads.text(&["--ranks=8", "--policy=linear"]).contains("policy linear"));
 }
 
@@ -62,8 +62,112 @@ fn what_can_not_be_placed_is_refused() {
     let loads = Loads::new(LOADS);
     loads.refused(&["--ranks=8", "--slots=17"], "the ranks must divide the slots");
     loads.refused(&["--ranks=8", "--racks=3"], "--racks 3: give a divisor of the 8 ranks");
-    loads.refused(&["--ranks=8", "--slots=16", "--policy=linear"], "one slot for each of the 12 experts");
+    loads.refused(
+        &["--ranks=8", "--slots=16", "--policy=linear"],
+        "16 slots: linear has 12, neither more nor fewer",
+    );
     loads.refused(&["--ranks=0"], "rank");
+    loads.refused(&[], "how many ranks?");
+    loads.refused(&["--ranks=8", "--ranks-per-rack=4,3"], "--ranks-per-rack adds up to 7");
+    loads.refused(&["--ranks=8", "--racks=2", "--ranks-per-rack=3"], "2 rack(s) of 3 have other");
+    loads.refused(&["--ranks=8", "--layer=2"], "layers 0 to 1");
+    loads.refused(&["--ranks=8", "--model=deepseek-v3"], "it has 256 experts");
+    loads.refused(&["--ranks=8", "--top-k=13"], "between 1 and the 12 experts");
+    loads.refused(&["--ranks=2", "--slots=25", "--policy=rack-aware"], "at most one an expert and rank");
+    loads.refused(&["--ranks=8", "--policy=file:no-such-file"], "cannot open no-such-file");
+    loads.refused(&["--ranks=8", "--slots=16", "--export=vllm"], "layer 0 has replicas: give --slots 12");
+    loads.refused(&["--ranks=8", "--export=railyard", "--slots=16"], "give --layer");
+    loads.refused(&["--ranks=7", "--export=sglang", "--policy=rack-aware"], "12 slots on 7 ranks unevenly");
     Loads::new(r#"{"logical_count": [[1, 2], [3]]}"#).refused(&["--ranks=2"], "layer 1 has 1 experts");
     Loads::new("[]").refused(&["--ranks=2"], "expected {\"logical_count\"");
+}
+
+#[test]
+fn all_policies_side_by_side() {
+    let loads = Loads::new(LOADS);
+    let args = ["--ranks=8", "--racks=2", "--slots=16", "--top-k=2", "--compare"];
+    let table = loads.text(&args);
+    for policy in ["linear", "round-robin", "replicated", "eplb, 2 groups", "eplb-global", "rack-aware"] {
+        assert!(table.lines().any(|line| line.starts_with(policy)), "{policy} is not in {table}");
+    }
+    let rows: Vec<&str> = table.lines().filter(|line| line.ends_with(" 0") || line.ends_with(" 1")).collect();
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{table}");
+    let all: Value = serde_json::from_str(&loads.text(&[&args[..], &["--json"]].concat())).expect("JSON");
+    let of = |policy: &str| {
+        let policies = all["policies"].as_array().expect("a list");
+        policies.iter().find(|row| row["policy"] == policy).expect("there").clone()
+    };
+    let crossing = |policy: &str, scheme: &str| {
+        of(policy)["inter_rack_copies_per_token"][scheme].as_f64().expect("a number")
+    };
+    assert_eq!(crossing("replicated", "flat"), 0.0);
+    for scheme in ["flat", "dedup", "hierarchical"] {
+        assert!(crossing("rack-aware", scheme) < crossing("eplb, 2 groups", scheme));
+    }
+    let even = |policy: &str| of(policy)["mean_balancedness"].as_f64().expect("a number");
+    assert!(even("rack-aware") >= even("eplb-global") - 0.01);
+    assert_eq!(of("rack-aware")["duplicates_on_a_rank"], 0);
+    // What can't be is said in its row.
+    let odd = loads.text(&["--ranks-per-rack=4,3", "--slots=16", "--compare"]);
+    assert!(odd.contains("  EPLB placement of 12 experts in 1 groups, 16 slots on 7 ranks"), "{odd}");
+    assert_eq!(loads.text(&args), table);
+}
+
+#[test]
+fn exports_are_what_the_systems_read() {
+    let loads = Loads::new(LOADS);
+    let args = ["--ranks=8", "--racks=2", "--slots=16", "--groups=4"];
+    let with = |more: &[&str]| loads.text(&[&args[..], more].concat());
+    let first = [5, 6, 5, 7, 8, 4, 3, 4, 10, 9, 10, 2, 0, 1, 11, 1];
+    let sglang: Value = serde_json::from_str(&with(&["--export=sglang"])).expect("JSON");
+    assert_eq!(sglang["physical_to_logical_map"][0], json!(first));
+    assert_eq!(sglang["physical_to_logical_map"].as_array().map(Vec::len), Some(2));
+    let yaml = with(&["--export=trtllm"]);
+    assert!(yaml.starts_with("num_slots: 16\ninitial_global_assignments:\n  0: [5, 6, 5, 7,"), "{yaml}");
+    assert!(yaml.ends_with("]\nlayer_updates_per_iter: 0\n"), "{yaml}");
+    let vllm: Value =
+        serde_json::from_str(&loads.text(&["--ranks=4", "--policy=linear", "--layer=1", "--export=vllm"]))
+            .expect("JSON");
+    assert_eq!(vllm, json!({ "expert_to_ep_rank": [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3] }));
+    // A file that was written is a policy again.
+    let file = Loads::new(&yaml);
+    let policy = format!("--policy=file:{}", file.0.path().display());
+    let maps: Value =
+        serde_json::from_str(&loads.text(&["--ranks=8", "--racks=2", &policy, "--layer=0", "--json"]))
+            .expect("JSON");
+    assert_eq!(maps["layers"][0]["physical_to_logical_map"], json!(first));
+}
+
+#[test]
+fn a_layer_is_a_placement_file_of_compare() {
+    let counts: Vec<u32> = (0..8).map(|expert| 100 + 50 * (expert % 3)).collect();
+    let loads = Loads::new(&json!({ "logical_count": [counts] }).to_string());
+    let args = ["--ranks=4", "--racks=2", "--slots=12", "--policy=rack-aware"];
+    let exported = loads.text(&[&args[..], &["--layer=0", "--export=railyard"]].concat());
+    let maps: Value = serde_json::from_str(&loads.text(&[&args[..], &["--json"]].concat())).expect("JSON");
+    for text in [exported, maps["layers"][0].to_string()] {
+        let file = Loads::new(&text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
+        command.args([
+            "compare",
+            "--model=mixtral-8x7b",
+            "--racks=2",
+            "--ranks-per-rack=2",
+            "--backend=analytic",
+            "--json",
+        ]);
+        command.arg("--placement").arg(file.0.path()).stdin(Stdio::null());
+        let output = command.output().expect("the command starts");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn ragged_racks_and_weights() {
+    let loads = Loads::new(&json!({ "logical_count": [vec![7; 256]] }).to_string());
+    let text =
+        loads.text(&["--ranks-per-rack=5,3", "--policy=rack-aware", "--slots=270", "--model=deepseek-v3"]);
+    assert!(text.contains("on 8 ranks in 2 rack(s), 270 slots, policy rack-aware"), "{text}");
+    // 34 slots of 44.04 MB.
+    assert!(text.contains("expert weights of deepseek-v3 on the fullest rank 1.50 GB"), "{text}");
 }

@@ -1,26 +1,47 @@
 //! Which rank hosts which expert: physical slots, each holding a copy of one logical expert.
 
+mod demand;
 mod eplb;
 mod error;
+mod evaluation;
+pub mod export;
 mod file;
+mod linear;
+mod measured;
 mod moves;
-mod policies;
+mod one_rack;
+mod policy;
+mod rack_aware;
+mod replicated;
+mod round_robin;
+mod shares;
 
 use crate::ids::{ExpertId, SlotId};
 use crate::shape::MAX_EXPERTS;
 use serde::{Deserialize, Serialize};
+use shares::{Share, Shares};
+use std::collections::BTreeSet;
 use std::ops::Range;
-use topology::{Cluster, RankId};
+use topology::{Cluster, RackId, RankId};
 
-pub use eplb::EplbShape;
+pub use demand::{Demand, Picks};
+pub use eplb::{Eplb, EplbShape};
 pub use error::{MAX_SLOTS, PlacementError};
+pub use evaluation::{Evaluation, TokenCopies};
+pub use file::PlacementFile;
+pub use linear::Linear;
 pub use moves::{MoveRound, WeightMove, move_traffic, weight_moves};
+pub use one_rack::OneRack;
+pub use policy::PlacementPolicy;
+pub use rack_aware::RackAware;
+pub use replicated::Replicated;
+pub use round_robin::RoundRobin;
 
 /// A placement: slots in rank order, each with its logical expert.
 ///
 /// Slots `0..num_slots()` are numbered rank by rank, as in DeepSeek's EPLB (`physical_to_logical_map`). Every logical
-/// expert has at least one slot; with more it has replicas, and [`Self::slot_for`] chooses among them. A rank may host
-/// none.
+/// expert has at least one slot; with more it has replicas, and [`Self::slot_for`] chooses among them by the shares that
+/// each rack has in them. A rank may host none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "file::Stored", into = "file::Stored")]
 pub struct Placement {
@@ -34,11 +55,37 @@ pub struct Placement {
     replicas: Vec<SlotId>,
     /// Replicas of expert e: `first_replica[e]..first_replica[e + 1]`.
     first_replica: Vec<u32>,
+    /// Experts with replicas, ascending.
+    replicated: Vec<ExpertId>,
+    /// By expert: its index in `replicated`; meaningless for the others.
+    replicated_index: Vec<u32>,
+    shares: Shares,
 }
 
 impl Placement {
-    /// Checks and indexes a map; `counts` has one entry per rank.
+    /// Checks and indexes a map; `counts` has one entry per rank. Tokens come from all ranks alike, and go to all experts
+    /// alike.
     fn from_parts(
+        cluster: &Cluster,
+        physical_to_logical: Vec<ExpertId>,
+        counts: &[u32],
+        num_experts: u32,
+        origin: &str,
+    ) -> Result<Self, PlacementError> {
+        Self::indexed(physical_to_logical, counts, num_experts, origin)?.for_even_demand(cluster, origin)
+    }
+
+    /// With replicas chosen for tokens that come from all ranks alike, and go to all experts alike.
+    fn for_even_demand(mut self, cluster: &Cluster, origin: &str) -> Result<Self, PlacementError> {
+        let experts = self.num_experts() as usize;
+        let row = |&size: &u32| vec![f64::from(size); experts];
+        let demand: Vec<Vec<f64>> = cluster.rack_sizes().iter().map(row).collect();
+        self.shares = shares::solve(cluster, &self, &demand, 0.0, origin)?;
+        Ok(self)
+    }
+
+    /// Checks and indexes a map, without shares.
+    fn indexed(
         physical_to_logical: Vec<ExpertId>,
         counts: &[u32],
         num_experts: u32,
@@ -75,7 +122,48 @@ impl Placement {
         accumulate(&mut first_slot);
         let rank_of_slot =
             (0u32..).zip(counts).flat_map(|(r, &n)| std::iter::repeat_n(RankId(r), n as usize)).collect();
-        Ok(Self { physical_to_logical, rank_of_slot, slots, first_slot, replicas, first_replica })
+        let has_replicas = |expert: &ExpertId| span(&first_replica, expert.0).len() > 1;
+        let replicated: Vec<ExpertId> = (0..num_experts).map(ExpertId).filter(has_replicas).collect();
+        let mut replicated_index = vec![0; num_experts as usize];
+        for (index, expert) in (0..).zip(&replicated) {
+            replicated_index[expert.0 as usize] = index;
+        }
+        Ok(Self {
+            physical_to_logical,
+            rank_of_slot,
+            slots,
+            first_slot,
+            replicas,
+            first_replica,
+            replicated,
+            replicated_index,
+            shares: Shares::default(),
+        })
+    }
+
+    /// The same slots with replicas chosen for the demand that is expected instead of an even one: `demand` is
+    /// `[racks][experts]`, tokens from each rack for each expert, in any unit.
+    ///
+    /// The fullest rank carries as little as the slots allow, or `at_most` (in the same unit) where that is more; within
+    /// that as many tokens as possible stay in their own rack.
+    ///
+    /// # Errors
+    /// [`PlacementError::TooManyShares`] if the table of shares would be too large.
+    ///
+    /// # Panics
+    /// If `demand` or `cluster` is of another shape than the placement.
+    pub fn for_demand(
+        mut self,
+        cluster: &Cluster,
+        demand: &[Vec<f64>],
+        at_most: f64,
+    ) -> Result<Self, PlacementError> {
+        let experts = self.num_experts() as usize;
+        assert_eq!(cluster.num_ranks(), self.num_ranks(), "a placement of another cluster");
+        assert!(demand.len() == cluster.num_racks() as usize, "a row of demand for each rack");
+        assert!(demand.iter().all(|rack| rack.len() == experts), "the demand of another model");
+        self.shares = shares::solve(cluster, &self, demand, at_most, "choice of replicas")?;
+        Ok(self)
     }
 
     /// Physical slots, replicas included.
@@ -138,24 +226,64 @@ impl Placement {
         self.first_slot.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
     }
 
-    /// The replica of `expert` that `source` sends to, the same at every call: among the n replicas in the source's
-    /// own rack, or among all n where it has none, the (index of the source in its rack mod n)-th by slot.
+    /// The replica of `expert` that `token` (an index into the batch of `source`) goes to, the same at every call.
+    ///
+    /// Over the tokens of a rack, each replica gets its share. The shares follow from the demand: the fullest rank carries
+    /// as little as it can, and within that as many tokens as possible stay in their rack. Experts of one token choose by
+    /// one point, so that those of equal shares meet.
     ///
     /// # Panics
-    /// If `expert` or `source` is out of range.
+    /// If `expert` or `source` is out of range, or `cluster` has other racks than the placement was made for.
     #[must_use]
-    pub fn slot_for(&self, cluster: &Cluster, source: RankId, expert: ExpertId) -> SlotId {
-        let replicas = self.replicas_of(expert);
-        if let &[only] = replicas {
-            return only;
+    pub fn slot_for(&self, cluster: &Cluster, source: RankId, token: u32, expert: ExpertId) -> SlotId {
+        match self.replicas_of(expert) {
+            &[only] => only,
+            _ => match self.shares_of(cluster.rack_of(source), expert) {
+                &[only] => only.slot,
+                several => Shares::at(several, shares::point(cluster, source, token)),
+            },
         }
-        // Slots go by rank and ranks by rack, so a rack's replicas lie together.
-        let own = cluster.rack_of(source);
-        let rack = |slot: &SlotId| cluster.rack_of(self.rank_of(*slot));
-        let first = replicas.partition_point(|slot| rack(slot) < own);
-        let end = replicas.partition_point(|slot| rack(slot) <= own);
-        let among = if first == end { replicas } else { &replicas[first..end] };
-        among[cluster.index_in_rack(source) as usize % among.len()]
+    }
+
+    /// The replicas of `expert` that tokens of `rack` may go to, with the fraction of them that does; the sum is 1.
+    ///
+    /// # Panics
+    /// If `expert` or `rack` is out of range.
+    pub fn choices(&self, rack: RackId, expert: ExpertId) -> impl Iterator<Item = (SlotId, f64)> {
+        let whole = [Share { slot: self.replicas_of(expert)[0], end: shares::WHOLE }];
+        let several = self.replicas_of(expert).len() > 1;
+        let list: Vec<Share> = if several { self.shares_of(rack, expert).to_vec() } else { whole.to_vec() };
+        let mut begin = 0;
+        list.into_iter().map(move |share| {
+            let width = share.end - std::mem::replace(&mut begin, share.end);
+            (share.slot, f64::from(width) / f64::from(shares::WHOLE))
+        })
+    }
+
+    /// The choices of a token of `rack` for all experts together, each with its probability: the slots of experts 0, 1, ...
+    /// `[num_experts]`. One without replicas, else as many as there are distinct points where a share ends.
+    ///
+    /// # Panics
+    /// If `rack` is out of range.
+    pub fn joint_choices(&self, rack: RackId) -> impl Iterator<Item = (f64, Vec<SlotId>)> {
+        let ends =
+            self.replicated.iter().flat_map(|&expert| self.shares_of(rack, expert)).map(|share| share.end);
+        let ends: BTreeSet<u32> = ends.chain([shares::WHOLE]).collect();
+        let mut begin = 0;
+        ends.into_iter().map(move |end| {
+            let point = std::mem::replace(&mut begin, end);
+            let slot = |expert| match self.replicas_of(expert) {
+                &[only] => only,
+                _ => Shares::at(self.shares_of(rack, expert), point),
+            };
+            let slots = (0..self.num_experts()).map(|expert| slot(ExpertId(expert))).collect();
+            (f64::from(end - point) / f64::from(shares::WHOLE), slots)
+        })
+    }
+
+    /// The shares of an expert with replicas.
+    fn shares_of(&self, rack: RackId, expert: ExpertId) -> &[Share] {
+        self.shares.of(rack, self.replicated.len() as u32, self.replicated_index[expert.0 as usize])
     }
 }
 
@@ -167,6 +295,15 @@ fn check_sizes(origin: &str, num_experts: u32, slots: u64) -> Result<(), Placeme
         return Err(PlacementError::TooManySlots { origin: origin.to_owned(), slots });
     }
     Ok(())
+}
+
+/// The number of experts, where a policy has one slot for each.
+fn one_slot_each(policy: &str, slots: u32, demand: &Demand) -> Result<u32, PlacementError> {
+    let needed = demand.load().len() as u64;
+    if u64::from(slots) != needed {
+        return Err(PlacementError::FixedSlots { policy: policy.to_owned(), slots, needed });
+    }
+    Ok(slots)
 }
 
 /// `total` in `parts` shares that differ by at most one, the larger ones first.

@@ -12,6 +12,7 @@ mod traffic;
 
 pub use flows::Flows;
 pub use scheme::{DispatchScheme, DispatchSchemeError};
+pub(crate) use traffic::token_hops;
 pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 
 use crate::ids::{ExpertId, SlotId};
@@ -142,7 +143,7 @@ fn routed_targets(
     targets.clear();
     targets.extend(experts.iter().zip(weights).map(|(&expert, &weight)| {
         let expert = ExpertId(expert);
-        let slot = placement.slot_for(cluster, source, expert);
+        let slot = placement.slot_for(cluster, source, token, expert);
         RoutedTarget { expert, rank: placement.rank_of(slot), target: Target { slot, weight } }
     }));
     targets.sort_by_key(|target| target.expert);

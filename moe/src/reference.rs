@@ -80,7 +80,7 @@ pub fn quantised(
                 .iter()
                 .zip(&mut results)
                 .map(|(call, y)| {
-                    let slot = placement.slot_for(cluster, source, call.expert);
+                    let slot = placement.slot_for(cluster, source, token, call.expert);
                     Term { host: placement.rank_of(slot), weight: call.weight, y }
                 })
                 .collect();

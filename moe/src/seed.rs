@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     SteppedRouting = 12,
     /// What stands for an expert's weights on the wire.
     WeightBlock = 13,
+    /// Tokens that stand for a demand when experts are placed.
+    Demand = 20,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.

@@ -1,123 +1,214 @@
-//! `railyard place`: from measured expert loads to a placement of every layer, and how evenly it spreads them.
+//! `railyard place`: from measured expert loads to a placement of every layer, and what it makes of them.
 
-use crate::cli::{PlaceArgs, PolicyArg};
+mod compare;
+mod report;
+
+use crate::cli::{ExportArg, PlaceArgs, PolicyArg};
 use crate::failure::Failure;
-use crate::output;
+use crate::{files, output, resolve};
 use anyhow::bail;
-use moe::load::{ExpertLoad, balancedness, rank_load, read_loads};
-use moe::placement::EplbShape;
-use moe::{ExpertId, Placement, SlotId};
-use serde_json::{Value, json};
+use moe::load::read_loads;
+use moe::placement::{
+    Demand, Eplb, Evaluation, Linear, PlacementFile, PlacementPolicy, RackAware, Replicated, RoundRobin,
+    export,
+};
+use moe::{LayerShape, Placement};
 use topology::Cluster;
 
-/// Raised when a key of the JSON changes its meaning or goes away.
-const SCHEMA_VERSION: u32 = 1;
+/// Experts a token goes to where no model says.
+const DEFAULT_TOP_K: u32 = 8;
 
-/// The placement of one layer with the load of each rank.
-struct Layer {
+/// What the flags mean.
+struct Job {
+    origin: String,
+    cluster: Cluster,
+    num_experts: u32,
+    /// The demand of each layer that is placed, with its number.
+    layers: Vec<(usize, Demand)>,
+    /// Whose weights are counted.
+    model: Option<(String, LayerShape)>,
+}
+
+/// A policy's placement of one layer.
+struct Placed {
+    layer: usize,
     placement: Placement,
-    rank_load: Vec<f64>,
+    evaluation: Evaluation,
 }
 
 pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
-    let (cluster, load, layers) = place(args).map_err(Failure::Usage)?;
-    if args.json {
-        return output::print(&format!("{:#}\n", object(args, &cluster, &load, &layers)));
-    }
-    let mut text = format!(
-        "{}: {} layers of {} experts on {} ranks in {} rack(s), {} slots, policy {}\n\nlayer  max/mean  balancedness  most replicas\n",
-        args.loads.display(),
-        load.num_layers(),
-        load.num_experts(),
-        cluster.num_ranks(),
-        cluster.num_racks(),
-        layers[0].placement.num_slots(),
-        args.policy.name(),
-    );
-    for (at, layer) in layers.iter().enumerate() {
-        let even = balancedness(&layer.rank_load);
-        text.push_str(&format!(
-            "{at:>5}  {:>8.3}  {even:>12.4}  {:>13}\n",
-            1.0 / even,
-            most_replicas(&layer.placement)
-        ));
-    }
-    text.push_str(&format!(
-        "\nmean balancedness {:.4} (mean over largest rank load, 1 is even)\n",
-        mean(&layers)
-    ));
-    output::print(&text)
+    let job = Job::new(args).map_err(Failure::Usage)?;
+    let text = if args.compare {
+        compare::run(args, &job)
+    } else {
+        let policy = Policy::new(&args.policy, args.groups.unwrap_or(1)).map_err(Failure::Usage)?;
+        match args.export {
+            Some(system) => exported(args, &job, &policy, system),
+            None => placed(args, &job, &policy),
+        }
+    };
+    output::print(&text.map_err(Failure::Usage)?)
 }
 
-fn place(args: &PlaceArgs) -> anyhow::Result<(Cluster, ExpertLoad, Vec<Layer>)> {
-    let load = read_loads(&args.loads)?;
-    if args.racks == 0 || !args.ranks.is_multiple_of(args.racks) {
-        bail!("--racks {}: give a divisor of the {} ranks", args.racks, args.ranks);
+impl Job {
+    fn new(args: &PlaceArgs) -> anyhow::Result<Self> {
+        let origin = args.loads.display().to_string();
+        let load = read_loads(&args.loads)?;
+        let cluster = cluster(args)?;
+        let num_experts = load.num_experts();
+        let model = args.model.as_deref().map(resolve::named_model).transpose()?;
+        if let Some(model) = model.as_ref().filter(|model| model.num_experts != num_experts) {
+            bail!(
+                "--model {}: it has {} experts, {origin} {num_experts}; give the model that was measured",
+                model.name,
+                model.num_experts
+            );
+        }
+        let top_k = args
+            .top_k
+            .unwrap_or_else(|| model.as_ref().map_or(DEFAULT_TOP_K, |model| model.top_k).min(num_experts));
+        if top_k == 0 || top_k > num_experts {
+            bail!("--top-k {top_k}: give between 1 and the {num_experts} experts");
+        }
+        let asked = (0..load.num_layers()).filter(|&at| args.layer.is_none_or(|layer| layer as usize == at));
+        let demand = |at| Ok((at, Demand::measured(&cluster, &load, at, top_k)?));
+        let layers = asked.map(demand).collect::<anyhow::Result<Vec<_>>>()?;
+        if let (Some(layer), true) = (args.layer, layers.is_empty()) {
+            bail!("--layer {layer}: {origin} has layers 0 to {}", load.num_layers() - 1);
+        }
+        let model = model.map(|model| (model.name.clone(), model.layer()));
+        Ok(Self { origin, cluster, num_experts, layers, model })
     }
-    let cluster = Cluster::uniform(args.racks, args.ranks / args.racks)?;
-    let experts = load.num_experts();
-    let slots = args.slots.unwrap_or(experts);
-    if args.policy != PolicyArg::Eplb && slots != experts {
-        bail!(
-            "--slots {slots}: {} has one slot for each of the {experts} experts; give --policy eplb",
-            args.policy.name()
-        );
+
+    /// Places every layer by `policy`, in as many slots as are `given` or as the policy has of itself.
+    fn place(&self, policy: &Policy<'_>, given: Option<u32>) -> anyhow::Result<Vec<Placed>> {
+        let place = |(layer, demand): &(usize, Demand)| {
+            let (policy, slots) = policy.of_layer(*layer as u32, given, self)?;
+            let placement = policy.place(&self.cluster, slots, demand)?;
+            let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
+            Ok(Placed { layer: *layer, placement, evaluation })
+        };
+        self.layers.iter().map(place).collect()
     }
-    let layers = load.layers().map(|counts| {
-        let placement = match args.policy {
-            PolicyArg::Linear => Placement::linear(&cluster, experts)?,
-            PolicyArg::RoundRobin => Placement::round_robin(&cluster, experts)?,
-            PolicyArg::Eplb => {
-                let weights: Vec<f32> = counts.iter().map(|&count| count as f32).collect();
-                Placement::eplb(&cluster, &weights, EplbShape { num_slots: slots, num_groups: args.groups })?
+
+    /// Weights of the fullest rank over the layers, bytes, where the model is known.
+    fn weight_bytes(&self, layers: &[Placed]) -> Option<u64> {
+        let (_, shape) = self.model.as_ref()?;
+        let of_rank =
+            |rank| layers.iter().map(|layer| layer.placement.slots_of(rank).len() as u64).sum::<u64>();
+        Some(self.cluster.ranks().map(of_rank).max().unwrap_or(0) * shape.expert_weight_bytes())
+    }
+}
+
+fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
+    let ranks = |sizes: &[u32]| sizes.iter().map(|&size| u64::from(size)).sum::<u64>();
+    let sizes = match (args.ranks_per_rack.as_slice(), args.racks, args.ranks) {
+        ([], racks, Some(ranks)) => {
+            let racks = racks.unwrap_or(1);
+            if racks == 0 || !ranks.is_multiple_of(racks) {
+                bail!("--racks {racks}: give a divisor of the {ranks} ranks, or --ranks-per-rack");
+            }
+            return Ok(Cluster::uniform(racks, ranks / racks)?);
+        }
+        ([], _, None) => bail!("how many ranks? Give --ranks, or --ranks-per-rack"),
+        (&[size], racks, ranks) => {
+            let from_ranks =
+                ranks.filter(|ranks| size > 0 && ranks.is_multiple_of(size)).map(|ranks| ranks / size);
+            let racks = racks.or(from_ranks).unwrap_or(1);
+            return match ranks.filter(|&ranks| u64::from(ranks) != u64::from(racks) * u64::from(size)) {
+                Some(ranks) => bail!("--ranks {ranks}: {racks} rack(s) of {size} have other; leave it out"),
+                None => Ok(Cluster::uniform(racks, size)?),
+            };
+        }
+        (sizes, racks, _) => {
+            if racks.is_some_and(|racks| racks as usize != sizes.len()) {
+                bail!("--ranks-per-rack has {} numbers; leave --racks out, or give as many", sizes.len());
+            }
+            sizes
+        }
+    };
+    if let Some(given) = args.ranks.filter(|&given| u64::from(given) != ranks(sizes)) {
+        bail!("--ranks {given}: --ranks-per-rack adds up to {}; leave one of them out", ranks(sizes));
+    }
+    Ok(Cluster::new(sizes)?)
+}
+
+/// A policy as the flags have it, its file read.
+struct Policy<'a> {
+    arg: &'a PolicyArg,
+    groups: u32,
+    text: Option<String>,
+}
+
+impl<'a> Policy<'a> {
+    fn new(arg: &'a PolicyArg, groups: u32) -> anyhow::Result<Self> {
+        let text = if let PolicyArg::File(path) = arg { Some(files::read(path)?) } else { None };
+        Ok(Self { arg, groups, text })
+    }
+
+    /// The policy of one layer and its slots: those given, or those that it has of itself.
+    fn of_layer(
+        &self,
+        layer: u32,
+        given: Option<u32>,
+        job: &Job,
+    ) -> anyhow::Result<(Box<dyn PlacementPolicy>, u32)> {
+        let mut own = job.num_experts;
+        let policy: Box<dyn PlacementPolicy> = match self.arg {
+            PolicyArg::Linear => Box::new(Linear),
+            PolicyArg::RoundRobin => Box::new(RoundRobin),
+            PolicyArg::Replicated => {
+                own = job.num_experts * job.cluster.num_racks();
+                Box::new(Replicated)
+            }
+            PolicyArg::Eplb => Box::new(Eplb { num_groups: self.groups }),
+            PolicyArg::EplbGlobal => Box::new(Eplb { num_groups: 1 }),
+            PolicyArg::RackAware => Box::new(RackAware),
+            PolicyArg::File(path) => {
+                let (text, origin) = (self.text.clone().unwrap_or_default(), path.display().to_string());
+                own = Placement::from_file(&text, &origin, layer, &job.cluster, job.num_experts)?.num_slots();
+                Box::new(PlacementFile { origin, text, layer })
             }
         };
-        let rank_load = rank_load(&cluster, &placement, counts);
-        Ok(Layer { placement, rank_load })
-    });
-    let layers = layers.collect::<anyhow::Result<Vec<_>>>()?;
-    Ok((cluster, load, layers))
+        Ok((policy, given.unwrap_or(own)))
+    }
+
+    fn name(&self) -> String {
+        match self.arg {
+            PolicyArg::Linear => "linear".to_owned(),
+            PolicyArg::RoundRobin => "round-robin".to_owned(),
+            PolicyArg::Replicated => "replicated".to_owned(),
+            PolicyArg::Eplb => "eplb".to_owned(),
+            PolicyArg::EplbGlobal => "eplb-global".to_owned(),
+            PolicyArg::RackAware => "rack-aware".to_owned(),
+            PolicyArg::File(path) => path.display().to_string(),
+        }
+    }
 }
 
-fn most_replicas(placement: &Placement) -> usize {
-    replicas(placement).map(<[SlotId]>::len).max().unwrap_or(0)
+fn placed(args: &PlaceArgs, job: &Job, policy: &Policy<'_>) -> anyhow::Result<String> {
+    let layers = job.place(policy, args.slots)?;
+    Ok(if args.json {
+        format!("{:#}\n", report::object(job, &policy.name(), &layers))
+    } else {
+        report::table(job, &policy.name(), &layers)
+    })
 }
 
-/// The slots of each expert.
-fn replicas(placement: &Placement) -> impl Iterator<Item = &[SlotId]> {
-    (0..placement.num_experts()).map(|expert| placement.replicas_of(ExpertId(expert)))
-}
-
-fn mean(layers: &[Layer]) -> f64 {
-    layers.iter().map(|layer| balancedness(&layer.rank_load)).sum::<f64>() / layers.len() as f64
-}
-
-fn object(args: &PlaceArgs, cluster: &Cluster, load: &ExpertLoad, layers: &[Layer]) -> Value {
-    let layer = |layer: &Layer| {
-        let placement = &layer.placement;
-        let width = most_replicas(placement);
-        // As vLLM and SGLang have it: -1 where an expert has fewer replicas than another.
-        let padded = |slots: &[SlotId]| -> Vec<i64> {
-            let none = std::iter::repeat_n(-1, width - slots.len());
-            slots.iter().map(|slot| i64::from(slot.0)).chain(none).collect()
-        };
-        json!({
-            "physical_to_logical_map": (0..placement.num_slots()).map(|slot| placement.expert_of(SlotId(slot)).0).collect::<Vec<_>>(),
-            "logical_to_physical_map": replicas(placement).map(padded).collect::<Vec<_>>(),
-            "logical_replica_count": replicas(placement).map(<[SlotId]>::len).collect::<Vec<_>>(),
-            "slots_per_rank": cluster.ranks().map(|rank| placement.slots_of(rank).len()).collect::<Vec<_>>(),
-            "rank_load": layer.rank_load,
-            "balancedness": balancedness(&layer.rank_load),
-        })
+fn exported(args: &PlaceArgs, job: &Job, policy: &Policy<'_>, system: ExportArg) -> anyhow::Result<String> {
+    let place = |(layer, demand): &(usize, Demand)| {
+        let (policy, slots) = policy.of_layer(*layer as u32, args.slots, job)?;
+        Ok((*layer, policy.place(&job.cluster, slots, demand)?))
     };
-    json!({
-        "schema_version": SCHEMA_VERSION,
-        "policy": args.policy.name(),
-        "ranks": cluster.num_ranks(),
-        "racks": cluster.num_racks(),
-        "num_experts": load.num_experts(),
-        "num_slots": layers[0].placement.num_slots(),
-        "mean_balancedness": mean(layers),
-        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    let placements: Vec<(usize, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
+    let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();
+    Ok(match system {
+        ExportArg::Vllm => export::vllm(&layers)?,
+        ExportArg::Trtllm => export::tensorrt_llm(&layers)?,
+        ExportArg::Sglang => export::sglang(&layers)?,
+        ExportArg::Railyard => match (placements.as_slice(), job.layers.as_slice()) {
+            ([(_, placement)], [(_, demand)]) => export::railyard(placement, &demand.by_rack(&job.cluster)),
+            _ => bail!("--export railyard is one layer: give --layer"),
+        },
     })
 }

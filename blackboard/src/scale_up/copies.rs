@@ -26,8 +26,8 @@ const BOUNDS: Bounds = Bounds { terms: 1_000_000_000, kept: 20_000_000 };
 /// groups chosen uniformly), exact for every placement; averaged over tokens, of which rank i has
 /// `tokens_per_rank[i]`.
 ///
-/// For one source the replica choice fixes which rank serves each expert, so that it reaches m_g experts on
-/// rank g. By linearity, the expected copies are the sum over the other ranks of the probability that a copy
+/// For one source and one point of the replica choice it is fixed which rank serves each expert, so that it
+/// reaches m_g experts on rank g; the mean over points is that over shares. By linearity, the expected copies are the sum over the other ranks of the probability that a copy
 /// goes there: k m_g / E rows for flat, q(m_g) for dedup. Hierarchical pays q(m_r) to enter each other rack
 /// r, and there q(m_g) for each rank but the gateway. Under a limit, m and E count only the chosen groups,
 /// and the mean over all sets of groups is taken; sets are equally likely, so this is a plain average.
@@ -73,32 +73,33 @@ fn bounded(
     let tokens = check(cluster, placement, tokens_per_rank)?;
     let pools = pools(placement.num_experts(), top_k, limit)?;
     let hits = Hits::new(cluster, placement.num_experts(), &pools, top_k);
-    let replicated = placement.num_slots() > placement.num_experts();
     let mut reaches: BTreeMap<Vec<RankId>, Reach> = BTreeMap::new();
     let mut computed: u64 = 0;
-    let mut hosts = Vec::new();
     let mut sum = CopiesPerToken::default();
-    for (source, &own_tokens) in cluster.ranks().zip(tokens_per_rank) {
-        if own_tokens == 0 {
+    for rack in cluster.racks() {
+        let sources = || cluster.ranks_in(rack).filter(|source| tokens_per_rank[source.0 as usize] > 0);
+        if sources().next().is_none() {
             continue;
         }
-        // Without replicas, every source finds every expert in the same place.
-        if replicated || hosts.is_empty() {
-            hosts = hosts_for(cluster, placement, source);
-        }
-        if !reaches.contains_key(&hosts) {
-            computed += 1;
-            if computed.saturating_mul(hits.terms()) > bounds.terms {
-                return Err(BlackboardError::Terms { max: bounds.terms });
+        for (share, slots) in placement.joint_choices(rack) {
+            let hosts: Vec<RankId> = slots.into_iter().map(|slot| placement.rank_of(slot)).collect();
+            if !reaches.contains_key(&hosts) {
+                computed += 1;
+                if computed.saturating_mul(hits.terms()) > bounds.terms {
+                    return Err(BlackboardError::Terms { max: bounds.terms });
+                }
+                if (reaches.len() as u64 + 1) * hits.numbers() > bounds.kept {
+                    reaches.clear();
+                }
+                reaches.insert(hosts.clone(), hits.reach(&hosts));
             }
-            if (reaches.len() as u64 + 1) * hits.numbers() > bounds.kept {
-                reaches.clear();
+            for source in sources() {
+                let copies = reaches[&hosts].copies(scheme, cluster, source);
+                let weight = share * f64::from(tokens_per_rank[source.0 as usize]);
+                sum.intra += copies.intra * weight;
+                sum.inter += copies.inter * weight;
             }
-            reaches.insert(hosts.clone(), hits.reach(&hosts));
         }
-        let copies = reaches[&hosts].copies(scheme, cluster, source);
-        sum.intra += copies.intra * f64::from(own_tokens);
-        sum.inter += copies.inter * f64::from(own_tokens);
     }
     Ok(CopiesPerToken { intra: sum.intra / tokens, inter: sum.inter / tokens })
 }
@@ -116,13 +117,6 @@ fn check(cluster: &Cluster, placement: &Placement, tokens_per_rank: &[u32]) -> R
         0.0 => Err(BlackboardError::NoTokens),
         tokens => Ok(tokens),
     }
-}
-
-/// The rank that serves each expert for `source`: `[E]`.
-fn hosts_for(cluster: &Cluster, placement: &Placement, source: RankId) -> Vec<RankId> {
-    (0..placement.num_experts())
-        .map(|expert| placement.rank_of(placement.slot_for(cluster, source, ExpertId(expert))))
-        .collect()
 }
 
 /// The experts that one token chooses from: all, or those of one set of groups.

@@ -241,7 +241,7 @@ impl PlacementChoice {
             Self::RoundRobin => Placement::round_robin(cluster, num_experts),
             Self::Replicated => Placement::replicated_per_rack(cluster, num_experts),
             Self::OneRack => Placement::one_rack(cluster, num_experts, RackId(0)),
-            Self::File { origin, text } => Placement::from_json(text, origin, cluster, num_experts),
+            Self::File { origin, text } => Placement::from_file(text, origin, 0, cluster, num_experts),
         }
     }
 }

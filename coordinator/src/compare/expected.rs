@@ -125,12 +125,15 @@ impl<'a> Expectations<'a> {
     }
 }
 
-/// Tokens of a step that go to each slot if they go to its expert: those of the sources that it serves.
+/// Tokens of a step that go to each slot if they go to its expert: those of its share in each rack.
 pub(super) fn reachable_tokens(spec: &CompareSpec, row: &Configuration) -> Vec<f64> {
     let mut tokens = vec![0.0; row.placement.num_slots() as usize];
-    for source in row.cluster.ranks() {
+    for rack in row.cluster.racks() {
+        let sent = f64::from(spec.tokens) * f64::from(row.cluster.rack_size(rack));
         for expert in (0..spec.shape.num_experts).map(ExpertId) {
-            tokens[row.placement.slot_for(&row.cluster, source, expert).0 as usize] += f64::from(spec.tokens);
+            for (slot, share) in row.placement.choices(rack, expert) {
+                tokens[slot.0 as usize] += sent * share;
+            }
         }
     }
     tokens

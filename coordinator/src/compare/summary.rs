@@ -113,9 +113,12 @@ impl<'a> Facts<'a> {
                     gigabytes(base)
                 )
             });
-            lines.push(format!(
-                "Experts replicated in each rack leave: {slowdowns}{weights}; nothing crosses."
-            ));
+            // In ragged racks some tokens go where ranks have less to do.
+            let crossing = match row.inter_copies_per_token {
+                0.0 => "nothing crosses".to_owned(),
+                copies => format!("{copies:.3} copies a token cross"),
+            };
+            lines.push(format!("Experts replicated in each rack leave: {slowdowns}{weights}; {crossing}."));
         }
         lines
     }

@@ -4,9 +4,11 @@
 //! the lowest index. Where the groups of experts divide over the nodes it is hierarchical: groups to nodes, replicas within a
 //! node, replicas to its ranks; else global, all experts one group on one node. Two replicas of an expert may land on one rank.
 
-use super::{Placement, PlacementError};
+use super::{Demand, Placement, PlacementError, PlacementPolicy};
 use crate::ids::ExpertId;
 use topology::Cluster;
+
+const ORIGIN: &str = "EPLB placement";
 
 /// How many of what [`Placement::eplb`] balances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,21 +19,48 @@ pub struct EplbShape {
     pub num_groups: u32,
 }
 
+/// The policy of [`Placement::eplb`].
+#[derive(Clone, Copy, Debug)]
+pub struct Eplb {
+    /// Groups of experts that should stay in one rack; 1 for none, which is the global policy.
+    pub num_groups: u32,
+}
+
+impl PlacementPolicy for Eplb {
+    fn name(&self) -> &str {
+        if self.num_groups > 1 { "eplb" } else { "eplb-global" }
+    }
+
+    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        demand.check(cluster)?;
+        let load: Vec<f32> = demand.load().iter().map(|&tokens| tokens as f32).collect();
+        let shape = EplbShape { num_slots: slots, num_groups: self.num_groups };
+        Placement::eplb_slots(cluster, &load, shape)?.for_demand(cluster, &demand.by_rack(cluster), 0.0)
+    }
+}
+
 impl Placement {
     /// Places `load.len()` experts by their load on `cluster`, whose racks are the nodes.
     ///
     /// # Errors
     /// [`PlacementError::Eplb`] where a number does not divide another as the algorithm needs it.
     pub fn eplb(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
+        Self::eplb_slots(cluster, load, shape)?.for_even_demand(cluster, ORIGIN)
+    }
+
+    /// As [`Self::eplb`], without a choice of replicas.
+    fn eplb_slots(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
         let (ranks, racks) = (cluster.num_ranks() as usize, cluster.num_racks() as usize);
         let (experts, slots, groups) = (load.len(), shape.num_slots as usize, shape.num_groups as usize);
-        let origin = "EPLB placement";
-        super::check_sizes(origin, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
+        super::check_sizes(ORIGIN, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
         let needs = [
             (groups > 0 && experts.is_multiple_of(groups), "the groups must divide the experts"),
             (slots.is_multiple_of(ranks), "the ranks must divide the slots"),
             (slots >= experts, "there must be a slot for each expert"),
-            (cluster.is_uniform(), "the racks must be of one size"),
+            (
+                cluster.is_uniform() || groups == 1,
+                "the racks must be of one size for groups to stay in: give 1 group",
+            ),
             (
                 load.iter().all(|weight| weight.is_finite() && *weight >= 0.0),
                 "loads must be finite and at least 0",
@@ -40,12 +69,13 @@ impl Placement {
         if let Some((_, problem)) = needs.into_iter().find(|(met, _)| !met) {
             return Err(PlacementError::Eplb { experts, slots, groups, ranks, racks, problem });
         }
-        let hierarchical = groups.is_multiple_of(racks) && slots.is_multiple_of(racks);
+        let hierarchical =
+            groups.is_multiple_of(racks) && slots.is_multiple_of(racks) && ranks.is_multiple_of(racks);
         let (groups, nodes) = if hierarchical { (groups, racks) } else { (1, 1) };
         let map = rebalance(load, slots, groups, nodes, ranks);
         let counts = vec![(slots / ranks) as u32; ranks];
         let map = map.into_iter().map(|expert| ExpertId(expert as u32)).collect();
-        Self::from_parts(map, &counts, experts as u32, origin)
+        Self::indexed(map, &counts, experts as u32, ORIGIN)
     }
 }
 
@@ -116,6 +146,13 @@ fn rebalance(load: &[f32], slots: usize, groups: usize, nodes: usize, ranks: usi
         map.extend(node_map);
     }
     map
+}
+
+/// The global EPLB's `physical_to_logical_map`; `None` where the ranks don't divide the slots.
+pub(super) fn global_map(load: &[f64], slots: usize, ranks: usize) -> Option<Vec<ExpertId>> {
+    let weights: Vec<f32> = load.iter().map(|&load| load as f32).collect();
+    let map = || rebalance(&weights, slots, 1, 1, ranks);
+    slots.is_multiple_of(ranks).then(|| map().into_iter().map(|expert| ExpertId(expert as u32)).collect())
 }
 
 #[cfg(test)]

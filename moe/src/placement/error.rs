@@ -1,5 +1,6 @@
 //! Limits of a placement, and why one can't be built.
 
+use super::shares::MAX_SHARED;
 use crate::ids::{ExpertId, SlotId};
 use crate::shape::MAX_EXPERTS;
 use thiserror::Error;
@@ -29,6 +30,71 @@ pub enum PlacementError {
         /// The count asked for.
         slots: u64,
     },
+    /// More (rack, expert) pairs to choose replicas for than a placement may have.
+    #[error(
+        "{origin}: {racks} racks that each choose among replicas of {replicated} experts, more than {MAX_SHARED} pairs: \
+         use fewer racks or replicate fewer experts"
+    )]
+    TooManyShares {
+        /// What was being built or read.
+        origin: String,
+        /// Racks of the cluster.
+        racks: u32,
+        /// Experts with replicas.
+        replicated: u32,
+    },
+    /// A demand whose parts don't fit each other or the cluster.
+    #[error("demand: {0}")]
+    Demand(String),
+    /// More slots than the experts can fill without two replicas on a rank, or fewer than experts.
+    #[error(
+        "rack-aware placement: {slots} slots for {experts} experts on {ranks} ranks: give at least one an expert, and at most \
+         one an expert and rank"
+    )]
+    Slots {
+        /// Slots asked for.
+        slots: u32,
+        /// Logical experts.
+        experts: u32,
+        /// Ranks.
+        ranks: u32,
+    },
+    /// A policy that needs another number of slots.
+    #[error(
+        "{slots} slots: {policy} has {needed}, neither more nor fewer: give that number, or another policy"
+    )]
+    FixedSlots {
+        /// The policy.
+        policy: String,
+        /// Slots asked for.
+        slots: u32,
+        /// Slots that it has.
+        needed: u64,
+    },
+    /// A file of several layers without the one asked for.
+    #[error("{origin}: no layer {layer}; the file has {given}")]
+    NoSuchLayer {
+        /// The file.
+        origin: String,
+        /// The layer asked for.
+        layer: u32,
+        /// Its layers.
+        given: String,
+    },
+    /// A file of another system that can't be used.
+    #[error("{origin}: {problem}")]
+    Foreign {
+        /// The file.
+        origin: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// A placement that another system's file can't express.
+    #[error("{0}")]
+    Export(String),
+    /// Shares that came from another process don't fit their slots.
+    #[error("stored placement: the shares of replicas don't fit the slots: use the same version everywhere")]
+    Shares,
     /// A rack outside the cluster.
     #[error("{rack} does not exist: the cluster has racks 0 to {}", .num_racks - 1)]
     NoSuchRack {
@@ -40,7 +106,8 @@ pub enum PlacementError {
     /// The text is not JSON of the expected shape.
     #[error(
         "{origin}: {source}; expected {{\"physical_to_logical_map\": [expert, ...], \"slots_per_rank\": [n, ...]}} \
-         for one layer, the second key optional"
+         for one layer, the second key optional; or vLLM's expert_to_ep_rank, TensorRT-LLM's initial_global_assignments, \
+         SGLang's physical_to_logical_map of all layers"
     )]
     Json {
         /// The file or argument the text came from.

@@ -1,18 +1,53 @@
-//! Placements as JSON, and as the stored form that travels between processes.
+//! Placements from files: our own JSON for one layer, and what other systems read; and the stored form between processes.
 
-use super::{Placement, PlacementError, even_split};
-use crate::ids::ExpertId;
+mod foreign;
+
+use super::shares::Shares;
+use super::{Demand, Placement, PlacementError, PlacementPolicy, even_split};
+use crate::ids::{ExpertId, SlotId};
 use serde::{Deserialize, Serialize};
 use topology::Cluster;
 
 /// Room for `MAX_SLOTS` experts of five digits and as many counts, generously spaced.
 const MAX_JSON_BYTES: usize = 32 << 20;
 
+/// One layer; other keys, such as `railyard place --json` has, are passed over.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     physical_to_logical_map: Vec<u32>,
     slots_per_rank: Option<Vec<u32>>,
+    /// Tokens from each rack for each expert, for which replicas are chosen.
+    load_by_rack: Option<Vec<Vec<f64>>>,
+}
+
+/// The policy that reads a file, of ours or of another system.
+#[derive(Clone, Debug)]
+pub struct PlacementFile {
+    /// Names the file in errors and tables.
+    pub origin: String,
+    /// Its text.
+    pub text: String,
+    /// The layer to take where it has several.
+    pub layer: u32,
+}
+
+impl PlacementPolicy for PlacementFile {
+    fn name(&self) -> &str {
+        &self.origin
+    }
+
+    /// # Errors
+    /// As [`Placement::from_file`]; [`PlacementError::FixedSlots`] if the file has another number of slots.
+    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        demand.check(cluster)?;
+        let experts = demand.load().len() as u32;
+        let placement = Placement::from_file(&self.text, &self.origin, self.layer, cluster, experts)?;
+        let needed = u64::from(placement.num_slots());
+        if u64::from(slots) != needed {
+            return Err(PlacementError::FixedSlots { policy: self.origin.clone(), slots, needed });
+        }
+        placement.for_demand(cluster, &demand.by_rack(cluster), 0.0)
+    }
 }
 
 /// A placement without its indexes; reading one checks it again.
@@ -21,6 +56,7 @@ pub(super) struct Stored {
     num_experts: u32,
     physical_to_logical_map: Vec<ExpertId>,
     slots_per_rank: Vec<u32>,
+    shares: Shares,
 }
 
 impl From<Placement> for Stored {
@@ -29,6 +65,7 @@ impl From<Placement> for Stored {
             num_experts: placement.num_experts(),
             slots_per_rank: placement.first_slot.windows(2).map(|w| w[1] - w[0]).collect(),
             physical_to_logical_map: placement.physical_to_logical,
+            shares: placement.shares,
         }
     }
 }
@@ -37,16 +74,53 @@ impl TryFrom<Stored> for Placement {
     type Error = PlacementError;
 
     fn try_from(stored: Stored) -> Result<Self, PlacementError> {
-        let Stored { num_experts, physical_to_logical_map, slots_per_rank } = stored;
-        Self::from_parts(physical_to_logical_map, &slots_per_rank, num_experts, "stored placement")
+        let Stored { num_experts, physical_to_logical_map, slots_per_rank, shares } = stored;
+        let origin = "stored placement";
+        let mut placement = Self::indexed(physical_to_logical_map, &slots_per_rank, num_experts, origin)?;
+        let expert_of = |slot: SlotId| placement.physical_to_logical.get(slot.0 as usize).copied();
+        if !shares.check(&placement.replicated, expert_of) {
+            return Err(PlacementError::Shares);
+        }
+        placement.shares = shares;
+        Ok(placement)
     }
 }
 
 impl Placement {
+    /// Reads a placement of one `layer`: the JSON of [`Self::from_json`], which has but one, or
+    ///
+    /// - vLLM's `{"expert_to_ep_rank": [rank of expert 0, ...]}`, or a list of such lists by layer;
+    /// - TensorRT-LLM's load balancer configuration (YAML or JSON), `initial_global_assignments: {layer: [expert of slot 0,
+    ///   ...]}`, slots evenly by rank;
+    /// - SGLang's and vLLM's `{"physical_to_logical_map": [[expert of slot 0, ...], ...]}` by layer, slots evenly by rank.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`], and if the file doesn't have the layer. Messages begin with `origin`.
+    pub fn from_file(
+        text: &str,
+        origin: &str,
+        layer: u32,
+        cluster: &Cluster,
+        num_experts: u32,
+    ) -> Result<Self, PlacementError> {
+        check_length(text, origin)?;
+        match foreign::read(text, origin, layer, cluster.num_ranks())? {
+            Some((map, counts)) => Self::from_parts(
+                cluster,
+                map.into_iter().map(ExpertId).collect(),
+                &counts,
+                num_experts,
+                origin,
+            ),
+            None => Self::from_json(text, origin, cluster, num_experts),
+        }
+    }
+
     /// Reads `{"physical_to_logical_map": [expert, ...], "slots_per_rank": [n, ...]}`.
     ///
     /// Slot i holds expert `physical_to_logical_map[i]`; ranks take slots in order, `slots_per_rank[r]` of them each.
-    /// Without the second key slots are split evenly, the first ranks taking one more.
+    /// Without the second key slots are split evenly, the first ranks taking one more. Replicas are chosen for the tokens from
+    /// each rack for each expert in a third, `"load_by_rack": [[tokens, ...], ...]`; without it for an even demand.
     ///
     /// # Errors
     /// If the text is not such JSON, a slot names an unknown expert, an expert has no slot, counts disagree, or a size
@@ -57,11 +131,8 @@ impl Placement {
         cluster: &Cluster,
         num_experts: u32,
     ) -> Result<Self, PlacementError> {
-        if text.len() > MAX_JSON_BYTES {
-            let (origin, bytes) = (origin.to_owned(), text.len());
-            return Err(PlacementError::TooLong { origin, bytes, limit: MAX_JSON_BYTES });
-        }
-        let File { physical_to_logical_map, slots_per_rank } = serde_json::from_str(text)
+        check_length(text, origin)?;
+        let File { physical_to_logical_map, slots_per_rank, load_by_rack } = serde_json::from_str(text)
             .map_err(|source| PlacementError::Json { origin: origin.to_owned(), source })?;
         let map: Vec<ExpertId> = physical_to_logical_map.into_iter().map(ExpertId).collect();
         let ranks = cluster.num_ranks();
@@ -73,6 +144,26 @@ impl Placement {
             Some(counts) => counts,
             None => even_split(map.len() as u32, ranks),
         };
-        Self::from_parts(map, &counts, num_experts, origin)
+        let placement = Self::from_parts(cluster, map, &counts, num_experts, origin)?;
+        let Some(demand) = load_by_rack else { return Ok(placement) };
+        let experts = num_experts as usize;
+        let fits =
+            demand.len() == cluster.num_racks() as usize && demand.iter().all(|row| row.len() == experts);
+        if !fits || !demand.iter().flatten().all(|tokens| tokens.is_finite() && *tokens >= 0.0) {
+            let problem = format!(
+                "load_by_rack must be {} racks of {experts} numbers of at least 0: correct or leave it out",
+                cluster.num_racks()
+            );
+            return Err(PlacementError::Foreign { origin: origin.to_owned(), problem });
+        }
+        placement.for_demand(cluster, &demand, 0.0)
     }
+}
+
+fn check_length(text: &str, origin: &str) -> Result<(), PlacementError> {
+    if text.len() > MAX_JSON_BYTES {
+        let (origin, bytes) = (origin.to_owned(), text.len());
+        return Err(PlacementError::TooLong { origin, bytes, limit: MAX_JSON_BYTES });
+    }
+    Ok(())
 }

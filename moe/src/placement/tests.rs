@@ -45,33 +45,78 @@ fn fewer_experts_than_ranks_leave_ranks_without_slots() {
     assert_eq!(counts(&cluster, &placement), [0, 0, 0, 3, 2]);
 }
 
+/// The fraction of the tokens of `rack` for `expert` that goes to each slot.
+fn shares(placement: &Placement, rack: u32, expert: u32) -> Vec<(u32, f64)> {
+    placement.choices(RackId(rack), ExpertId(expert)).map(|(slot, share)| (slot.0, share)).collect()
+}
+
 #[test]
-fn replicas_are_found_in_the_sources_own_rack_and_shared_by_its_ranks() {
-    let cluster = cluster(&[4, 3]);
-    let placement = Placement::replicated_per_rack(&cluster, 6).unwrap();
-    assert_eq!(counts(&cluster, &placement), [2, 2, 1, 1, 2, 2, 2]);
-    for source in cluster.ranks() {
-        for expert in (0..6).map(ExpertId) {
-            let slot = placement.slot_for(&cluster, source, expert);
-            assert_eq!(placement.expert_of(slot), expert);
-            assert!(cluster.same_rack(source, placement.rank_of(slot)));
+fn a_full_set_in_each_rack_keeps_every_token_there_however_ragged_the_racks() {
+    for (racks, experts) in [(vec![3, 5], 15), (vec![4, 4], 6), (vec![72, 72], 256), (vec![8; 64], 12)] {
+        let cluster = cluster(&racks);
+        let placement = Placement::replicated_per_rack(&cluster, experts).unwrap();
+        for rack in cluster.racks() {
+            for expert in (0..experts).map(ExpertId) {
+                let choices: Vec<_> = placement.choices(rack, expert).collect();
+                assert!(choices.len() == 1 && choices[0].1 == 1.0, "{racks:?}");
+                assert_eq!(cluster.rack_of(placement.rank_of(choices[0].0)), rack);
+            }
         }
     }
-    // Expert 1 thrice on rack 0's ranks 0, 1, 2 and once on rack 1; expert 0 only on rack 0's rank 3.
-    let json = r#"{"physical_to_logical_map": [1, 1, 1, 0, 1, 0], "slots_per_rank": [1, 1, 1, 1, 1, 1, 0]}"#;
-    let placement = Placement::from_json(json, "here", &cluster, 2).unwrap();
-    let chosen = |source, expert| placement.slot_for(&cluster, RankId(source), ExpertId(expert)).0;
-    assert_eq!([0, 1, 2, 3].map(|source| chosen(source, 1)), [0, 1, 2, 0]);
-    assert_eq!([4, 5, 6].map(|source| chosen(source, 1)), [4, 4, 4]);
-    let placement = Placement::from_json(
-        r#"{"physical_to_logical_map": [0, 0, 0], "slots_per_rank": [1, 1, 1, 0, 0, 0, 0]}"#,
-        "here",
-        &cluster,
-        1,
-    );
-    let placement = placement.unwrap();
-    let far = |source| placement.slot_for(&cluster, RankId(source), ExpertId(0)).0;
-    assert_eq!([4, 5, 6].map(far), [0, 1, 2], "no replica in the rack: all of them are shared");
+}
+
+#[test]
+fn the_own_rack_is_preferred_only_where_ranks_stay_even() {
+    // Expert 0 thrice in rack 0 and once in rack 1, each replica alone on its rank: a quarter of all for each, so half of
+    // rack 1's tokens cross.
+    let cluster = cluster(&[3, 3]);
+    let json = r#"{"physical_to_logical_map": [0, 0, 0, 0], "slots_per_rank": [1, 1, 1, 1, 0, 0]}"#;
+    let placement = Placement::from_json(json, "here", &cluster, 1).unwrap();
+    let crossing: f64 =
+        shares(&placement, 1, 0).iter().filter(|&&(slot, _)| slot < 3).map(|&(_, share)| share).sum();
+    assert!((crossing - 0.5).abs() < 1e-3, "{crossing}");
+    let near: f64 =
+        shares(&placement, 0, 0).iter().filter(|&&(slot, _)| slot < 3).map(|&(_, share)| share).sum();
+    assert_eq!(near, 1.0);
+    // With all tokens in rack 0, a quarter crosses the other way; unless a fuller rank is allowed.
+    let skewed = placement.clone().for_demand(&cluster, &[vec![8.0], vec![0.0]], 0.0).unwrap();
+    let away: f64 =
+        shares(&skewed, 0, 0).iter().filter(|&&(slot, _)| slot == 3).map(|&(_, share)| share).sum();
+    assert!((away - 0.25).abs() < 1e-3, "{away}");
+    let relaxed = placement.for_demand(&cluster, &[vec![8.0], vec![0.0]], 3.0).unwrap();
+    assert!(shares(&relaxed, 0, 0).iter().all(|&(slot, _)| slot < 3));
+}
+
+#[test]
+fn tokens_of_a_rank_follow_the_shares() {
+    let cluster = cluster(&[2, 2]);
+    let json = r#"{"physical_to_logical_map": [0, 1, 0, 1, 0, 1, 2], "slots_per_rank": [2, 2, 2, 1]}"#;
+    let placement = Placement::from_json(json, "here", &cluster, 3).unwrap();
+    for source in cluster.ranks() {
+        for expert in (0..3).map(ExpertId) {
+            let mut counts = [0_u32; 7];
+            for token in 0..1000 {
+                counts[placement.slot_for(&cluster, source, token, expert).0 as usize] += 1;
+            }
+            let mut expected = [0.0; 7];
+            for (slot, share) in placement.choices(cluster.rack_of(source), expert) {
+                assert_eq!(placement.expert_of(slot), expert);
+                expected[slot.0 as usize] += 1000.0 * share;
+            }
+            for (count, expected) in counts.into_iter().zip(expected) {
+                assert!((f64::from(count) - expected).abs() < 5.0, "{count} for {expected}");
+            }
+        }
+    }
+    for rack in cluster.racks() {
+        let joint: Vec<_> = placement.joint_choices(rack).collect();
+        assert!((joint.iter().map(|(weight, _)| weight).sum::<f64>() - 1.0).abs() < 1e-12);
+        for (slot, share) in placement.choices(rack, ExpertId(0)) {
+            let met =
+                joint.iter().filter(|(_, slots)| slots[0] == slot).map(|(weight, _)| weight).sum::<f64>();
+            assert!((met - share).abs() < 1e-12);
+        }
+    }
 }
 
 #[test]
@@ -140,6 +185,10 @@ fn the_stored_form_is_checked_again() {
     let broken = json.replace("[0,1,2,0,1,2]", "[0,1,1,0,1,1]");
     let error = serde_json::from_str::<Placement>(&broken).unwrap_err().to_string();
     assert!(error.contains("expert 2 has no slot"), "{error}");
+    let broken = json.replacen("\"slot\":0", "\"slot\":1", 1);
+    assert_ne!(broken, json);
+    let error = serde_json::from_str::<Placement>(&broken).unwrap_err().to_string();
+    assert!(error.contains("shares of replicas don't fit"), "{error}");
 }
 
 proptest! {
@@ -166,12 +215,49 @@ proptest! {
                 prop_assert!(!placement.replicas_of(expert).is_empty());
                 prop_assert!(placement.replicas_of(expert).iter().all(|&s| placement.expert_of(s) == expert));
                 for source in cluster.ranks() {
-                    let slot = placement.slot_for(&cluster, source, expert);
-                    prop_assert_eq!(placement.expert_of(slot), expert);
-                    let near = |&s: &SlotId| cluster.same_rack(placement.rank_of(s), source);
-                    prop_assert_eq!(near(&slot), placement.replicas_of(expert).iter().any(near));
+                    for token in 0..3 {
+                        let slot = placement.slot_for(&cluster, source, token, expert);
+                        prop_assert_eq!(placement.expert_of(slot), expert);
+                        let rack = cluster.rack_of(source);
+                        prop_assert!(placement.choices(rack, expert).any(|(choice, _)| choice == slot));
+                    }
                 }
             }
         }
+    }
+
+    /// No shares leave the fullest rank emptier: by Hall's theorem, over every set of experts.
+    #[test]
+    fn the_fullest_rank_is_as_empty_as_it_can_be(
+        racks in prop::collection::vec(1_u32..4, 1..4),
+        map in prop::collection::vec(0_u32..5, 0..12),
+        load in prop::collection::vec(0_u32..100, 5 * 3),
+    ) {
+        let cluster = cluster(&racks);
+        let map: Vec<ExpertId> = (0..5).chain(map).map(ExpertId).collect();
+        let counts = even_split(map.len() as u32, cluster.num_ranks());
+        let demand: Vec<Vec<f64>> =
+            load.chunks(5).take(racks.len()).map(|rack| rack.iter().copied().map(f64::from).collect()).collect();
+        let placement = Placement::from_parts(&cluster, map, &counts, 5, "test").unwrap();
+        let placement = placement.for_demand(&cluster, &demand, 0.0).unwrap();
+        let sent = |expert: usize| demand.iter().map(|rack| rack[expert]).sum::<f64>();
+        let mut least = 0.0_f64;
+        for set in 1_u32..32 {
+            let members = || (0..5).filter(|expert| set >> expert & 1 == 1);
+            let slots = members().flat_map(|expert| placement.replicas_of(ExpertId(expert)));
+            let holders: BTreeSet<RankId> = slots.map(|&slot| placement.rank_of(slot)).collect();
+            least = least.max(members().map(|expert| sent(expert as usize)).sum::<f64>() / holders.len() as f64);
+        }
+        let mut loads = vec![0.0; cluster.num_ranks() as usize];
+        for (rack, demand) in cluster.racks().zip(&demand) {
+            for (expert, amount) in (0..).map(ExpertId).zip(demand) {
+                for (slot, share) in placement.choices(rack, expert) {
+                    loads[placement.rank_of(slot).0 as usize] += share * amount;
+                }
+            }
+        }
+        let fullest = loads.iter().copied().fold(0.0, f64::max);
+        let total = loads.iter().sum::<f64>();
+        prop_assert!(fullest >= least - 1e-6 * total && fullest <= least + 2e-3 * total, "{} {}", fullest, least);
     }
 }

@@ -14,7 +14,7 @@ use topology::{Cluster, RackId, RankId};
 #[derive(Clone, Debug)]
 pub struct Flows {
     cluster: Arc<Cluster>,
-    /// Ranks that host an expert for a source; one list for all sources where no expert has replicas.
+    /// Ranks that host an expert for the sources of a rack; one list for all racks where no expert has replicas.
     hosts: Lists,
     downstream: Lists,
     upstream: Lists,
@@ -80,7 +80,8 @@ impl Flows {
     pub fn new(scheme: DispatchScheme, cluster: &Cluster, placement: &Placement) -> Self {
         assert_eq!(placement.num_ranks(), cluster.num_ranks(), "a placement of another cluster");
         let hosts = all_hosts(cluster, placement);
-        let hosts_of = |source: RankId| hosts.get(if hosts.len() == 1 { 0 } else { source.0 as usize });
+        let hosts_of =
+            |source: RankId| hosts.get(if hosts.len() == 1 { 0 } else { cluster.rack_of(source).0 as usize });
         let (mut downstream, mut forwarded) = (Lists::new(), Lists::new());
         // The last rank for which each rank was listed.
         let mut listed_for = vec![None; cluster.num_ranks() as usize];
@@ -119,7 +120,8 @@ impl Flows {
     #[must_use]
     pub fn hosts(&self, source: RankId) -> &[RankId] {
         assert!(source.0 < self.cluster.num_ranks(), "{source} is not in the cluster");
-        self.hosts.get(if self.hosts.len() == 1 { 0 } else { source.0 as usize })
+        let rack = self.cluster.rack_of(source).0 as usize;
+        self.hosts.get(if self.hosts.len() == 1 { 0 } else { rack })
     }
 
     /// Ranks that `me` sends to in dispatch, what it forwards included, and hears from in combine; ascending.
@@ -152,16 +154,16 @@ impl Flows {
 }
 
 fn all_hosts(cluster: &Cluster, placement: &Placement) -> Lists {
-    let hosts_of = |source| {
+    let hosts_of = |rack| {
         let experts = (0..placement.num_experts()).map(ExpertId);
-        let slots = experts.map(|expert| placement.slot_for(cluster, source, expert));
-        slots.map(|slot| placement.rank_of(slot)).collect::<BTreeSet<RankId>>()
+        let slots = experts.flat_map(|expert| placement.choices(rack, expert));
+        slots.map(|(slot, _)| placement.rank_of(slot)).collect::<BTreeSet<RankId>>()
     };
     let has_replicas = placement.num_slots() > placement.num_experts();
-    let sources = if has_replicas { cluster.num_ranks() } else { 1 };
+    let racks = if has_replicas { cluster.num_racks() } else { 1 };
     let mut hosts = Lists::new();
-    for source in 0..sources {
-        hosts.push(hosts_of(RankId(source)));
+    for rack in 0..racks {
+        hosts.push(hosts_of(RackId(rack)));
     }
     hosts
 }

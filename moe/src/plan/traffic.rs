@@ -82,19 +82,12 @@ pub fn plan_traffic(
         plan.tokens += u64::from(routing.tokens());
         for token in 0..routing.tokens() {
             routed_targets(cluster, placement, source, routing, token, &mut targets);
-            hops.clear();
-            for RoutedTarget { rank: host, target, .. } in &targets {
+            for RoutedTarget { target, .. } in &targets {
                 plan.rows_per_slot[target.slot.0 as usize] += 1;
-                let entry = entry_rank(scheme, cluster, source, *host);
-                hops.extend([(source, entry), (entry, *host)]);
             }
             plan.tokens_crossing +=
                 u64::from(targets.iter().any(|target| !cluster.same_rack(source, target.rank)));
-            hops.retain(|(from, to)| from != to);
-            if scheme != DispatchScheme::Flat {
-                hops.sort_unstable();
-                hops.dedup();
-            }
+            token_hops(scheme, cluster, source, targets.iter().map(|target| target.rank), &mut hops);
             for &(from, to) in &hops {
                 plan.dispatch.add(from, to, row_bytes.dispatch);
                 plan.combine.add(to, from, row_bytes.combine);
@@ -103,4 +96,24 @@ pub fn plan_traffic(
         }
     }
     plan
+}
+
+/// Fills `hops` with the pairs of ranks that a token of `source` travels between to reach `hosts`, one a row copy.
+pub(crate) fn token_hops(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    source: RankId,
+    hosts: impl Iterator<Item = RankId>,
+    hops: &mut Vec<(RankId, RankId)>,
+) {
+    hops.clear();
+    for host in hosts {
+        let entry = entry_rank(scheme, cluster, source, host);
+        hops.extend([(source, entry), (entry, host)]);
+    }
+    hops.retain(|(from, to)| from != to);
+    if scheme != DispatchScheme::Flat {
+        hops.sort_unstable();
+        hops.dedup();
+    }
 }

@@ -32,15 +32,33 @@ fn by_enumeration(
                 .ranks()
                 .map(|rank| if rank == source { every.clone() } else { none.clone() })
                 .collect();
-            let plan =
-                plan_traffic(scheme, cluster, placement, &routings, RowBytes { dispatch: 1, combine: 1 });
-            let weight = f64::from(tokens) / (choices.len() * pools.len()) as f64;
-            sum.intra += weight * plan.copies.intra as f64;
-            sum.inter += weight * plan.copies.inter as f64;
+            for (share, hosts) in without_replicas(cluster, placement, source) {
+                let plan =
+                    plan_traffic(scheme, cluster, &hosts, &routings, RowBytes { dispatch: 1, combine: 1 });
+                let weight = share * f64::from(tokens) / (choices.len() * pools.len()) as f64;
+                sum.intra += weight * plan.copies.intra as f64;
+                sum.inter += weight * plan.copies.inter as f64;
+            }
         }
     }
     let tokens: f64 = tokens_per_rank.iter().map(|&tokens| f64::from(tokens)).sum();
     CopiesPerToken { intra: sum.intra / tokens, inter: sum.inter / tokens }
+}
+
+/// For each way in which `source` may choose replicas: its probability, and a placement of those alone.
+fn without_replicas(cluster: &Cluster, placement: &Placement, source: RankId) -> Vec<(f64, Placement)> {
+    let choices = placement.joint_choices(cluster.rack_of(source));
+    let alone = choices.map(|(share, slots)| {
+        let mut by_rank: Vec<(RankId, usize)> =
+            slots.iter().enumerate().map(|(expert, &slot)| (placement.rank_of(slot), expert)).collect();
+        by_rank.sort_unstable();
+        let map: Vec<usize> = by_rank.iter().map(|&(_, expert)| expert).collect();
+        let count = |rank| by_rank.iter().filter(|&&(host, _)| host == rank).count();
+        let counts: Vec<usize> = cluster.ranks().map(count).collect();
+        let json = format!(r#"{{"physical_to_logical_map": {map:?}, "slots_per_rank": {counts:?}}}"#);
+        (share, Placement::from_json(&json, "test", cluster, placement.num_experts()).expect("valid"))
+    });
+    alone.collect()
 }
 
 fn placement(kind: u8, cluster: &Cluster, experts: u32) -> Placement {
@@ -121,9 +139,9 @@ proptest! {
 
     #[test]
     fn one_rack_and_full_replicas_keep_everything_inside(
-        sizes in prop::collection::vec(1u32..5, 1..4), k in 1u32..5,
+        (racks, size) in (1u32..4, 1u32..5), k in 1u32..5,
     ) {
-        let cluster = Cluster::new(&sizes).expect("small");
+        let cluster = Cluster::uniform(racks, size).expect("small");
         let tokens = vec![1; cluster.num_ranks() as usize];
         let replicated = Placement::replicated_per_rack(&cluster, 8).expect("valid");
         let single = Cluster::new(&[cluster.num_ranks()]).expect("small");

@@ -1,0 +1,33 @@
+//! Experts dealt to the ranks like cards.
+
+use super::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split, one_slot_each};
+use crate::ids::ExpertId;
+use topology::Cluster;
+
+/// The policy of [`Placement::round_robin`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundRobin;
+
+impl PlacementPolicy for RoundRobin {
+    fn name(&self) -> &str {
+        "round-robin"
+    }
+
+    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        Placement::round_robin(cluster, one_slot_each(self.name(), slots, demand)?)
+    }
+}
+
+impl Placement {
+    /// Expert e on rank e mod n.
+    ///
+    /// # Errors
+    /// If `num_experts` is 0 or above [`MAX_EXPERTS`](crate::shape::MAX_EXPERTS).
+    pub fn round_robin(cluster: &Cluster, num_experts: u32) -> Result<Self, PlacementError> {
+        let origin = "round-robin placement";
+        check_sizes(origin, num_experts, num_experts.into())?;
+        let ranks = cluster.num_ranks();
+        let map = (0..ranks).flat_map(|r| (r..num_experts).step_by(ranks as usize)).map(ExpertId).collect();
+        Self::from_parts(cluster, map, &even_split(num_experts, ranks), num_experts, origin)
+    }
+}

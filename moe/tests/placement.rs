@@ -1,0 +1,123 @@
+//! The rack-aware policy against EPLB: as even, less that crosses racks, on demand of many kinds, seen and unseen.
+
+mod data;
+
+use data::{KINDS, demands};
+use moe::placement::{Demand, Eplb, Evaluation, PlacementPolicy, RackAware};
+use moe::{ExpertId, Placement, PlacementError};
+use proptest::prelude::*;
+use topology::Cluster;
+
+/// Copies are counted on a few thousand tokens: where two placements cross alike, one may come out this much ahead.
+const NOISE: f64 = 0.02;
+
+fn place(policy: &dyn PlacementPolicy, cluster: &Cluster, slots: u32, demand: &Demand) -> Placement {
+    policy.place(cluster, slots, demand).expect("placed")
+}
+
+#[test]
+fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
+    for (racks, size, experts, top_k) in [(2, 16, 128, 8), (4, 8, 64, 4), (8, 4, 128, 8), (2, 4, 32, 4)] {
+        let cluster = Cluster::uniform(racks, size).expect("valid");
+        for slots in [experts, experts + experts / 4] {
+            for kind in KINDS {
+                let [seen, unseen] = demands(kind, &cluster, experts as usize, top_k, 11, 4000);
+                let by = |policy: &dyn PlacementPolicy| {
+                    let placement = place(policy, &cluster, slots, &seen);
+                    [&seen, &unseen]
+                        .map(|demand| Evaluation::new(&cluster, &placement, demand).expect("valid"))
+                };
+                let [global, _] = by(&Eplb { num_groups: 1 });
+                let [_, nodes] = by(&Eplb { num_groups: racks });
+                let [ours, later] = by(&RackAware);
+                let case = format!("{} on {racks} racks of {size}, {slots} slots", kind.name);
+                assert_eq!(ours.duplicates, 0, "{case}");
+                assert!(
+                    ours.balancedness >= global.balancedness - 0.01,
+                    "{case}: {} {}",
+                    ours.balancedness,
+                    global.balancedness
+                );
+                let chosen = [ours.chosen_balancedness, global.chosen_balancedness];
+                assert!(chosen[0] >= chosen[1] - 0.01, "{case}: {chosen:?}");
+                let inter = |evaluation: &Evaluation| evaluation.copies.map(|copies| copies.inter);
+                let ([flat, dedup, hierarchical], [flat_eplb, dedup_eplb, hierarchical_eplb]) =
+                    (inter(&later), inter(&nodes));
+                let crossing = format!("{case}: {:?} {:?}", inter(&later), inter(&nodes));
+                if slots > experts || kind.local {
+                    assert!(
+                        flat < flat_eplb && dedup < dedup_eplb && hierarchical < hierarchical_eplb,
+                        "{crossing}"
+                    );
+                } else {
+                    // Every token crosses flat as often wherever experts are.
+                    assert!((flat - flat_eplb).abs() < 1e-9, "{crossing}");
+                    assert!(hierarchical < hierarchical_eplb * (1.0 + NOISE), "{crossing}");
+                }
+                if kind.topics && racks > 2 {
+                    assert!(
+                        later.copies[2].inter < 0.97 * nodes.copies[2].inter,
+                        "{case}: topics keep together"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_demand_gives_the_same_placement() {
+    let cluster = Cluster::new(&[5, 3, 4]).expect("valid");
+    for kind in KINDS {
+        let [demand, _] = demands(kind, &cluster, 32, 4, 3, 500);
+        assert_eq!(place(&RackAware, &cluster, 41, &demand), place(&RackAware, &cluster, 41, &demand));
+    }
+}
+
+#[test]
+fn what_can_not_be_placed_is_refused() {
+    let cluster = Cluster::new(&[2, 1]).expect("valid");
+    let demand = Demand::new(vec![1, 2, 3, 4], 2);
+    for slots in [3, 13] {
+        let error = RackAware.place(&cluster, slots, &demand).expect_err("refused");
+        assert!(matches!(error, PlacementError::Slots { experts: 4, ranks: 3, .. }), "{error}");
+    }
+    let full = place(&RackAware, &cluster, 12, &demand);
+    assert!((0..4).all(|expert| full.replicas_of(ExpertId(expert)).len() == 3));
+    let other = demand.from_racks(vec![vec![1; 4]; 3]).expect("valid");
+    let error = RackAware.place(&cluster, 4, &other).expect_err("refused");
+    assert_eq!(error.to_string(), "demand: tokens from 3 racks, the cluster has 2");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_experts_slots_and_racks_without_an_expert_twice_on_a_rank(
+        racks in prop::collection::vec(1_u32..6, 1..5),
+        load in prop::collection::vec(prop_oneof![Just(0), 0_u64..100, 0_u64..100_000], 1..40),
+        extra in 0.0_f64..1.0,
+        top_k in 1_u32..9,
+    ) {
+        let cluster = Cluster::new(&racks).expect("valid");
+        let (experts, ranks) = (load.len() as u32, cluster.num_ranks());
+        let slots = experts + (f64::from(experts * (ranks - 1)) * extra) as u32;
+        let demand = Demand::new(load, top_k);
+        let placement = place(&RackAware, &cluster, slots, &demand);
+        prop_assert_eq!(placement.num_slots(), slots);
+        let evaluation = Evaluation::new(&cluster, &placement, &demand).expect("valid");
+        prop_assert_eq!(evaluation.duplicates, 0);
+        let counts: Vec<u32> = cluster.ranks().map(|rank| placement.slots_of(rank).len() as u32).collect();
+        prop_assert!(counts.iter().all(|&count| count == slots / ranks || count == slots.div_ceil(ranks)));
+        let all: u32 = (0..experts).map(|expert| placement.replicas_of(ExpertId(expert)).len() as u32).sum();
+        prop_assert_eq!(all, slots);
+        if slots.is_multiple_of(ranks) {
+            let eplb = place(&Eplb { num_groups: 1 }, &cluster, slots, &demand);
+            let global = Evaluation::new(&cluster, &eplb, &demand).expect("valid");
+            prop_assert!(
+                evaluation.balancedness >= global.balancedness - 0.01,
+                "{} {}", evaluation.balancedness, global.balancedness
+            );
+        }
+    }
+}
