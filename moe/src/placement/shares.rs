@@ -15,7 +15,7 @@ use topology::{Cluster, RackId, RankId};
 pub(super) use solve::{fullest_rank, solve};
 
 /// Units of a whole: a (rack, expert)'s shares add up to it.
-pub(super) const WHOLE: u32 = 1 << 12;
+pub(super) const WHOLE: u32 = 1 << 14;
 /// Most (rack, replicated expert) pairs of a placement.
 pub(super) const MAX_SHARED: u64 = 1 << 22;
 

@@ -49,28 +49,19 @@ impl Packing {
         packing
     }
 
-    /// The packing of `map`, with as many replicas of each expert as `like`; `None` if it has others, or one twice on a rank.
-    pub(super) fn of_map(like: &Self, map: &[ExpertId]) -> Option<Self> {
-        let mut packing = Self {
-            held: vec![Vec::new(); like.room.len()],
-            carried: vec![0.0; like.room.len()],
-            ..like.clone()
-        };
+    /// The packing of `map`, slots evenly by rank, which has `replicas`; `None` if an expert is on a rank twice.
+    pub(super) fn of_map(cluster: &Cluster, replicas: &[Replicas], map: &[ExpertId]) -> Option<Self> {
+        let mut packing = Self::new(cluster, replicas, map.len() as u32);
         let mut experts = map.iter().map(|expert| expert.0);
         for rank in 0..packing.room.len() {
-            for expert in experts.by_ref().take(like.room[rank]) {
+            for expert in experts.by_ref().take(packing.room[rank]) {
                 if packing.holds(rank, expert) {
                     return None;
                 }
                 packing.put(rank, expert);
             }
         }
-        let count = |packing: &Self| {
-            let mut experts: Vec<u32> = packing.held.concat();
-            experts.sort_unstable();
-            experts
-        };
-        (count(&packing) == count(like)).then_some(packing)
+        Some(packing)
     }
 
     /// Packs `experts` onto `ranks`; returns those that only fit beside another replica.
