@@ -4,9 +4,12 @@ use super::analytic::pipeline_row;
 use super::expected::Expectations;
 use super::line::{Line, Simulated};
 use super::measure::request;
-use super::record::{Report, SCHEMA_VERSION};
+use super::record::{Record, Report, SCHEMA_VERSION};
 use super::truth::{Truth, truths};
-use super::{BackendKind, CompareError, CompareSpec, Configuration, Expected, Host, configurations, memory};
+use super::{
+    BackendKind, CompareError, CompareSpec, Configuration, Expected, Host, LatencyChoice, configurations,
+    memory,
+};
 use crate::backend::{Backend, SimBackend};
 use crate::run::RunError;
 use serde::{Deserialize, Serialize};
@@ -68,6 +71,20 @@ pub async fn compare<Q: Backend + Send>(
     let mut notes = std::mem::take(&mut spec.notes);
     let rows = configurations(&spec, &mut notes)?;
     spec.notes = notes;
+    compare_rows(spec, rows, quic.as_deref_mut(), host, progress).await
+}
+
+/// As [`compare`], with these configurations, each after its base.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_rows<Q: Backend + Send>(
+    spec: CompareSpec,
+    rows: Vec<Configuration>,
+    mut quic: Option<&mut Q>,
+    host: Host,
+    progress: ProgressSink<'_>,
+) -> Result<Report, CompareError> {
     if spec.backends.contains(&BackendKind::Quic) && quic.is_none() {
         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
     }
@@ -105,6 +122,36 @@ pub async fn compare<Q: Backend + Send>(
         }
     }
     progress(Progress::Done);
+    Ok(report(spec, records))
+}
+
+/// As [`compare_rows`] without quic, on the calling thread and without a runtime. Memory is not checked: whoever runs
+/// several at a time knows how many.
+///
+/// # Errors
+/// [`CompareError`] when routing can't be made or the simulator gives up.
+pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Report, CompareError> {
+    let (expected, truths) = prepared(spec, rows)?;
+    let mut records = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let truths = truths.iter().map(|seed| &seed[at]).collect();
+        let line = Line { spec, row, at, expected: &expected[at], truths };
+        for &latency in &spec.latencies {
+            for &backend in &spec.backends {
+                records.push(match backend {
+                    BackendKind::Analytic => line.analytic(latency)?,
+                    BackendKind::Sim => line.sim(latency, simulated(spec, row, latency)?),
+                    BackendKind::Quic => {
+                        return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
+                    }
+                });
+            }
+        }
+    }
+    Ok(report(spec, records))
+}
+
+fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         seeds: spec.seeds.clone(),
@@ -114,7 +161,23 @@ pub async fn compare<Q: Backend + Send>(
         header: spec.header(),
     };
     report.relate();
-    Ok(report)
+    report
+}
+
+/// One row at one latency, simulated seed by seed.
+fn simulated(
+    spec: &CompareSpec,
+    row: &Configuration,
+    latency: LatencyChoice,
+) -> Result<Simulated, CompareError> {
+    let of_seed = |&seed| {
+        let request = request(spec, row, seed, latency.apply(spec.fabric), (0, 1));
+        SimBackend::default().run_blocking(&request).map_err(|source| CompareError::Run {
+            row: format!("{}, {latency} latency, sim", row.title),
+            source,
+        })
+    };
+    spec.seeds.iter().map(of_seed).collect()
 }
 
 /// What all backends share: expectations by row; truths by seed, then row, none for closed forms alone.
@@ -122,20 +185,20 @@ type Prepared = (Vec<Expected>, Vec<Vec<Truth>>);
 
 /// Computes what every row must yield, on a thread that may block.
 async fn prepare(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Prepared, CompareError> {
-    let work = move || {
-        let (spec, rows) = &*job;
-        let mut expectations = Expectations::new(spec);
-        let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
-        let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
-        let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
-        let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
-        Ok((expected, truths))
-    };
-    match tokio::task::spawn_blocking(work).await {
+    match tokio::task::spawn_blocking(move || prepared(&job.0, &job.1)).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(CompareError::Run { row: "preparation".to_owned(), source: RunError::Closed }),
     }
+}
+
+fn prepared(spec: &CompareSpec, rows: &[Configuration]) -> Result<Prepared, CompareError> {
+    let mut expectations = Expectations::new(spec);
+    let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
+    let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
+    let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
+    let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
+    Ok((expected, truths))
 }
 
 /// Simulates every row at every latency, seed by seed; nothing where the simulator is not asked for.
