@@ -7,10 +7,13 @@ mod failure;
 mod files;
 mod options;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 #[cfg(feature = "plots")]
 mod plot;
 mod progress;
 mod resolve;
+mod sweep_plot;
 
 use clap::Parser;
 use cli::{Cli, Command};

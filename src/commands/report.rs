@@ -1,11 +1,14 @@
 //! `railyard report`: the results of an experiment's shards as a table, CSV, JSON, Parquet or a plot.
 
+use super::board::svg;
 use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use crate::output;
+use crate::sweep_plot::figure;
 use ::coordinator::experiment::{ExperimentError, Merged, RESULTS_VERSION, csv, merge, summarise, table};
+use anyhow::Context;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;
@@ -17,11 +20,33 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
     } else if args.jsonl {
         let lines = merged.records().map(|record| serde_json::to_string(&record).map(|line| line + "\n"));
         output::print(&lines.collect::<Result<String, _>>().map_err(Failure::failed)?)?;
+    } else if let Some(path) = &args.parquet {
+        parquet(&merged, path)?;
+    } else if let (Some(path), Some(x), Some(y)) = (&args.plot, &args.x, &args.y) {
+        let figure = figure(&merged, &summarise(&merged), x, y, &args.series).map_err(Failure::Usage)?;
+        std::fs::write(path, svg(&figure)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Failure::Failed)?;
+        output::print(&format!("{}\n", path.display()))?;
     } else {
         shown(&merged, args.json)?;
     }
     complete(&merged)?;
     verdict(&merged)
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(merged: &Merged, path: &Path) -> Result<(), Failure> {
+    let columns = merged.columns().map_err(Failure::failed)?;
+    crate::parquet_file::write(path, &columns).map_err(Failure::Failed)?;
+    output::print(&format!("{}\n", path.display()))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &Merged, _: &Path) -> Result<(), Failure> {
+    Err(Failure::Usage(anyhow::anyhow!(
+        "this build can't write Parquet; build it with `--features parquet`, or use --csv"
+    )))
 }
 
 /// The table or the JSON object of what `run` has just written.

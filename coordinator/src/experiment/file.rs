@@ -2,7 +2,7 @@
 
 use super::error::FileError;
 use super::range::{self, Spacing};
-use super::value::{Settings, Value};
+use super::value::{Ordered, Settings, Value};
 use crate::compare::{BackendKind, SEEDS_MAX, parse_seeds};
 use std::ops::Range;
 use toml::Spanned;
@@ -315,7 +315,7 @@ impl Reader<'_> {
             if axis.rows.is_empty() {
                 axis.keys = entries.iter().map(|(key, _)| key.clone()).collect();
             }
-            let entries = Settings(entries);
+            let entries = Ordered(entries);
             let values: Option<Vec<Value>> = axis.keys.iter().map(|key| entries.get(key).cloned()).collect();
             match values {
                 Some(values) if !values.is_empty() && values.len() == entries.0.len() => {

@@ -15,6 +15,8 @@ mod run;
 mod shard;
 mod summary;
 mod table;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use error::{ExperimentError, FileError};
@@ -28,4 +30,4 @@ pub use run::run_offline;
 pub use shard::Shard;
 pub use summary::{COLUMNS, Column, Estimate, Means, SummaryRow, summarise};
 pub use table::{FlatRecord, csv, table};
-pub use value::{Settings, Value};
+pub use value::{Ordered, Settings, Value};

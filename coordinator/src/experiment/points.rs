@@ -1,7 +1,7 @@
 //! The points of an experiment, in order.
 
 use super::file::Experiment;
-use super::value::{Settings, Value};
+use super::value::{Ordered, Settings};
 use std::fmt;
 
 /// One point: a value for every swept key, and a seed.
@@ -42,12 +42,12 @@ impl Experiment {
         let chosen = self.axes.iter().zip(rows.into_iter().rev());
         let settings =
             chosen.flat_map(|(axis, row)| axis.keys.iter().cloned().zip(axis.rows[row].iter().cloned()));
-        Point { index, settings: Settings(settings.collect()), seed: self.seeds[index % self.seeds.len()] }
+        Point { index, settings: Ordered(settings.collect()), seed: self.seeds[index % self.seeds.len()] }
     }
 
     /// The fixed keys, then the point's own.
     #[must_use]
     pub fn settings(&self, point: &Point) -> Settings {
-        Settings(self.fixed.0.iter().chain(&point.settings.0).cloned().collect::<Vec<(String, Value)>>())
+        Ordered(self.fixed.0.iter().chain(&point.settings.0).cloned().collect())
     }
 }

@@ -156,9 +156,9 @@ mod tests {
         ] {
             assert_eq!(choose(asked, set).as_deref(), Ok(expected), "{asked:?} {set:?}");
         }
-        let stepped =
-            [array("14").as_slice(), &[("SLURM_ARRAY_TASK_STEP", "2"), ("SLURM_ARRAY_TASK_COUNT", "4")]];
-        assert_eq!(choose(None, &stepped.concat()).as_deref(), Ok("3/4"));
+        let mut stepped = array("14").to_vec();
+        stepped.extend([("SLURM_ARRAY_TASK_STEP", "2"), ("SLURM_ARRAY_TASK_COUNT", "4")]);
+        assert_eq!(choose(None, &stepped).as_deref(), Ok("3/4"));
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             (Some("/8"), &[(SLURM, "0")], "I from 1 to N"),
             (None, &[(SLURM, "x")], "not a whole number"),
             (None, &[(SLURM, "3")], "SLURM_ARRAY_TASK_MIN"),
-            (None, &[array("12").as_slice(), &[("SLURM_ARRAY_TASK_COUNT", "3")]].concat(), "has holes"),
+            (None, &[&array("12")[..], &[("SLURM_ARRAY_TASK_COUNT", "3")]].concat(), "has holes"),
             (None, &[(KUBERNETES, "3")], "JOB_COMPLETIONS"),
             (None, &[(KUBERNETES, "4"), ("JOB_COMPLETIONS", "4")], "I from 1 to N"),
         ] {

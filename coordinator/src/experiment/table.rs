@@ -3,7 +3,7 @@
 use super::merge::Merged;
 use super::results::PointLine;
 use super::summary::{Estimate, SummaryRow};
-use super::value::{Settings, Value};
+use super::value::{Ordered, Settings, Value};
 use crate::compare::{Record, Verification};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
@@ -111,38 +111,36 @@ impl Merged {
     }
 
     /// Names of a record's columns in CSV and Parquet, each with its value of every record: numbers, texts, booleans or null.
+    /// A swept key that a record has under the same name for something else is `set_KEY`; one that it repeats stands once.
     ///
     /// # Errors
     /// None are known: all keys are strings and all numbers finite.
     pub fn columns(&self) -> serde_json::Result<Vec<(String, Vec<serde_json::Value>)>> {
         let mut columns: Vec<(String, Vec<serde_json::Value>)> = Vec::new();
-        let mut push = |name: &str, value| match columns.iter_mut().find(|(known, _)| known == name) {
-            Some((_, values)) => values.push(value),
-            None => columns.push((name.to_owned(), vec![value])),
-        };
         for flat in self.records() {
-            push("point", flat.point.into());
-            push("seed", flat.seed.into());
-            let serde_json::Value::Object(record) = serde_json::to_value(flat.record)? else { continue };
-            for key in &self.header.swept {
-                // A key such as `scheme` is in the record too, in the same words.
-                if !record.contains_key(key) || !SAME_WORDS.contains(&key.as_str()) {
-                    let name = if record.contains_key(key) { format!("set_{key}") } else { key.clone() };
-                    let value = flat.settings.get(key).map(scalar).unwrap_or_default();
-                    push(&name, value);
+            let record: Ordered<serde_json::Value> =
+                serde_json::from_str(&serde_json::to_string(flat.record)?)?;
+            let swept = self.header.swept.iter().filter(|key| !REPEATED.contains(&key.as_str())).map(|key| {
+                let name = if record.get(key).is_some() { format!("set_{key}") } else { key.clone() };
+                (name, flat.settings.get(key).map(scalar).unwrap_or_default())
+            });
+            let place = [("point".to_owned(), flat.point.into()), ("seed".to_owned(), flat.seed.into())];
+            let cells: Vec<(String, serde_json::Value)> = place.into_iter().chain(swept).collect();
+            let command = ("command".to_owned(), flat.command.into());
+            // Every record has the same keys in the same order.
+            for (at, (name, value)) in cells.into_iter().chain(record.0).chain([command]).enumerate() {
+                match columns.get_mut(at) {
+                    Some((_, values)) => values.push(value),
+                    None => columns.push((name, vec![value])),
                 }
             }
-            for (key, value) in record {
-                push(&key, value);
-            }
-            push("command", flat.command.into());
         }
         Ok(columns)
     }
 }
 
-/// Swept keys whose value a record repeats.
-const SAME_WORDS: [&str; 3] = ["scheme", "placement", "latency"];
+/// Swept keys whose value a record repeats in the same words.
+const REPEATED: [&str; 3] = ["scheme", "placement", "latency"];
 
 /// A value as one cell: lists in the words of a flag.
 fn scalar(value: &Value) -> serde_json::Value {
