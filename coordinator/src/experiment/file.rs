@@ -47,8 +47,6 @@ pub struct Experiment {
     pub axes: Vec<Axis>,
     /// Seeds, each a point of its own.
     pub seeds: Vec<u64>,
-    /// The line of `[sweep]`, or of what is there instead.
-    pub line: usize,
 }
 
 /// Reads `text`; `origin` is its name for messages.
@@ -90,7 +88,6 @@ impl Reader<'_> {
     fn experiment(&self, file: &DeTable<'_>) -> Result<Experiment, FileError> {
         let (mut name, mut fixed, mut axes) = (None, Settings::default(), Vec::new());
         let (mut backends, mut seeds) = (None, None);
-        let mut line = 1;
         let mut fixed_at = Vec::new();
         for (at, key, value) in in_file_order(file) {
             match (key, value.get_ref()) {
@@ -109,7 +106,6 @@ impl Reader<'_> {
                     }
                 }
                 ("sweep", DeValue::Table(table)) => {
-                    line = self.line(at.start);
                     for (at, key, value) in in_file_order(table) {
                         match key {
                             "seeds" => seeds = Some(self.seeds(&at, value, seeds.is_some())?),
@@ -164,7 +160,6 @@ impl Reader<'_> {
             backends,
             axes: axes.into_iter().map(|(_, axis)| axis).collect(),
             seeds,
-            line,
         })
     }
 

@@ -189,7 +189,6 @@ proptest! {
             backends: None,
             axes,
             seeds: (1..=seeds).collect(),
-            line: 1,
         };
         let count = experiment.num_points();
         prop_assert_eq!(count, sizes.iter().product::<usize>() * seeds as usize);
