@@ -47,7 +47,7 @@ pub fn table(merged: &Merged, rows: &[SummaryRow]) -> String {
     for at in 0..swept.len() + 2 + shown.len() + 1 {
         if let Some(column) = table.column_mut(at) {
             column.set_padding((0, 1));
-            if at >= swept.len() + 1 && at < swept.len() + 2 + shown.len() {
+            if (swept.len() + 1..swept.len() + 2 + shown.len()).contains(&at) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
