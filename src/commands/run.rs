@@ -156,7 +156,11 @@ async fn run_on_workers(
         let report =
             compare_rows(resolved.spec.clone(), rows, Some(&mut cluster), Host::this(in_process), &mut quiet);
         let report = Box::pin(report).await.map_err(|source| {
-            failure(ExperimentError::Run { point: point.index, settings: point.to_string(), source })
+            failure(ExperimentError::Run {
+                point: point.index,
+                settings: point.to_string(),
+                source: Box::new(source),
+            })
         })?;
         let line = point_line(point, &resolved, report);
         results.append(&line).map_err(failure)?;

@@ -63,7 +63,7 @@ pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
 /// [`CompareError`] when nothing can be run, or a backend gives up.
 pub async fn compare<Q: Backend + Send>(
     spec: &CompareSpec,
-    mut quic: Option<&mut Q>,
+    quic: Option<&mut Q>,
     host: Host,
     progress: ProgressSink<'_>,
 ) -> Result<Report, CompareError> {
@@ -71,7 +71,7 @@ pub async fn compare<Q: Backend + Send>(
     let mut notes = std::mem::take(&mut spec.notes);
     let rows = configurations(&spec, &mut notes)?;
     spec.notes = notes;
-    compare_rows(spec, rows, quic.as_deref_mut(), host, progress).await
+    compare_rows(spec, rows, quic, host, progress).await
 }
 
 /// As [`compare`], with these configurations, each after its base.

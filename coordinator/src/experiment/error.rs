@@ -39,7 +39,7 @@ pub enum ExperimentError {
         /// Its settings, for people.
         settings: String,
         /// Why.
-        source: CompareError,
+        source: Box<CompareError>,
     },
     /// A part of the points that there is not.
     #[error("{0}")]

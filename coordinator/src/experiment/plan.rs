@@ -147,7 +147,7 @@ fn fault(point: &Point, problem: String) -> ExperimentError {
 
 /// A point that could not be finished.
 pub(super) fn failed(point: &Point, source: CompareError) -> ExperimentError {
-    ExperimentError::Run { point: point.index, settings: point.to_string(), source }
+    ExperimentError::Run { point: point.index, settings: point.to_string(), source: Box::new(source) }
 }
 
 /// The line of a finished point: the records of its own configuration, which is the last; slowdowns only against a base.

@@ -21,7 +21,7 @@ pub enum Value {
     /// A word.
     Text(String),
     /// Several that make one value, such as the ranks of each rack.
-    List(Vec<Value>),
+    List(Vec<Self>),
 }
 
 impl Value {
