@@ -1,6 +1,6 @@
 //! The commands and their flags.
 
-use crate::options::SpecArgs;
+use crate::options::{BackendArg, SpecArgs, bytes};
 use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +34,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// One rack against several: every scheme and placement, measured, simulated and by closed forms
     Compare(Box<CompareArgs>),
+    /// An experiment file: a sweep over the options of `compare`, point by point, resumable, in shards
+    Run(Box<RunArgs>),
+    /// Tables, CSV, JSON or a plot from the results of `run`, shards merged
+    Report(Box<ReportArgs>),
     /// Show or check racks and links
     Topology(TopologyArgs),
     /// Every claim of the lecture as an equation: formula, inputs, computed, stated, verdict
@@ -101,6 +105,87 @@ pub(crate) struct CompareArgs {
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard run examples/throttle.toml                      every point on all cores, results/throttle.jsonl
+  railyard run examples/throttle.toml --dry-run            what would run, each point as a `railyard compare`
+  railyard run sweep.toml --backend quic                   measured, one point after the other
+  railyard run sweep.toml --shard 2/8                      the second of eight parts
+  railyard report results                                  all parts in one table
+
+Finished points are not run again: after Ctrl-C or a crash, the same command goes on. In a Slurm array or a Kubernetes
+Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). The keys of a
+file are the flags of `railyard compare`; docs/experiments.md has the rest.
+
+Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 usage.")]
+pub(crate) struct RunArgs {
+    /// Experiment file (TOML)
+    pub(crate) file: PathBuf,
+    /// `analytic`, `sim`, `quic` with a comma between them, or `all` [default: the file's, else analytic,sim]
+    #[arg(long, value_name = "BACKENDS", value_delimiter = ',')]
+    pub(crate) backend: Vec<BackendArg>,
+    /// Part I of N, from 1; `/N` takes I from a job array [default: the array's, else all points]
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<String>,
+    /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub(crate) out: PathBuf,
+    /// Points at a time (analytic, sim) [default: as many as cores, fewer where memory does not suffice]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
+    /// Memory that all points under way may take together: 2G, 500M [default: three quarters of what is available]
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) memory_limit: Option<u64>,
+    /// Run the ranks of quic as tasks of this process
+    #[arg(long)]
+    pub(crate) in_process: bool,
+    /// Say what would run, and run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard report results                          every shard in the directory, merged, mean and 95% interval over seeds
+  railyard report results/throttle.jsonl --csv     a line a record, to load elsewhere
+  railyard report results --plot throttle.svg --x throttle --y a2a_us --series scheme
+
+Exit code: 0 done, 1 a point is missing, was not verified or is invalid, 2 usage.")]
+pub(crate) struct ReportArgs {
+    /// Files of results, or directories with them, of one experiment
+    #[arg(required = true)]
+    pub(crate) from: Vec<PathBuf>,
+    /// One line a record as CSV
+    #[arg(long, group = "format")]
+    pub(crate) csv: bool,
+    /// One JSON object: a row each combination and backend, means and intervals
+    #[arg(long, group = "format")]
+    pub(crate) json: bool,
+    /// One JSON object a line, one line a record
+    #[arg(long, group = "format")]
+    pub(crate) jsonl: bool,
+    /// Write the records to FILE as Parquet (a build with the feature `parquet`)
+    #[arg(long, value_name = "FILE", group = "format")]
+    pub(crate) parquet: Option<PathBuf>,
+    /// Draw to FILE as SVG
+    #[arg(long, value_name = "FILE", group = "format", requires = "x", requires = "y")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Swept key along the x axis (with --plot)
+    #[arg(long, value_name = "KEY", requires = "plot")]
+    pub(crate) x: Option<String>,
+    /// Column along the y axis, such as a2a_us (with --plot)
+    #[arg(long, value_name = "COLUMN", requires = "plot")]
+    pub(crate) y: Option<String>,
+    /// Swept keys, or `backend`, that each have lines of their own [default: all others that vary]
+    #[arg(long, value_name = "KEY", requires = "plot", value_delimiter = ',')]
+    pub(crate) series: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,14 +2,18 @@
 
 mod cli;
 mod commands;
+mod experiment;
 mod failure;
 mod files;
 mod options;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet_file;
 #[cfg(feature = "plots")]
 mod plot;
 mod progress;
 mod resolve;
+mod sweep_plot;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -20,6 +24,8 @@ fn main() -> ExitCode {
     init_logging(cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),
+        Command::Run(args) => commands::run::run(&args, cli.quiet),
+        Command::Report(args) => commands::report::run(&args),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Place(args) => commands::place::run(&args),
         Command::Board(args) => commands::board::run(&args),

@@ -1,7 +1,7 @@
 //! The flags that define a comparison, as typed; `resolve` says what they mean.
 
 use clap::Args;
-use coordinator::compare::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice};
+use coordinator::compare::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice, parse_seeds};
 use moe::routing::RoutingChoice;
 use moe::{DispatchScheme, ExpertKind};
 use std::str::FromStr;
@@ -107,25 +107,12 @@ fn experts(text: &str) -> Result<ExpertKind, String> {
     }
 }
 
-fn seeds(text: &str) -> Result<Seeds, String> {
-    let refuse =
-        || format!("`{text}`: give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5");
-    let mut seeds = Vec::new();
-    for part in text.split(',') {
-        let range = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
-            return Err(refuse());
-        };
-        if first > last || (last - first) as usize >= coordinator::compare::SEEDS_MAX {
-            return Err(refuse());
-        }
-        seeds.extend(first..=last);
-    }
-    Ok(Seeds(seeds))
+fn seeds(text: &str) -> Result<Seeds, coordinator::compare::ChoiceError> {
+    parse_seeds(text).map(Seeds)
 }
 
 /// Bytes with an optional suffix k, M, G or T (powers of 1000).
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, ""),

@@ -60,11 +60,11 @@ fn plots(dir: &Path, chosen: Option<&Vec<Claim>>) -> Result<(), Failure> {
 
 #[cfg(feature = "plots")]
 #[expect(clippy::unnecessary_wraps, reason = "without the feature it fails")]
-fn svg(figure: &blackboard::figure::Figure) -> Result<String, Failure> {
+pub(super) fn svg(figure: &blackboard::figure::Figure) -> Result<String, Failure> {
     Ok(crate::plot::svg(figure))
 }
 
 #[cfg(not(feature = "plots"))]
-fn svg(_: &blackboard::figure::Figure) -> Result<String, Failure> {
+pub(super) fn svg(_: &blackboard::figure::Figure) -> Result<String, Failure> {
     Err(Failure::Usage(anyhow::anyhow!("this build can't draw; build it with the default feature `plots`")))
 }

@@ -9,6 +9,7 @@ use ::coordinator::local::rack_names;
 use ::coordinator::{Limits, LocalCluster, LocalConfig, SimBackend, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
+use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
@@ -52,18 +53,27 @@ async fn run_here(spec: &CompareSpec, in_process: bool, meter: &Meter) -> Result
         let report = compare::compare(spec, None::<&mut SimBackend>, host, &mut show);
         return Ok(Box::pin(report).await?);
     }
-    let names = rack_names(&spec.cluster().map_err(Failure::usage)?);
-    meter.say(&format!("starting {} workers", names.len()));
+    let racks = spec.cluster().map_err(Failure::usage)?;
+    meter.say(&format!("starting {} workers", racks.num_ranks()));
+    let mut cluster = start_workers(&racks, in_process).await?;
+    let report = Box::pin(compare::compare(spec, Some(&mut cluster), host, &mut show)).await?;
+    cluster.shutdown().await;
+    Ok(report)
+}
+
+/// A worker on this machine for each rank of `racks`.
+pub(crate) async fn start_workers(racks: &Cluster, in_process: bool) -> Result<LocalCluster, Failure> {
     let workers = if in_process {
         WorkerKind::Tasks
     } else {
         let program = std::env::current_exe().context("cannot tell which program this is");
         WorkerKind::Processes { program: program.map_err(Failure::Failed)? }
     };
-    let config =
-        LocalConfig { names, workers, transport: TransportOptions::default(), limits: Limits::default() };
-    let mut cluster = LocalCluster::start(config).await.map_err(Failure::failed)?;
-    let report = Box::pin(compare::compare(spec, Some(&mut cluster), host, &mut show)).await?;
-    cluster.shutdown().await;
-    Ok(report)
+    let config = LocalConfig {
+        names: rack_names(racks),
+        workers,
+        transport: TransportOptions::default(),
+        limits: Limits::default(),
+    };
+    LocalCluster::start(config).await.map_err(Failure::failed)
 }

@@ -8,7 +8,9 @@ pub(crate) mod coordinator;
 pub(crate) mod health;
 pub(crate) mod node;
 pub(crate) mod place;
+pub(crate) mod report;
 pub(crate) mod roofline;
+pub(crate) mod run;
 pub(crate) mod topology;
 
 use crate::failure::Failure;

@@ -197,6 +197,26 @@ impl FromStr for GateChoice {
     }
 }
 
+/// A list of seeds as one word: whole numbers and ranges with commas between them.
+///
+/// # Errors
+/// [`ChoiceError`] for anything else, and for more than [`SEEDS_MAX`](super::SEEDS_MAX) in one range.
+pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
+    const REMEDY: &str = "give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5";
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        let range = part.split_once('-').unwrap_or((part, part));
+        let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
+            return Err(refused(text, REMEDY));
+        };
+        if first > last || last - first >= super::SEEDS_MAX as u64 {
+            return Err(refused(text, REMEDY));
+        }
+        seeds.extend(first..=last);
+    }
+    Ok(seeds)
+}
+
 /// Where the experts of the rows over several racks are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

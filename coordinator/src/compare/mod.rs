@@ -38,7 +38,7 @@ mod truth;
 
 pub use analytic::{PipelineRow, pipeline_row};
 pub use choice::{
-    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, PlacementChoice,
+    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, PlacementChoice, parse_seeds,
 };
 pub use client::{Client, ClientError};
 pub use error::CompareError;
@@ -47,8 +47,8 @@ pub use measure::{Disturbance, Host, chunk_rows, judge};
 pub use memory::{Estimate, available_bytes, estimate};
 pub use protocol::Status;
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
-pub use rows::{Configuration, configurations};
-pub use run::{Progress, ProgressSink, check, compare};
+pub use rows::{Configuration, configuration, configurations};
+pub use run::{Progress, ProgressSink, check, compare, compare_offline, compare_rows};
 pub use serve::Service;
 pub use spec::{CompareSpec, SEEDS_MAX};
 pub use summary::sentences;

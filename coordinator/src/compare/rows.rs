@@ -72,11 +72,6 @@ pub fn configurations(
     for (gate, limit) in &gates {
         for wish in wishes(spec, *gate) {
             let choice = wish.place.as_ref().unwrap_or(&spec.placement);
-            let base_scheme = if wish.scheme == DispatchScheme::Flat {
-                DispatchScheme::Flat
-            } else {
-                DispatchScheme::Dedup
-            };
             let row = Configuration {
                 title: format!("{} racks: {}", wide.num_racks(), wish.title),
                 cluster: wide.clone(),
@@ -86,7 +81,7 @@ pub fn configurations(
                 limit: limit.clone(),
                 base: 0,
             };
-            wanted.push((BaseKey { scheme: base_scheme, gate: *gate }, row));
+            wanted.push((BaseKey { scheme: base_scheme(wish.scheme), gate: *gate }, row));
         }
     }
     let mut keys: Vec<BaseKey> = Vec::new();
@@ -105,6 +100,56 @@ pub fn configurations(
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// The one configuration that `spec` names with one scheme and one gate, after its base if `with_base`: the same row as
+/// [`configurations`] has among others.
+///
+/// # Errors
+/// [`CompareError`] as [`configurations`], and when schemes, gates or latencies are not one each.
+pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configuration>, CompareError> {
+    spec.validate()?;
+    let ([scheme], Some([_]), [_]) =
+        (spec.schemes.as_slice(), spec.gates.as_deref(), spec.latencies.as_slice())
+    else {
+        let problem = "one configuration has one scheme, one gate and one latency";
+        return Err(CompareError::Spec(problem.to_owned()));
+    };
+    let wide = spec.cluster()?;
+    let placement = spec.placement.place(&wide, spec.shape.num_experts)?;
+    let Some((gate, limit)) = gates(spec, &wide, &placement, &mut Vec::new())?.pop() else {
+        return Err(CompareError::Spec("no gate to run; give unlimited or limit:M".to_owned()));
+    };
+    if wide.num_racks() == 1 {
+        return Ok(vec![base_row(spec, BaseKey { scheme: *scheme, gate }, limit, 0, &placement)?]);
+    }
+    let mut rows = Vec::with_capacity(2);
+    if with_base {
+        rows.push(base_row(
+            spec,
+            BaseKey { scheme: base_scheme(*scheme), gate },
+            limit.clone(),
+            0,
+            &placement,
+        )?);
+    }
+    let limited = limit
+        .as_ref()
+        .map_or_else(String::new, |limit| format!(", gate <= {} rack{}", limit.limit, plural(limit.limit)));
+    rows.push(Configuration {
+        title: format!("{} racks: {scheme}{limited}", wide.num_racks()),
+        cluster: wide,
+        placement,
+        placement_name: spec.placement.name().to_owned(),
+        scheme: *scheme,
+        limit,
+        base: 0,
+    });
+    Ok(rows)
+}
+
+fn base_scheme(scheme: DispatchScheme) -> DispatchScheme {
+    if scheme == DispatchScheme::Flat { DispatchScheme::Flat } else { DispatchScheme::Dedup }
 }
 
 struct Wish {

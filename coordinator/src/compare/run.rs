@@ -4,9 +4,12 @@ use super::analytic::pipeline_row;
 use super::expected::Expectations;
 use super::line::{Line, Simulated};
 use super::measure::request;
-use super::record::{Report, SCHEMA_VERSION};
+use super::record::{Record, Report, SCHEMA_VERSION};
 use super::truth::{Truth, truths};
-use super::{BackendKind, CompareError, CompareSpec, Configuration, Expected, Host, configurations, memory};
+use super::{
+    BackendKind, CompareError, CompareSpec, Configuration, Expected, Host, LatencyChoice, configurations,
+    memory,
+};
 use crate::backend::{Backend, SimBackend};
 use crate::run::RunError;
 use serde::{Deserialize, Serialize};
@@ -60,7 +63,7 @@ pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
 /// [`CompareError`] when nothing can be run, or a backend gives up.
 pub async fn compare<Q: Backend + Send>(
     spec: &CompareSpec,
-    mut quic: Option<&mut Q>,
+    quic: Option<&mut Q>,
     host: Host,
     progress: ProgressSink<'_>,
 ) -> Result<Report, CompareError> {
@@ -68,6 +71,20 @@ pub async fn compare<Q: Backend + Send>(
     let mut notes = std::mem::take(&mut spec.notes);
     let rows = configurations(&spec, &mut notes)?;
     spec.notes = notes;
+    compare_rows(spec, rows, quic, host, progress).await
+}
+
+/// As [`compare`], with these configurations, each after its base.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_rows<Q: Backend + Send>(
+    spec: CompareSpec,
+    rows: Vec<Configuration>,
+    mut quic: Option<&mut Q>,
+    host: Host,
+    progress: ProgressSink<'_>,
+) -> Result<Report, CompareError> {
     if spec.backends.contains(&BackendKind::Quic) && quic.is_none() {
         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
     }
@@ -77,7 +94,16 @@ pub async fn compare<Q: Backend + Send>(
     let job = Arc::new((spec, rows));
     let (spec, rows) = &*job;
     // The references and the simulations need each other only to be compared: two cores, half the time.
-    let (prepared, simulated) = tokio::join!(prepare(Arc::clone(&job)), simulate(spec, rows));
+    let (prepared, simulated) = tokio::join!(
+        blocking(
+            {
+                let job = Arc::clone(&job);
+                move || prepared(&job.0, &job.1)
+            },
+            "preparation"
+        ),
+        simulate(Arc::clone(&job))
+    );
     let ((expected, truths), mut simulated) = (prepared?, simulated?.into_iter());
     let mut records = Vec::with_capacity(total);
     for (at, row) in rows.iter().enumerate() {
@@ -105,6 +131,36 @@ pub async fn compare<Q: Backend + Send>(
         }
     }
     progress(Progress::Done);
+    Ok(report(spec, records))
+}
+
+/// As [`compare_rows`] without quic, on the calling thread and without a runtime. Memory is not checked: whoever runs
+/// several at a time knows how many.
+///
+/// # Errors
+/// [`CompareError`] when routing can't be made or the simulator gives up.
+pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Report, CompareError> {
+    let (expected, truths) = prepared(spec, rows)?;
+    let mut records = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let truths = truths.iter().map(|seed| seed[at].as_slice()).collect();
+        let line = Line { spec, row, at, expected: &expected[at], truths };
+        for &latency in &spec.latencies {
+            for &backend in &spec.backends {
+                records.push(match backend {
+                    BackendKind::Analytic => line.analytic(latency)?,
+                    BackendKind::Sim => line.sim(latency, simulated(spec, row, latency)?),
+                    BackendKind::Quic => {
+                        return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
+                    }
+                });
+            }
+        }
+    }
+    Ok(report(spec, records))
+}
+
+fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         seeds: spec.seeds.clone(),
@@ -114,49 +170,60 @@ pub async fn compare<Q: Backend + Send>(
         header: spec.header(),
     };
     report.relate();
-    Ok(report)
+    report
+}
+
+/// One row at one latency, simulated seed by seed.
+fn simulated(
+    spec: &CompareSpec,
+    row: &Configuration,
+    latency: LatencyChoice,
+) -> Result<Simulated, CompareError> {
+    // Steps that are alike need no more than one.
+    let steps = if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) };
+    let of_seed = |&seed| {
+        let request = request(spec, row, seed, latency, steps);
+        SimBackend::default().run_blocking(&request).map_err(|source| CompareError::Run {
+            row: format!("{}, {latency} latency, sim", row.title),
+            source,
+        })
+    };
+    spec.seeds.iter().map(of_seed).collect()
 }
 
 /// What all backends share: expectations by row; truths by seed, row and step, none for closed forms alone.
 type Prepared = (Vec<Expected>, Vec<Vec<Vec<Truth>>>);
 
-/// Computes what every row must yield, on a thread that may block.
-async fn prepare(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Prepared, CompareError> {
-    let work = move || {
+fn prepared(spec: &CompareSpec, rows: &[Configuration]) -> Result<Prepared, CompareError> {
+    let mut expectations = Expectations::new(spec);
+    let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
+    let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
+    let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
+    let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
+    Ok((expected, truths))
+}
+
+/// Simulates every row at every latency, on a thread that may block; nothing where the simulator is not asked for.
+async fn simulate(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Vec<Simulated>, CompareError> {
+    let all = move || {
         let (spec, rows) = &*job;
-        let mut expectations = Expectations::new(spec);
-        let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
-        let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
-        let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
-        let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
-        Ok((expected, truths))
+        if !spec.backends.contains(&BackendKind::Sim) {
+            return Ok(Vec::new());
+        }
+        let lines = rows.iter().flat_map(|row| spec.latencies.iter().map(move |&latency| (row, latency)));
+        lines.map(|(row, latency)| simulated(spec, row, latency)).collect()
     };
+    blocking(all, "simulation").await
+}
+
+/// Runs `work` where it may take its time.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CompareError> + Send + 'static,
+    what: &str,
+) -> Result<T, CompareError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(CompareError::Run { row: "preparation".to_owned(), source: RunError::Closed }),
+        Err(_) => Err(CompareError::Run { row: what.to_owned(), source: RunError::Closed }),
     }
-}
-
-/// Simulates every row at every latency, seed by seed; nothing where the simulator is not asked for.
-async fn simulate(spec: &CompareSpec, rows: &[Configuration]) -> Result<Vec<Simulated>, CompareError> {
-    let mut simulated = Vec::new();
-    if !spec.backends.contains(&BackendKind::Sim) {
-        return Ok(simulated);
-    }
-    // Steps that are alike need no more than one.
-    let steps = if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) };
-    for row in rows {
-        for &latency in &spec.latencies {
-            let mut seeds = Vec::with_capacity(spec.seeds.len());
-            for &seed in &spec.seeds {
-                let request = request(spec, row, seed, latency, steps);
-                let rounds = SimBackend::default().run(&request).await;
-                let what = || format!("{}, {latency} latency, sim", row.title);
-                seeds.push(rounds.map_err(|source| CompareError::Run { row: what(), source })?);
-            }
-            simulated.push(seeds);
-        }
-    }
-    Ok(simulated)
 }
