@@ -5,6 +5,7 @@ pub mod compare;
 pub mod experiment;
 pub mod local;
 pub mod machine;
+pub mod rebalance;
 pub mod run;
 pub mod server;
 #[cfg(test)]
