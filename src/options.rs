@@ -53,9 +53,13 @@ pub(crate) struct SpecArgs {
     #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Rows")]
     pub(crate) scheme: Vec<DispatchScheme>,
     /// Experts of the rows that don't say otherwise: `linear`, `round-robin`, `replicated` (a set in each rack), `one-rack`,
-    /// or a JSON file
+    /// a JSON file; or `eplb` (the gate's groups kept in racks), `eplb-global`, `rack-aware`, made for the demand that the
+    /// routing is expected to have, from other tokens than those of the run (a trace: from all its rows)
     #[arg(long, value_name = "PLACEMENT", default_value = "linear", help_heading = "Rows")]
     pub(crate) placement: String,
+    /// Expert slots over all ranks, for eplb, eplb-global and rack-aware [default: one an expert]
+    #[arg(long, value_name = "N", help_heading = "Rows")]
+    pub(crate) slots: Option<u32>,
 
     /// `analytic`, `sim`, `quic` with a comma between them, or `all`
     #[arg(long, value_name = "BACKENDS", default_value = "all", value_delimiter = ',', help_heading = "Run")]

@@ -70,12 +70,17 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
         "round-robin" => PlacementChoice::RoundRobin,
         "replicated" => PlacementChoice::Replicated,
         "one-rack" => PlacementChoice::OneRack,
+        "eplb" => PlacementChoice::Eplb,
+        "eplb-global" => PlacementChoice::EplbGlobal,
+        "rack-aware" => PlacementChoice::RackAware,
         file => PlacementChoice::File {
             origin: file.to_owned(),
-            text: files::read(Path::new(file))
-                .context("--placement takes linear, round-robin, replicated, one-rack or a file")?,
+            text: files::read(Path::new(file)).context(
+                "--placement takes linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
+            )?,
         },
     };
+    spec.slots = args.slots;
     spec.experts = args.experts;
     spec.backends = backends(args, &mut notes);
     spec.seeds.clone_from(&args.seeds.0);

@@ -1,11 +1,10 @@
 //! The words of the command's options, each with the one way in which it is read and written.
 
-use moe::{Placement, PlacementError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Cluster, Fabric, KernelProfile, MAX_LATENCY_US, Picos, RackId};
+use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos};
 
 /// A word or number that an option doesn't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -229,6 +228,12 @@ pub enum PlacementChoice {
     Replicated,
     /// All in the first rack.
     OneRack,
+    /// DeepSeek's EPLB, racks as its nodes and the gate's groups as its groups.
+    Eplb,
+    /// EPLB without groups.
+    EplbGlobal,
+    /// As even as EPLB, tokens in as few racks as that allows.
+    RackAware,
     /// Read from a file.
     File {
         /// The file's name, for messages.
@@ -247,22 +252,17 @@ impl PlacementChoice {
             Self::RoundRobin => "round-robin",
             Self::Replicated => "replicated",
             Self::OneRack => "one-rack",
+            Self::Eplb => "eplb",
+            Self::EplbGlobal => "eplb-global",
+            Self::RackAware => "rack-aware",
             Self::File { origin, .. } => origin,
         }
     }
 
-    /// The placement of `num_experts` experts on `cluster`.
-    ///
-    /// # Errors
-    /// [`PlacementError`] when a file doesn't fit the cluster or the model.
-    pub fn place(&self, cluster: &Cluster, num_experts: u32) -> Result<Placement, PlacementError> {
-        match self {
-            Self::Linear => Placement::linear(cluster, num_experts),
-            Self::RoundRobin => Placement::round_robin(cluster, num_experts),
-            Self::Replicated => Placement::replicated_per_rack(cluster, num_experts),
-            Self::OneRack => Placement::one_rack(cluster, num_experts, RackId(0)),
-            Self::File { origin, text } => Placement::from_file(text, origin, 0, cluster, num_experts),
-        }
+    /// True if it is made for the demand that the routing is expected to have.
+    #[must_use]
+    pub const fn is_for_demand(&self) -> bool {
+        matches!(self, Self::Eplb | Self::EplbGlobal | Self::RackAware)
     }
 }
 

@@ -55,12 +55,13 @@ pub(super) struct Expectations<'a> {
     sampled: Vec<Sample>,
 }
 
+/// Sampled routings.
 #[derive(Debug)]
-struct Sample {
+pub(super) struct Sample {
     num_ranks: u32,
     limit: Option<GateLimit>,
     /// By seed and step that differs, then by rank.
-    routings: Vec<Vec<Routing>>,
+    pub(super) routings: Vec<Vec<Routing>>,
     kind: ExpectedKind,
 }
 
@@ -102,7 +103,8 @@ impl<'a> Expectations<'a> {
         let at = match self.sampled.iter().position(fits) {
             Some(at) => at,
             None => {
-                self.sampled.push(sample(self.spec, row)?);
+                let ranks = row.cluster.num_ranks();
+                self.sampled.push(sample(self.spec, ranks, row.limit.as_ref(), ranks)?);
                 self.sampled.len() - 1
             }
         };
@@ -139,10 +141,14 @@ pub(super) fn reachable_tokens(spec: &CompareSpec, row: &Configuration) -> Vec<f
     tokens
 }
 
-/// Tokens of the same distribution that are not in the run: those of ranks beyond the cluster's. For a trace, every row
-/// at every rank.
-fn sample(spec: &CompareSpec, row: &Configuration) -> Result<Sample, CompareError> {
-    let ranks = row.cluster.num_ranks();
+/// Tokens of the same distribution that are not in the run of `ranks` ranks: those of as many ranks from `first` on, which
+/// is beyond them. For a trace, every row at every rank.
+pub(super) fn sample(
+    spec: &CompareSpec,
+    ranks: u32,
+    limit: Option<&GateLimit>,
+    first: u32,
+) -> Result<Sample, CompareError> {
     let (routings, kind) = if let RoutingSpec::Rows(rows) = &spec.routing {
         (vec![vec![every_row(rows); ranks as usize]], ExpectedKind::TraceMean)
     } else {
@@ -151,10 +157,10 @@ fn sample(spec: &CompareSpec, row: &Configuration) -> Result<Sample, CompareErro
         let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks).div_ceil(steps.end - steps.start);
         let mut sampled = Vec::new();
         for &seed in &spec.seeds {
-            let router = Router::new(&spec.shape, &spec.routing, row.limit.as_ref(), seed, LAYER.into())?;
+            let router = Router::new(&spec.shape, &spec.routing, limit, seed, LAYER.into())?;
             let of_ranks = spec.routing.tokens(ranks, tokens, seed, 0);
             sampled.extend(steps.clone().map(|step| -> Vec<Routing> {
-                (ranks..)
+                (first..)
                     .zip(&of_ranks)
                     .map(|(rank, &tokens)| router.route(step, RankId(rank), tokens))
                     .collect()
@@ -162,7 +168,7 @@ fn sample(spec: &CompareSpec, row: &Configuration) -> Result<Sample, CompareErro
         }
         (sampled, ExpectedKind::MonteCarlo)
     };
-    Ok(Sample { num_ranks: ranks, limit: row.limit.clone(), routings, kind })
+    Ok(Sample { num_ranks: ranks, limit: limit.cloned(), routings, kind })
 }
 
 fn every_row(rows: &RecordedRows) -> Routing {

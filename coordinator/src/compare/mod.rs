@@ -17,6 +17,9 @@ mod expected;
 mod line;
 mod measure;
 mod memory;
+mod place;
+#[cfg(test)]
+mod place_tests;
 mod protocol;
 mod record;
 mod render;

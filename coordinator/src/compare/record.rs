@@ -31,7 +31,8 @@ pub struct Record {
     pub ranks: u32,
     /// Dispatch scheme.
     pub scheme: DispatchScheme,
-    /// Where the experts are: `linear`, `round-robin`, `replicated`, `one-rack`, or a file.
+    /// Where the experts are: `linear`, `round-robin`, `replicated`, `one-rack`, `eplb`, `eplb-global`,
+    /// `rack-aware`, or a file.
     pub placement: String,
     /// Where routing comes from: `uniform`, `gate`, `zipf:S`, `trace:FILE`.
     pub gate: String,

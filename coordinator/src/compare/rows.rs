@@ -1,6 +1,7 @@
 //! The configurations of a comparison: the base rows, then the same ranks over several racks in every arrangement.
 
-use super::{BaseChoice, CompareError, CompareSpec, GateChoice, PlacementChoice};
+use super::place::{place, place_base};
+use super::{CompareError, CompareSpec, GateChoice, PlacementChoice};
 use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
 
@@ -55,27 +56,27 @@ pub fn configurations(
 ) -> Result<Vec<Configuration>, CompareError> {
     spec.validate()?;
     let wide = spec.cluster()?;
-    let experts = spec.shape.num_experts;
-    let placement = spec.placement.place(&wide, experts)?;
+    let placement = place(spec, &spec.placement, &wide)?;
     let gates = gates(spec, &wide, &placement, notes)?;
+    let base = Base::new(spec, &placement)?;
     if wide.num_racks() == 1 {
         let bases =
             gates.iter().filter(|(gate, _)| *gate == GateChoice::Unlimited).flat_map(|(gate, limit)| {
                 spec.schemes.iter().map(move |&scheme| (BaseKey { scheme, gate: *gate }, limit.clone()))
             });
-        return bases
-            .enumerate()
-            .map(|(at, (key, limit))| base_row(spec, key, limit, at, &placement))
-            .collect();
+        return Ok(bases.enumerate().map(|(at, (key, limit))| base.row(key, limit, at)).collect());
     }
     let mut wanted: Vec<(BaseKey, Configuration)> = Vec::new();
     for (gate, limit) in &gates {
         for wish in wishes(spec, *gate) {
-            let choice = wish.place.as_ref().unwrap_or(&spec.placement);
+            let (placement, choice) = match &wish.place {
+                Some(choice) => (place(spec, choice, &wide)?, choice),
+                None => (placement.clone(), &spec.placement),
+            };
             let row = Configuration {
                 title: format!("{} racks: {}", wide.num_racks(), wish.title),
                 cluster: wide.clone(),
-                placement: choice.place(&wide, experts)?,
+                placement,
                 placement_name: choice.name().to_owned(),
                 scheme: wish.scheme,
                 limit: limit.clone(),
@@ -93,7 +94,7 @@ pub fn configurations(
     let mut rows = Vec::with_capacity(keys.len() + wanted.len());
     for (at, &key) in keys.iter().enumerate() {
         let limit = gates.iter().find(|(gate, _)| *gate == key.gate).and_then(|(_, limit)| limit.clone());
-        rows.push(base_row(spec, key, limit, at, &placement)?);
+        rows.push(base.row(key, limit, at));
     }
     for (key, mut row) in wanted {
         row.base = keys.iter().position(|known| *known == key).unwrap_or(0);
@@ -116,22 +117,17 @@ pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configur
         return Err(CompareError::Spec(problem.to_owned()));
     };
     let wide = spec.cluster()?;
-    let placement = spec.placement.place(&wide, spec.shape.num_experts)?;
+    let placement = place(spec, &spec.placement, &wide)?;
     let Some((gate, limit)) = gates(spec, &wide, &placement, &mut Vec::new())?.pop() else {
         return Err(CompareError::Spec("no gate to run; give unlimited or limit:M".to_owned()));
     };
     if wide.num_racks() == 1 {
-        return Ok(vec![base_row(spec, BaseKey { scheme: *scheme, gate }, limit, 0, &placement)?]);
+        return Ok(vec![Base::new(spec, &placement)?.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
     }
     let mut rows = Vec::with_capacity(2);
     if with_base {
-        rows.push(base_row(
-            spec,
-            BaseKey { scheme: base_scheme(*scheme), gate },
-            limit.clone(),
-            0,
-            &placement,
-        )?);
+        let key = BaseKey { scheme: base_scheme(*scheme), gate };
+        rows.push(Base::new(spec, &placement)?.row(key, limit.clone(), 0));
     }
     let limited = limit
         .as_ref()
@@ -237,37 +233,33 @@ fn usable_limit(
     Ok(limit)
 }
 
-fn base_row(
-    spec: &CompareSpec,
-    key: BaseKey,
-    limit: Option<GateLimit>,
-    at: usize,
-    wide: &Placement,
-) -> Result<Configuration, CompareError> {
-    let cluster = spec.base_cluster()?;
-    // The same ranks keep their experts, whatever rack they are in, unless the placement is about racks; a file for more
-    // ranks doesn't describe fewer.
-    let (placement, placement_name) = match (&spec.placement, spec.base) {
-        (PlacementChoice::Replicated | PlacementChoice::OneRack, _) => {
-            (Placement::linear(&cluster, spec.shape.num_experts)?, "linear")
+/// The one rack of the base rows, with its experts.
+struct Base<'a> {
+    cluster: Cluster,
+    placement: Placement,
+    placement_name: &'a str,
+}
+
+impl<'a> Base<'a> {
+    fn new(spec: &'a CompareSpec, wide: &Placement) -> Result<Self, CompareError> {
+        let cluster = spec.base_cluster()?;
+        let (placement, placement_name) = place_base(spec, &cluster, wide)?;
+        Ok(Self { cluster, placement, placement_name })
+    }
+
+    fn row(&self, key: BaseKey, limit: Option<GateLimit>, at: usize) -> Configuration {
+        let gate = match key.gate {
+            GateChoice::Unlimited => String::new(),
+            GateChoice::Limit(racks) => format!(", gate <= {racks} group{}", plural(racks)),
+        };
+        Configuration {
+            title: format!("1 rack of {}: {}{gate}", self.cluster.num_ranks(), key.scheme),
+            cluster: self.cluster.clone(),
+            placement: self.placement.clone(),
+            placement_name: self.placement_name.to_owned(),
+            scheme: key.scheme,
+            limit,
+            base: at,
         }
-        (_, BaseChoice::Ranks) => (wide.clone(), spec.placement.name()),
-        (PlacementChoice::File { .. }, BaseChoice::Rack) if cluster.num_ranks() != wide.num_ranks() => {
-            (Placement::linear(&cluster, spec.shape.num_experts)?, "linear")
-        }
-        (choice, BaseChoice::Rack) => (choice.place(&cluster, spec.shape.num_experts)?, choice.name()),
-    };
-    let gate = match key.gate {
-        GateChoice::Unlimited => String::new(),
-        GateChoice::Limit(racks) => format!(", gate <= {racks} group{}", plural(racks)),
-    };
-    Ok(Configuration {
-        title: format!("1 rack of {}: {}{gate}", cluster.num_ranks(), key.scheme),
-        cluster,
-        placement,
-        placement_name: placement_name.to_owned(),
-        scheme: key.scheme,
-        limit,
-        base: at,
-    })
+    }
 }

@@ -40,6 +40,8 @@ pub struct CompareSpec {
     pub schemes: Vec<DispatchScheme>,
     /// Where experts are in the rows that don't say otherwise.
     pub placement: PlacementChoice,
+    /// Expert slots over all ranks in these rows; `None` is one an expert, or as many as the placement has of itself.
+    pub slots: Option<u32>,
     /// Real or modelled experts.
     pub experts: ExpertKind,
     /// Backends to run, in ascending order.
@@ -79,6 +81,7 @@ impl CompareSpec {
             routing_name: "uniform".to_owned(),
             schemes: DispatchScheme::ALL.to_vec(),
             placement: PlacementChoice::Linear,
+            slots: None,
             experts: ExpertKind::Modelled,
             backends: BackendKind::ALL.to_vec(),
             seeds: vec![1],
@@ -178,6 +181,14 @@ impl CompareSpec {
                 self.tokens.saturating_mul(BURST_FACTOR)
             )));
         }
+        // What is hot in a routing is drawn from the seed, and a row has one placement for all seeds.
+        let seedless = matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Rows(_));
+        if self.placement.is_for_demand() && self.seeds.len() > 1 && !seedless {
+            return Err(CompareError::Spec(format!(
+                "placement {} is made for one seed's demand; give one seed, or an experiment file, where each seed is a point",
+                self.placement.name()
+            )));
+        }
         let limited = self.gates.iter().flatten().any(|gate| matches!(gate, GateChoice::Limit(_)));
         if self.is_trace() && limited {
             return refuse(
@@ -211,6 +222,7 @@ impl CompareSpec {
             "trace_rows": self.trace_rows(),
             "schemes": self.schemes,
             "placement": self.placement.name(),
+            "slots": self.slots,
             "experts": self.experts,
             "backends": self.backends,
             "warmup": self.warmup,
@@ -254,6 +266,10 @@ impl CompareSpec {
         let trace = self
             .trace_rows()
             .map_or_else(String::new, |rows| format!(" (n = {rows} recorded rows, layers pooled)"));
+        let placement = match self.slots {
+            Some(slots) => format!("{}, {slots} slots", self.placement.name()),
+            None => self.placement.name().to_owned(),
+        };
         let lines = [
             ("seeds", list(self.seeds.iter().map(u64::to_string).collect())),
             ("racks", format!("{:?} ranks; base: {base}", self.rack_sizes)),
@@ -284,7 +300,7 @@ impl CompareSpec {
             ),
             ("tokens", format!("{} a rank", self.tokens)),
             ("routing", format!("{}{trace}", self.routing_name)),
-            ("placement", self.placement.name().to_owned()),
+            ("placement", placement),
             ("experts", if self.experts == ExpertKind::Gemm { "gemm" } else { "modelled" }.to_owned()),
             (
                 "run",

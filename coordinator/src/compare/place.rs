@@ -1,0 +1,97 @@
+//! Where the experts of a row are: placements as chosen, and the demand that the policies among them are given.
+
+use super::expected::sample;
+use super::{CompareError, CompareSpec, PlacementChoice};
+use moe::placement::{Demand, Eplb, Picks, PlacementPolicy, RackAware};
+use moe::{Placement, PlacementError, RoutingSpec};
+use topology::{Cluster, RackId};
+
+/// The placement of `choice` on `cluster`; the slots of `spec` are for the comparison's own choice alone.
+///
+/// # Errors
+/// [`CompareError::Placement`] when experts, slots and racks don't fit each other.
+pub(super) fn place(
+    spec: &CompareSpec,
+    choice: &PlacementChoice,
+    cluster: &Cluster,
+) -> Result<Placement, CompareError> {
+    let experts = spec.shape.num_experts;
+    let by_demand = |policy: &dyn PlacementPolicy| -> Result<Placement, CompareError> {
+        Ok(policy.place(cluster, spec.slots.unwrap_or(experts), &demand(spec, cluster)?)?)
+    };
+    let placement = match choice {
+        PlacementChoice::Eplb => return by_demand(&Eplb { num_groups: spec.shape.gate.n_group.max(1) }),
+        PlacementChoice::EplbGlobal => return by_demand(&Eplb { num_groups: 1 }),
+        PlacementChoice::RackAware => return by_demand(&RackAware),
+        PlacementChoice::Linear => Placement::linear(cluster, experts)?,
+        PlacementChoice::RoundRobin => Placement::round_robin(cluster, experts)?,
+        PlacementChoice::Replicated => Placement::replicated_per_rack(cluster, experts)?,
+        PlacementChoice::OneRack => Placement::one_rack(cluster, experts, RackId(0))?,
+        PlacementChoice::File { origin, text } => Placement::from_file(text, origin, 0, cluster, experts)?,
+    };
+    match spec.slots.filter(|&slots| *choice == spec.placement && slots != placement.num_slots()) {
+        Some(slots) => {
+            let (policy, needed) = (choice.name().to_owned(), placement.num_slots().into());
+            Err(PlacementError::FixedSlots { policy, slots, needed }.into())
+        }
+        None => Ok(placement),
+    }
+}
+
+/// The placement of the base rows on their one rack, `wide` being that of the same ranks over several.
+///
+/// The same ranks keep their experts, whatever rack they are in, unless the placement is about racks; a file for more
+/// ranks doesn't describe fewer. A policy places again: it would do so on one rack.
+pub(super) fn place_base<'a>(
+    spec: &'a CompareSpec,
+    cluster: &Cluster,
+    wide: &Placement,
+) -> Result<(Placement, &'a str), CompareError> {
+    let choice = &spec.placement;
+    let same_ranks = cluster.num_ranks() == wide.num_ranks();
+    match choice {
+        PlacementChoice::Replicated | PlacementChoice::OneRack => {}
+        PlacementChoice::File { .. } if !same_ranks => {}
+        PlacementChoice::Linear | PlacementChoice::RoundRobin | PlacementChoice::File { .. }
+            if same_ranks =>
+        {
+            // Replicas were chosen by rack, of which there is one now.
+            let even = vec![1.0; spec.shape.num_experts as usize];
+            return Ok((wide.clone().for_demand(cluster, &[even], 0.0)?, choice.name()));
+        }
+        _ => return Ok((place(spec, choice, cluster)?, choice.name())),
+    }
+    Ok((Placement::linear(cluster, spec.shape.num_experts)?, PlacementChoice::Linear.name()))
+}
+
+/// What the routing of `spec` asks of the experts, known from its distribution: exactly for uniform routing and for a trace
+/// (all its rows, from every rank), else from tokens that neither the run nor the expectations have. Gate limits are left
+/// out, for their groups come from the placement.
+fn demand(spec: &CompareSpec, cluster: &Cluster) -> Result<Demand, CompareError> {
+    let (experts, top_k) = (spec.shape.num_experts, spec.shape.top_k);
+    let picks: Vec<u32> = match &spec.routing {
+        RoutingSpec::Uniform => Vec::new(),
+        RoutingSpec::Rows(rows) => rows.idx.clone(),
+        _ => {
+            let ranks = cluster.num_ranks();
+            // Ranks from 2n on: those of the run are below n, those of the expectations below 2n.
+            let sampled = sample(spec, ranks, None, ranks.saturating_mul(2))?;
+            sampled.routings.iter().flatten().flat_map(|routing| routing.topk_idx.iter().copied()).collect()
+        }
+    };
+    let mut load = vec![u64::from(picks.is_empty()); experts as usize];
+    for &expert in &picks {
+        load[expert as usize] += 1;
+    }
+    // No routing has picks that depend on the rank: each rack wants them in proportion to the tokens that it has.
+    let tokens = spec.rank_tokens(cluster.num_ranks(), spec.seeds.first().copied().unwrap_or(1));
+    let of_rack =
+        |rack| -> u64 { cluster.ranks_in(rack).map(|rank| u64::from(tokens[rank.0 as usize])).sum() };
+    let by_rack =
+        cluster.racks().map(|rack| load.iter().map(|&picks| picks * of_rack(rack)).collect()).collect();
+    let demand = Demand::new(load, top_k).from_racks(by_rack)?;
+    if picks.is_empty() {
+        return Ok(demand);
+    }
+    Ok(demand.with_picks(Picks { top_k, experts: picks, racks: None })?)
+}

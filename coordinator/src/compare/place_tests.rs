@@ -1,0 +1,104 @@
+//! Placements of comparisons: slots, bases, and demand that is not the run's own.
+
+use super::testing::small_spec;
+use super::{
+    BackendKind, BaseChoice, CompareSpec, GateChoice, LatencyChoice, PlacementChoice, compare_offline,
+    configurations,
+};
+use moe::RoutingSpec;
+use moe::routing::Workload;
+
+const FOR_DEMAND: [PlacementChoice; 3] =
+    [PlacementChoice::Eplb, PlacementChoice::EplbGlobal, PlacementChoice::RackAware];
+
+fn placed(placement: PlacementChoice, slots: Option<u32>) -> CompareSpec {
+    let routing = RoutingSpec::Workload { workload: Workload::W2, ranks: 8 };
+    CompareSpec { placement, slots, routing, ..small_spec() }
+}
+
+fn problem(spec: &CompareSpec) -> String {
+    configurations(spec, &mut Vec::new()).expect_err("refused").to_string()
+}
+
+/// Time of the experts on two racks, dedup, on the simulator: that of the fullest rank.
+fn compute_us(spec: &CompareSpec) -> f64 {
+    let spec = CompareSpec {
+        backends: vec![BackendKind::Sim],
+        latencies: vec![LatencyChoice::Zero],
+        gates: Some(vec![GateChoice::Unlimited]),
+        tokens: 256,
+        payload: false,
+        ..spec.clone()
+    };
+    let rows = configurations(&spec, &mut Vec::new()).expect("rows");
+    let report = compare_offline(&spec, &rows).expect("a report");
+    let own = report.rows.iter().find(|row| row.racks == 2 && row.placement == spec.placement.name());
+    own.expect("a row").compute_us
+}
+
+#[test]
+fn policies_fill_the_slots_asked_for_in_both_bases() {
+    for choice in FOR_DEMAND {
+        for (slots, base) in
+            [(None, BaseChoice::Ranks), (Some(24), BaseChoice::Ranks), (Some(32), BaseChoice::Rack)]
+        {
+            let spec = CompareSpec { base, ..placed(choice.clone(), slots) };
+            let rows = configurations(&spec, &mut Vec::new()).expect("rows");
+            let own = rows.iter().filter(|row| row.placement_name == choice.name());
+            assert!(own.clone().count() >= 5, "{choice:?}: wide rows and bases");
+            assert!(own.clone().any(|row| row.cluster.num_racks() == 1), "{choice:?}: a base");
+            for row in own {
+                assert_eq!(row.placement.num_slots(), slots.unwrap_or(16), "{choice:?}: {}", row.title);
+                assert_eq!(row.placement.num_ranks(), row.cluster.num_ranks());
+            }
+        }
+    }
+}
+
+#[test]
+fn slots_are_refused_where_the_placement_has_its_own_number() {
+    let message = "24 slots: linear has 16, neither more nor fewer: give that number, or another policy";
+    assert_eq!(problem(&placed(PlacementChoice::Linear, Some(24))), message);
+    assert!(configurations(&placed(PlacementChoice::Linear, Some(16)), &mut Vec::new()).is_ok());
+    assert!(problem(&placed(PlacementChoice::RackAware, Some(15))).contains("15 slots for 16 experts"));
+    assert!(problem(&placed(PlacementChoice::Eplb, Some(20))).contains("the ranks must divide the slots"));
+}
+
+#[test]
+fn several_seeds_have_no_common_demand_unless_the_routing_is_uniform() {
+    let mut spec = CompareSpec { seeds: vec![1, 2], ..placed(PlacementChoice::Eplb, None) };
+    assert!(problem(&spec).contains("one seed's demand"));
+    spec.routing = RoutingSpec::Uniform;
+    assert!(configurations(&spec, &mut Vec::new()).is_ok());
+}
+
+#[test]
+fn demand_is_that_of_the_distribution() {
+    let rows = |spec: &CompareSpec| configurations(spec, &mut Vec::new()).expect("rows");
+    for choice in FOR_DEMAND {
+        let spec = placed(choice.clone(), Some(24));
+        // Whatever tokens the run has, the placement is the same.
+        let more = CompareSpec { tokens: 99, ..spec.clone() };
+        assert!(rows(&spec).iter().zip(&rows(&more)).all(|(a, b)| a.placement == b.placement));
+        // And it evens out what linear leaves to one rank.
+        let linear = compute_us(&placed(PlacementChoice::Linear, None));
+        assert!(compute_us(&spec) < linear, "{choice:?}: {} of {linear}", compute_us(&spec));
+    }
+}
+
+#[test]
+fn replicas_of_a_file_are_all_used_in_one_rack() {
+    // Every expert once in each rack of 4: on one rack, half of the tokens go to either.
+    let map: Vec<u32> = (0..16).chain(0..16).collect();
+    let text = format!("{{\"physical_to_logical_map\": {map:?}}}");
+    let spec = CompareSpec {
+        placement: PlacementChoice::File { origin: "twice.json".to_owned(), text },
+        ..small_spec()
+    };
+    let rows = configurations(&spec, &mut Vec::new()).expect("rows");
+    let base = rows.iter().find(|row| row.cluster.num_racks() == 1).expect("a base");
+    let tokens = super::expected::reachable_tokens(&spec, base);
+    let halves = [&tokens[..16], &tokens[16..]].map(|half| half.iter().sum::<f64>());
+    // Shares are rounded.
+    assert!((halves[0] - halves[1]).abs() < 1.0, "{halves:?}");
+}
