@@ -4,12 +4,13 @@
 use coordinator::compare::{Host, judge};
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::{CoordinatorEvent, Limits};
+use coordinator::rebalance::{Moved, Rebalancing, rebalance};
 use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
 use moe::experts::ExpertKind;
 use moe::model::{GateKind, GateSpec, LayerShape};
-use moe::placement::Placement;
+use moe::placement::{Placement, RackAware};
 use moe::plan::{DispatchScheme, plan_traffic};
-use moe::routing::{RecordedRows, Router, RoutingSpec};
+use moe::routing::{RecordedRows, Router, RoutingSpec, Workload};
 use node::control::Pacing;
 use node::net::TransportOptions;
 use node::setup::RunSetup;
@@ -182,4 +183,24 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     let problem = verdict.problem.expect("the run is invalid");
     assert!(problem.contains("lateness") || problem.contains("overtaken"), "{problem}");
     cluster.shutdown().await;
+}
+
+/// A hot rank that moves every step, rebalanced every second: weights and tokens over QUIC, as in the simulator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rebalancing_gives_the_same_tokens_and_moves_as_in_the_simulator() {
+    let mut request = request(&[2, 2], (256, 16, 2), DispatchScheme::Hierarchical, 6);
+    request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
+    let plan = Rebalancing { request, steps: 5, interval: Some(2), window: 2 };
+    let simulated = rebalance(&mut SimBackend::default(), &plan, &RackAware).await.unwrap();
+    let mut cluster = start(program(), 4).await;
+    let real = rebalance(&mut cluster, &plan, &RackAware).await.unwrap();
+    cluster.shutdown().await;
+    assert_eq!(real.len(), 3);
+    assert!(real.iter().any(|segment| segment.moved.is_some()));
+    for (real, simulated) in real.iter().zip(&simulated) {
+        assert_eq!(real.placement, simulated.placement);
+        assert_eq!(real.digests, simulated.digests);
+        let moves = |moved: Option<Moved>| moved.map(|moved| (moved.experts, moved.rounds, moved.bytes));
+        assert_eq!(moves(real.moved), moves(simulated.moved));
+    }
 }

@@ -1,0 +1,112 @@
+//! When rebalancing pays: a layer whose load moves, with the first placement kept, and rebalanced at several intervals.
+//!
+//! ```text
+//! cargo run --release --example rebalance
+//! ```
+//!
+//! DeepSeek-V3's layer on two racks of 8 simulated GB200s, 288 expert slots, 128 tokens a rank, 64 steps. Three kinds of load: one that
+//! stays, one that drifts and a hot spot that moves every step. For each interval: the mean balancedness, the time of all
+//! steps, of all weight moves (tokens wait for them), and both against keeping the first placement. One layer's experts move here; a
+//! model moves all its layers' and gains on all, so the ratio is the same. A move costs as much as many steps of a small
+//! batch: whether it pays depends on how long the load stays. The last column says after how many steps it has.
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
+
+use coordinator::compare::chunk_rows;
+use coordinator::rebalance::{Rebalancing, Segment, rebalance};
+use coordinator::{RunRequest, SimBackend};
+use moe::placement::{Demand, PlacementPolicy, RackAware};
+use moe::routing::{RoutingSpec, Workload};
+use moe::{DispatchScheme, ExpertKind, Model};
+use node::control::Pacing;
+use node::setup::RunSetup;
+use std::error::Error;
+use topology::{Cluster, Hardware};
+
+const RANKS: u32 = 16;
+const SLOTS: u32 = 288;
+const TOKENS_PER_RANK: u32 = 128;
+const STEPS: u32 = 64;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    println!(
+        "{STEPS} steps of {TOKENS_PER_RANK} tokens on {RANKS} ranks, {SLOTS} slots, rack-aware; simulated ms"
+    );
+    println!(
+        "load        interval  balancedness  steps   moves  moved GB  total  against keeping  pays after"
+    );
+    let loads = [
+        ("stays", RoutingSpec::Workload { workload: Workload::W1, ranks: RANKS }),
+        ("drifts", RoutingSpec::Drifting { exponent: 1.0, period: 16 }),
+        ("rotates", RoutingSpec::Workload { workload: Workload::W6, ranks: RANKS }),
+    ];
+    for (name, routing) in loads {
+        let kept = run(routing.clone(), None).await?;
+        print(name, None, &kept, &kept);
+        for interval in [8, 16, 32] {
+            print(name, Some(interval), &run(routing.clone(), Some(interval)).await?, &kept);
+        }
+    }
+    Ok(())
+}
+
+async fn run(routing: RoutingSpec, interval: Option<u32>) -> Result<Vec<Segment>, Box<dyn Error>> {
+    let cluster = Cluster::uniform(2, RANKS / 2)?;
+    let hardware = Hardware::preset("gb200")?;
+    let shape = Model::preset("deepseek-v3")?.layer();
+    // Nothing is known at first: every expert is expected to be as hot as any other.
+    let even = Demand::new(vec![1; shape.num_experts as usize], shape.top_k);
+    let setup = RunSetup {
+        cluster_id: 0,
+        run: 1,
+        epoch: 0,
+        fabric: hardware.fabric(),
+        hardware,
+        placement: RackAware.place(&cluster, SLOTS, &even)?,
+        tokens: vec![TOKENS_PER_RANK; RANKS as usize],
+        cluster,
+        shape,
+        scheme: DispatchScheme::Hierarchical,
+        routing,
+        gate_limit: None,
+        seed: 1,
+        layer: 0,
+        experts: ExpertKind::Modelled,
+        chunk_rows: chunk_rows(TOKENS_PER_RANK),
+        payload: false,
+        first_step: 0,
+        moves: Vec::new(),
+    };
+    let request =
+        RunRequest { setup, pacing: Pacing::default(), warmup: 0, rounds: 1, expected_phase_ns: 1_000_000 };
+    let plan = Rebalancing { request, steps: STEPS, interval, window: 8 };
+    Ok(rebalance(&mut SimBackend::default(), &plan, &RackAware).await?)
+}
+
+fn print(name: &str, interval: Option<u32>, segments: &[Segment], kept: &[Segment]) {
+    let sum = |segments: &[Segment], of: fn(&Segment) -> f64| segments.iter().map(of).sum::<f64>();
+    let steps_ms = |segments: &[Segment]| sum(segments, |segment| segment.layer_us.iter().sum()) / 1e3;
+    let balance = sum(segments, |segment| segment.balancedness.iter().sum()) / f64::from(STEPS);
+    let moves_ms = sum(segments, |segment| segment.moved.map_or(0.0, |moved| moved.time_us)) / 1e3;
+    let gigabytes = sum(segments, |segment| segment.moved.map_or(0.0, |moved| moved.bytes as f64)) / 1e9;
+    let total_ms = steps_ms(segments) + moves_ms;
+    let interval = interval.map_or("never".to_owned(), |steps| steps.to_string());
+    println!(
+        "{name:<10}  {interval:>8}  {balance:>12.3}  {:>5.2}  {moves_ms:>6.2}  {gigabytes:>8.2}  {total_ms:>5.2}  {:>14.2}x  {:>10}",
+        steps_ms(segments),
+        total_ms / steps_ms(kept),
+        pays_after(segments, kept),
+    );
+}
+
+/// Steps of the kind after the first move until what they gain is what that move took.
+fn pays_after(segments: &[Segment], kept: &[Segment]) -> String {
+    let Some(at) = segments.iter().position(|segment| segment.moved.is_some()) else { return "-".to_owned() };
+    let moved = &segments[at];
+    let kept: Vec<f64> = kept.iter().flat_map(|segment| segment.layer_us.iter().copied()).collect();
+    let same_steps = &kept[moved.first_step as usize..][..moved.layer_us.len()];
+    let gain_us =
+        (same_steps.iter().sum::<f64>() - moved.layer_us.iter().sum::<f64>()) / moved.layer_us.len() as f64;
+    let cost_us = moved.moved.map_or(0.0, |moved| moved.time_us);
+    if gain_us <= 0.0 { "never".to_owned() } else { format!("{:.0} steps", cost_us / gain_us) }
+}
