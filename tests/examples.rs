@@ -1,0 +1,44 @@
+//! Every experiment file in `examples/` can be run: its keys are known, and each of its points resolves to a comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A cluster file, not an experiment.
+const CLUSTER: &str = "two-h100-nodes.toml";
+
+fn experiments() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = fs::read_dir(folder).expect("the examples");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|is| is == "toml") && !path.ends_with(CLUSTER));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_experiment_resolves_and_has_its_command_in_the_readme() {
+    let readme = include_str!("../examples/README.md");
+    assert!(experiments().len() >= 6, "{:?}", experiments());
+    for path in experiments() {
+        let output = Command::new(env!("CARGO_BIN_EXE_railyard"))
+            .args(["run", "--dry-run"])
+            .arg(&path)
+            .env_remove("SLURM_ARRAY_TASK_ID")
+            .env_remove("JOB_COMPLETION_INDEX")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the command starts");
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        let points = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter(|line| line.contains("railyard compare"))
+            .count();
+        assert!(points > 1, "{}: {points} points", path.display());
+        let name = path.file_name().expect("a file").to_string_lossy();
+        assert!(
+            readme.contains(&format!("railyard run examples/{name}")),
+            "{name} has no command in examples/README.md"
+        );
+    }
+}
