@@ -184,6 +184,13 @@ impl Placement {
         self.first_slot.len() as u32 - 1
     }
 
+    /// Whether it was made for the racks of `cluster`, as far as that shows: as many ranks, and shares for as many racks.
+    #[must_use]
+    pub fn fits(&self, cluster: &Cluster) -> bool {
+        let racks = cluster.num_racks() as usize * self.replicated.len();
+        self.num_ranks() == cluster.num_ranks() && self.shares.lists() == racks
+    }
+
     /// The rank that hosts `slot`.
     ///
     /// # Panics

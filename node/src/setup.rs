@@ -79,6 +79,14 @@ pub enum SetupError {
         /// What is wrong, and what to give.
         problem: String,
     },
+    /// A placement made for other racks.
+    #[error(
+        "the placement chooses replicas for other racks than the {racks} of the cluster: make it for this cluster"
+    )]
+    Racks {
+        /// Racks of the cluster.
+        racks: u32,
+    },
     /// Sizes outside the limits.
     #[error("{what} is {got}, allowed is {allowed}")]
     Size {
@@ -201,6 +209,9 @@ impl RunSetup {
         if self.placement.num_ranks() != ranks {
             let got = self.placement.num_ranks() as usize;
             return Err(SetupError::Ranks { what: "placement", got, ranks });
+        }
+        if !self.placement.fits(&self.cluster) {
+            return Err(SetupError::Racks { racks: self.cluster.num_racks() });
         }
         let size = |what, got: u64, allowed, ok: bool| {
             if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }

@@ -21,6 +21,8 @@ use topology::Cluster;
 const COSTS: [i64; 2] = [4, 1];
 /// Tokens that stand for the demand.
 const TOKENS: usize = 1024;
+/// Tokens times racks, at most, as long as there are half as many tokens: work grows with both.
+const TOKENS_AND_RACKS: usize = 5120;
 /// Slots packed, over all counts of replicas that are tried where those of EPLB don't come out even.
 const SLOTS_TRIED: u32 = 1 << 14;
 /// Passes of swaps after which the better start is kept, and passes that it then gets.
@@ -64,7 +66,8 @@ impl PlacementPolicy for RackAware {
                 None => evener(cluster, &load, share, packed, limit),
             };
         }
-        let sample = demand.sample(cluster, TOKENS, 0);
+        let tokens = (TOKENS_AND_RACKS / cluster.num_racks() as usize).clamp(TOKENS / 2, TOKENS);
+        let sample = demand.sample(cluster, tokens, 0);
 
         let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
             packing.even_out(limit);

@@ -62,6 +62,11 @@ impl Shares {
         &self.shares[span(&self.first, rack.0 * replicated + index)]
     }
 
+    /// Number of (rack, replicated expert).
+    pub(super) fn lists(&self) -> usize {
+        self.first.len().saturating_sub(1)
+    }
+
     /// The share that `point` falls into.
     pub(super) fn at(shares: &[Share], point: u32) -> SlotId {
         let at = shares.iter().position(|share| point < share.end);
@@ -77,7 +82,7 @@ impl Shares {
         if replicated.is_empty() {
             return *self == Self::default();
         }
-        let lists = self.first.len().saturating_sub(1);
+        let lists = self.lists();
         let bounded =
             self.first.first() == Some(&0) && self.first.last() == Some(&(self.shares.len() as u32));
         bounded

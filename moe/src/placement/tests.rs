@@ -189,6 +189,8 @@ fn the_stored_form_is_checked_again() {
     assert_ne!(broken, json);
     let error = serde_json::from_str::<Placement>(&broken).unwrap_err().to_string();
     assert!(error.contains("shares of replicas don't fit"), "{error}");
+    assert!(placement.fits(&cluster) && !placement.fits(&Cluster::new(&[4]).unwrap()));
+    assert!(!placement.fits(&Cluster::new(&[2, 3]).unwrap()));
 }
 
 proptest! {

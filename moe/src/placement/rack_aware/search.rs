@@ -341,7 +341,7 @@ impl<'a> Search<'a> {
             stretches: Vec::with_capacity(2 * self.racks),
         };
         let (mut next, mut left) = (0, (part(0) - wanted(0)).max(0.0));
-        for rack in 0..self.racks {
+        for (rack, &held) in replicas.iter().enumerate() {
             let begin = routes.stretches.len();
             routes.first.push(begin as u32);
             let wanted_here = wanted(rack);
@@ -362,7 +362,7 @@ impl<'a> Search<'a> {
                 }
             }
             if routes.stretches.len() == begin {
-                let nearest = if replicas[rack] > 0 { rack } else { first_holder };
+                let nearest = if held > 0 { rack } else { first_holder };
                 routes.stretches.push((1.0, nearest as u8));
             }
         }
