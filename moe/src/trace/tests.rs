@@ -58,7 +58,7 @@ fn wrong_lines_are_named_with_their_number() {
         (row("[1,-2]", "[0.5,0.5]"), "not a line of a trace"),
         (row("[1,2]", "[0.5]"), "1 gate weights for 2 experts"),
         (row("[1,2]", "[0.5,NaN]"), "not a line of a trace"),
-        (row("[1,2]", "[0.5,1e39]"), "gate weight inf"),
+        (row("[1,2]", "[0.5,1e39]"), "number out of range"),
         (row("[1,2]", "[0.5,-0.5]"), "gate weight -0.5"),
         (HEADER.to_owned(), "a header after rows"),
         (r#"{"schema":"other"}"#.to_owned(), "schema 'other'"),
