@@ -90,7 +90,7 @@ fn print(name: &str, interval: Option<u32>, segments: &[Segment], kept: &[Segmen
     let moves_ms = sum(segments, |segment| segment.moved.map_or(0.0, |moved| moved.time_us)) / 1e3;
     let gigabytes = sum(segments, |segment| segment.moved.map_or(0.0, |moved| moved.bytes as f64)) / 1e9;
     let total_ms = steps_ms(segments) + moves_ms;
-    let interval = interval.map_or("never".to_owned(), |steps| steps.to_string());
+    let interval = interval.map_or_else(|| "never".to_owned(), |steps| steps.to_string());
     println!(
         "{name:<10}  {interval:>8}  {balance:>12.3}  {:>5.2}  {moves_ms:>6.2}  {gigabytes:>8.2}  {total_ms:>5.2}  {:>14.2}x  {:>10}",
         steps_ms(segments),

@@ -259,7 +259,7 @@ impl Egress {
     /// Time from which the head of a queue may leave.
     fn ready(&self, place: usize) -> Option<Picos> {
         let queue = &self.queues[place];
-        let head = self.head(place).map(|head| head.ready).or(queue.closing())?;
+        let head = self.head(place).map(|head| head.ready).or_else(|| queue.closing())?;
         Some(head.max(queue.credit_at))
     }
 
