@@ -391,7 +391,7 @@ pub(crate) struct PlaceArgs {
     /// [default: 1, with --compare one a rack]
     #[arg(long, value_name = "G")]
     pub(crate) groups: Option<u32>,
-    /// Only this layer of the record, from 0
+    /// Only the layer that has this number in the record; counts are numbered from 0
     #[arg(long, value_name = "L")]
     pub(crate) layer: Option<u32>,
     /// Whose experts and top-k: a preset's name, or a Hugging Face config.json; for the memory of weights

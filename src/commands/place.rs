@@ -23,15 +23,15 @@ struct Job {
     origin: String,
     cluster: Cluster,
     num_experts: u32,
-    /// The demand of each layer that is placed, with its number.
-    layers: Vec<(usize, Demand)>,
+    /// The demand of each layer that is placed, with its number in the record.
+    layers: Vec<(u32, Demand)>,
     /// Whose weights are counted.
     model: Option<(String, LayerShape)>,
 }
 
 /// A policy's placement of one layer.
 struct Placed {
-    layer: usize,
+    layer: u32,
     placement: Placement,
     evaluation: Evaluation,
 }
@@ -70,11 +70,14 @@ impl Job {
         if top_k == 0 || top_k > num_experts {
             bail!("--top-k {top_k}: give between 1 and the {num_experts} experts");
         }
-        let asked = (0..load.num_layers()).filter(|&at| args.layer.is_none_or(|layer| layer as usize == at));
-        let demand = |at| Ok((at, Demand::measured(&cluster, &load, at, top_k)?));
+        let numbered = load.layer_ids().iter().copied().enumerate();
+        let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
+        let demand = |(at, number)| Ok((number, Demand::measured(&cluster, &load, at, top_k)?));
         let layers = asked.map(demand).collect::<anyhow::Result<Vec<_>>>()?;
         if let (Some(layer), true) = (args.layer, layers.is_empty()) {
-            bail!("--layer {layer}: {origin} has layers 0 to {}", load.num_layers() - 1);
+            let ids = load.layer_ids();
+            let (first, last) = (ids.iter().min().unwrap_or(&0), ids.iter().max().unwrap_or(&0));
+            bail!("--layer {layer}: {origin} has layers {first} to {last}, {} in all", ids.len());
         }
         let model = model.map(|model| (model.name.clone(), model.layer()));
         Ok(Self { origin, cluster, num_experts, layers, model })
@@ -82,8 +85,8 @@ impl Job {
 
     /// Places every layer by `policy`, in as many slots as are `given` or as the policy has of itself.
     fn place(&self, policy: &Policy<'_>, given: Option<u32>) -> anyhow::Result<Vec<Placed>> {
-        let place = |(layer, demand): &(usize, Demand)| {
-            let (policy, slots) = policy.of_layer(*layer as u32, given, self)?;
+        let place = |(layer, demand): &(u32, Demand)| {
+            let (policy, slots) = policy.of_layer(*layer, given, self)?;
             let placement = policy.place(&self.cluster, slots, demand)?;
             let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
             Ok(Placed { layer: *layer, placement, evaluation })
@@ -196,11 +199,11 @@ fn placed(args: &PlaceArgs, job: &Job, policy: &Policy<'_>) -> anyhow::Result<St
 }
 
 fn exported(args: &PlaceArgs, job: &Job, policy: &Policy<'_>, system: ExportArg) -> anyhow::Result<String> {
-    let place = |(layer, demand): &(usize, Demand)| {
-        let (policy, slots) = policy.of_layer(*layer as u32, args.slots, job)?;
+    let place = |(layer, demand): &(u32, Demand)| {
+        let (policy, slots) = policy.of_layer(*layer, args.slots, job)?;
         Ok((*layer, policy.place(&job.cluster, slots, demand)?))
     };
-    let placements: Vec<(usize, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
+    let placements: Vec<(u32, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();
     Ok(match system {
         ExportArg::Vllm => export::vllm(&layers)?,

@@ -13,7 +13,7 @@ use crate::ids::{ExpertId, SlotId};
 use serde_json::json;
 
 /// A layer's number and its placement.
-pub type NumberedLayer<'a> = (usize, &'a Placement);
+pub type NumberedLayer<'a> = (u32, &'a Placement);
 
 fn experts(placement: &Placement) -> Vec<u32> {
     (0..placement.num_slots()).map(|slot| placement.expert_of(SlotId(slot)).0).collect()
