@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod compare;
+mod difference;
 pub mod experiment;
 pub mod local;
 pub mod machine;

@@ -1,14 +1,14 @@
 //! What a configuration must yield for a seed: each pair's bytes, each token's digest, the error against float64.
 
 use super::{CompareError, CompareSpec, Configuration};
+use crate::difference;
 use crate::run::RoundRecord;
 use moe::reference::{FP8_TOLERANCE, float64, quantised, relative_rms_error};
 use moe::{
     DispatchScheme, Experts, GateLimit, Placement, PlannedTraffic, Router, Routing, RowBytes, plan_traffic,
 };
 use node::digest::token_digest;
-use std::collections::BTreeMap;
-use topology::{Cluster, RankId, TrafficMatrix};
+use topology::{Cluster, TrafficMatrix};
 
 /// Layer whose seeds are used everywhere.
 pub(super) const LAYER: u16 = 0;
@@ -164,40 +164,10 @@ impl Truth {
         let nothing = TrafficMatrix::new(self.traffic.dispatch.num_ranks());
         let phases =
             [("dispatch", dispatch, &self.traffic.dispatch), ("combine", combine, &self.traffic.combine)];
-        for (name, reports, planned) in phases.into_iter().chain([("expert", &record.phases[1], &nothing)]) {
-            if reports.len() != planned.num_ranks() as usize {
-                return Some(format!("{name}: {} ranks reported of {}", reports.len(), planned.num_ranks()));
-            }
-            for (from, report) in (0..).map(RankId).zip(reports) {
-                if report.sent_bytes.iter().copied().eq(planned.sent(from)) {
-                    continue;
-                }
-                let sent: BTreeMap<RankId, u64> = report.sent_bytes.iter().copied().collect();
-                let plan: BTreeMap<RankId, u64> = planned.sent(from).collect();
-                let differs = |to: &&RankId| sent.get(to) != plan.get(to);
-                let Some(to) = sent.keys().chain(plan.keys()).filter(differs).min() else {
-                    return Some(format!("{name}: {from} reported a rank twice or out of order"));
-                };
-                let [sent, plan] = [&sent, &plan].map(|bytes| bytes.get(to).copied().unwrap_or(0));
-                return Some(format!("{name}: {from} sent {sent} bytes to {to}, planned are {plan}"));
-            }
-        }
-        let expected = &self.digests;
-        if record.digests.len() != expected.len() {
-            return Some(format!("{} ranks gave outputs of {}", record.digests.len(), expected.len()));
-        }
-        for (rank, (got, want)) in record.digests.iter().zip(expected).enumerate() {
-            if got.len() != want.len() {
-                return Some(format!("rank {rank} gave {} outputs for {} tokens", got.len(), want.len()));
-            }
-            if let Some((token, (got, want))) =
-                got.iter().zip(want).enumerate().find(|(_, (got, want))| got != want)
-            {
-                return Some(format!(
-                    "output of token {token} of rank {rank} has digest {got:016x}, the reference {want:016x}"
-                ));
-            }
-        }
-        None
+        let all = phases.into_iter().chain([("expert", &record.phases[1], &nothing)]);
+        let bytes = |(name, reports, planned): (_, &Vec<_>, _)| {
+            Some(format!("{name}: {}", difference::of_bytes(reports, planned)?))
+        };
+        all.filter_map(bytes).next().or_else(|| difference::of_digests(&record.digests, &self.digests))
     }
 }

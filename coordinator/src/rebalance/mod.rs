@@ -15,9 +15,8 @@ use moe::placement::{Demand, Picks, PlacementPolicy, move_traffic, weight_moves}
 use moe::routing::{Router, RoutingError};
 use moe::{Placement, PlacementError, Routing};
 use node::control::PhaseReport;
-use node::setup::WEIGHT_ROW_BYTES;
 use thiserror::Error;
-use topology::{LinkClass, Picos};
+use topology::LinkClass;
 use verify::{check_moves, check_step};
 
 /// What is run, and when it is rebalanced.
@@ -221,14 +220,8 @@ fn demand(plan: &Rebalancing, seen: &[Vec<Routing>]) -> Result<Demand, Placement
     demand.with_picks(Picks { top_k, experts: picks, racks: Some(racks) })
 }
 
-/// Wire bytes of an expert's weights: their own and 16 of origin a row.
-fn wire_bytes(expert_bytes: u64) -> u64 {
-    expert_bytes + 16 * expert_bytes.div_ceil(WEIGHT_ROW_BYTES)
-}
-
-/// A phase lasts until its slowest rank has its last row.
 fn slowest_us(reports: &[PhaseReport]) -> f64 {
-    reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO).as_micros_f64()
+    PhaseReport::slowest(reports).as_micros_f64()
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! What a step and a round of moves must have been: planned bytes of every pair of ranks, outputs of the reference.
 
-use super::wire_bytes;
+use crate::difference;
 use crate::run::RoundRecord;
 use moe::experts::Experts;
 use moe::placement::{WeightMove, move_traffic};
 use moe::reference::quantised;
 use moe::{Routing, plan_traffic};
-use node::control::PhaseReport;
 use node::digest::token_digest;
-use node::setup::RunSetup;
-use topology::{Cluster, TrafficMatrix};
+use node::setup::{RunSetup, WEIGHT_ROW_BYTES};
+use node::wire::Phase;
 
 /// Checks a step; returns the rows that each rank computed, `[num_ranks]`.
 pub(super) fn check_step(
@@ -20,24 +19,23 @@ pub(super) fn check_step(
     let (cluster, placement) = (&setup.cluster, &setup.placement);
     let step = setup.first_step + record.step;
     let plan = plan_traffic(setup.scheme, cluster, placement, routings, setup.row_bytes());
-    same_bytes(cluster, &record.phases[0], &plan.dispatch)
-        .map_err(|what| format!("step {step}, dispatch: {what}"))?;
-    same_bytes(cluster, &record.phases[2], &plan.combine)
-        .map_err(|what| format!("step {step}, combine: {what}"))?;
+    let [dispatch, _, combine] = &record.phases;
+    for (name, reports, planned) in
+        [("dispatch", dispatch, &plan.dispatch), ("combine", combine, &plan.combine)]
+    {
+        if let Some(what) = difference::of_bytes(reports, planned) {
+            return Err(format!("step {step}, {name}: {what}"));
+        }
+    }
     if setup.payload {
-        let layer = setup.layer.into();
+        let (layer, scheme, hidden) = (setup.layer.into(), setup.scheme, setup.shape.hidden as usize);
         let experts = Experts::new(setup.experts, &setup.shape, setup.seed, layer);
-        let hidden = setup.shape.hidden as usize;
-        let scheme = setup.scheme;
-        let expected =
+        let values =
             quantised(scheme, cluster, placement, &experts, &setup.shape, setup.seed, layer, routings);
-        for (rank, (got, values)) in record.digests.iter().zip(&expected).enumerate() {
-            let want: Vec<u64> = values.chunks_exact(hidden).map(token_digest).collect();
-            if let Some(token) = (0..want.len()).find(|&token| got.get(token) != Some(&want[token])) {
-                return Err(format!(
-                    "step {step}: the output of token {token} of rank {rank} is not the reference's"
-                ));
-            }
+        let digests = |values: &Vec<f32>| values.chunks_exact(hidden).map(token_digest).collect();
+        let expected: Vec<Vec<u64>> = values.iter().map(digests).collect();
+        if let Some(what) = difference::of_digests(&record.digests, &expected) {
+            return Err(format!("step {step}: {what}"));
         }
     }
     let rows =
@@ -52,16 +50,13 @@ pub(super) fn check_moves(
     record: &RoundRecord,
 ) -> Result<(), String> {
     let traffic = move_traffic(&setup.cluster, round, wire_bytes(setup.shape.expert_weight_bytes()));
-    same_bytes(&setup.cluster, &record.phases[0], &traffic)
-        .map_err(|what| format!("round {} of weight moves: {what}", record.step))
+    match difference::of_bytes(&record.phases[0], &traffic) {
+        Some(what) => Err(format!("round {} of weight moves: {what}", record.step)),
+        None => Ok(()),
+    }
 }
 
-fn same_bytes(cluster: &Cluster, reports: &[PhaseReport], planned: &TrafficMatrix) -> Result<(), String> {
-    let differs =
-        |(rank, report): &(_, &PhaseReport)| !planned.sent(*rank).eq(report.sent_bytes.iter().copied());
-    match cluster.ranks().zip(reports).find(differs) {
-        Some((rank, _)) => Err(format!("{rank} sent other bytes than planned")),
-        None if reports.len() == cluster.num_ranks() as usize => Ok(()),
-        None => Err(format!("{} ranks reported of {}", reports.len(), cluster.num_ranks())),
-    }
+/// Bytes that the ports carry for an expert's weights: their own and each row's origin.
+fn wire_bytes(expert_bytes: u64) -> u64 {
+    expert_bytes + Phase::Dispatch.charged_origin_bytes() * expert_bytes.div_ceil(WEIGHT_ROW_BYTES)
 }
