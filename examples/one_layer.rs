@@ -16,7 +16,7 @@ use node::setup::RunSetup;
 use node::sim::SimCluster;
 use std::error::Error;
 use std::sync::Arc;
-use topology::{Cluster, Hardware, Picos, Rate, fluid_bound};
+use topology::{Cluster, Hardware, Rate, fluid_bound};
 
 const TOKENS_PER_RANK: u32 = 32;
 const SEED: u64 = 1;
@@ -91,5 +91,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A phase lasts until its slowest rank is done.
 fn slowest_us(reports: &[PhaseReport]) -> f64 {
-    reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO).as_micros_f64()
+    PhaseReport::slowest(reports).as_micros_f64()
 }

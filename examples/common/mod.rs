@@ -7,7 +7,7 @@ use node::setup::RunSetup;
 use node::sim::SimCluster;
 use std::error::Error;
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Hardware, Picos};
+use topology::{Cluster, Fabric, Hardware};
 
 /// Dispatch and combine of one simulated layer, microseconds, the slowest rank's.
 #[derive(Clone, Copy, Debug)]
@@ -54,5 +54,5 @@ pub(crate) fn simulate(
 
 /// A phase lasts until its slowest rank has its last row.
 fn slowest_us(reports: &[PhaseReport]) -> f64 {
-    reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO).as_micros_f64()
+    PhaseReport::slowest(reports).as_micros_f64()
 }

@@ -171,3 +171,11 @@ pub struct PhaseReport {
     /// Bytes that QUIC put on the network during the phase, counted by QUIC; 0 in the simulator.
     pub udp_bytes: u64,
 }
+
+impl PhaseReport {
+    /// How long a phase lasts: until its slowest rank has its last row.
+    #[must_use]
+    pub fn slowest(reports: &[Self]) -> Picos {
+        reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO)
+    }
+}

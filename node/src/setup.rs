@@ -1,6 +1,6 @@
 //! Everything a rank must know before its first step, pushed by the coordinator and equal on every rank.
 
-use crate::nic::{FlowPeers, NicConfig};
+use crate::nic::{FlowPeers, NicConfig, credit_window};
 use crate::wire::{Phase, TrafficClass};
 use moe::experts::ExpertKind;
 use moe::model::LayerShape;
@@ -99,10 +99,6 @@ pub enum SetupError {
     },
 }
 
-/// Chunks of credit that one peer may have on the way beyond what the link's delay holds.
-///
-/// The formula below asks for two; sixteen lets a rank fall behind by several frames on a busy machine before its peers wait.
-const CREDIT_CHUNKS: u64 = 16;
 /// Most bytes that one row may have.
 const MAX_HIDDEN: u32 = 1 << 20;
 /// Most tokens of one rank in one step.
@@ -144,25 +140,18 @@ impl RunSetup {
         if phase == Phase::Combine { self.links().combine } else { self.links().dispatch }
     }
 
-    /// Port settings of `phase`: credit is `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
+    /// Port settings of `phase`.
     #[must_use]
     pub fn nic_config(&self, phase: Phase) -> NicConfig {
         let fabric = self.phase_links(phase).fabric;
-        let delay_bytes = [fabric.scale_up, fabric.scale_out]
-            .map(|link| u128::from(link.rate.bytes_per_s()) * u128::from(link.latency.0) / 1_000_000_000_000)
-            .into_iter()
-            .max()
-            .unwrap_or(0);
-        let delay_bytes = u64::try_from(delay_bytes).unwrap_or(u64::MAX / 8);
-        let chunk = self.chunk_bytes();
-        let credit_bytes = (2 * (delay_bytes + 2 * chunk)).max(CREDIT_CHUNKS * chunk);
+        let chunk_bytes = self.chunk_bytes();
         let class = if self.moves.is_empty() { TrafficClass::Tokens } else { TrafficClass::Bulk };
         NicConfig {
             fabric,
             class,
             chunk_rows: self.chunk_rows,
-            credit_bytes,
-            chunk_bytes: chunk,
+            credit_bytes: credit_window(&fabric, chunk_bytes),
+            chunk_bytes,
             horizon: Picos::ZERO,
             resolution: Picos::ZERO,
         }

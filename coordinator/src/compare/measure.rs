@@ -256,7 +256,7 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
     for round in rounds.iter().filter(|round| !round.warmup) {
         for reports in [&round.phases[0], &round.phases[2]] {
             let phase = reports.first().map_or("phase", |report| name(report));
-            let measured = reports.iter().map(|report| report.measured).max().unwrap_or(Picos::ZERO);
+            let measured = PhaseReport::slowest(reports);
             let wall_ns = measured.0 as f64 / 1e3 * pacing.network_dilation as f64;
             let mut late = new_histogram();
             for report in reports.iter().filter(|report| !report.lateness_ns.is_empty()) {

@@ -32,8 +32,8 @@ impl Samples {
         truths: &[Truth],
         rounds: &[RoundRecord],
     ) {
-        let slowest = |reports: &[PhaseReport], of: fn(&PhaseReport) -> Picos| {
-            reports.iter().map(of).max().unwrap_or(Picos::ZERO).as_micros_f64()
+        let stamped_us = |reports: &Vec<PhaseReport>| {
+            reports.iter().map(|report| report.stamped).max().unwrap_or(Picos::ZERO).as_micros_f64()
         };
         let row_bytes = RowBytes::new(spec.shape.hidden).dispatch;
         for round in rounds {
@@ -45,11 +45,10 @@ impl Samples {
                 continue;
             }
             for (samples, reports) in self.phases.iter_mut().zip(&round.phases) {
-                samples.push(slowest(reports, |report| report.measured));
+                samples.push(PhaseReport::slowest(reports).as_micros_f64());
             }
             let network = [&round.phases[0], &round.phases[2]];
-            self.stamped
-                .push(network.into_iter().map(|reports| slowest(reports, |report| report.stamped)).sum());
+            self.stamped.push(network.into_iter().map(stamped_us).sum());
             let udp: u64 = network.into_iter().flatten().map(|report| report.udp_bytes).sum();
             self.udp_bytes.push(udp as f64);
             for (from, report) in row.cluster.ranks().zip(&round.phases[0]) {

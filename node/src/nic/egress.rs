@@ -219,8 +219,7 @@ impl Egress {
     /// The next chunk, if the port may be reserved for it at `now`.
     pub(super) fn cut(&mut self, cluster: &Cluster, now: Picos) -> Option<Cut> {
         let turn = self.turn().filter(|&turn| turn <= now.saturating_add(self.lookahead))?;
-        while let Some(&Reverse((ready, place))) = self.later.peek().filter(|later| later.0.0 <= turn) {
-            debug_assert!(ready <= turn);
+        while let Some(&Reverse((_, place))) = self.later.peek().filter(|later| later.0.0 <= turn) {
             self.later.pop();
             self.eligible.insert(place as usize);
         }

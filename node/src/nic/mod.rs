@@ -19,7 +19,7 @@ use ingress::Ingress;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
-use topology::{Cluster, Fabric, LinkClass, Picos, RankId};
+use topology::{Cluster, Fabric, LinkClass, LinkSpec, Picos, RankId};
 
 /// Settings of a card, equal on every rank and every backend.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,22 @@ pub struct NicConfig {
     /// The shell's resolution: a frame that comes this much after its turn, or less, merely swaps turns with those that went
     /// before it, and the port carries as much as ever. Zero on a virtual clock.
     pub resolution: Picos,
+}
+
+/// Chunks of credit that a pair has beyond what the link's delay holds.
+///
+/// The formula of [`credit_window`] asks for two; sixteen lets a rank fall behind by several frames on a busy machine before its peers
+/// wait.
+const CREDIT_CHUNKS: u64 = 16;
+
+/// Bytes that may be on the way to one peer: `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
+#[must_use]
+pub fn credit_window(fabric: &Fabric, chunk_bytes: u64) -> u64 {
+    let delay =
+        |link: LinkSpec| u128::from(link.rate.bytes_per_s()) * u128::from(link.latency.0) / 1_000_000_000_000;
+    let delay_bytes = delay(fabric.scale_up).max(delay(fabric.scale_out));
+    let delay_bytes = u64::try_from(delay_bytes).unwrap_or(u64::MAX / 8);
+    (2 * (delay_bytes + 2 * chunk_bytes)).max(CREDIT_CHUNKS * chunk_bytes)
 }
 
 /// What a peer or the owner of the card did that a correct program does not do.

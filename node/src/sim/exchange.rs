@@ -4,7 +4,7 @@
 
 use super::SimError;
 use super::drive::{Station, drive, lookahead};
-use crate::nic::{FlowPeers, Nic, NicConfig, OutRow};
+use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
 use crate::seat::SeatError;
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};
 use moe::plan::Targets;
@@ -28,9 +28,6 @@ impl Exchanged {
     }
 }
 
-/// Chunks of credit a pair has.
-const CREDIT_CHUNKS: u64 = 16;
-
 /// Frames that a card sends or takes in at a time, where nothing depends on it: bounds the frames in flight.
 const BATCH_FRAMES: u64 = 64;
 
@@ -52,15 +49,11 @@ pub fn exchange(
         return Err(SimError::Chunk);
     }
     let chunk = u64::from(chunk_bytes);
-    let delay = [fabric.scale_up, fabric.scale_out]
-        .map(|link| link.rate.bytes_per_s() as f64 * link.latency.0 as f64 / 1e12)
-        .into_iter()
-        .fold(0.0, f64::max) as u64;
     let config = NicConfig {
         fabric: *fabric,
         class: TrafficClass::Bulk,
         chunk_rows: 1,
-        credit_bytes: (2 * (delay + 2 * chunk)).max(CREDIT_CHUNKS * chunk),
+        credit_bytes: credit_window(fabric, chunk),
         chunk_bytes: chunk,
         horizon: Picos::ZERO,
         resolution: Picos::ZERO,

@@ -62,7 +62,6 @@ pub struct SimCluster {
     runner: Arc<JobRunner>,
     seats: Vec<Seated>,
     tamper: Option<Tamper>,
-    exact_order: bool,
 }
 
 /// How many chunks a seat sends or takes in at a time, where nothing depends on it: bounds the frames in flight.
@@ -89,18 +88,13 @@ impl SimCluster {
             outputs: Vec::new(),
         };
         let seats = setup.cluster.ranks().map(seated).collect();
-        Ok(Self { setup, runner, seats, tamper: None, exact_order: false })
+        Ok(Self { setup, runner, seats, tamper: None })
     }
 
     /// The gate and weights in use.
     #[must_use]
     pub fn runner(&self) -> &JobRunner {
         &self.runner
-    }
-
-    /// Serves every seat at the very time of each event, in their order over all seats: what batches are held against.
-    pub fn set_exact_order(&mut self) {
-        self.exact_order = true;
     }
 
     /// Puts a filter between send and arrival.
@@ -160,10 +154,10 @@ impl SimCluster {
     /// How late seats may be served in the phase that has begun without any time coming out differently.
     ///
     /// Where nobody forwards and no flow needs credit, what a rank takes in has no effect on others before the phase's end.
-    /// Seats then work in batches, each with its memory at hand: a thousand ranks are simulated twice as fast.
+    /// Seats then work in batches, each with its memory at hand.
     fn patience(&self, phase: Phase) -> Option<Picos> {
         let alone = self.setup.scheme != DispatchScheme::Hierarchical;
-        let free = alone && !self.exact_order && !self.seats.iter().any(|seated| seated.seat.needs_credit());
+        let free = alone && !self.seats.iter().any(|seated| seated.seat.needs_credit());
         let fabric = self.setup.phase_links(phase).fabric;
         let links = [fabric.scale_up, fabric.scale_out];
         let used = &links[..self.setup.cluster.num_racks().min(2) as usize];
@@ -174,8 +168,7 @@ impl SimCluster {
     /// Runs until nothing moves.
     fn drive(&mut self, phase: Phase) -> Result<(), SimError> {
         let fabric = self.setup.phase_links(phase).fabric;
-        let shortest = lookahead(&self.setup.cluster, &fabric);
-        drive(&mut self.seats, if self.exact_order { Picos::ZERO } else { shortest }, &mut self.tamper)
+        drive(&mut self.seats, lookahead(&self.setup.cluster, &fabric), &mut self.tamper)
     }
 }
 
