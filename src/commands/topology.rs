@@ -47,13 +47,23 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
             link.latency.as_micros_f64()
         )
     };
+    let kernels = hardware.kernels.map_or_else(String::new, |kernels| {
+        format!(
+            "combine   = scale-up {}; scale-out {} (the links above are the dispatch's)\n\
+             floors    = dispatch {} us, combine {} us\n",
+            link(kernels.combine.scale_up),
+            link(kernels.combine.scale_out),
+            kernels.dispatch_floor.as_micros_f64(),
+            kernels.combine_floor.as_micros_f64(),
+        )
+    });
     output::print(&format!(
         "name      = {name}\n\
          racks     = {:?}, {} ranks\n\
          hardware  = {} ({:?} domain of {} ranks; {}; {:?} confidence)\n\
          scale-up  = {}\n\
          scale-out = {}\n\
-         throttle  = {:.4}\n\
+         {}throttle  = {:.4}\n\
          latencies = {}\n{}",
         cluster.rack_sizes(),
         cluster.num_ranks(),
@@ -64,6 +74,7 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
         hardware.confidence,
         link(fabric.scale_up),
         link(fabric.scale_out),
+        kernels,
         fabric.beta(),
         hardware.latency_source,
         warnings(&spec),
