@@ -16,11 +16,12 @@ pub mod presets;
 pub mod reference;
 pub mod routing;
 pub mod rows;
-mod seed;
+pub mod seed;
 pub mod shape;
 #[cfg(test)]
 mod testing;
 pub mod trace;
+pub mod work;
 
 pub use experts::{ExpertKind, Experts};
 pub use ids::{ExpertId, SlotId};

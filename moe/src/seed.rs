@@ -9,7 +9,7 @@ use rand_pcg::rand_core::SeedableRng;
 
 /// What a generator is for; different purposes never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// Hidden states that enter an MoE layer.
     Hidden = 1,
     /// The weights and the correction bias of the seeded gate.
@@ -38,10 +38,19 @@ pub(crate) enum Purpose {
     WeightBlock = 13,
     /// Tokens that stand for a demand when experts are placed.
     Demand = 20,
+    /// Times between requests.
+    Arrivals = 30,
+    /// Lengths of prompts and answers.
+    Lengths = 31,
+    /// Which requests share the beginning of their prompts.
+    Prefixes = 32,
+    /// Which steps are computed twice to tell an error.
+    Checks = 33,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.
-pub(crate) fn generator(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> Pcg64 {
+#[must_use]
+pub fn generator(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> Pcg64 {
     let mut state = mix(seed ^ mix(purpose as u64));
     for coordinate in coordinates {
         state = mix(state ^ mix(coordinate.wrapping_add(GOLDEN)));
@@ -55,7 +64,8 @@ pub(crate) fn generator(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> P
 }
 
 /// A seed of (`purpose`, `seed`, `coordinates`), for what has more coordinates than a generator takes.
-pub(crate) fn derived_seed(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> u64 {
+#[must_use]
+pub fn derived_seed(purpose: Purpose, seed: u64, coordinates: [u64; 3]) -> u64 {
     generator(purpose, seed, coordinates).random()
 }
 
