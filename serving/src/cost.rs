@@ -1,0 +1,58 @@
+//! What a step takes: the door to closed forms, to simulated frames, and to a memory of simulated frames.
+
+use moe::work::RankLoad;
+use thiserror::Error;
+use topology::Picos;
+
+/// The tokens of one step (one micro-batch's pass through all stages).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepShape {
+    /// What each rank of a stage has to do, `[ranks of a stage]`; a sequence sits on the same index in every stage.
+    pub ranks: Vec<RankLoad>,
+    /// Number of the step in the run: routing may depend on it.
+    pub step: u32,
+}
+
+/// How long it takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    /// Time of each stage, `[stages]`.
+    pub stages: Vec<StageTime>,
+    /// Handing the micro-batch from each stage to the next, `[stages]`: the last one hands its tokens back to the first.
+    pub hops: Vec<Picos>,
+}
+
+/// What a stage spends its time on. Parts that overlap add up to more than the whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTime {
+    /// From the arrival of the micro-batch to its end.
+    pub total: Picos,
+    /// Attention, dense and shared blocks, head: the slowest rank's.
+    pub local: Picos,
+    /// Routed experts: the slowest rank's.
+    pub experts: Picos,
+    /// Dispatch and combine.
+    pub all_to_all: Picos,
+}
+
+/// Something that knows what steps take.
+pub trait StepCost {
+    /// What `shape` takes.
+    ///
+    /// # Errors
+    /// [`CostError`].
+    fn step(&mut self, shape: &StepShape) -> Result<StepTimes, CostError>;
+
+    /// Where the times are from, in a word: `analytic`, `frames`, `memoised`.
+    fn name(&self) -> &'static str;
+}
+
+/// A step whose cost can't be told.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("step {step}: {problem}")]
+pub struct CostError {
+    /// The step.
+    pub step: u32,
+    /// What is wrong, and the remedy.
+    pub problem: String,
+}
