@@ -5,9 +5,18 @@
 
 pub mod arrivals;
 pub mod cost;
+pub mod drive;
+pub mod ledger;
+pub mod metrics;
 pub mod request;
 pub mod tiers;
+pub mod track;
+pub mod trains;
 
 pub use arrivals::{ArrivalError, Arrivals};
-pub use cost::{CostError, StepCost, StepShape, StepTimes};
+pub use cost::{CostError, StageTime, StepCost, StepShape, StepTimes};
+pub use drive::{Drive, DriveError, Outcome};
+pub use ledger::{Ledger, StageMemory};
+pub use metrics::{Meter, Slo, Summary};
 pub use request::{Prefix, Request, RequestId};
+pub use trains::{NoCache, PrefixCache, Station, TrainPolicy};

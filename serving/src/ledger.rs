@@ -1,0 +1,201 @@
+//! What lies in a rank's memory: weights, buffers and the KV cache of every sequence that sits there, against its capacity.
+//!
+//! A sequence sits on one index in all stages, so that its cache is spread over as many ranks as there are stages. Room for the
+//! whole sequence, prompt and answer, is taken when it is seated: nothing that was admitted has to be thrown out.
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// What each rank of one stage holds whatever sits there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StageMemory {
+    /// Capacity of a rank's memory, bytes.
+    pub capacity_bytes: u64,
+    /// Weights on the rank that has most, bytes.
+    pub weights_bytes: u64,
+    /// Rows under way and activations of the largest step, and what is kept for caches of ended requests, bytes.
+    pub buffers_bytes: u64,
+    /// Cache of one token in this stage's layers, bytes.
+    pub kv_bytes_per_token: u64,
+}
+
+impl StageMemory {
+    /// What is left for sequences.
+    #[must_use]
+    pub const fn kv_capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.weights_bytes).saturating_sub(self.buffers_bytes)
+    }
+
+    /// The tokens whose caches fit in what is left; all where a token leaves nothing.
+    #[must_use]
+    pub const fn kv_capacity_tokens(&self) -> u64 {
+        match self.kv_capacity_bytes().checked_div(self.kv_bytes_per_token) {
+            Some(tokens) => tokens,
+            None => u64::MAX,
+        }
+    }
+}
+
+/// Memory that doesn't suffice for the weights alone.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "stage {stage}: weights ({weights} B) and buffers ({buffers} B) leave no room in {capacity} B a rank; give more ranks or stages, a smaller dtype, or fewer tokens a step"
+)]
+pub struct NoRoom {
+    /// The stage.
+    pub stage: usize,
+    /// Weights of a rank.
+    pub weights: u64,
+    /// Buffers of a rank.
+    pub buffers: u64,
+    /// Memory of a rank.
+    pub capacity: u64,
+}
+
+/// The memory of all ranks.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    stages: Vec<StageMemory>,
+    /// Tokens are handed out in blocks of so many.
+    block_tokens: u64,
+    /// Tokens that a rank has room for, the tightest stage's, whole blocks.
+    capacity_tokens: u64,
+    /// Tokens taken, `[ranks of a stage]`.
+    taken: Vec<u64>,
+    high_water: u64,
+}
+
+impl Ledger {
+    /// Empty memories of `ranks` ranks a stage, handed out in blocks of `block_tokens`.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if a stage has no room for one block.
+    ///
+    /// # Panics
+    /// If there are no stages, ranks or tokens in a block.
+    pub fn new(stages: Vec<StageMemory>, ranks: u32, block_tokens: u32) -> Result<Self, NoRoom> {
+        assert!(!stages.is_empty() && ranks > 0 && block_tokens > 0, "a ledger has stages, ranks and blocks");
+        let block_tokens = u64::from(block_tokens);
+        if let Some((stage, memory)) =
+            stages.iter().enumerate().find(|(_, memory)| memory.kv_capacity_tokens() < block_tokens)
+        {
+            let StageMemory { capacity_bytes, weights_bytes, buffers_bytes, .. } = *memory;
+            return Err(NoRoom {
+                stage,
+                weights: weights_bytes,
+                buffers: buffers_bytes,
+                capacity: capacity_bytes,
+            });
+        }
+        let tokens = stages.iter().map(StageMemory::kv_capacity_tokens).min().unwrap_or(0);
+        let capacity_tokens = tokens / block_tokens * block_tokens;
+        Ok(Self { stages, block_tokens, capacity_tokens, taken: vec![0; ranks as usize], high_water: 0 })
+    }
+
+    /// Tokens that `tokens` take: whole blocks.
+    #[must_use]
+    pub const fn rounded(&self, tokens: u64) -> u64 {
+        tokens.div_ceil(self.block_tokens) * self.block_tokens
+    }
+
+    /// Tokens that an empty rank has room for.
+    #[must_use]
+    pub const fn capacity_tokens(&self) -> u64 {
+        self.capacity_tokens
+    }
+
+    /// Tokens taken on `rank`.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn taken(&self, rank: usize) -> u64 {
+        self.taken[rank]
+    }
+
+    /// Whether `tokens` more fit on `rank`.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn fits(&self, rank: usize, tokens: u64) -> bool {
+        self.rounded(tokens) <= self.capacity_tokens - self.taken[rank]
+    }
+
+    /// Takes room for a sequence of `tokens` on `rank`.
+    ///
+    /// # Panics
+    /// If it does not fit: ask [`Self::fits`] first.
+    pub fn take(&mut self, rank: usize, tokens: u64) {
+        assert!(self.fits(rank, tokens), "rank {rank} has no room for {tokens} tokens");
+        self.taken[rank] += self.rounded(tokens);
+        self.high_water = self.high_water.max(self.taken[rank]);
+    }
+
+    /// Gives the room of a sequence of `tokens` back.
+    ///
+    /// # Panics
+    /// If so much was not taken.
+    pub fn give_back(&mut self, rank: usize, tokens: u64) {
+        let tokens = self.rounded(tokens);
+        self.taken[rank] =
+            self.taken[rank].checked_sub(tokens).expect("only what was taken is given back");
+    }
+
+    /// What the fullest rank of each stage held at the fullest moment.
+    #[must_use]
+    pub fn report(&self) -> Vec<StageReport> {
+        let report = |memory: &StageMemory| StageReport {
+            capacity_bytes: memory.capacity_bytes,
+            weights_bytes: memory.weights_bytes,
+            buffers_bytes: memory.buffers_bytes,
+            kv_bytes_max: self.high_water * memory.kv_bytes_per_token,
+            kv_capacity_bytes: memory.kv_capacity_bytes(),
+        };
+        self.stages.iter().map(report).collect()
+    }
+}
+
+/// The memory of a stage's fullest rank at its fullest moment, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StageReport {
+    /// All.
+    pub capacity_bytes: u64,
+    /// Weights.
+    pub weights_bytes: u64,
+    /// Rows under way, activations, caches of ended requests.
+    pub buffers_bytes: u64,
+    /// Room taken by sequences.
+    pub kv_bytes_max: u64,
+    /// Room that there is for them.
+    pub kv_capacity_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(weights_bytes: u64, kv_bytes_per_token: u64) -> StageMemory {
+        StageMemory { capacity_bytes: 1_000, weights_bytes, buffers_bytes: 100, kv_bytes_per_token }
+    }
+
+    #[test]
+    fn the_tightest_stage_decides_and_tokens_go_in_blocks() {
+        let mut ledger = Ledger::new(vec![memory(100, 2), memory(500, 4)], 2, 16).unwrap();
+        assert_eq!(ledger.capacity_tokens(), 96); // 100 of the second stage, in whole blocks
+        ledger.take(0, 17);
+        assert_eq!(ledger.taken(0), 32);
+        assert!(ledger.fits(0, 64) && !ledger.fits(0, 65) && ledger.fits(1, 96));
+        ledger.take(0, 64);
+        ledger.give_back(0, 17);
+        assert_eq!(ledger.taken(0), 64);
+        let full = ledger.report()[1];
+        assert_eq!((full.kv_bytes_max, full.kv_capacity_bytes), (96 * 4, 400));
+    }
+
+    #[test]
+    fn weights_that_fill_the_memory_are_refused() {
+        let error = Ledger::new(vec![memory(0, 1), memory(890, 1)], 1, 16).unwrap_err().to_string();
+        assert!(error.starts_with("stage 1: weights (890 B) and buffers (100 B) leave no room in 1000 B a rank; give"), "{error}");
+    }
+}

@@ -1,0 +1,210 @@
+//! The sequences of a train: on which rank each sits, how far it is, what it takes along on the next ride.
+
+use super::policy::TrainPolicy;
+use crate::request::{Request, RequestId};
+use moe::work::{RankLoad, TokenLoad};
+use std::collections::VecDeque;
+use topology::Picos;
+
+/// A sequence under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its request.
+    pub request: Request,
+    /// When it was seated.
+    pub seated: Picos,
+    /// Tokens of the prompt that are in the cache.
+    pub prefilled: u32,
+    /// Of them, those that were cached before.
+    pub cached: u32,
+    /// Tokens of the answer.
+    pub generated: u32,
+    /// When the first token of the answer came.
+    pub first_token: Picos,
+    /// When the latest came.
+    pub last_token: Picos,
+    /// When what was cached is there.
+    fetched: Picos,
+    /// Tokens of the prompt on this ride.
+    chunk: u32,
+}
+
+/// A sequence whose answer is complete.
+pub type Ended = Seat;
+
+/// A token of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// The first, and how long it took since the request came.
+    First {
+        /// Of which request.
+        request: RequestId,
+        /// TTFT.
+        after: Picos,
+    },
+    /// Further ones that came equally long after those before them: of how many sequences.
+    Next {
+        /// ITL.
+        after: Picos,
+        /// Sequences.
+        count: u64,
+    },
+}
+
+/// The sequences of one rank on one train.
+#[derive(Clone, Debug, Default)]
+pub struct Riders {
+    prefilling: VecDeque<Seat>,
+    decoding: Vec<Seat>,
+    /// Whether answers ride on this train: they wait for whole prompts.
+    answers_ride: bool,
+}
+
+impl Riders {
+    /// Sequences.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.prefilling.len() + self.decoding.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn seat(&mut self, request: Request, now: Picos, cached: u32, fetched: Picos) {
+        let (first_token, last_token) = (Picos::ZERO, Picos::ZERO);
+        let seat = Seat {
+            request,
+            seated: now,
+            prefilled: cached,
+            cached,
+            generated: 0,
+            first_token,
+            last_token,
+            fetched,
+            chunk: 0,
+        };
+        self.prefilling.push_back(seat);
+    }
+
+    /// Says what each sequence takes along; returns the number of those that have new tokens.
+    fn board(&mut self, policy: &TrainPolicy, now: Picos, answers_ride: bool, load: &mut RankLoad) -> u32 {
+        self.answers_ride = answers_ride;
+        let mut budget = policy.max_num_batched_tokens;
+        let mut riders = 0;
+        if answers_ride {
+            for seat in &self.decoding {
+                // The newest token is not in the cache yet: it is the one that is computed.
+                let context = u64::from(seat.request.input_tokens) + u64::from(seat.generated) - 1;
+                load.decode += TokenLoad::of_sequence(context, 1);
+            }
+            riders += self.decoding.len() as u32;
+            budget = budget.saturating_sub(riders);
+        }
+        for seat in &mut self.prefilling {
+            let left = seat.request.input_tokens - seat.prefilled;
+            let whole = policy.chunked_prefill || left <= budget;
+            seat.chunk = if seat.fetched <= now && whole { left.min(budget) } else { 0 };
+            if seat.chunk > 0 {
+                load.prefill += TokenLoad::of_sequence(u64::from(seat.prefilled), u64::from(seat.chunk));
+                budget -= seat.chunk;
+                riders += 1;
+            }
+        }
+        riders
+    }
+
+    /// The first moment from `now` on when a sequence has something to do.
+    fn ready_at(&self, now: Picos) -> Option<Picos> {
+        if !self.decoding.is_empty() {
+            return Some(now);
+        }
+        self.prefilling.iter().map(|seat| seat.fetched.max(now)).min()
+    }
+
+    /// Whether a prompt can go.
+    fn has_prompt(&self, now: Picos) -> bool {
+        self.prefilling.iter().any(|seat| seat.fetched <= now)
+    }
+
+    pub(super) fn arrive(&mut self, now: Picos, on_token: &mut dyn FnMut(Token), ended: &mut Vec<Ended>) {
+        if self.answers_ride {
+            let (mut gap, mut count) = (Picos::ZERO, 0);
+            for seat in &mut self.decoding {
+                let after = now - seat.last_token;
+                if after != gap && count > 0 {
+                    on_token(Token::Next { after: gap, count });
+                    count = 0;
+                }
+                (gap, count) = (after, count + 1);
+                seat.generated += 1;
+                seat.last_token = now;
+            }
+            if count > 0 {
+                on_token(Token::Next { after: gap, count });
+            }
+            take_ended(&mut self.decoding, ended);
+        }
+        for mut seat in std::mem::take(&mut self.prefilling) {
+            seat.prefilled += std::mem::take(&mut seat.chunk);
+            if seat.prefilled < seat.request.input_tokens {
+                self.prefilling.push_back(seat);
+                continue;
+            }
+            (seat.generated, seat.first_token, seat.last_token) = (1, now, now);
+            on_token(Token::First { request: seat.request.id, after: now - seat.request.arrived });
+            if seat.request.output_tokens == 1 {
+                ended.push(seat);
+            } else {
+                self.decoding.push(seat);
+            }
+        }
+    }
+}
+
+/// Moves complete sequences out, in their order.
+fn take_ended(seats: &mut Vec<Seat>, ended: &mut Vec<Ended>) {
+    let complete = |seat: &Seat| seat.generated == seat.request.output_tokens;
+    if seats.iter().any(complete) {
+        let (done, left): (Vec<Seat>, Vec<Seat>) = seats.drain(..).partition(complete);
+        *seats = left;
+        ended.extend(done);
+    }
+}
+
+/// A batch that rides together.
+#[derive(Clone, Debug)]
+pub(super) struct Train {
+    /// Its sequences, `[ranks of a stage]`.
+    pub(super) ranks: Vec<Riders>,
+    /// Whether it is under way.
+    pub(super) riding: bool,
+    /// When it last came back.
+    pub(super) back_at: Picos,
+}
+
+impl Train {
+    pub(super) fn new(ranks: usize) -> Self {
+        Self { ranks: vec![Riders::default(); ranks], riding: false, back_at: Picos::ZERO }
+    }
+
+    /// Sequences on it.
+    pub(super) fn seated(&self) -> usize {
+        self.ranks.iter().map(Riders::len).sum()
+    }
+
+    /// The first moment from `now` on when one of its sequences has something to do; `None` if it has none.
+    pub(super) fn ready_at(&self, now: Picos) -> Option<Picos> {
+        self.ranks.iter().filter_map(|riders| riders.ready_at(now)).min()
+    }
+
+    /// As [`Riders::board`] for all ranks. Without chunks answers ride only where no prompt goes: a step is one or the other.
+    pub(super) fn board(&mut self, policy: &TrainPolicy, now: Picos, loads: &mut [RankLoad]) -> u32 {
+        let prompts = self.ranks.iter().any(|riders| riders.has_prompt(now));
+        let answers_ride = policy.chunked_prefill || !prompts;
+        let each = self.ranks.iter_mut().zip(loads);
+        each.map(|(riders, load)| riders.board(policy, now, answers_ride, load)).sum()
+    }
+}
