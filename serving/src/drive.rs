@@ -93,7 +93,10 @@ pub struct Drive<'a> {
 
 impl std::fmt::Debug for Drive<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Drive").field("station", &self.station).field("stages", &self.stages).finish_non_exhaustive()
+        f.debug_struct("Drive")
+            .field("station", &self.station)
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
     }
 }
 

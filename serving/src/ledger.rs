@@ -138,8 +138,7 @@ impl Ledger {
     /// If so much was not taken.
     pub fn give_back(&mut self, rank: usize, tokens: u64) {
         let tokens = self.rounded(tokens);
-        self.taken[rank] =
-            self.taken[rank].checked_sub(tokens).expect("only what was taken is given back");
+        self.taken[rank] = self.taken[rank].checked_sub(tokens).expect("only what was taken is given back");
     }
 
     /// What the fullest rank of each stage held at the fullest moment.
@@ -196,6 +195,11 @@ mod tests {
     #[test]
     fn weights_that_fill_the_memory_are_refused() {
         let error = Ledger::new(vec![memory(0, 1), memory(890, 1)], 1, 16).unwrap_err().to_string();
-        assert!(error.starts_with("stage 1: weights (890 B) and buffers (100 B) leave no room in 1000 B a rank; give"), "{error}");
+        assert!(
+            error.starts_with(
+                "stage 1: weights (890 B) and buffers (100 B) leave no room in 1000 B a rank; give"
+            ),
+            "{error}"
+        );
     }
 }

@@ -63,7 +63,9 @@ impl Distribution {
     /// Milliseconds, all 0 where nothing was counted.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let at = |quantile| self.histogram.value_at_quantile(quantile).min(self.max.0.div_ceil(1_000)) as f64 / 1e6;
+        let at = |quantile| {
+            self.histogram.value_at_quantile(quantile).min(self.max.0.div_ceil(1_000)) as f64 / 1e6
+        };
         let variance = if self.count == 0 { 0.0 } else { self.squares / self.count as f64 };
         Summary {
             mean_ms: self.mean_ps / 1e9,
@@ -108,7 +110,9 @@ pub struct Slo {
 impl Slo {
     fn keeps(&self, ttft: Picos, tpot: Option<Picos>, e2el: Picos) -> bool {
         let within = |limit: Option<f64>, time: Picos| limit.is_none_or(|ms| time.0 as f64 <= ms * 1e9);
-        within(self.ttft_ms, ttft) && tpot.is_none_or(|tpot| within(self.tpot_ms, tpot)) && within(self.e2el_ms, e2el)
+        within(self.ttft_ms, ttft)
+            && tpot.is_none_or(|tpot| within(self.tpot_ms, tpot))
+            && within(self.e2el_ms, e2el)
     }
 
     /// Whether anything is asked.

@@ -29,7 +29,11 @@ impl Track {
     /// # Panics
     /// If the times are of another number of stages.
     pub fn ride(&mut self, now: Picos, times: &StepTimes) -> Picos {
-        assert_eq!((times.stages.len(), times.hops.len()), (self.free.len(), self.free.len()), "stages of the track");
+        assert_eq!(
+            (times.stages.len(), times.hops.len()),
+            (self.free.len(), self.free.len()),
+            "stages of the track"
+        );
         let mut at = now;
         for (stage, (time, &hop)) in times.stages.iter().zip(&times.hops).enumerate() {
             let end = at.max(self.free[stage]) + time.total;
