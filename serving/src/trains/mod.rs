@@ -169,8 +169,10 @@ impl Station {
         let (index, _) = self.next_train(now)?;
         self.seat_waiting(index, now, cache);
         let train = &mut self.trains[index];
-        let mut shape = StepShape { ranks: vec![RankLoad::default(); train.ranks.len()], step: self.steps };
-        let riders = train.board(&self.policy, now, &mut shape.ranks);
+        let ranks = train.ranks.len();
+        let mut shape =
+            StepShape { ranks: vec![RankLoad::default(); ranks], answers: vec![0; ranks], step: self.steps };
+        let riders = train.board(&self.policy, now, &mut shape);
         if riders == 0 {
             return None;
         }

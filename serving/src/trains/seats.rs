@@ -1,6 +1,7 @@
 //! The sequences of a train: on which rank each sits, how far it is, what it takes along on the next ride.
 
 use super::policy::TrainPolicy;
+use crate::cost::StepShape;
 use crate::request::{Request, RequestId};
 use moe::work::{RankLoad, TokenLoad};
 use std::collections::VecDeque;
@@ -89,11 +90,11 @@ impl Riders {
         self.prefilling.push_back(seat);
     }
 
-    /// Says what each sequence takes along; returns the number of those that have new tokens.
-    fn board(&mut self, policy: &TrainPolicy, now: Picos, answers_ride: bool, load: &mut RankLoad) -> u32 {
+    /// Says what each sequence takes along; returns the number of those that have new tokens, and of those that get an answer's.
+    fn board(&mut self, policy: &TrainPolicy, now: Picos, answers_ride: bool, load: &mut RankLoad) -> [u32; 2] {
         self.answers_ride = answers_ride;
         let mut budget = policy.max_num_batched_tokens;
-        let mut riders = 0;
+        let (mut riders, mut answers) = (0, 0);
         if answers_ride {
             for seat in &self.decoding {
                 // The newest token is not in the cache yet: it is the one that is computed.
@@ -101,6 +102,7 @@ impl Riders {
                 load.decode += TokenLoad::of_sequence(context, 1);
             }
             riders += self.decoding.len() as u32;
+            answers = riders;
             budget = budget.saturating_sub(riders);
         }
         for seat in &mut self.prefilling {
@@ -111,9 +113,10 @@ impl Riders {
                 load.prefill += TokenLoad::of_sequence(u64::from(seat.prefilled), u64::from(seat.chunk));
                 budget -= seat.chunk;
                 riders += 1;
+                answers += u32::from(seat.chunk == left);
             }
         }
-        riders
+        [riders, answers]
     }
 
     /// The first moment from `now` on when a sequence has something to do.
@@ -201,10 +204,15 @@ impl Train {
     }
 
     /// As [`Riders::board`] for all ranks. Without chunks answers ride only where no prompt goes: a step is one or the other.
-    pub(super) fn board(&mut self, policy: &TrainPolicy, now: Picos, loads: &mut [RankLoad]) -> u32 {
+    pub(super) fn board(&mut self, policy: &TrainPolicy, now: Picos, shape: &mut StepShape) -> u32 {
         let prompts = self.ranks.iter().any(|riders| riders.has_prompt(now));
         let answers_ride = policy.chunked_prefill || !prompts;
-        let each = self.ranks.iter_mut().zip(loads);
-        each.map(|(riders, load)| riders.board(policy, now, answers_ride, load)).sum()
+        let mut all = 0;
+        for (rank, riders) in self.ranks.iter_mut().enumerate() {
+            let [count, answers] = riders.board(policy, now, answers_ride, &mut shape.ranks[rank]);
+            shape.answers[rank] = answers.into();
+            all += count;
+        }
+        all
     }
 }

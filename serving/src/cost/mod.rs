@@ -1,4 +1,22 @@
 //! What a step takes: the door to closed forms, to simulated frames, and to a memory of simulated frames.
+//!
+//! [`StackCost`] adds a step up, layer by layer; what dispatch, experts and combine of a layer take says a [`LayerCost`], of which
+//! there are three: [`Analytic`], frames (where the ranks run, outside of this crate), and [`Memoised`] of another. [`Roofline`] is
+//! the whole step as one roofline, the equations' own.
+
+mod analytic;
+mod layer;
+mod memo;
+mod overlap;
+mod roofline;
+mod stack;
+
+pub use analytic::Analytic;
+pub use layer::{LayerCost, LayerTimes, RankTokens};
+pub use memo::{MemoCheck, Memoised};
+pub use overlap::{HalfLayer, Overlap, two_batches};
+pub use roofline::Roofline;
+pub use stack::{Hops, StackCost};
 
 use moe::work::RankLoad;
 use thiserror::Error;
@@ -9,6 +27,8 @@ use topology::Picos;
 pub struct StepShape {
     /// What each rank of a stage has to do, `[ranks of a stage]`; a sequence sits on the same index in every stage.
     pub ranks: Vec<RankLoad>,
+    /// Tokens of each rank whose next token is asked for, `[ranks of a stage]`: the head computes for these.
+    pub answers: Vec<u64>,
     /// Number of the step in the run: routing may depend on it.
     pub step: u32,
 }

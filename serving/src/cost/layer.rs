@@ -1,0 +1,87 @@
+//! What one layer's dispatch, routed experts and combine take for given tokens of each rank.
+
+use super::CostError;
+use topology::Picos;
+
+/// Tokens of each rank of a stage, with what is asked of them again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankTokens {
+    ranks: Vec<u32>,
+    total: u64,
+    max: u32,
+}
+
+impl RankTokens {
+    /// Of `ranks`, one entry each.
+    #[must_use]
+    pub fn new(ranks: Vec<u32>) -> Self {
+        let total = ranks.iter().map(|&tokens| u64::from(tokens)).sum();
+        let max = ranks.iter().copied().max().unwrap_or(0);
+        Self { ranks, total, max }
+    }
+
+    /// Tokens of each rank.
+    #[must_use]
+    pub fn ranks(&self) -> &[u32] {
+        &self.ranks
+    }
+
+    /// Of all ranks.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Of the rank that has most.
+    #[must_use]
+    pub const fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// Of a rank on average.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.total as f64 / self.ranks.len().max(1) as f64
+    }
+}
+
+/// Times of one layer's phases, each the slowest rank's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerTimes {
+    /// Rows to the experts.
+    pub dispatch: Picos,
+    /// The experts.
+    pub experts: Picos,
+    /// Rows back.
+    pub combine: Picos,
+}
+
+impl LayerTimes {
+    /// One phase after the other.
+    #[must_use]
+    pub fn total(self) -> Picos {
+        self.dispatch + self.experts + self.combine
+    }
+}
+
+/// Something that knows what a layer's phases take.
+pub trait LayerCost {
+    /// Times of `layer` (an index in the model, with experts) at `step` for `tokens`.
+    ///
+    /// # Errors
+    /// [`CostError`].
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError>;
+
+    /// Where the times are from, in a word.
+    fn name(&self) -> &'static str;
+}
+
+impl<L: LayerCost + ?Sized> LayerCost for Box<L> {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        (**self).layer(layer, step, tokens)
+    }
+
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+}

@@ -1,0 +1,92 @@
+//! What of a stage goes on at the same time: nothing, the communication of one half batch beside the computing of the other, or all.
+
+use super::LayerTimes;
+use serde::{Deserialize, Serialize};
+use topology::Picos;
+
+/// What overlaps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// One part after the other, layer by layer.
+    #[default]
+    None,
+    /// Two half batches: while one computes, the other communicates. Each reads the weights for itself. Source: ISCA and INF on
+    /// dual micro-batch overlap.
+    TwoBatch,
+    /// Everything: the larger of arithmetic, memory traffic and communication of the whole step. The equations' lower bound (FACTS.md
+    /// section 0, core model), which no schedule reaches; for closed forms alone.
+    Full,
+}
+
+/// One layer of one half batch: what its ranks do by themselves, then dispatch, experts and combine where it has experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfLayer {
+    /// Attention, dense and shared blocks.
+    pub local: Picos,
+    /// `None` in a dense layer.
+    pub routed: Option<LayerTimes>,
+}
+
+/// How long `layers` take with two half batches (`[layers][2]`) that take turns on two resources, the arithmetic and the network.
+///
+/// Work is done in a fixed order on each, the first half's part before the second's: local, local, dispatch of each, experts of each,
+/// combine of each, layer by layer; a part begins when what it needs and its resource are there.
+#[must_use]
+pub fn two_batches(layers: &[[HalfLayer; 2]]) -> Picos {
+    let (mut compute, mut network) = (Picos::ZERO, Picos::ZERO);
+    let mut ready = [Picos::ZERO; 2];
+    let mut part = |resource: &mut Picos, half: usize, time: Picos| {
+        let end = ready[half].max(*resource) + time;
+        (*resource, ready[half]) = (end, end);
+    };
+    for halves in layers {
+        for (half, layer) in halves.iter().enumerate() {
+            part(&mut compute, half, layer.local);
+        }
+        let phases: [fn(LayerTimes) -> Picos; 3] =
+            [|times| times.dispatch, |times| times.experts, |times| times.combine];
+        for (phase, time) in phases.into_iter().enumerate() {
+            for (half, layer) in halves.iter().enumerate() {
+                if let Some(routed) = layer.routed {
+                    part(if phase == 1 { &mut compute } else { &mut network }, half, time(routed));
+                }
+            }
+        }
+    }
+    ready[0].max(ready[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn half(local: u64, dispatch: u64, experts: u64, combine: u64) -> HalfLayer {
+        let routed = LayerTimes { dispatch: Picos(dispatch), experts: Picos(experts), combine: Picos(combine) };
+        HalfLayer { local: Picos(local), routed: Some(routed) }
+    }
+
+    #[test]
+    fn communication_hides_behind_the_other_half() {
+        // Equal parts: the second half is one part behind, and one part remains.
+        let layer = [half(10, 10, 10, 10); 2];
+        assert_eq!(two_batches(&[layer]), Picos(50));
+        assert_eq!(two_batches(&[layer; 10]), Picos(10 * 40 + 10));
+        // One after the other: 80 a layer.
+    }
+
+    proptest! {
+        #[test]
+        fn between_the_busier_resource_and_one_after_the_other(
+            layers in proptest::collection::vec([(0_u64..50, 0_u64..50, 0_u64..50, 0_u64..50), (0_u64..50, 0_u64..50, 0_u64..50, 0_u64..50)], 1..8)
+        ) {
+            let halves: Vec<[HalfLayer; 2]> =
+                layers.iter().map(|pair| pair.map(|(l, d, e, c)| half(l, d, e, c))).collect();
+            let parts = layers.iter().flatten();
+            let (compute, network) = parts.fold((0, 0), |sum, (l, d, e, c)| (sum.0 + l + e, sum.1 + d + c));
+            let time = two_batches(&halves).0;
+            prop_assert!(time >= compute.max(network) && time <= compute + network);
+        }
+    }
+}
