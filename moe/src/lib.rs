@@ -18,6 +18,7 @@ pub mod routing;
 pub mod rows;
 pub mod seed;
 pub mod shape;
+pub mod stack;
 #[cfg(test)]
 mod testing;
 pub mod trace;

@@ -15,6 +15,7 @@ mod rack_aware;
 mod replicated;
 mod round_robin;
 mod shares;
+mod stage;
 
 use crate::ids::{ExpertId, SlotId};
 use crate::shape::MAX_EXPERTS;

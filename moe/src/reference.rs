@@ -2,7 +2,12 @@
 //!
 //! [`quantised`] does the arithmetic of the distributed layer, rounding at the same places and adding in the same
 //! order, and must agree with it bit for bit. [`float64`] does the layer's mathematics without any rounding of rows and
-//! must agree with it within [`FP8_TOLERANCE`]. Neither uses the dispatch planner.
+//! must agree with it within [`FP8_TOLERANCE`]. Neither uses the dispatch planner. [`StackReference`] does the same as
+//! [`quantised`] for all layers of a model, step after step.
+
+mod stack;
+
+pub use stack::StackReference;
 
 use crate::experts::Experts;
 use crate::hidden::fill_hidden_state;
@@ -53,13 +58,28 @@ pub fn quantised(
     layer: u32,
     routings: &[Routing],
 ) -> Vec<Vec<f32>> {
+    routed(scheme, cluster, placement, experts, shape, routings, |source, token, x| {
+        fill_hidden_state(seed, layer, source, token, x);
+    })
+}
+
+/// [`quantised`] on states that `fill` gives, of any token of any rank.
+fn routed(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    experts: &Experts,
+    shape: &LayerShape,
+    routings: &[Routing],
+    fill: impl Fn(RankId, u32, &mut [f32]),
+) -> Vec<Vec<f32>> {
     let hidden = shape.hidden as usize;
     let mut outputs: Vec<Vec<f32>> =
         routings.iter().map(|routing| vec![0.0; routing.tokens() as usize * hidden]).collect();
     for tokens in all_tokens(routings).chunks(at_a_time::<f32>(hidden * shape.top_k as usize)) {
         let mut arrived = vec![0.0; tokens.len() * hidden];
         for (&(source, token), x) in tokens.iter().zip(arrived.chunks_exact_mut(hidden)) {
-            fill_hidden_state(seed, layer, source, token, x);
+            fill(source, token, x);
             through_fp8(x);
         }
         let calls = calls(tokens, routings);

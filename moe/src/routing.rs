@@ -22,6 +22,7 @@ pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_
 use crate::gate::{GroupLimiter, SeededGate};
 use crate::hidden::fill_hidden_state;
 use crate::shape::LayerShape;
+use crate::stack::TokenId;
 use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
 
 /// Largest Zipf exponent.
@@ -224,8 +225,32 @@ impl Router {
     pub fn route(&self, step: u32, rank: RankId, tokens: u32) -> Routing {
         match &self.source {
             Source::Gate(gate) => self.route_seeded(gate, rank, tokens),
-            Source::Distribution(sampler) => sampler.route(self.seed, self.layer, step, rank, tokens),
+            Source::Distribution(sampler) => {
+                let named = (0..tokens).map(|token| [rank.0.into(), token.into()]);
+                sampler.route(self.seed, self.layer, step, named)
+            }
             Source::Recorded(rows) => rows.route(self.seed, self.layer, rank, tokens),
+        }
+    }
+
+    /// Routes `tokens` at `step` by what they are, whatever rank and batch they are in: `states` are what the layer's experts get,
+    /// `[tokens, hidden]` by rows, at which only a gate looks. Their number matters to no source of routing.
+    ///
+    /// # Panics
+    /// If this is a gate and `states` has not a row for each token.
+    pub fn route_tokens(&self, step: u32, tokens: &[TokenId], states: &[f32]) -> Routing {
+        match &self.source {
+            Source::Gate(gate) => {
+                assert_eq!(states.len(), tokens.len() * self.hidden as usize, "a gate looks at states");
+                let mut routing = Routing::with_capacity(gate.top_k(), tokens.len());
+                gate.route(states, &mut routing);
+                routing
+            }
+            Source::Distribution(sampler) => {
+                let named = tokens.iter().map(|token| [token.sequence.into(), token.position.into()]);
+                sampler.route(self.seed, self.layer, step, named)
+            }
+            Source::Recorded(rows) => rows.route_ids(self.seed, self.layer, tokens),
         }
     }
 

@@ -46,6 +46,12 @@ pub enum Purpose {
     Prefixes = 32,
     /// Which steps are computed twice to tell an error.
     Checks = 33,
+    /// States of tokens as they enter the first layer of a stack.
+    Embedding = 40,
+    /// The constants that stand for a layer's attention.
+    Attention = 41,
+    /// The seed of what stands for dense blocks and shared experts.
+    CommonBlock = 42,
 }
 
 /// The generator of (`purpose`, `seed`, `coordinates`), for instance coordinates `[layer, rank, token]`.

@@ -7,6 +7,7 @@ use super::{DispatchScheme, entry_rank};
 use crate::ids::ExpertId;
 use crate::placement::Placement;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use topology::{Cluster, RackId, RankId};
 
@@ -78,6 +79,20 @@ impl Flows {
     /// If `placement` was made for another number of ranks.
     #[must_use]
     pub fn new(scheme: DispatchScheme, cluster: &Cluster, placement: &Placement) -> Self {
+        Self::among(scheme, cluster, placement, 0..cluster.num_ranks())
+    }
+
+    /// The flows of a group of ranks that has all experts and all tokens of its layers; the others have none.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn among(
+        scheme: DispatchScheme,
+        cluster: &Cluster,
+        placement: &Placement,
+        members: Range<u32>,
+    ) -> Self {
         assert_eq!(placement.num_ranks(), cluster.num_ranks(), "a placement of another cluster");
         let hosts = all_hosts(cluster, placement);
         let hosts_of =
@@ -86,6 +101,11 @@ impl Flows {
         // The last rank for which each rank was listed.
         let mut listed_for = vec![None; cluster.num_ranks() as usize];
         for me in cluster.ranks() {
+            if !members.contains(&me.0) {
+                downstream.push([]);
+                forwarded.push([]);
+                continue;
+            }
             let mut once = |to: &RankId| *to != me && listed_for[to.0 as usize].replace(me) != Some(me);
             let mut to: Vec<RankId> = Vec::new();
             to.extend(
@@ -94,7 +114,7 @@ impl Flows {
             let mut sources = Vec::new();
             if scheme == DispatchScheme::Hierarchical {
                 let rack = cluster.rack_of(me);
-                for source in served_sources(cluster, me) {
+                for source in served_sources(cluster, me).filter(|source| members.contains(&source.0)) {
                     let inside = in_rack(hosts_of(source), cluster, rack);
                     to.extend(inside.iter().copied().filter(&mut once));
                     sources.extend((!inside.is_empty()).then_some(source));

@@ -7,6 +7,7 @@ use topology::RankId;
 use super::{Routing, RoutingError};
 use crate::ids::ExpertId;
 use crate::seed::{Purpose, generator};
+use crate::stack::TokenId;
 
 /// Most rows that are accepted.
 pub const MAX_RECORDED_ROWS: usize = 16_777_216;
@@ -68,11 +69,26 @@ impl RecordedRows {
 
     /// Routes tokens `0..tokens` of `rank`: token t takes row `(offset + rank * tokens + t) % rows`.
     pub(super) fn route(&self, seed: u64, layer: u32, rank: RankId, tokens: u32) -> Routing {
-        let (rows, k) = (self.rows() as u64, self.top_k as usize);
-        let offset = generator(Purpose::TraceOffset, seed, [layer.into(), 0, 0]).random_range(0..rows);
-        let mut routing = Routing::with_capacity(self.top_k, tokens as usize);
-        for token in 0..u64::from(tokens) {
-            let row = ((offset + u64::from(rank.0) * u64::from(tokens) + token) % rows) as usize;
+        let offset = self.offset(seed, [layer.into(), 0, 0]) + u64::from(rank.0) * u64::from(tokens);
+        self.pick((0..tokens).map(|token| offset + u64::from(token)))
+    }
+
+    /// Routes tokens by their names: a sequence takes rows in order, from a seeded first one on.
+    pub(super) fn route_ids(&self, seed: u64, layer: u32, tokens: &[TokenId]) -> Routing {
+        self.pick(tokens.iter().map(|token| {
+            self.offset(seed, [layer.into(), token.sequence.into(), 1]) + u64::from(token.position)
+        }))
+    }
+
+    fn offset(&self, seed: u64, coordinates: [u64; 3]) -> u64 {
+        generator(Purpose::TraceOffset, seed, coordinates).random_range(0..self.rows() as u64)
+    }
+
+    fn pick(&self, rows: impl ExactSizeIterator<Item = u64>) -> Routing {
+        let k = self.top_k as usize;
+        let mut routing = Routing::with_capacity(self.top_k, rows.len());
+        for row in rows {
+            let row = (row % self.rows() as u64) as usize;
             routing.topk_idx.extend_from_slice(&self.idx[row * k..(row + 1) * k]);
             routing.topk_weights.extend_from_slice(&self.weights[row * k..(row + 1) * k]);
         }

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use rand::RngExt;
 use rand_distr::{Exp1, StandardNormal};
 use rand_pcg::Pcg64;
-use topology::RankId;
 
 use super::{Routing, Workload};
 use crate::seed::{Purpose, derived_seed, generator};
@@ -74,7 +73,14 @@ struct Scratch {
 }
 
 impl Sampler {
-    pub(super) fn route(&self, seed: u64, layer: u32, step: u32, rank: RankId, tokens: u32) -> Routing {
+    /// Routes tokens named by two numbers each: (rank, token), or (sequence, position).
+    pub(super) fn route(
+        &self,
+        seed: u64,
+        layer: u32,
+        step: u32,
+        tokens: impl ExactSizeIterator<Item = [u64; 2]>,
+    ) -> Routing {
         let num_groups = self.groups.as_ref().map_or(0, |(members, _)| members.len() as u32);
         let mut scratch = Scratch {
             groups: (0..num_groups).collect(),
@@ -84,9 +90,9 @@ impl Sampler {
         };
         let rarity = self.popularity.rarity(seed, layer, step);
         let (purpose, seed) = self.popularity.stream(seed, step);
-        let mut routing = Routing::with_capacity(self.top_k, tokens as usize);
-        for token in 0..tokens {
-            let mut rng = generator(purpose, seed, [layer.into(), rank.0.into(), token.into()]);
+        let mut routing = Routing::with_capacity(self.top_k, tokens.len());
+        for [a, b] in tokens {
+            let mut rng = generator(purpose, seed, [layer.into(), a, b]);
             self.draw(&mut rng, rarity.as_deref(), &mut scratch, &mut routing);
             draw_weights(&mut rng, self.top_k, &mut routing.topk_weights);
         }
