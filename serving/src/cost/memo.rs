@@ -1,0 +1,322 @@
+//! Layers that were simulated once and are looked up or interpolated afterwards, with their error measured.
+//!
+//! What a layer takes depends, near enough, on how many tokens a rank has on average and on how many the fullest has. Both are put on
+//! a grid; a corner is computed when it is first needed, as the mean of a few layers with different seeds, and what lies between corners is
+//! interpolated. Afterwards [`Memoised::check`] computes some of the steps that really happened in full and says how far off they were.
+
+use super::{CostError, LayerCost, LayerTimes, RankTokens};
+use moe::seed::{Purpose, generator};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use topology::Picos;
+
+/// Grid lines an octave.
+const LINES_PER_OCTAVE: f64 = 4.0;
+/// Tokens that the layers of one corner have together at least, and most layers: few tokens need many layers for a mean.
+const CORNER_TOKENS: u64 = 32_768;
+const CORNER_LAYERS_MAX: u64 = 16;
+/// Steps that are kept to be computed in full.
+const CHECKS: usize = 12;
+/// Tokens that one check may take over all its layers: a step with more is compared over fewer layers.
+const CHECK_TOKENS: u64 = 400_000;
+
+/// A [`LayerCost`] that remembers another.
+#[derive(Debug)]
+pub struct Memoised<L> {
+    inner: L,
+    /// Layers with experts, which a corner's are taken from in turn.
+    layers: Vec<u32>,
+    ranks: u32,
+    seed: u64,
+    corners: BTreeMap<(u32, u32), Mean>,
+    last: Option<(u64, u32, LayerTimes)>,
+    sample: Sample,
+}
+
+/// Mean times of a corner, ps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mean {
+    dispatch: f64,
+    experts: f64,
+    combine: f64,
+}
+
+impl Mean {
+    fn add(&mut self, other: Self, weight: f64) {
+        self.dispatch += weight * other.dispatch;
+        self.experts += weight * other.experts;
+        self.combine += weight * other.combine;
+    }
+
+    fn times(self) -> LayerTimes {
+        let picos = |time: f64| Picos(time.round().max(0.0) as u64);
+        LayerTimes {
+            dispatch: picos(self.dispatch),
+            experts: picos(self.experts),
+            combine: picos(self.combine),
+        }
+    }
+}
+
+impl From<LayerTimes> for Mean {
+    fn from(times: LayerTimes) -> Self {
+        Self {
+            dispatch: times.dispatch.0 as f64,
+            experts: times.experts.0 as f64,
+            combine: times.combine.0 as f64,
+        }
+    }
+}
+
+/// Some of all steps, each as likely as any other (reservoir sampling).
+#[derive(Debug, Default)]
+struct Sample {
+    seen: u64,
+    steps: Vec<(u32, RankTokens)>,
+}
+
+/// How far remembered layers were from computed ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoCheck {
+    /// Steps compared.
+    pub steps: u32,
+    /// Layers compared, over all of them.
+    pub layers: u32,
+    /// Mean over steps of the error's size, as a share of the computed time of all layers.
+    pub mean_error: f64,
+    /// Largest over steps.
+    pub max_error: f64,
+    /// Corners of the grid that were computed.
+    pub corners: u32,
+    /// Steps that were looked up.
+    pub lookups: u64,
+}
+
+impl<L: LayerCost> Memoised<L> {
+    /// Remembers what `inner` says of `layers` for stages of `ranks` ranks.
+    ///
+    /// # Panics
+    /// If there are no layers or ranks.
+    #[must_use]
+    pub fn new(inner: L, layers: Vec<u32>, ranks: u32, seed: u64) -> Self {
+        assert!(!layers.is_empty() && ranks > 0, "layers and ranks to remember");
+        let (corners, last, sample) = (BTreeMap::new(), None, Sample::default());
+        Self { inner, layers, ranks, seed, corners, last, sample }
+    }
+
+    /// The corner where ranks have `total` tokens together and the fullest has `max`.
+    fn corner(&mut self, step: u32, mean_line: u32, skew_line: u32) -> Result<Mean, CostError> {
+        if let Some(&known) = self.corners.get(&(mean_line, skew_line)) {
+            return Ok(known);
+        }
+        let tokens = self.tokens_at(mean_line, skew_line);
+        let count = (CORNER_TOKENS / tokens.total().max(1)).clamp(2, CORNER_LAYERS_MAX);
+        let mut mean = Mean::default();
+        for turn in 0..count {
+            let layer = self.layers[(turn as usize * self.layers.len() / count as usize) % self.layers.len()];
+            // Where there are fewer layers than turns, their steps tell turns apart.
+            let times = self.inner.layer(layer, turn as u32, &tokens);
+            mean.add(times.map_err(|error| CostError { step, ..error })?.into(), 1.0 / count as f64);
+        }
+        self.corners.insert((mean_line, skew_line), mean);
+        Ok(mean)
+    }
+
+    /// One rank has as many tokens as the fullest, the others share the rest.
+    fn tokens_at(&self, mean_line: u32, skew_line: u32) -> RankTokens {
+        let total = line_total(mean_line);
+        let mean = total as f64 / f64::from(self.ranks);
+        let max = (mean * line_skew(skew_line)).ceil().min(total as f64) as u64;
+        let others = u64::from(self.ranks - 1).max(1);
+        let rest = if self.ranks == 1 { 0 } else { total - max };
+        let mut ranks = vec![u32::try_from(max.max(total - rest)).unwrap_or(u32::MAX)];
+        ranks.extend((0..u64::from(self.ranks) - 1).map(|rank| {
+            u32::try_from(rest / others + u64::from(rank < rest % others)).unwrap_or(u32::MAX)
+        }));
+        RankTokens::new(ranks)
+    }
+
+    fn interpolated(&mut self, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        let total = tokens.total() as f64;
+        let skew = (f64::from(tokens.max()) / tokens.mean()).max(1.0);
+        let lower = total_line_below(tokens.total());
+        let totals = [line_total(lower) as f64, line_total(lower + 1) as f64];
+        let below = (skew.log2() * LINES_PER_OCTAVE + 1e-9).floor() as u32;
+        let skews = [line_skew(below), line_skew(below + 1)];
+        let share = |[from, to]: [f64; 2], at: f64| ((at - from) / (to - from)).clamp(0.0, 1.0);
+        let (across, up) = (share(totals, total), share(skews, skew));
+        let mut sum = Mean::default();
+        for (line, weight) in [(lower, 1.0 - across), (lower + 1, across)] {
+            for (skew, part) in [(below, 1.0 - up), (below + 1, up)] {
+                if weight * part > 0.0 {
+                    sum.add(self.corner(step, line, skew)?, weight * part);
+                }
+            }
+        }
+        Ok(sum.times())
+    }
+
+    /// Computes a sample of the steps that happened in full and compares.
+    ///
+    /// # Errors
+    /// As the source of times.
+    pub fn check(&mut self) -> Result<MemoCheck, CostError> {
+        let steps = std::mem::take(&mut self.sample.steps);
+        let mut check = MemoCheck {
+            steps: steps.len() as u32,
+            corners: self.corners.len() as u32,
+            lookups: self.sample.seen,
+            ..MemoCheck::default()
+        };
+        for (step, tokens) in steps {
+            let most = (CHECK_TOKENS / tokens.total().max(1)).clamp(1, self.layers.len() as u64) as usize;
+            let looked_up = self.interpolated(step, &tokens)?.total().0 as f64 * most as f64;
+            let mut computed = 0.0;
+            for turn in 0..most {
+                let layer = self.layers[turn * self.layers.len() / most];
+                computed += self.inner.layer(layer, step, &tokens)?.total().0 as f64;
+            }
+            let error = if computed > 0.0 { (looked_up / computed - 1.0).abs() } else { 0.0 };
+            check.layers += most as u32;
+            check.mean_error += error / f64::from(check.steps);
+            check.max_error = check.max_error.max(error);
+        }
+        Ok(check)
+    }
+}
+
+impl<L: LayerCost> LayerCost for Memoised<L> {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        if tokens.total() == 0 {
+            return Ok(LayerTimes::default());
+        }
+        if Some(&layer) == self.layers.first() {
+            self.sample.offer(self.seed, step, tokens);
+        }
+        if let Some((total, max, times)) = self.last
+            && (total, max) == (tokens.total(), tokens.max())
+        {
+            return Ok(times);
+        }
+        let times = self.interpolated(step, tokens)?;
+        self.last = Some((tokens.total(), tokens.max(), times));
+        Ok(times)
+    }
+
+    fn name(&self) -> &'static str {
+        "memoised"
+    }
+}
+
+impl Sample {
+    fn offer(&mut self, seed: u64, step: u32, tokens: &RankTokens) {
+        let seen = self.seen;
+        self.seen += 1;
+        if self.steps.len() < CHECKS {
+            self.steps.push((step, tokens.clone()));
+            return;
+        }
+        let place = generator(Purpose::Checks, seed, [seen, 0, 0]).random_range(0..=seen);
+        if let Some(kept) = self.steps.get_mut(place as usize) {
+            *kept = (step, tokens.clone());
+        }
+    }
+}
+
+/// Tokens of all ranks on grid line `line`: every number up to 8, then [`LINES_PER_OCTAVE`] an octave.
+fn line_total(line: u32) -> u64 {
+    if line < 8 {
+        return u64::from(line) + 1;
+    }
+    (8.0 * (f64::from(line - 7) / LINES_PER_OCTAVE).exp2()).round() as u64
+}
+
+/// The last grid line with at most `total` tokens.
+fn total_line_below(total: u64) -> u32 {
+    let mut line = if total <= 8 {
+        u32::try_from(total.max(1) - 1).unwrap_or(0)
+    } else {
+        7 + ((total as f64 / 8.0).log2() * LINES_PER_OCTAVE) as u32
+    };
+    while line_total(line + 1) <= total {
+        line += 1;
+    }
+    while line > 0 && line_total(line) > total {
+        line -= 1;
+    }
+    line
+}
+
+/// Tokens of the fullest rank over those of the mean one on grid line `line`.
+fn line_skew(line: u32) -> f64 {
+    (f64::from(line) / LINES_PER_OCTAVE).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Start-up, then linear in both; layers differ by 2%.
+    struct Kinked {
+        calls: u32,
+    }
+
+    impl LayerCost for Kinked {
+        fn layer(&mut self, layer: u32, _: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+            self.calls += 1;
+            let noise = 1.0 + 0.02 * (f64::from(layer % 5) - 2.0) / 2.0;
+            let time = |slope: f64, tokens: f64| Picos(((5e6 + slope * tokens) * noise) as u64);
+            let dispatch = time(2e5, f64::from(tokens.max()));
+            let experts = Picos(time(0.0, 0.0).0.max((3e5 * tokens.mean()) as u64));
+            Ok(LayerTimes { dispatch, experts, combine: dispatch })
+        }
+
+        fn name(&self) -> &'static str {
+            "kinked"
+        }
+    }
+
+    fn memoised() -> Memoised<Kinked> {
+        Memoised::new(Kinked { calls: 0 }, (0..10).collect(), 8, 1)
+    }
+
+    #[test]
+    fn a_shape_is_computed_once_and_the_error_is_told() {
+        let mut memo = memoised();
+        for step in 0..2_000_u32 {
+            let tokens = RankTokens::new((0..8).map(|rank| (step * 7 + rank * 13) % 90).collect());
+            for layer in 0..10 {
+                memo.layer(layer, step, &tokens).unwrap();
+            }
+        }
+        let calls = memo.inner.calls;
+        assert!(calls < 1_500, "{calls} calls for 20,000 lookups");
+        let check = memo.check().unwrap();
+        assert_eq!((check.steps, check.lookups), (12, 2_000));
+        assert!(check.mean_error < 0.03 && check.max_error < 0.06, "{check:?}");
+    }
+
+    #[test]
+    fn no_tokens_take_no_time() {
+        let tokens = RankTokens::new(vec![0; 8]);
+        assert_eq!(memoised().layer(0, 0, &tokens).unwrap(), LayerTimes::default());
+    }
+
+    proptest! {
+        #[test]
+        fn grid_lines_ascend_and_enclose(total in 1_u64..10_000_000) {
+            let line = total_line_below(total);
+            prop_assert!(line_total(line) <= total && total < line_total(line + 1));
+        }
+
+        #[test]
+        fn a_corner_has_the_tokens_it_stands_for(mean in 0_u32..60, skew in 0_u32..13) {
+            let memo = memoised();
+            let tokens = memo.tokens_at(mean, skew);
+            prop_assert_eq!(tokens.total(), line_total(mean));
+            prop_assert!(f64::from(tokens.max()) >= tokens.mean());
+        }
+    }
+}
