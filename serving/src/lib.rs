@@ -7,6 +7,7 @@ pub mod arrivals;
 pub mod cost;
 pub mod drive;
 pub mod ledger;
+pub mod memory;
 pub mod metrics;
 pub mod request;
 pub mod tiers;

@@ -131,9 +131,11 @@ impl<L: LayerCost> Memoised<L> {
         let others = u64::from(self.ranks - 1).max(1);
         let rest = if self.ranks == 1 { 0 } else { total - max };
         let mut ranks = vec![u32::try_from(max.max(total - rest)).unwrap_or(u32::MAX)];
-        ranks.extend((0..u64::from(self.ranks) - 1).map(|rank| {
-            u32::try_from(rest / others + u64::from(rank < rest % others)).unwrap_or(u32::MAX)
-        }));
+        ranks.extend(
+            (0..u64::from(self.ranks) - 1).map(|rank| {
+                u32::try_from(rest / others + u64::from(rank < rest % others)).unwrap_or(u32::MAX)
+            }),
+        );
         RankTokens::new(ranks)
     }
 

@@ -10,6 +10,8 @@ mod memo;
 mod overlap;
 mod roofline;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use analytic::Analytic;
 pub use layer::{LayerCost, LayerTimes, RankTokens};

@@ -63,7 +63,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn half(local: u64, dispatch: u64, experts: u64, combine: u64) -> HalfLayer {
-        let routed = LayerTimes { dispatch: Picos(dispatch), experts: Picos(experts), combine: Picos(combine) };
+        let routed =
+            LayerTimes { dispatch: Picos(dispatch), experts: Picos(experts), combine: Picos(combine) };
         HalfLayer { local: Picos(local), routed: Some(routed) }
     }
 

@@ -93,7 +93,8 @@ impl StepCost for Roofline {
 impl Roofline {
     /// Weights that a rank with tokens reads in a layer beside routed experts.
     fn weights_bytes(&self, layer: u32) -> f64 {
-        let one = RankLoad { decode: TokenLoad { tokens: 1, read: 0, pairs: 0 }, prefill: TokenLoad::default() };
+        let one =
+            RankLoad { decode: TokenLoad { tokens: 1, read: 0, pairs: 0 }, prefill: TokenLoad::default() };
         let [attention, block] = self.stack.local_work(layer, one);
         attention.bytes + block.bytes - self.stack.model.kv_bytes_per_layer(self.stack.kv_dtype)
     }

@@ -1,7 +1,10 @@
 //! A step added up from its parts: every stage's layers, then the hop to the next.
 
 use super::overlap::HalfLayer;
-use super::{CostError, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape, StepTimes, two_batches};
+use super::{
+    CostError, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape, StepTimes,
+    two_batches,
+};
 use moe::stack::{Stack, Stage};
 use moe::work::{RankLoad, TokenLoad, Work};
 use topology::{Cluster, Fabric, Hardware, LinkClass, Picos, RankId};
@@ -118,7 +121,12 @@ impl<L: LayerCost> StackCost<L> {
     }
 
     /// One part after the other.
-    fn serial(&mut self, stage: usize, shape: &StepShape, tokens: &RankTokens) -> Result<StageTime, CostError> {
+    fn serial(
+        &mut self,
+        stage: usize,
+        shape: &StepShape,
+        tokens: &RankTokens,
+    ) -> Result<StageTime, CostError> {
         let mut time = StageTime::default();
         let kinds = self.kinds[stage].clone();
         for layers in [&kinds.dense, &kinds.moe] {
@@ -184,7 +192,8 @@ fn split(loads: &[RankLoad]) -> [Vec<RankLoad>; 2] {
         TokenLoad { tokens: half(load.tokens), read: half(load.read), pairs: half(load.pairs) }
     };
     [true, false].map(|up| {
-        let half = |load: &RankLoad| RankLoad { decode: part(load.decode, up), prefill: part(load.prefill, up) };
+        let half =
+            |load: &RankLoad| RankLoad { decode: part(load.decode, up), prefill: part(load.prefill, up) };
         loads.iter().map(half).collect()
     })
 }

@@ -91,7 +91,13 @@ impl Riders {
     }
 
     /// Says what each sequence takes along; returns the number of those that have new tokens, and of those that get an answer's.
-    fn board(&mut self, policy: &TrainPolicy, now: Picos, answers_ride: bool, load: &mut RankLoad) -> [u32; 2] {
+    fn board(
+        &mut self,
+        policy: &TrainPolicy,
+        now: Picos,
+        answers_ride: bool,
+        load: &mut RankLoad,
+    ) -> [u32; 2] {
         self.answers_ride = answers_ride;
         let mut budget = policy.max_num_batched_tokens;
         let (mut riders, mut answers) = (0, 0);
