@@ -116,10 +116,9 @@ proptest! {
             prop_assert_eq!(paths(&store), slow.paths());
         }
         now += Picos(then);
-        let report = store.report(now);
+        let (report, integrals) = (store.report(now), slow.integrals(now));
         prop_assert_eq!(report.stored_blocks, slow.stored);
         prop_assert_eq!(report.dropped_blocks, slow.dropped);
-        let integrals = slow.integrals(now);
         for (shelf, integral) in store.shelves.iter().zip(integrals) {
             prop_assert_eq!(shelf.held(now), integral);
         }
