@@ -1,8 +1,36 @@
 //! Where requests come from: generators and recorded traces, behind one trait.
 
+mod build;
+mod closed_loop;
+mod error;
+mod lengths;
+mod open_loop;
+mod prefixes;
+mod prompts;
+mod spec;
+mod tenants;
+pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use build::Source;
+pub use error::ArrivalError;
+pub use lengths::{LengthSpec, LengthTable};
+pub use prefixes::PrefixSpec;
+pub use spec::{ArrivalKind, ArrivalSpec};
+
 use crate::request::Request;
-use thiserror::Error;
 use topology::Picos;
+
+/// Most tokens of a prompt or of an answer: 2^24, four times what any model of today reads.
+pub const MAX_TOKENS: u32 = 1 << 24;
+
+/// The latest time at which a request may come: half of what [`Picos`] reach (106 days), so that the run has the other half to end.
+pub const LATEST: Picos = Picos(1 << 63);
+
+/// Most requests that a generator makes in one run.
+pub const MAX_GENERATED: u64 = 1 << 32;
 
 /// A stream of requests in the order of arrival.
 ///
@@ -22,29 +50,4 @@ pub trait Arrivals {
 
     /// A request was answered or refused at `now`: its user may ask again.
     fn ended(&mut self, now: Picos);
-}
-
-/// A source that can't be used.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum ArrivalError {
-    /// A line that can't be read.
-    #[error("{origin}:{line}: {problem}")]
-    Line {
-        /// The file.
-        origin: String,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong, and what to give.
-        problem: String,
-    },
-    /// A setting that can't be.
-    #[error("{what} = {value}: {must}")]
-    Setting {
-        /// Which.
-        what: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        must: String,
-    },
 }

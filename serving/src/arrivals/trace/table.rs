@@ -1,0 +1,180 @@
+//! Traces as tables: a header that names the columns, in any order and among others, and a request a record.
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::FORMATS;
+use super::fields::{date, seconds, shown, tokens};
+use super::lines::{Lines, MAX_LINE_BYTES};
+use super::rows::{Found, Rows};
+use crate::arrivals::ArrivalError;
+
+/// Most columns of a table.
+const MAX_COLUMNS: usize = 1024;
+
+/// A table of one publisher.
+struct Format {
+    name: &'static str,
+    /// Its columns: time, prompt and answer.
+    columns: [&'static str; 3],
+    /// Nanoseconds of a time.
+    time: fn(&str, &str) -> Result<i64, String>,
+}
+
+static TABLES: [Format; 4] = [
+    // Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and 2024.md.
+    Format { name: "Azure", columns: ["TIMESTAMP", "ContextTokens", "GeneratedTokens"], time: date },
+    // microsoft/vidur, data/processed_traces.
+    Format {
+        name: "Vidur",
+        columns: ["arrived_at", "num_prefill_tokens", "num_decode_tokens"],
+        time: seconds,
+    },
+    // HPMLL/BurstGPT, README.
+    Format { name: "BurstGPT", columns: ["Timestamp", "Request tokens", "Response tokens"], time: seconds },
+    // Mutinifni/splitwise-sim, traces.
+    Format { name: "Splitwise", columns: ["arrival_timestamp", "prompt_size", "token_size"], time: seconds },
+];
+
+/// Reads a table whose header is the current line.
+pub(super) fn read(lines: &mut Lines<'_>, rows: &mut Rows<'_>) -> Result<Found, ArrivalError> {
+    let delimiter = delimiter(lines.text());
+    let mut record = Record::new(delimiter);
+    record.read(lines)?;
+    let (format, at) = columns(&record).map_err(|problem| lines.wrong(problem))?;
+    let header = record.len();
+    let [time, input, output] = format.columns;
+    while lines.next_filled()? {
+        let line = lines.line();
+        record.read(lines)?;
+        if record.len() != header {
+            let problem = format!("{} fields where the header has {header}; give one for each", record.len());
+            return Err(lines.wrong_at(line, problem + lines.cut_hint()));
+        }
+        let request = request(&record, format, at);
+        let (nanos, input_tokens, output_tokens) = request.map_err(|problem| {
+            let again = record.field(at[0]).is_ok_and(|text| same_name(text, time));
+            let again = again.then(|| "the header once more: leave it out where files are joined".to_owned());
+            lines.wrong_at(line, again.unwrap_or(problem) + lines.cut_hint())
+        })?;
+        rows.push(line, nanos, [(input, input_tokens), (output, output_tokens)], &[])?;
+    }
+    Ok(Found { format: format.name, block_tokens: 1 })
+}
+
+/// The time in nanoseconds, the prompt and the answer of a record.
+fn request(record: &Record, format: &Format, at: [usize; 3]) -> Result<(i64, u32, u32), String> {
+    let [time, input, output] = format.columns;
+    let nanos = (format.time)(time, record.field(at[0])?)?;
+    Ok((nanos, tokens(input, record.field(at[1])?)?, tokens(output, record.field(at[2])?)?))
+}
+
+/// What stands between fields: the most frequent of comma, tab and semicolon in the header.
+fn delimiter(header: &[u8]) -> u8 {
+    let count = |delimiter: u8| header.iter().filter(|&&byte| byte == delimiter).count();
+    // The last one of equals is taken.
+    [b';', b'\t', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+}
+
+/// The format whose columns a header has, and where they are.
+fn columns(header: &Record) -> Result<(&'static Format, [usize; 3]), String> {
+    let names: Vec<&str> = (0..header.len()).map(|column| header.field(column)).collect::<Result<_, _>>()?;
+    let find = |name: &str| names.iter().position(|found| same_name(found, name));
+    let missing = |format: &'static Format| format.columns.into_iter().filter(|name| find(name).is_none());
+    // The first of those that lack least.
+    let Some(format) = TABLES.iter().min_by_key(|&format| missing(format).count()) else {
+        return Err(format!("no format is known; give {FORMATS}"));
+    };
+    let lacking: Vec<String> = missing(format).map(|name| format!("`{name}`")).collect();
+    if lacking.len() == format.columns.len() {
+        return Err(format!("no header of a trace: {}; give {FORMATS}", shown(&names.join(","))));
+    }
+    if !lacking.is_empty() {
+        let (columns, name) = (lacking.join(" and "), format.name);
+        return Err(format!("no column {columns}, which a trace of {name}'s has; give {FORMATS}"));
+    }
+    for name in format.columns {
+        if names.iter().filter(|found| same_name(found, name)).count() > 1 {
+            return Err(format!("two columns `{name}`: leave one out"));
+        }
+    }
+    Ok((format, format.columns.map(|name| find(name).unwrap_or(0))))
+}
+
+/// Whether two names of columns are one but for case, blanks, hyphens and underscores.
+fn same_name(left: &str, right: &str) -> bool {
+    let left = left.bytes().filter(|byte| !b" _-".contains(byte));
+    let right = right.bytes().filter(|byte| !b" _-".contains(byte));
+    left.map(|byte| byte.to_ascii_lowercase()).eq(right.map(|byte| byte.to_ascii_lowercase()))
+}
+
+/// One record, unquoted, in buffers that are used again.
+struct Record {
+    reader: Reader,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    fields: usize,
+}
+
+impl Record {
+    fn new(delimiter: u8) -> Self {
+        let reader = ReaderBuilder::new().delimiter(delimiter).build();
+        Self { reader, bytes: Vec::new(), ends: vec![0; MAX_COLUMNS], fields: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.fields
+    }
+
+    /// A field without the blanks around it.
+    fn field(&self, column: usize) -> Result<&str, String> {
+        let start = if column == 0 { 0 } else { self.ends[column - 1] };
+        let bytes = self.bytes[start..self.ends[column]].trim_ascii();
+        std::str::from_utf8(bytes).map_err(|_| format!("field {} is not UTF-8: save it as UTF-8", column + 1))
+    }
+
+    /// Reads the record that begins in the current line; a quoted field may go on in the next ones.
+    fn read(&mut self, lines: &mut Lines<'_>) -> Result<(), ArrivalError> {
+        let first = lines.line();
+        self.fields = 0;
+        let mut written = 0;
+        loop {
+            let text = lines.text();
+            // What is read is never longer than what was written for it.
+            if self.bytes.len() < written + text.len() {
+                self.bytes.resize(written + text.len(), 0);
+            }
+            let (mut result, used, wrote, ends) =
+                self.reader.read_record(text, &mut self.bytes[written..], &mut self.ends[self.fields..]);
+            written += wrote;
+            self.fields += ends;
+            if result == ReadRecordResult::InputEmpty && !text.ends_with(b"\n") && self.fields < MAX_COLUMNS {
+                // No line end: a record ends here unless it is in quotes.
+                let (end, _, wrote, ends) =
+                    self.reader.read_record(b"\n", &mut [0; 1], &mut self.ends[self.fields..]);
+                result = if wrote == 0 { end } else { ReadRecordResult::InputEmpty };
+                self.fields += ends;
+            }
+            match result {
+                ReadRecordResult::Record => {
+                    if !text[used.min(text.len())..].trim_ascii().is_empty() {
+                        return Err(
+                            lines.wrong("a carriage return within a line; end lines with a line feed")
+                        );
+                    }
+                    return Ok(());
+                }
+                ReadRecordResult::InputEmpty => {}
+                _ => {
+                    return Err(
+                        lines.wrong_at(first, format!("more than {MAX_COLUMNS} fields; give fewer columns"))
+                    );
+                }
+            }
+            if written > MAX_LINE_BYTES || !lines.next()? {
+                return Err(
+                    lines.wrong_at(first, "a quote (\") that is not closed: close it or leave it out")
+                );
+            }
+        }
+    }
+}
