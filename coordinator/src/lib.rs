@@ -8,6 +8,7 @@ pub mod local;
 pub mod machine;
 pub mod rebalance;
 pub mod run;
+pub mod serve_bench;
 pub mod server;
 #[cfg(test)]
 mod testing;

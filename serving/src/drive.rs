@@ -51,6 +51,8 @@ pub struct Outcome {
     pub meter: Meter,
     /// From the first arrival to the last token.
     pub duration: Picos,
+    /// When that came.
+    pub ended: Picos,
     /// Requests that came.
     pub arrived: u64,
     /// Requests refused, by reason: too long for a rank, too long for a step, line full.
@@ -111,6 +113,7 @@ impl Drive<'_> {
         let outcome = Outcome {
             meter: self.meter,
             duration: Picos::ZERO,
+            ended: Picos::ZERO,
             arrived: 0,
             refused: [0; 3],
             first_refusal: None,
@@ -184,6 +187,7 @@ impl Run<'_> {
             (self.progress)(meter.completed);
         }
         self.outcome.duration = now - self.began.unwrap_or(now);
+        self.outcome.ended = now;
     }
 
     fn offer(&mut self, now: Picos, arrivals: &mut dyn Arrivals) -> Result<(), DriveError> {

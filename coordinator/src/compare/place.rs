@@ -10,7 +10,7 @@ use topology::{Cluster, RackId};
 ///
 /// # Errors
 /// [`CompareError::Placement`] when experts, slots and racks don't fit each other.
-pub(super) fn place(
+pub(crate) fn place(
     spec: &CompareSpec,
     choice: &PlacementChoice,
     cluster: &Cluster,

@@ -25,6 +25,7 @@ pub use interval::mean_and_interval;
 pub use merge::{Merged, merge};
 pub use plan::{Plan, Resolved, Resolver, point_line};
 pub use points::Point;
+pub(crate) use range::range_of_table;
 pub use results::{Contents, Header, PointLine, RESULTS_VERSION, Results, read_results};
 pub use run::run_offline;
 pub use shard::Shard;

@@ -57,6 +57,11 @@ impl KvStore {
         Ok(Self { spec, ladder, blocks, shelves, totals, now: Picos::ZERO, path })
     }
 
+    /// Tokens of a block.
+    pub const fn block_tokens(&self) -> u32 {
+        self.spec.block_tokens
+    }
+
     /// The tiers in use, and how long a block stays in each.
     pub fn residences(&self) -> &[Residence] {
         &self.ladder

@@ -1,0 +1,57 @@
+//! Serving experiments: a file with a deployment, its requests and a sweep, served on the virtual clock and told in the words of
+//! `vllm bench serve`.
+
+mod cache;
+mod deploy;
+mod file;
+mod frames;
+mod record;
+mod run;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use cache::{Cache, cache_spec};
+pub use deploy::{Cost, Deployment, Layers, Sources};
+pub use file::{POINTS_MAX, ServeFile, parse_serve_file};
+pub use frames::Frames;
+pub use record::{MEMO_ERROR_MAX, SERVE_SCHEMA_VERSION, ServeRecord, Shares};
+pub use run::serve;
+pub use spec::{CacheTable, CostChoice, Deployed, Parallel, PlotTable, Prefill, ServeSpec, TierTable};
+pub use text::block;
+
+use thiserror::Error;
+
+/// A serving run that can't be. Every message is one line.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A setting that can't be.
+    #[error("{what}: {problem}")]
+    Setting {
+        /// Its key.
+        what: String,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+    /// A fault of the file.
+    #[error("{origin}:{line}: {problem}")]
+    File {
+        /// The file.
+        origin: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
+    /// Weights that fill the memory.
+    #[error(transparent)]
+    Memory(#[from] serving::ledger::NoRoom),
+    /// Requests that can't be made or read.
+    #[error(transparent)]
+    Arrivals(#[from] serving::ArrivalError),
+    /// A run that can't go on.
+    #[error(transparent)]
+    Drive(#[from] serving::DriveError),
+}

@@ -1,0 +1,242 @@
+//! What a serving run yields, in the words of `vllm bench serve` where it has them.
+
+use super::deploy::Deployment;
+use super::spec::ServeSpec;
+use serde::Serialize;
+use serving::cost::MemoCheck;
+use serving::ledger::StageReport;
+use serving::tiers::CacheReport;
+use serving::{Outcome, Summary};
+use std::collections::BTreeMap;
+
+/// Version of the record.
+pub const SERVE_SCHEMA_VERSION: u32 = 1;
+
+/// Where stages' time went, as shares of the time they worked. Parts that overlap add up to more than 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Shares {
+    /// Attention, dense and shared blocks, head.
+    pub local: f64,
+    /// Routed experts.
+    pub experts: f64,
+    /// Dispatch and combine.
+    pub all_to_all: f64,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServeRecord {
+    /// [`SERVE_SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Swept keys with their values.
+    pub settings: BTreeMap<String, toml::Value>,
+    /// Where times are from: `analytic`, `frames`, `memoised`.
+    pub cost: String,
+    /// `simulated` or `computed`.
+    pub clock: String,
+    /// From the first request to the last token, s.
+    pub duration: f64,
+    /// Requests answered.
+    pub completed: u64,
+    /// Requests refused.
+    pub failed: u64,
+    /// The first refusal.
+    pub first_refusal: Option<String>,
+    /// Tokens of answered requests' prompts.
+    pub total_input: u64,
+    /// Tokens of answers.
+    pub total_output: u64,
+    /// Answered requests a second.
+    pub request_throughput: f64,
+    /// Of them, those that keep the SLO; `None` where none is asked.
+    pub request_goodput: Option<f64>,
+    /// Tokens of answers a second.
+    pub output_throughput: f64,
+    /// All tokens a second.
+    pub total_token_throughput: f64,
+    /// All metrics in ms: `mean_ttft_ms` and so on.
+    #[serde(flatten)]
+    pub times: BTreeMap<String, f64>,
+    /// Of a rank.
+    pub output_throughput_per_rank: f64,
+    /// Ranks in all.
+    pub ranks: u32,
+    /// Their price over the whole run, by a million tokens of answers.
+    pub usd_per_mtok_output: f64,
+    /// The same by a million tokens of prompts and answers.
+    pub usd_per_mtok_total: f64,
+    /// Steps.
+    pub steps: u64,
+    /// Mean time from a train's departure until the next of the same, ms: of stages and hops.
+    pub mean_step_ms: f64,
+    /// Sequences on a train, on average.
+    pub mean_batch: f64,
+    /// New tokens of a step, on average.
+    pub mean_step_tokens: f64,
+    /// Most sequences with a seat at once.
+    pub max_num_running: usize,
+    /// Most requests that waited at once.
+    pub max_num_waiting: usize,
+    /// Tokens of prompts that were found in a cache, over all tokens of prompts.
+    pub cached_share: f64,
+    /// Share of the duration in which a stage worked, the mean over stages.
+    pub busy_share: f64,
+    /// The rest.
+    pub idle_share: f64,
+    /// Where stages' time went.
+    pub share: Shares,
+    /// Hops between stages over all steps' time.
+    pub hop_share: f64,
+    /// Memory of each stage's fullest rank.
+    pub memory: Vec<StageReport>,
+    /// Weights on the fullest rank of the fullest stage, GB.
+    pub weights_gb_per_rank: f64,
+    /// Weights of the fullest stage, GB.
+    pub weights_gb_per_stage: f64,
+    /// Caches on the fullest rank at the fullest moment, GB.
+    pub kv_gb_per_rank: f64,
+    /// Memory use of the fullest rank, as a share.
+    pub memory_use: f64,
+    /// How far remembered layers were off.
+    pub memo: Option<MemoCheck>,
+    /// Tiers.
+    pub cache: Option<CacheReport>,
+    /// What to know beside.
+    pub notes: Vec<String>,
+    /// Why it can't be trusted; `None` if it can.
+    pub problem: Option<String>,
+}
+
+/// Largest mean error of remembered layers.
+pub const MEMO_ERROR_MAX: f64 = 0.03;
+
+impl ServeRecord {
+    /// The record of `outcome`.
+    #[must_use]
+    pub fn new(
+        spec: &ServeSpec,
+        deployment: &Deployment,
+        outcome: &Outcome,
+        cost: &str,
+        memo: Option<MemoCheck>,
+        cache: Option<CacheReport>,
+    ) -> Self {
+        let meter = &outcome.meter;
+        let duration = outcome.duration.0 as f64 / 1e12;
+        let per_s = |count: u64| if duration > 0.0 { count as f64 / duration } else { 0.0 };
+        let share = |part: u64, all: u64| if all > 0 { part as f64 / all as f64 } else { 0.0 };
+        let ranks = deployment.cluster.num_ranks();
+        let usd = duration / 3600.0 * f64::from(ranks) * spec.serve.usd_per_rank_hour;
+        let per_mtok = |tokens: u64| if tokens > 0 { usd / tokens as f64 * 1e6 } else { 0.0 };
+        let spent = &outcome.spent;
+        let busy = outcome.busy.iter().map(|busy| share(busy.0, outcome.duration.0)).sum::<f64>()
+            / outcome.busy.len().max(1) as f64;
+        let fullest = outcome.memory.iter().max_by_key(|stage| {
+            stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max
+        });
+        let gb = |bytes: u64| bytes as f64 / 1e9;
+        let weights = outcome.memory.iter().map(|stage| stage.weights_bytes).max().unwrap_or(0);
+        let refused: u64 = outcome.refused.iter().sum();
+        let problem = memo.filter(|memo| memo.mean_error > MEMO_ERROR_MAX).map(|memo| {
+            format!(
+                "remembered layers are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",
+                memo.mean_error * 100.0,
+                MEMO_ERROR_MAX * 100.0
+            )
+        });
+        Self {
+            schema_version: SERVE_SCHEMA_VERSION,
+            settings: BTreeMap::new(),
+            cost: cost.to_owned(),
+            clock: if cost == "analytic" { "computed" } else { "simulated" }.to_owned(),
+            duration,
+            completed: meter.completed,
+            failed: refused,
+            first_refusal: outcome.first_refusal.clone(),
+            total_input: meter.input_tokens,
+            total_output: meter.output_tokens,
+            request_throughput: per_s(meter.completed),
+            request_goodput: meter.slo().is_asked().then(|| per_s(meter.good)),
+            output_throughput: per_s(meter.output_tokens),
+            total_token_throughput: per_s(meter.input_tokens + meter.output_tokens),
+            times: times(outcome),
+            output_throughput_per_rank: per_s(meter.output_tokens) / f64::from(ranks),
+            ranks,
+            usd_per_mtok_output: per_mtok(meter.output_tokens),
+            usd_per_mtok_total: per_mtok(meter.input_tokens + meter.output_tokens),
+            steps: outcome.steps,
+            mean_step_ms: share((spent.total + spent.hops).0, outcome.steps) / 1e9,
+            mean_batch: share(outcome.riders, outcome.steps),
+            mean_step_tokens: share(outcome.tokens.iter().sum(), outcome.steps),
+            max_num_running: outcome.seated_max,
+            max_num_waiting: outcome.waiting_max,
+            cached_share: share(meter.cached_tokens, meter.input_tokens),
+            busy_share: busy,
+            idle_share: 1.0 - busy,
+            share: Shares {
+                local: share(spent.local.0, spent.total.0),
+                experts: share(spent.experts.0, spent.total.0),
+                all_to_all: share(spent.all_to_all.0, spent.total.0),
+            },
+            hop_share: share(spent.hops.0, (spent.total + spent.hops).0),
+            weights_gb_per_rank: gb(weights),
+            weights_gb_per_stage: gb(weights) * f64::from(deployment.stack.columns()),
+            kv_gb_per_rank: fullest.map_or(0.0, |stage| gb(stage.kv_bytes_max)),
+            memory_use: fullest.map_or(0.0, |stage| {
+                share(stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max, stage.capacity_bytes)
+            }),
+            memory: outcome.memory.clone(),
+            memo,
+            cache,
+            notes: Vec::new(),
+            problem,
+        }
+    }
+
+    /// A column of the record by its name, nested ones with dots; `None` where it has none or it is no number.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<f64> {
+        let mut value = &serde_json::to_value(self).ok()?;
+        for part in name.split('.') {
+            value = match value {
+                serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+                object => object.get(part)?,
+            };
+        }
+        value.as_f64()
+    }
+
+    /// Names of all columns that are numbers.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(self) else { return Vec::new() };
+        all.iter().filter(|(_, value)| value.is_number()).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// `mean_ttft_ms`, `p99_itl_ms` and so on.
+fn times(outcome: &Outcome) -> BTreeMap<String, f64> {
+    let meter = &outcome.meter;
+    let metrics = [
+        ("queue_wait", &meter.wait),
+        ("ttft", &meter.ttft),
+        ("tpot", &meter.tpot),
+        ("itl", &meter.itl),
+        ("e2el", &meter.e2el),
+    ];
+    let mut times = BTreeMap::new();
+    for (metric, distribution) in metrics {
+        let Summary { mean_ms, median_ms, std_ms, p90_ms, p99_ms, max_ms } = distribution.summary();
+        for (name, value) in [
+            ("mean", mean_ms),
+            ("median", median_ms),
+            ("std", std_ms),
+            ("p90", p90_ms),
+            ("p99", p99_ms),
+            ("max", max_ms),
+        ] {
+            times.insert(format!("{name}_{metric}_ms"), value);
+        }
+    }
+    times
+}

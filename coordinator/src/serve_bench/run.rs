@@ -1,0 +1,43 @@
+//! One serving run: an experiment's point on its virtual clock.
+
+use super::ServeError;
+use super::cache::Cache;
+use super::deploy::{Deployment, Sources};
+use super::record::ServeRecord;
+use super::spec::ServeSpec;
+use serving::{Drive, Ledger, Meter, Station, StepCost};
+
+/// Serves the requests of `spec`; `progress` is told how many are answered.
+///
+/// # Errors
+/// [`ServeError`]: a setting that can't be, a trace that can't be read, memory that the weights fill.
+pub fn serve(
+    spec: &ServeSpec,
+    sources: &dyn Sources,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ServeRecord, ServeError> {
+    let deployment = Deployment::new(spec, sources)?;
+    let stack = &deployment.stack;
+    let ledger = Ledger::new(deployment.memory.clone(), stack.columns(), spec.scheduler.block_tokens)?;
+    let station = Station::new(spec.scheduler.clone(), ledger, stack.columns(), spec.micro_batches())
+        .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })?;
+    let mut source = spec.arrivals.build(spec.serve.seed, &mut |name| sources.open(name))?;
+    let mut cost = deployment.cost(spec)?;
+    let mut cache = Cache::new(spec, &deployment)?;
+    let drive = Drive {
+        station,
+        cost: &mut cost,
+        cache: &mut cache,
+        meter: Meter::new(spec.slo),
+        stages: stack.stages().len(),
+        progress,
+    };
+    let outcome = drive.run(&mut *source.arrivals)?;
+    let cached = cache.report(outcome.ended)?;
+    let memo = cost.check().map_err(serving::DriveError::from)?;
+    let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
+    if let Some(summary) = &source.summary {
+        record.notes = summary.notes();
+    }
+    Ok(record)
+}
