@@ -3,6 +3,7 @@
 use crate::options::{BackendArg, SpecArgs, bytes};
 use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
+use coordinator::compare::BackendKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Tables, CSV, JSON or a plot from the results of `run`, shards merged
     Report(Box<ReportArgs>),
+    /// Serve requests: trains, KV caches and pipelines by an experiment file, in the words of `vllm bench serve`
+    ServeBench(Box<ServeBenchArgs>),
     /// Show or check racks and links
     Topology(TopologyArgs),
     /// Every claim of the lecture as an equation: formula, inputs, computed, stated, verdict
@@ -145,6 +148,38 @@ pub(crate) struct RunArgs {
     /// Say what would run, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard serve-bench examples/batch-curve.toml                 every point of a sweep, one table
+  railyard serve-bench examples/batch-curve.toml --out results   results/batch-curve.serve.jsonl and its plots as well
+  railyard serve-bench serve.toml --backend analytic             closed forms, milliseconds
+  railyard serve-bench serve.toml --set arrivals.request_rate=8  one setting otherwise
+  railyard serve-bench serve.toml --json                         one JSON object with the keys of vLLM
+
+docs/serving.md has the file's keys, the formula of every metric, and what is simulated, computed or assumed.
+
+Exit code: 0 done, 1 failed or not to be trusted, 2 usage.")]
+pub(crate) struct ServeBenchArgs {
+    /// Serving experiment (TOML)
+    pub(crate) file: PathBuf,
+    /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock [default: as the file's serve.cost says]
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) backend: Option<BackendKind>,
+    /// A setting of the file otherwise, as `table.key=value`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Directory for records (NAME.serve.jsonl) and plots [default: none are written]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Points at a time [default: as many as cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) jobs: Option<u32>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,

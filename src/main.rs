@@ -13,6 +13,8 @@ mod parquet_file;
 mod plot;
 mod progress;
 mod resolve;
+mod serve_plot;
+mod serve_sources;
 mod sweep_plot;
 
 use clap::Parser;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),
         Command::Run(args) => commands::run::run(&args, cli.quiet),
         Command::Report(args) => commands::report::run(&args),
+        Command::ServeBench(args) => commands::serve_bench::run(&args, cli.quiet),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Place(args) => commands::place::run(&args),
         Command::Board(args) => commands::board::run(&args),

@@ -65,21 +65,7 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
         spec.schemes =
             DispatchScheme::ALL.into_iter().filter(|scheme| args.scheme.contains(scheme)).collect();
     }
-    spec.placement = match args.placement.as_str() {
-        "linear" => PlacementChoice::Linear,
-        "round-robin" => PlacementChoice::RoundRobin,
-        "replicated" => PlacementChoice::Replicated,
-        "one-rack" => PlacementChoice::OneRack,
-        "eplb" => PlacementChoice::Eplb,
-        "eplb-global" => PlacementChoice::EplbGlobal,
-        "rack-aware" => PlacementChoice::RackAware,
-        file => PlacementChoice::File {
-            origin: file.to_owned(),
-            text: files::read(Path::new(file)).context(
-                "--placement takes linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
-            )?,
-        },
-    };
+    spec.placement = placement(&args.placement)?;
     spec.slots = args.slots;
     spec.experts = args.experts;
     spec.backends = backends(args, &mut notes);
@@ -98,6 +84,25 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     }
     spec.notes = notes;
     Ok(spec)
+}
+
+/// The placement of a policy's name or of a file.
+pub(crate) fn placement(name: &str) -> anyhow::Result<PlacementChoice> {
+    Ok(match name {
+        "linear" => PlacementChoice::Linear,
+        "round-robin" => PlacementChoice::RoundRobin,
+        "replicated" => PlacementChoice::Replicated,
+        "one-rack" => PlacementChoice::OneRack,
+        "eplb" => PlacementChoice::Eplb,
+        "eplb-global" => PlacementChoice::EplbGlobal,
+        "rack-aware" => PlacementChoice::RackAware,
+        file => PlacementChoice::File {
+            origin: file.to_owned(),
+            text: files::read(Path::new(file)).context(
+                "--placement takes linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
+            )?,
+        },
+    })
 }
 
 /// Hardware, links and, from a cluster file, racks.

@@ -11,6 +11,7 @@ pub(crate) mod place;
 pub(crate) mod report;
 pub(crate) mod roofline;
 pub(crate) mod run;
+pub(crate) mod serve_bench;
 pub(crate) mod topology;
 
 use crate::failure::Failure;

@@ -1,0 +1,233 @@
+//! `railyard serve-bench`: a serving experiment, point by point on all cores.
+
+use super::board::svg;
+use crate::cli::ServeBenchArgs;
+use crate::failure::Failure;
+use crate::progress::PointMeter;
+use crate::serve_plot::{figure, short};
+use crate::serve_sources::Files;
+use crate::{files, output};
+use ::coordinator::compare::BackendKind;
+use ::coordinator::serve_bench::{
+    CostChoice, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block, parse_serve_file, serve,
+};
+use anyhow::{Context, anyhow};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Columns of the table beside the swept keys and those of plots.
+const COLUMNS: [&str; 6] = [
+    "output_throughput",
+    "mean_ttft_ms",
+    "mean_tpot_ms",
+    "usd_per_mtok_output",
+    "mean_batch",
+    "idle_share",
+];
+
+pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
+    let origin = args.file.display().to_string();
+    let text = files::read(&args.file).map_err(Failure::Usage)?;
+    let text = set(&text, &args.set).map_err(Failure::Usage)?;
+    let mut file = parse_serve_file(&text, &origin).map_err(Failure::usage)?;
+    if let Some(backend) = args.backend {
+        choose(&mut file, backend)?;
+    }
+    let meter = PointMeter::new(quiet, 0, file.points.len());
+    let records = serve_all(&file, args.jobs, &meter);
+    meter.clear();
+    let records = records.map_err(failure)?;
+    if let Some(out) = &args.out {
+        write(&file, &records, out)?;
+    }
+    if args.json {
+        let object = json!({
+            "schema_version": SERVE_SCHEMA_VERSION,
+            "name": file.name,
+            "claim": file.claim,
+            "swept": file.swept,
+            "points": records,
+        });
+        output::print(&format!("{object:#}\n"))?;
+    } else {
+        output::print(&shown(&file, &records))?;
+    }
+    match records.iter().find_map(|record| record.problem.as_ref()) {
+        Some(problem) => Err(Failure::Failed(anyhow!("not to be trusted: {problem}"))),
+        None => Ok(()),
+    }
+}
+
+fn failure(error: ServeError) -> Failure {
+    match error {
+        ServeError::Setting { .. } | ServeError::File { .. } | ServeError::Arrivals(_) => Failure::usage(error),
+        error => Failure::failed(error),
+    }
+}
+
+/// The file with settings put otherwise.
+fn set(text: &str, settings: &[String]) -> anyhow::Result<String> {
+    if settings.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let mut table: toml::Table =
+        toml::from_str(text).map_err(|error| anyhow!("{}", error.message().replace('\n', " ")))?;
+    for setting in settings {
+        let wrong = || anyhow!("--set {setting}: give table.key=value, as in parallel.pp=4");
+        let (key, value) = setting.split_once('=').ok_or_else(wrong)?;
+        let (section, key) = key.trim().split_once('.').ok_or_else(wrong)?;
+        // What is no TOML value is a word.
+        let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        section.as_table_mut().ok_or_else(wrong)?.insert(key.to_owned(), value);
+        // A swept key is fixed by it.
+        let place = setting.split('=').next().unwrap_or_default().trim();
+        if let Some(sweep) = table.get_mut("sweep").and_then(toml::Value::as_table_mut) {
+            sweep.remove(place);
+        }
+    }
+    Ok(table.to_string())
+}
+
+/// Times as `backend` has them.
+fn choose(file: &mut ServeFile, backend: BackendKind) -> Result<(), Failure> {
+    for (_, spec) in &mut file.points {
+        spec.serve.cost = match (backend, spec.serve.cost) {
+            (BackendKind::Analytic, _) => CostChoice::Analytic,
+            (BackendKind::Sim, CostChoice::Frames) => CostChoice::Frames,
+            (BackendKind::Sim, _) => CostChoice::Memoised,
+            (BackendKind::Quic, _) => {
+                return Err(Failure::Usage(anyhow!(
+                    "--backend quic: serving runs on analytic and sim today; give one of them"
+                )));
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Serves all points, as many at a time as asked for; records are in the order of points.
+fn serve_all(
+    file: &ServeFile,
+    jobs: Option<u32>,
+    meter: &PointMeter,
+) -> Result<Vec<ServeRecord>, ServeError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = jobs.map_or(cores, |jobs| jobs as usize).min(file.points.len().max(1));
+    let next = AtomicUsize::new(0);
+    let done: Vec<Mutex<Option<Result<ServeRecord, ServeError>>>> =
+        file.points.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((swept, spec)) = file.points.get(index) else { return };
+                    let record = serve(spec, &Files, &mut |_| ()).map(|mut record| {
+                        record.settings.clone_from(swept);
+                        record
+                    });
+                    let failed = record.is_err();
+                    let words: Vec<String> =
+                        swept.iter().map(|(key, value)| format!("{} {value}", short(key))).collect();
+                    meter.done(&words.join(", "));
+                    if let Ok(mut place) = done[index].lock() {
+                        *place = Some(record);
+                    }
+                    if failed {
+                        // The first fault ends the run; points under way come to their end.
+                        next.store(file.points.len(), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let ended = done.into_iter().filter_map(|place| place.into_inner().ok().flatten());
+    let mut records = Vec::with_capacity(file.points.len());
+    for record in ended {
+        records.push(record?);
+    }
+    Ok(records)
+}
+
+/// Records as lines, and plots.
+fn write(file: &ServeFile, records: &[ServeRecord], out: &Path) -> Result<(), Failure> {
+    let at = |path: &Path| format!("cannot write {}", path.display());
+    std::fs::create_dir_all(out).with_context(|| at(out)).map_err(Failure::Failed)?;
+    let lines = records.iter().map(|record| serde_json::to_string(record).map(|line| line + "\n"));
+    let text = lines.collect::<Result<String, _>>().map_err(Failure::failed)?;
+    let path = out.join(format!("{}.serve.jsonl", file.name));
+    std::fs::write(&path, text).with_context(|| at(&path)).map_err(Failure::Failed)?;
+    output::say(&path.display().to_string());
+    for plot in &file.plots {
+        let path = out.join(format!("{}.svg", plot.file));
+        let drawn = svg(&figure(file, plot, records).map_err(Failure::Usage)?)?;
+        std::fs::write(&path, drawn).with_context(|| at(&path)).map_err(Failure::Failed)?;
+        output::say(&path.display().to_string());
+    }
+    Ok(())
+}
+
+/// One run as vLLM's block, several as a table.
+fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
+    let claim = file.claim.as_ref().map_or_else(String::new, |claim| format!("claim: {claim}\n"));
+    if let [record] = records {
+        return format!("{claim}{}", block(record));
+    }
+    let mut columns: Vec<&str> = Vec::new();
+    let of_plots = file.plots.iter().flat_map(|plot| plot.y.iter().map(String::as_str));
+    for column in of_plots.chain(COLUMNS) {
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    let mut rows = vec![
+        file.swept.iter().map(|key| short(key).to_owned()).chain(columns.iter().map(|&c| c.to_owned())).collect(),
+    ];
+    for record in records {
+        let words = file.swept.iter().map(|key| match record.settings.get(key) {
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        });
+        let numbers = columns.iter().map(|column| record.column(column).map_or("-".to_owned(), significant));
+        rows.push(words.chain(numbers).collect());
+    }
+    let failed: u64 = records.iter().map(|record| record.failed).sum();
+    let refused = if failed > 0 { format!("{failed} requests were refused; --json says why\n") } else { String::new() };
+    let memo = records.iter().filter_map(|record| record.memo).map(|memo| memo.mean_error).fold(None, max);
+    let memo = memo.map_or_else(String::new, |error| {
+        format!("times simulated; remembered layers are off by {:.2}% on average at most\n", error * 100.0)
+    });
+    format!("{claim}{}{memo}{refused}", aligned(&rows))
+}
+
+fn max(most: Option<f64>, value: f64) -> Option<f64> {
+    Some(most.map_or(value, |most| most.max(value)))
+}
+
+/// Four significant digits.
+fn significant(value: f64) -> String {
+    if value == 0.0 || !(1e-4..1e7).contains(&value.abs()) {
+        return if value == 0.0 { "0".to_owned() } else { format!("{value:.3e}") };
+    }
+    let digits = 3 - value.abs().log10().floor() as i32;
+    format!("{value:.*}", usize::try_from(digits.max(0)).unwrap_or(0))
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}

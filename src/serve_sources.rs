@@ -1,0 +1,49 @@
+//! Where the names of a serving experiment lead to: presets and files, as those of the other commands.
+
+use crate::resolve;
+use coordinator::compare::PlacementChoice;
+use coordinator::serve_bench::Sources;
+use moe::routing::RoutingChoice;
+use moe::trace::read_trace;
+use moe::{Model, RoutingSpec};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use topology::{Fabric, Hardware};
+
+/// Presets, and files from the working directory.
+#[derive(Debug)]
+pub(crate) struct Files;
+
+impl Sources for Files {
+    fn model(&self, name: &str) -> Result<Model, String> {
+        resolve::named_model(name).map_err(told)
+    }
+
+    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
+        let place = resolve::hardware(Some(name)).map_err(told)?;
+        Ok((place.hardware, place.fabric))
+    }
+
+    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String> {
+        let choice: RoutingChoice = name.parse()?;
+        match &choice {
+            RoutingChoice::Trace(path) => {
+                let trace = read_trace(path).map_err(|error| error.to_string())?;
+                Ok(RoutingSpec::Rows(trace.rows))
+            }
+            _ => Ok(choice.spec(ranks).unwrap_or(RoutingSpec::Uniform)),
+        }
+    }
+
+    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
+        resolve::placement(name).map_err(told)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
+        Ok(Box::new(BufReader::new(File::open(name)?)))
+    }
+}
+
+fn told(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
