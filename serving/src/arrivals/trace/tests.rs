@@ -163,7 +163,7 @@ fn a_window_is_cut_clipped_and_played_faster() {
     );
     let late = TraceOptions { window_start_s: 4.5, ..TraceOptions::default() };
     let error = read_with(&text, &late).unwrap_err().to_string();
-    assert_eq!(error, "t.csv: no request from 4.5 s to inf s: the last one comes after 4 s");
+    assert_eq!(error, "t.csv: no request from 4.5 s on: the last one comes after 4 s");
 }
 
 #[test]
@@ -189,6 +189,19 @@ fn zero_lengths_are_refused_dropped_or_raised() {
     assert_eq!(notes, ["2 requests with a length of 0: dropped"]);
     let error = read_with(vidur("0,5,0\n"), &with(ZeroLengths::Drop)).unwrap_err().to_string();
     assert_eq!(error, "t.csv: each of its 1 requests has a length of 0; zero_lengths = \"one\" keeps them");
+}
+
+#[test]
+fn empty_prompts_have_no_blocks() {
+    let text = r#"{"timestamp": 0, "input_length": 0, "output_length": 5, "hash_ids": [7]}
+{"timestamp": 1, "input_length": 9, "output_length": 0}
+{"timestamp": 2, "input_length": 9, "output_length": 1, "hash_ids": [7]}"#;
+    let options = TraceOptions { zero_lengths: ZeroLengths::Drop, ..TraceOptions::default() };
+    let summary = read_with(text, &options).unwrap().summary();
+    assert_eq!((summary.requests, summary.blocks, summary.short_hash_ids), (1, 1, 0));
+    let options = TraceOptions { zero_lengths: ZeroLengths::One, ..options };
+    let summary = read_with(text, &options).unwrap().summary();
+    assert_eq!((summary.requests, summary.blocks, summary.blocks_seen_before), (3, 1, 0));
 }
 
 #[test]
@@ -236,11 +249,11 @@ fn wrong_tables_are_refused() {
     refused("a log\nof something", "t.csv:1: no header of a trace: `a log`; give FORMATS");
     refused(
         "x,TIMESTAMP,ContextTokens\n",
-        "t.csv:1: no column `GeneratedTokens`, which a trace of Azure's has; give FORMATS",
+        "t.csv:1: no column `GeneratedTokens`, which Azure's traces have; give FORMATS",
     );
     refused(
         "num_prefill_tokens,num_decode_tokens\n1,2\n",
-        "t.csv:1: no column `arrived_at`, which a trace of Vidur's has; give FORMATS",
+        "t.csv:1: no column `arrived_at`, which Vidur's traces have; give FORMATS",
     );
     refused(
         "arrived_at,num_prefill_tokens,num_decode_tokens,Arrived At\n1,2,3,4\n",
@@ -288,7 +301,7 @@ fn wrong_json_lines_are_refused() {
     refused("{\"token_index\": 1}", "t.csv:1: no `timestamp`; give FORMATS");
     refused(
         after(&line("\"input_length\": \"600\", \"output_length\": 2")),
-        "t.csv:3: `input_length` is `\\\"600\\\"`: give a number",
+        "t.csv:3: `input_length` is `\"600\"`: give a number",
     );
     refused(
         after(&line("\"input_length\": -6, \"output_length\": 2")),
@@ -304,13 +317,21 @@ fn wrong_json_lines_are_refused() {
     );
     refused(
         after(&good[..good.len() - 5]),
-        "t.csv:3: column 78: EOF while parsing a list; give one JSON object a line; the file ends in this line: was it cut?",
+        "t.csv:3: column 73: EOF while parsing a value; give one JSON object a line; the file ends in this line: was it cut?",
     );
     refused(
         after(&line("\"input_length\": 600, \"input_length\": 2")),
-        "t.csv:3: column 53: duplicate field `input_length`; give one JSON object a line",
+        "t.csv:3: column 52: duplicate field `input_length`; give one JSON object a line",
     );
-    refused(after("1,2,3\n"), "t.csv:3: column 1: invalid type");
+    refused(after("[1,2,3]\n"), "t.csv:3: no JSON object; give one a line");
+    refused(
+        after("{\"timestamp\": 1e999}\n"),
+        "t.csv:3: column 19: number out of range; give one JSON object a line",
+    );
+    refused(
+        after(&line("\"input_length\": 600, \"output_length\": 2, \"hash_ids\": [-1]")),
+        "t.csv:3: column 73: invalid value: integer `-1`, expected u64; give one JSON object a line",
+    );
 }
 
 #[test]
