@@ -12,6 +12,8 @@ mod tenants;
 pub mod trace;
 
 #[cfg(test)]
+mod spec_tests;
+#[cfg(test)]
 mod tests;
 
 pub use build::Source;

@@ -86,9 +86,8 @@ pub(super) fn shown(text: &str) -> String {
     if text.is_empty() {
         return "empty".to_owned();
     }
-    let mut start: String = text.chars().take(SHOWN).collect();
-    if start.len() < text.len() {
-        start.push_str("...");
-    }
-    format!("`{}`", start.escape_debug())
+    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let start: String = text.chars().take(SHOWN).map(visible).collect();
+    let rest = if text.chars().nth(SHOWN).is_some() { "..." } else { "" };
+    format!("`{start}{rest}`")
 }

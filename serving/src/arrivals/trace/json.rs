@@ -42,20 +42,24 @@ pub(super) fn read(
 ) -> Result<Found, ArrivalError> {
     let mut format: Option<Format> = None;
     loop {
+        // An array would be taken for the fields in their order.
+        if !lines.text().trim_ascii_start().starts_with(b"{") {
+            return Err(lines.wrong("no JSON object; give one a line"));
+        }
         let line: Line = serde_json::from_slice(lines.text())
             .map_err(|error| lines.wrong(format!("{}{}", without_line(&error), lines.cut_hint())))?;
         let format = format.get_or_insert_with(|| if line.chat_id.is_some() { BAILIAN } else { MOONCAKE });
         let block = block_tokens.unwrap_or(format.block_tokens);
         let (nanos, input, output) = numbers(&line, format).map_err(|problem| lines.wrong(problem))?;
-        let ids = line.hash_ids.unwrap_or_default();
-        let blocks = input.div_ceil(block);
-        if ids.len() > blocks as usize {
+        let blocks = input.div_ceil(block) as usize;
+        // What names the blocks of an empty prompt names none.
+        let ids = line.hash_ids.filter(|_| input > 0).unwrap_or_default();
+        if ids.len() > blocks {
             let problem =
                 format!("{} hash_ids for the {blocks} blocks of {block} tokens of {input} tokens", ids.len());
             return Err(lines.wrong(format!("{problem}; say how long blocks are with block_tokens")));
         }
-        rows.push(lines.line(), nanos, [("input_length", input), ("output_length", output)], &ids)?;
-        rows.count_short_ids(ids.len() < blocks as usize);
+        rows.push(lines.line(), nanos, [("input_length", input), ("output_length", output)], &ids, blocks)?;
         if !lines.next_filled()? {
             return Ok(Found { format: format.name, block_tokens: block });
         }

@@ -11,6 +11,8 @@ mod summary;
 mod table;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod tests;
 
 pub use summary::{LengthStats, TraceSummary};

@@ -52,13 +52,15 @@ impl<'a> Rows<'a> {
         Self { origin, zero_lengths, rows: Vec::new(), blocks: Vec::new(), counts, latest: i64::MIN }
     }
 
-    /// Takes a request: its prompt and its answer with the names of their fields.
+    /// Takes a request: its prompt and its answer with the names of their fields, the ids of the prompt's
+    /// blocks, and how many blocks it has.
     pub(super) fn push(
         &mut self,
         line: u64,
         nanos: i64,
         lengths: [(&str, u32); 2],
         ids: &[u64],
+        num_blocks: usize,
     ) -> Result<(), ArrivalError> {
         let wrong = |problem| ArrivalError::Line { origin: self.origin.to_owned(), line, problem };
         self.counts.read += 1;
@@ -84,17 +86,13 @@ impl<'a> Rows<'a> {
         }
         self.counts.out_of_order += u64::from(nanos < self.latest);
         self.latest = self.latest.max(nanos);
+        self.counts.short_ids += u64::from(ids.len() < num_blocks);
         let [input, output] = lengths.map(|(_, tokens)| tokens.max(1));
         // Both fit: a trace has at most 2^28 ids.
         let (first_block, num_blocks) = (self.blocks.len() as u32, ids.len() as u32);
         self.rows.push(Row { nanos, input, output, first_block, num_blocks });
         self.blocks.extend_from_slice(ids);
         Ok(())
-    }
-
-    /// Counts a prompt that has fewer ids than blocks.
-    pub(super) fn count_short_ids(&mut self, short: bool) {
-        self.counts.short_ids += u64::from(short);
     }
 
     /// Sorts, cuts and clips.
@@ -119,8 +117,9 @@ impl<'a> Rows<'a> {
         let from = rows.partition_point(|row| since_first(row) < start);
         let to = rows.partition_point(|row| since_first(row) < end);
         if from >= to {
+            let to = options.window_end_s.map_or_else(|| "on".to_owned(), |end| format!("to {end} s"));
             return Err(wrong(format!(
-                "no request from {start} s to {end} s: the last one comes after {length} s"
+                "no request from {start} s {to}: the last one comes after {length} s"
             )));
         }
         let most = options.num_prompts.unwrap_or(u64::MAX).try_into().unwrap_or(usize::MAX);

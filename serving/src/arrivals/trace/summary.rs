@@ -40,13 +40,13 @@ pub struct TraceSummary {
     /// Those of them that stand in a run from the prompt's beginning of which each block was in an earlier request: what a
     /// boundless cache would hit.
     pub blocks_seen_before: u64,
-    /// Requests that stand behind a later one in the file.
+    /// Requests of the file that stand behind a later one.
     pub out_of_order: u64,
     /// Requests left out for a length of 0.
     pub dropped: u64,
     /// Requests whose length of 0 was made 1.
     pub raised: u64,
-    /// Prompts with fewer ids than blocks: their ends are shared with nobody.
+    /// Prompts of the file with fewer ids than blocks: their ends are shared with nobody.
     pub short_hash_ids: u64,
     /// Requests outside the window or behind the last one asked for.
     pub left_out: u64,

@@ -56,7 +56,7 @@ pub(super) fn read(lines: &mut Lines<'_>, rows: &mut Rows<'_>) -> Result<Found, 
             let again = again.then(|| "the header once more: leave it out where files are joined".to_owned());
             lines.wrong_at(line, again.unwrap_or(problem) + lines.cut_hint())
         })?;
-        rows.push(line, nanos, [(input, input_tokens), (output, output_tokens)], &[])?;
+        rows.push(line, nanos, [(input, input_tokens), (output, output_tokens)], &[], 0)?;
     }
     Ok(Found { format: format.name, block_tokens: 1 })
 }
@@ -81,16 +81,14 @@ fn columns(header: &Record) -> Result<(&'static Format, [usize; 3]), String> {
     let find = |name: &str| names.iter().position(|found| same_name(found, name));
     let missing = |format: &'static Format| format.columns.into_iter().filter(|name| find(name).is_none());
     // The first of those that lack least.
-    let Some(format) = TABLES.iter().min_by_key(|&format| missing(format).count()) else {
-        return Err(format!("no format is known; give {FORMATS}"));
-    };
+    let format = TABLES.iter().min_by_key(|&format| missing(format).count()).unwrap_or(&TABLES[0]);
     let lacking: Vec<String> = missing(format).map(|name| format!("`{name}`")).collect();
     if lacking.len() == format.columns.len() {
         return Err(format!("no header of a trace: {}; give {FORMATS}", shown(&names.join(","))));
     }
     if !lacking.is_empty() {
         let (columns, name) = (lacking.join(" and "), format.name);
-        return Err(format!("no column {columns}, which a trace of {name}'s has; give {FORMATS}"));
+        return Err(format!("no column {columns}, which {name}'s traces have; give {FORMATS}"));
     }
     for name in format.columns {
         if names.iter().filter(|found| same_name(found, name)).count() > 1 {
