@@ -116,10 +116,9 @@ impl Slow {
             {
                 // All blocks, not only the first: that the first is due first is what is tested.
                 let first = self.held[tier].iter().map(|block| block.since + stay).min();
-                if let Some(first) = first.filter(|&first| first <= now) {
-                    if due.is_none_or(|(other, _)| first <= other) {
-                        due = Some((first, tier));
-                    }
+                // Of equal ones the lowest tier's is first.
+                if first.is_some_and(|first| first <= now && due.is_none_or(|(other, _)| first <= other)) {
+                    due = first.map(|first| (first, tier));
                 }
             }
             let Some((at, tier)) = due else { return };
