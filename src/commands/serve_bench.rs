@@ -202,7 +202,7 @@ fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
     let refused = if failed > 0 { format!("{failed} requests were refused; --json says why\n") } else { String::new() };
     let memo = records.iter().filter_map(|record| record.memo).map(|memo| memo.mean_error).fold(None, max);
     let memo = memo.map_or_else(String::new, |error| {
-        format!("times simulated; remembered layers are off by {:.2}% on average at most\n", error * 100.0)
+        format!("times simulated; remembered steps are off by {:.2}% on average at most\n", error * 100.0)
     });
     format!("{claim}{}{memo}{refused}", aligned(&rows))
 }

@@ -7,7 +7,7 @@ use crate::compare::{CompareSpec, PlacementChoice, place};
 use moe::placement::Placement;
 use moe::stack::Stack;
 use moe::{Model, RoutingSpec};
-use serving::cost::{Analytic, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
+use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
 use serving::memory::stage_memory;
 use serving::{CostError, StageMemory, StepCost, StepShape, StepTimes};
 use std::io::{self, BufRead};
@@ -194,8 +194,9 @@ impl Deployment {
             Cost::Parts(StackCost::new(stack, hardware, overlap, hops, Box::new(frames)))
         } else {
             let columns = self.stack.columns();
-            let layers = Memoised::new(frames, self.moe_layers(), columns, spec.serve.seed);
-            Cost::Memoised(StackCost::new(stack, hardware, overlap, hops, layers))
+            let layers = Memoised::new(frames, self.moe_layers(), columns);
+            let cost = StackCost::new(stack, hardware, overlap, hops, layers);
+            Cost::Memoised(Checked::new(cost, spec.serve.seed))
         })
     }
 }
@@ -232,7 +233,7 @@ pub enum Cost {
     /// Parts, each computed.
     Parts(StackCost<Box<dyn Layers>>),
     /// Parts, layers remembered.
-    Memoised(StackCost<Memoised<Frames>>),
+    Memoised(Checked<Frames>),
 }
 
 /// A [`LayerCost`] that can be shown.
@@ -247,7 +248,7 @@ impl Cost {
     /// As the source of times.
     pub fn check(&mut self) -> Result<Option<MemoCheck>, CostError> {
         match self {
-            Self::Memoised(cost) => cost.layers_mut().check().map(Some),
+            Self::Memoised(cost) => cost.check().map(Some),
             _ => Ok(None),
         }
     }

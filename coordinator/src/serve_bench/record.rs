@@ -97,7 +97,7 @@ pub struct ServeRecord {
     pub kv_gb_per_rank: f64,
     /// Memory use of the fullest rank, as a share.
     pub memory_use: f64,
-    /// How far remembered layers were off.
+    /// How far remembered steps were off.
     pub memo: Option<MemoCheck>,
     /// Tiers.
     pub cache: Option<CacheReport>,
@@ -107,7 +107,7 @@ pub struct ServeRecord {
     pub problem: Option<String>,
 }
 
-/// Largest mean error of remembered layers.
+/// Largest mean error of remembered steps.
 pub const MEMO_ERROR_MAX: f64 = 0.03;
 
 impl ServeRecord {
@@ -139,7 +139,7 @@ impl ServeRecord {
         let refused: u64 = outcome.refused.iter().sum();
         let problem = memo.filter(|memo| memo.mean_error > MEMO_ERROR_MAX).map(|memo| {
             format!(
-                "remembered layers are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",
+                "remembered steps are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",
                 memo.mean_error * 100.0,
                 MEMO_ERROR_MAX * 100.0
             )

@@ -5,6 +5,7 @@
 //! the whole step as one roofline, the equations' own.
 
 mod analytic;
+mod check;
 mod layer;
 mod memo;
 mod overlap;
@@ -14,8 +15,9 @@ mod stack;
 mod tests;
 
 pub use analytic::Analytic;
+pub use check::{Checked, MemoCheck};
 pub use layer::{LayerCost, LayerTimes, RankTokens};
-pub use memo::{MemoCheck, Memoised};
+pub use memo::Memoised;
 pub use overlap::{HalfLayer, Overlap, two_batches};
 pub use roofline::Roofline;
 pub use stack::{Hops, StackCost};

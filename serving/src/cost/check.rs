@@ -1,0 +1,100 @@
+//! Steps with remembered layers, some of which are computed in full afterwards: how far off they were.
+
+use super::{CostError, LayerCost, Memoised, StackCost, StepCost, StepShape, StepTimes};
+use moe::seed::{Purpose, generator};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// Steps that are kept to be computed in full.
+const CHECKS: usize = 12;
+/// Tokens that the layers of one of them may have together: a step with more is computed from fewer layers.
+const CHECK_TOKENS: u64 = 400_000;
+
+/// How far steps with remembered layers were from computed ones, as shares of the whole steps' times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoCheck {
+    /// Steps compared, each as likely as any other.
+    pub steps: u32,
+    /// Layers computed for them.
+    pub layers: u32,
+    /// Mean of the error's size.
+    pub mean_error: f64,
+    /// Largest.
+    pub max_error: f64,
+    /// Mean of the error: what does not average out.
+    pub bias: f64,
+    /// Corners of the grid that were computed.
+    pub corners: u32,
+    /// Steps in all.
+    pub lookups: u64,
+}
+
+/// A step's cost from remembered layers, and the steps that are to be checked (a reservoir sample).
+#[derive(Debug)]
+pub struct Checked<L> {
+    cost: StackCost<Memoised<L>>,
+    seed: u64,
+    seen: u64,
+    kept: Vec<StepShape>,
+}
+
+impl<L: LayerCost> Checked<L> {
+    /// Keeps some of the steps of `cost`, drawn with `seed`.
+    #[must_use]
+    pub const fn new(cost: StackCost<Memoised<L>>, seed: u64) -> Self {
+        Self { cost, seed, seen: 0, kept: Vec::new() }
+    }
+
+    /// Computes the kept steps in full and compares.
+    ///
+    /// # Errors
+    /// As the source of times.
+    pub fn check(&mut self) -> Result<MemoCheck, CostError> {
+        let kept = std::mem::take(&mut self.kept);
+        let corners = u32::try_from(self.cost.layers_mut().corners()).unwrap_or(u32::MAX);
+        let mut check =
+            MemoCheck { steps: kept.len() as u32, corners, lookups: self.seen, ..MemoCheck::default() };
+        for shape in kept {
+            let tokens: u64 = shape.ranks.iter().map(moe::work::RankLoad::tokens).sum();
+            let layers = usize::try_from(CHECK_TOKENS / tokens.max(1)).unwrap_or(usize::MAX);
+            let looked_up = total(&self.cost.step(&shape)?);
+            let memo = self.cost.layers_mut();
+            check.layers += layers.clamp(1, memo.num_layers()) as u32;
+            memo.compute_in_full(layers);
+            let computed = self.cost.step(&shape);
+            self.cost.layers_mut().look_up();
+            let error = looked_up / total(&computed?).max(1.0) - 1.0;
+            check.mean_error += error.abs() / f64::from(check.steps);
+            check.bias += error / f64::from(check.steps);
+            check.max_error = check.max_error.max(error.abs());
+        }
+        Ok(check)
+    }
+}
+
+/// Time of all stages, ps.
+fn total(times: &StepTimes) -> f64 {
+    times.stages.iter().map(|stage| stage.total.0 as f64).sum()
+}
+
+impl<L: LayerCost> StepCost for Checked<L> {
+    fn step(&mut self, shape: &StepShape) -> Result<StepTimes, CostError> {
+        let place = if self.kept.len() < CHECKS {
+            self.kept.len()
+        } else {
+            generator(Purpose::Checks, self.seed, [self.seen, 0, 0]).random_range(0..=self.seen) as usize
+        };
+        self.seen += 1;
+        if place < CHECKS {
+            match self.kept.get_mut(place) {
+                Some(kept) => kept.clone_from(shape),
+                None => self.kept.push(shape.clone()),
+            }
+        }
+        self.cost.step(shape)
+    }
+
+    fn name(&self) -> &'static str {
+        "memoised"
+    }
+}
