@@ -77,10 +77,8 @@ impl Stack {
         if num_stages == 0 || num_stages > model.num_layers {
             return Err(StackError::Stages { stages: num_stages, layers: model.num_layers });
         }
-        let ranks = stage_ranks(cluster, num_stages).ok_or_else(|| StackError::Racks {
-            stages: num_stages,
-            racks: cluster.rack_sizes().to_vec(),
-        })?;
+        let ranks = stage_ranks(cluster, num_stages)
+            .ok_or_else(|| StackError::Racks { stages: num_stages, racks: cluster.rack_sizes().to_vec() })?;
         let (each, more) = (model.num_layers / num_stages, model.num_layers % num_stages);
         let first = |stage: u32| stage * each + stage.min(more);
         let stages = (0..num_stages)

@@ -197,7 +197,7 @@ impl Active {
                 match phase {
                     Phase::Dispatch => Next::Tell(self.begin(now_ns, Phase::Expert)),
                     Phase::Expert => Next::Tell(self.begin(now_ns, Phase::Combine)),
-                    Phase::Combine => self.finish_step(now_ns),
+                    Phase::Combine | Phase::Local | Phase::Hop => self.finish_step(now_ns),
                 }
             }
         }
@@ -245,7 +245,7 @@ fn phase_index(phase: Phase) -> usize {
     match phase {
         Phase::Dispatch => 0,
         Phase::Expert => 1,
-        Phase::Combine => 2,
+        Phase::Combine | Phase::Local | Phase::Hop => 2,
     }
 }
 
@@ -254,6 +254,8 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Dispatch => "dispatch",
         Phase::Expert => "expert phase",
         Phase::Combine => "combine",
+        Phase::Local => "local phase",
+        Phase::Hop => "hop",
     }
 }
 

@@ -35,10 +35,8 @@ pub struct Chunk {
 impl Chunk {
     /// Names of the new tokens, in order.
     pub fn ids(self) -> impl Iterator<Item = TokenId> {
-        (0..self.tokens).map(move |token| TokenId {
-            sequence: self.sequence,
-            position: self.context.wrapping_add(token),
-        })
+        (0..self.tokens)
+            .map(move |token| TokenId { sequence: self.sequence, position: self.context.wrapping_add(token) })
     }
 }
 

@@ -25,7 +25,10 @@ fn stages_are_whole_racks_or_equal_parts_of_them() {
     let four = stack(&[4, 4], 4).unwrap();
     let layers: Vec<_> = four.stages().iter().map(|stage| stage.layers.clone()).collect();
     assert_eq!(layers, [0..16, 16..31, 31..46, 46..61]);
-    assert_eq!((four.columns(), four.longest(), four.stage_of(RankId(5)), four.column_of(RankId(5))), (2, 16, 2, 1));
+    assert_eq!(
+        (four.columns(), four.longest(), four.stage_of(RankId(5)), four.column_of(RankId(5))),
+        (2, 16, 2, 1)
+    );
     assert_eq!(four.rank_at(4, 1), RankId(1));
     four.validate(&Cluster::new(&[4, 4]).unwrap()).unwrap();
     assert!(four.validate(&Cluster::new(&[8, 8]).unwrap()).is_err());
@@ -47,7 +50,10 @@ fn impossible_batches_are_refused() {
     assert_eq!((load.decode.tokens, load.decode.read, load.prefill.pairs), (1, 9, 15));
     assert!(matches!(good.validate(3), Err(BatchError::Columns { .. })));
     assert!(matches!(batch(&[&[chunk(1, 0, 0)]]).validate(1), Err(BatchError::Empty { .. })));
-    assert!(matches!(batch(&[&[chunk(1, 0, 1)], &[chunk(1, 1, 1)]]).validate(2), Err(BatchError::Twice { .. })));
+    assert!(matches!(
+        batch(&[&[chunk(1, 0, 1)], &[chunk(1, 1, 1)]]).validate(2),
+        Err(BatchError::Twice { .. })
+    ));
     assert!(matches!(batch(&[&[chunk(1, u32::MAX, 1)]]).validate(1), Err(BatchError::Size { .. })));
     assert!(matches!(batch(&[&[chunk(1, 0, u32::MAX)]]).validate(1), Err(BatchError::Size { .. })));
 }

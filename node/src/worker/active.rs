@@ -136,8 +136,8 @@ impl Active {
 
     pub(super) fn begin(&mut self, step: u32, phase: Phase, start_ns: u64) -> Result<(), ActiveError> {
         let dilation = match phase {
-            Phase::Dispatch | Phase::Combine => self.pacing.network_dilation,
-            Phase::Expert => self.pacing.compute_dilation,
+            Phase::Dispatch | Phase::Combine | Phase::Hop => self.pacing.network_dilation,
+            Phase::Expert | Phase::Local => self.pacing.compute_dilation,
         };
         self.clock = PhaseClock { start_ns, dilation: dilation.max(1) };
         self.lateness_ns = new_histogram();
@@ -264,16 +264,16 @@ impl Active {
     fn start_jobs(&mut self) -> Result<bool, ActiveError> {
         let mut moved = false;
         while self.job.is_none() && self.charged.is_none() {
-            let Some(job) = self.seat.poll_job() else { break };
+            let Some(mut job) = self.seat.poll_job() else { break };
             moved = true;
             if let Work::Reduce { .. } = job.work {
-                let output = self.runner.run(self.rank, &job.work);
+                let output = self.runner.run(self.rank, &mut job.work);
                 self.seat.handle_done(job.ready, job.id, output)?;
                 continue;
             }
             let (runner, rank) = (Arc::clone(&self.runner), self.rank);
             self.job = Some(tokio::task::spawn_blocking(move || {
-                let output = runner.run(rank, &job.work);
+                let output = runner.run(rank, &mut job.work);
                 (job, output)
             }));
         }
