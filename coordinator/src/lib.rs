@@ -9,6 +9,7 @@ pub mod machine;
 pub mod rebalance;
 pub mod run;
 pub mod server;
+pub mod steps;
 #[cfg(test)]
 mod testing;
 
@@ -16,4 +17,5 @@ pub use backend::{Backend, SimBackend};
 pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
 pub use machine::{Coordinator, CoordinatorEvent, Limits};
 pub use run::{RoundRecord, RunError, RunRequest};
-pub use server::{ClusterHandle, ServerConfig};
+pub use server::{ClusterHandle, ServerConfig, Session};
+pub use steps::{SimSteps, StepRecord, Stepper, StepsRequest};

@@ -60,7 +60,7 @@ pub struct SimStep {
 }
 
 /// A filter on frames between send and arrival, for fault tests: what it returns arrives.
-pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame>>;
+pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
 /// All seats of a run of one layer.
 pub struct SimCluster {
