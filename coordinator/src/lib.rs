@@ -10,6 +10,7 @@ pub mod rebalance;
 pub mod run;
 pub mod serve_bench;
 pub mod server;
+pub mod steps;
 #[cfg(test)]
 mod testing;
 
@@ -17,4 +18,5 @@ pub use backend::{Backend, SimBackend};
 pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
 pub use machine::{Coordinator, CoordinatorEvent, Limits};
 pub use run::{RoundRecord, RunError, RunRequest};
-pub use server::{ClusterHandle, ServerConfig};
+pub use server::{ClusterHandle, ServerConfig, Session};
+pub use steps::{SimSteps, StepRecord, Stepper, StepsRequest};

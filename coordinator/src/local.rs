@@ -9,7 +9,9 @@ mod process;
 use crate::backend::Backend;
 use crate::machine::Limits;
 use crate::run::{RoundRecord, RunError, RunRequest};
-use crate::server::{self, ClusterHandle, ServerConfig, ServerError};
+use crate::server::{self, ClusterHandle, ServerConfig, ServerError, Session};
+use crate::steps::{StepRecord, Stepper, StepsRequest};
+use moe::stack::StepBatch;
 use node::net::{CertError, ClusterCa, Role, TransportOptions};
 use node::worker::{WorkerConfig, WorkerError, run_worker};
 use process::Process;
@@ -252,6 +254,46 @@ impl LocalCluster {
         };
         // What is left is killed as `self` is dropped.
         let _ = timeout(EXIT_LIMIT, all_ended).await;
+    }
+}
+
+impl LocalCluster {
+    /// As [`ClusterHandle::open`]; opening and every step end at once when a worker ends or Ctrl-C is pressed.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open(&mut self, request: &StepsRequest) -> Result<LocalSession<'_>, RunError> {
+        let needed = request.setup.cluster.num_ranks();
+        if self.size < needed {
+            return Err(RunError::TooFewNodes { there: self.size, needed });
+        }
+        let Self { handle, workers, interrupts, .. } = self;
+        let session = tokio::select! {
+            biased;
+            () = interrupts.next() => return Err(RunError::Interrupted),
+            error = first_end(workers) => return Err(error),
+            opened = handle.open(request) => opened?,
+        };
+        Ok(LocalSession { session, workers, interrupts })
+    }
+}
+
+/// A whole model on the workers of a local cluster. Dropping it ends it.
+#[derive(Debug)]
+pub struct LocalSession<'a> {
+    session: Session,
+    workers: &'a mut Workers,
+    interrupts: &'a mut Interrupts,
+}
+
+impl Stepper for LocalSession<'_> {
+    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
+        tokio::select! {
+            biased;
+            () = self.interrupts.next() => Err(RunError::Interrupted),
+            error = first_end(self.workers) => Err(error),
+            record = self.session.step(batch) => record,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a backend is asked to run, what it records, and every reason why a run may fail.
 
+use moe::stack::BatchError;
 use node::control::{Pacing, PhaseReport};
 use node::setup::{RunSetup, SetupError};
 use node::sim::SimError;
@@ -77,6 +78,15 @@ pub enum RunError {
         warmup: u32,
         /// Measured steps.
         rounds: u32,
+    },
+    /// A step of a whole model that can't be taken.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A step that is asked for before the one before it is answered.
+    #[error("run {run} has a step under way; wait for its record before the next")]
+    StepUnderWay {
+        /// The run.
+        run: u64,
     },
     /// The simulator stopped.
     #[error(transparent)]

@@ -3,14 +3,19 @@
 //! The task that owns the machine never waits for a node: it writes into bounded queues, and a node whose queue is full is lost.
 
 mod link;
+mod session;
+
+pub use session::Session;
 
 use crate::backend::Backend;
 use crate::machine::{Coordinator, CoordinatorEvent, Limits};
 use crate::run::{RoundRecord, RunError, RunRequest};
+use crate::steps::StepsRequest;
 use link::{Input, Link};
 use node::control::NodeId;
 use node::net::clock::monotonic_ns;
 use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions};
+use session::{Asked, OpenSession, Opening};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -64,6 +69,7 @@ type Reply = oneshot::Sender<Result<Vec<RoundRecord>, RunError>>;
 #[derive(Debug)]
 enum Command {
     Run { request: Box<RunRequest>, reply: Reply },
+    Open { request: Box<StepsRequest>, session: Opening },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -93,6 +99,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerErr
         machine: Coordinator::new(monotonic_ns(), RandomState::new().build_hasher().finish(), config.limits),
         links: BTreeMap::new(),
         running: None,
+        session: None,
         events: events.clone(),
         members: members_in,
         commands,
@@ -153,6 +160,18 @@ impl ClusterHandle {
         answer.await.unwrap_or(Err(RunError::Closed))
     }
 
+    /// Seats a whole model on the nodes, to be stepped; nothing else runs until the session is dropped.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn open(&self, request: &StepsRequest) -> Result<Session, RunError> {
+        let (session, opening, opened) = session::new();
+        let command = Command::Open { request: Box::new(request.clone()), session: opening };
+        self.commands.send(command).await.map_err(|_| RunError::Closed)?;
+        opened.await.unwrap_or(Err(RunError::Closed))?;
+        Ok(session)
+    }
+
     /// Tells all nodes to leave, waits for them a few seconds at most, and closes the port.
     pub async fn shutdown(&self) {
         let (done, answer) = oneshot::channel();
@@ -173,6 +192,7 @@ struct Shell {
     machine: Coordinator,
     links: BTreeMap<NodeId, Link>,
     running: Option<(u64, Reply)>,
+    session: Option<OpenSession>,
     events: broadcast::Sender<CoordinatorEvent>,
     members: watch::Sender<u32>,
     commands: mpsc::Receiver<Command>,
@@ -200,6 +220,7 @@ impl Shell {
                 }
                 command = self.commands.recv(), if leave_by.is_none() || !self.commands.is_closed() => match command {
                     Some(Command::Run { request, reply }) => self.submit(*request, reply),
+                    Some(Command::Open { request, session }) => self.open(*request, session),
                     Some(Command::Shutdown { done: asked }) => {
                         done.push(asked);
                         self.leave(&mut leave_by);
@@ -208,6 +229,7 @@ impl Shell {
                 },
                 () = sleep_until(now, deadline) => {}
                 () = given_up(&mut self.running) => self.machine.cancel(),
+                asked = session::asked(&mut self.session) => self.step(asked),
             }
             self.machine.handle_timeout(monotonic_ns());
         }
@@ -221,12 +243,46 @@ impl Shell {
         }
     }
 
-    fn submit(&mut self, request: RunRequest, reply: Reply) {
-        // The future of the run before may have been dropped just before this one was made.
+    /// The future of the run before, or its session, may have been dropped just before this one was made.
+    fn clear(&mut self) {
         if self.running.as_ref().is_some_and(|(_, reply)| reply.is_closed()) {
             self.machine.cancel();
-            self.flush();
         }
+        if self.session.as_ref().is_some_and(OpenSession::is_dropped) {
+            self.step(None);
+        }
+        self.flush();
+    }
+
+    fn open(&mut self, request: StepsRequest, opening: Opening) {
+        self.clear();
+        match self.machine.open(monotonic_ns(), request) {
+            Ok(run) => self.session = Some(opening.open(run)),
+            Err(error) => opening.refuse(error),
+        }
+    }
+
+    /// A session's next step, or its end.
+    fn step(&mut self, asked: Option<Asked>) {
+        let Some(session) = &mut self.session else { return };
+        let Some(Asked { batch, reply }) = asked else {
+            self.machine.close(session.run);
+            self.session = None;
+            return;
+        };
+        let taken = match session.failure() {
+            Some(error) => Err(error),
+            None => self.machine.step(monotonic_ns(), session.run, batch),
+        };
+        match taken {
+            Ok(()) => session.stepping(reply),
+            // Whoever asked may be gone.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn submit(&mut self, request: RunRequest, reply: Reply) {
+        self.clear();
         match self.machine.submit(monotonic_ns(), request) {
             Ok(run) => self.running = Some((run, reply)),
             Err(error) => {
@@ -279,6 +335,11 @@ impl Shell {
             if let Some((_, reply)) = self.running.take_if(|(running, _)| *running == run) {
                 // Whoever asked may be gone.
                 let _ = reply.send(result);
+            }
+        }
+        while let Some((run, event)) = self.machine.poll_session() {
+            if let Some(session) = self.session.as_mut().filter(|session| session.run == run) {
+                session.handle(event);
             }
         }
         let there = self.machine.num_members();

@@ -3,7 +3,9 @@
 //! No message carries token values: nodes send digests and counts, the coordinator sends commands.
 
 use crate::setup::RunSetup;
+use crate::stack::{StageSetup, Stop};
 use crate::wire::Phase;
+use moe::stack::Column;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use topology::{Picos, RankId};
@@ -30,7 +32,7 @@ pub struct SeatPlan {
 pub struct Pacing {
     /// Wall nanoseconds of a phase = emulated nanoseconds times this, for dispatch and combine.
     pub network_dilation: u64,
-    /// The same for the expert phase.
+    /// The same for the expert phase, and for the local phases of a whole model.
     pub compute_dilation: u64,
     /// Wall time, ns, within which frames may swap turns at an ingress port (see [`crate::nic::NicConfig::resolution`]).
     pub resolution_ns: u64,
@@ -90,6 +92,38 @@ pub enum ToNode {
     },
     /// Leave.
     Shutdown,
+    /// Take a seat in a run of a whole model; answer as to [`ToNode::Configure`].
+    ConfigureStage {
+        /// What the rank's stage has in common.
+        setup: Box<RunSetup>,
+        /// The stage.
+        stage: Box<StageSetup>,
+        /// All seats.
+        seats: SeatPlan,
+        /// Clock of the run.
+        pacing: Pacing,
+    },
+    /// Take up a step of a whole model; answer [`FromNode::Prepared`].
+    PrepareColumn {
+        /// Run of the step.
+        run: u64,
+        /// The step.
+        step: u32,
+        /// What enters the first stage in the node's column.
+        column: Column,
+    },
+    /// Open a stop of a whole model's step at a common instant; answer [`FromNode::Closed`], and [`FromNode::Finished`] after the
+    /// last layer.
+    BeginStop {
+        /// Run of the step.
+        run: u64,
+        /// The step.
+        step: u32,
+        /// The stop.
+        stop: Stop,
+        /// CLOCK_MONOTONIC of the coordinator, ns.
+        start_at_ns: u64,
+    },
 }
 
 /// From a node.

@@ -1,13 +1,21 @@
 //! Work that touches row values: asked for by the rank, done by the shell.
 
+mod local;
+
+pub use local::{LocalDone, LocalState};
+
 use crate::setup::{RunSetup, WEIGHT_ROW_BYTES};
+use crate::stack::StageSetup;
 use crate::wire::RowData;
 use bytes::Bytes;
+use local::OwnLayers;
 use moe::ExpertId;
-use moe::experts::{Experts, weight_block};
+use moe::experts::{Experts, WEIGHT_CACHE_BYTES, weight_block};
 use moe::plan::{DispatchScheme, Targets};
 use moe::routing::{Router, Routing, RoutingError};
+use moe::stack::Column;
 use moe::{hidden, rows};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::{Picos, RankId};
 
@@ -49,7 +57,39 @@ pub enum Work {
     /// Make a block of each expert's weights.
     Weights(Vec<ExpertId>),
     /// Run the experts of this rank, weights charged once an expert; one BF16 row comes back for each row.
-    Expert(Vec<ExpertRow>),
+    Expert {
+        /// Whose experts.
+        layer: u16,
+        /// What came.
+        rows: Vec<ExpertRow>,
+    },
+    /// Give the tokens of a step of a whole model their states: as they enter the first layer, or as the hop brought them.
+    Enter {
+        /// The tokens.
+        column: Arc<Column>,
+        /// States of the stage before, BF16; none on the first one.
+        rows: Vec<RowData>,
+        /// The rank's.
+        state: Box<LocalState>,
+    },
+    /// Take a rank's tokens through a layer up to its routed experts; where there are any, route and quantise.
+    Local {
+        /// The layer.
+        layer: u32,
+        /// Number of the batch in its run, for routing that depends on it.
+        step: u32,
+        /// The tokens.
+        column: Arc<Column>,
+        /// The rank's.
+        state: Box<LocalState>,
+    },
+    /// After a stage's last layer: BF16 rows for the next stage, or on the last one what the model answers.
+    Leave {
+        /// The tokens.
+        column: Arc<Column>,
+        /// The rank's.
+        state: Box<LocalState>,
+    },
     /// Weighted sum of BF16 rows in the order given, to BF16 (`narrow`) or to f32.
     Reduce {
         /// Weight and values of each part, in canonical order.
@@ -62,6 +102,8 @@ pub enum Work {
 /// What a job yields.
 #[derive(Debug)]
 pub enum JobOutput {
+    /// What a rank's own tokens have become.
+    Local(Box<LocalDone>),
     /// Experts and weights of each token.
     Routing(Routing),
     /// One row a token, or one a row of work.
@@ -77,6 +119,14 @@ const EXPERT_BLOCK_ROWS: usize = 128;
 #[derive(Debug)]
 pub struct JobRunner {
     setup: Arc<RunSetup>,
+    /// Layers with experts that this process may work on, by index.
+    layers: BTreeMap<u16, MoeLayer>,
+    /// In a run of a whole model.
+    own: Option<OwnLayers>,
+}
+
+#[derive(Debug)]
+struct MoeLayer {
     router: Router,
     experts: Experts,
 }
@@ -87,37 +137,68 @@ impl JobRunner {
     /// # Errors
     /// When the routing can't be made (see [`RoutingError`]).
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, RoutingError> {
-        let layer = u32::from(setup.layer);
-        let router = Router::new(&setup.shape, &setup.routing, setup.gate_limit.as_ref(), setup.seed, layer)?;
-        let experts = Experts::new(setup.experts, &setup.shape, setup.seed, layer);
-        Ok(Self { setup, router, experts })
+        let layer = MoeLayer::new(&setup, setup.layer, WEIGHT_CACHE_BYTES)?;
+        Ok(Self { layers: BTreeMap::from([(setup.layer, layer)]), setup, own: None })
     }
 
-    /// Routing of one rank's tokens at a step.
+    /// Prepares the layers of a stage of a whole model.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_stage(setup: Arc<RunSetup>, own: &StageSetup) -> Result<Self, RoutingError> {
+        let StageSetup { stack, stage } = own;
+        let layers = stack.stages()[*stage as usize].layers.clone();
+        let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers as usize;
+        let made = layers.filter(|&layer| stack.model.is_moe_layer(layer)).map(|layer| {
+            let layer = u16::try_from(layer).expect("layers are bounded");
+            Ok((layer, MoeLayer::new(&setup, layer, cache_bytes)?))
+        });
+        let layers = made.collect::<Result<_, RoutingError>>()?;
+        Ok(Self { layers, own: Some(OwnLayers::new(&setup, own)), setup })
+    }
+
+    /// Routing of one rank's tokens at a step of a run of one layer.
     #[must_use]
     pub fn route(&self, step: u32, rank: RankId) -> Routing {
-        self.router.route(step, rank, self.setup.tokens[rank.0 as usize])
+        self.layers[&self.setup.layer].router.route(step, rank, self.setup.tokens[rank.0 as usize])
     }
 
-    /// The experts, for the reference.
+    /// The experts of a run of one layer, for the reference.
     #[must_use]
     pub fn experts(&self) -> &Experts {
-        &self.experts
+        &self.layers[&self.setup.layer].experts
     }
 
-    /// Does one job of `rank`.
+    fn own(&self) -> &OwnLayers {
+        self.own.as_ref().expect("local work is of a whole model")
+    }
+
+    /// Does one job of `rank`. A [`LocalState`] in it moves on into the output.
     #[must_use]
-    pub fn run(&self, rank: RankId, work: &Work) -> JobOutput {
+    pub fn run(&self, rank: RankId, work: &mut Work) -> JobOutput {
         let width = self.setup.shape.hidden as usize;
         let combine_bytes = u32::try_from(rows::bf16_row_bytes(width)).expect("hidden is bounded");
         match work {
-            &Work::Gate { step } => JobOutput::Routing(self.route(step, rank)),
+            Work::Gate { step } => JobOutput::Routing(self.route(*step, rank)),
             Work::Weights(experts) => {
                 JobOutput::Rows(experts.iter().map(|&expert| self.weights(expert)).collect())
             }
             Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
-            Work::Expert(work) if self.setup.payload => JobOutput::Rows(self.expert(work, width)),
-            Work::Expert(work) => JobOutput::Rows(vec![RowData::Len(combine_bytes); work.len()]),
+            Work::Expert { layer, rows } if self.setup.payload => {
+                JobOutput::Rows(self.expert(&self.layers[layer].experts, rows, width))
+            }
+            Work::Expert { rows, .. } => JobOutput::Rows(vec![RowData::Len(combine_bytes); rows.len()]),
+            Work::Enter { column, rows, state } => {
+                JobOutput::Local(Box::new(self.own().enter(column, rows, std::mem::take(state))))
+            }
+            Work::Local { layer, step, column, state } => {
+                let moe = u16::try_from(*layer).ok().and_then(|layer| self.layers.get(&layer));
+                let (router, state) = (moe.map(|moe| &moe.router), std::mem::take(state));
+                JobOutput::Local(Box::new(self.own().local(*layer, router, *step, column, state)))
+            }
+            Work::Leave { column, state } => {
+                JobOutput::Local(Box::new(self.own().leave(column, std::mem::take(state))))
+            }
             Work::Reduce { narrow: true, .. } if !self.setup.payload => {
                 JobOutput::Rows(vec![RowData::Len(combine_bytes)])
             }
@@ -144,8 +225,7 @@ impl JobRunner {
     fn quantise(&self, rank: RankId, width: usize) -> Vec<RowData> {
         let tokens = self.setup.tokens[rank.0 as usize];
         if !self.setup.payload {
-            let bytes = u32::try_from(rows::fp8_row_bytes(width) - 16).expect("hidden is bounded");
-            return vec![RowData::Len(bytes); tokens as usize];
+            return lengths(tokens as usize, rows::fp8_row_bytes(width) - rows::ORIGIN_BYTES);
         }
         let states = hidden::hidden_states(
             self.setup.seed,
@@ -154,16 +234,11 @@ impl JobRunner {
             tokens,
             self.setup.shape.hidden,
         );
-        let quantised = states.chunks_exact(width).map(|state| {
-            let mut row = Vec::with_capacity(rows::fp8_row_bytes(width));
-            rows::quantise_fp8(state, &mut row);
-            Bytes::from(row).into()
-        });
-        quantised.collect()
+        quantised(&states, width)
     }
 
     /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
-    fn expert(&self, work: &[ExpertRow], width: usize) -> Vec<RowData> {
+    fn expert(&self, experts: &Experts, work: &[ExpertRow], width: usize) -> Vec<RowData> {
         let mut out = Vec::with_capacity(work.len());
         for block in work.chunks(EXPERT_BLOCK_ROWS) {
             let mut picks: Vec<(u32, usize, usize)> = Vec::new();
@@ -184,7 +259,7 @@ impl JobRunner {
                     input.extend_from_slice(&wide[at * width..(at + 1) * width]);
                 }
                 let mut output = vec![0.0; input.len()];
-                self.experts.apply(ExpertId(group[0].0), &input, &mut output);
+                experts.apply(ExpertId(group[0].0), &input, &mut output);
                 for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
                     let sum = &mut sums[at];
                     if self.setup.scheme == DispatchScheme::Flat {
@@ -202,6 +277,29 @@ impl JobRunner {
         }
         out
     }
+}
+
+impl MoeLayer {
+    fn new(setup: &RunSetup, layer: u16, cache_bytes: usize) -> Result<Self, RoutingError> {
+        let (shape, seed, index) = (&setup.shape, setup.seed, u32::from(layer));
+        let router = Router::new(shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)?;
+        let experts = Experts::new(setup.experts, shape, seed, index).with_cache_limit(cache_bytes);
+        Ok(Self { router, experts })
+    }
+}
+
+fn lengths(rows: usize, bytes: usize) -> Vec<RowData> {
+    vec![RowData::Len(u32::try_from(bytes).expect("hidden is bounded")); rows]
+}
+
+/// FP8 rows of `states`, without origins.
+fn quantised(states: &[f32], width: usize) -> Vec<RowData> {
+    let rows = states.chunks_exact(width).map(|state| {
+        let mut row = Vec::with_capacity(rows::fp8_row_bytes(width));
+        rows::quantise_fp8(state, &mut row);
+        Bytes::from(row).into()
+    });
+    rows.collect()
 }
 
 fn narrow_row(values: &[f32]) -> RowData {

@@ -12,5 +12,6 @@ pub mod rank;
 pub mod seat;
 pub mod setup;
 pub mod sim;
+pub mod stack;
 pub mod wire;
 pub mod worker;

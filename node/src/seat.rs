@@ -4,10 +4,12 @@
 //! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
 
 use crate::job::{Job, JobId, JobOutput};
-use crate::nic::{Nic, NicConfig, NicError};
+use crate::nic::{FlowPeers, Nic, NicConfig, NicError};
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::PreparedRun;
+use crate::stack::Stop;
 use crate::wire::{Flow, Frame, Phase};
+use moe::stack::{Column, KvCache};
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
@@ -93,22 +95,54 @@ impl Seat {
         self.rank.prepare(flow);
     }
 
+    /// Command: take up a step of a whole model, in which `column` enters the first stage.
+    ///
+    /// # Errors
+    /// As [`Rank::prepare_column`].
+    pub fn prepare_column(&mut self, flow: Flow, column: Column) -> Result<(), SeatError> {
+        self.flow = Some(flow);
+        self.nic = None;
+        Ok(self.rank.prepare_column(flow, column)?)
+    }
+
+    /// The cache of a seat of a whole model, for tests that spoil it; `None` while a job has it.
+    pub fn cache_mut(&mut self) -> Option<&mut KvCache> {
+        self.rank.cache_mut()
+    }
+
     /// Command: open a phase, with free ports at time zero.
     ///
     /// # Errors
     /// [`SeatError`] when the phase can't begin.
     pub fn begin(&mut self, phase: Phase) -> Result<(), SeatError> {
-        let Some(flow) = self.flow else {
-            return Err(RankError::PhaseOrder { rank: self.id(), phase }.into());
-        };
-        let (horizon, resolution) = (self.horizon, self.resolution);
-        let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
-        let (id, cluster) = (self.id(), Arc::clone(self.run.flows().cluster()));
-        let peers = self.run.peers(id, flow.step, phase);
-        self.nic = Some(Nic::new(id, cluster, &config, flow, phase, peers));
+        let flow = self.flow.ok_or(RankError::PhaseOrder { rank: self.id(), phase })?;
+        self.open(flow, phase, true);
         self.rank.begin(phase)?;
         self.flush();
         Ok(())
+    }
+
+    /// Command: open a stop of a whole model's step, with free ports at time zero.
+    ///
+    /// # Errors
+    /// [`SeatError`] when it can't begin.
+    pub fn begin_stop(&mut self, stop: Stop) -> Result<(), SeatError> {
+        let order = RankError::PhaseOrder { rank: self.id(), phase: stop.phase };
+        let flow = Flow { layer: self.run.layer_on_frames(stop), ..self.flow.ok_or(order)? };
+        self.open(flow, stop.phase, self.run.takes_part(stop));
+        self.rank.begin_stop(stop, flow)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// A card for a phase.
+    fn open(&mut self, flow: Flow, phase: Phase, takes_part: bool) {
+        let (horizon, resolution) = (self.horizon, self.resolution);
+        let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
+        let (id, cluster) = (self.id(), Arc::clone(self.run.flows().cluster()));
+        let nobody = FlowPeers { to: &[], from: &[] };
+        let peers = if takes_part { self.run.peers(id, flow.step, phase) } else { nobody };
+        self.nic = Some(Nic::new(id, cluster, &config, flow, phase, peers));
     }
 
     /// Input: a frame came in physically.

@@ -1,12 +1,14 @@
 //! Everything a rank must know before its first step, pushed by the coordinator and equal on every rank.
 
 use crate::nic::{FlowPeers, NicConfig, credit_window};
+use crate::stack::{StageSetup, Stop, layer_at, moe_layer};
 use crate::wire::{Phase, TrafficClass};
 use moe::experts::ExpertKind;
 use moe::model::LayerShape;
 use moe::placement::{Placement, WeightMove};
 use moe::plan::{DispatchScheme, Flows, RowBytes};
 use moe::routing::{GateLimit, RoutingSpec};
+use moe::stack::Stack;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -73,6 +75,9 @@ pub enum SetupError {
         /// Ranks of the cluster.
         ranks: u32,
     },
+    /// Layers, stages or placements of a whole model that don't fit each other.
+    #[error("{0}")]
+    Stack(String),
     /// Weight moves that can't be made.
     #[error("{problem}")]
     Moves {
@@ -137,7 +142,12 @@ impl RunSetup {
     /// Links of `phase`.
     #[must_use]
     pub fn phase_links(&self, phase: Phase) -> PhaseLinks {
-        if phase == Phase::Combine { self.links().combine } else { self.links().dispatch }
+        match phase {
+            Phase::Combine => self.links().combine,
+            // A copy from one rank to one other is no all-to-all.
+            Phase::Hop => PhaseLinks { fabric: self.fabric, floor: Picos::ZERO },
+            Phase::Dispatch | Phase::Expert | Phase::Local => self.links().dispatch,
+        }
     }
 
     /// Port settings of `phase`.
@@ -145,7 +155,11 @@ impl RunSetup {
     pub fn nic_config(&self, phase: Phase) -> NicConfig {
         let fabric = self.phase_links(phase).fabric;
         let chunk_bytes = self.chunk_bytes();
-        let class = if self.moves.is_empty() { TrafficClass::Tokens } else { TrafficClass::Bulk };
+        let class = match phase {
+            Phase::Hop => TrafficClass::Activations,
+            _ if self.moves.is_empty() => TrafficClass::Tokens,
+            _ => TrafficClass::Bulk,
+        };
         NicConfig {
             fabric,
             class,
@@ -249,6 +263,17 @@ pub struct PreparedRun {
     first_token: Vec<u32>,
     /// Who sends weights to whom, by round.
     rounds: Vec<MoveFlows>,
+    /// In a run of a whole model, the stage that the setup is of.
+    stage: Option<OwnStage>,
+}
+
+/// A stage, and who hands states to whom: `[num_ranks]` each.
+#[derive(Debug)]
+struct OwnStage {
+    stack: Stack,
+    stage: u32,
+    next: Vec<RankId>,
+    before: Vec<RankId>,
 }
 
 /// Flows of a round of weight moves: `[num_ranks]`, each list ascending.
@@ -284,7 +309,53 @@ impl PreparedRun {
             Some(first)
         });
         let rounds = setup.moves.iter().map(|moves| MoveFlows::new(setup.cluster.num_ranks(), moves));
-        Ok(Self { flows: setup.flows(), first_token: counted.collect(), rounds: rounds.collect(), setup })
+        let (first_token, rounds) = (counted.collect(), rounds.collect());
+        Ok(Self { flows: setup.flows(), first_token, rounds, stage: None, setup })
+    }
+
+    /// Derives the flows of a stage of a whole model.
+    ///
+    /// # Errors
+    /// As [`RunSetup::validate_stage`].
+    pub fn of_stage(setup: Arc<RunSetup>, own: &StageSetup) -> Result<Self, SetupError> {
+        let StageSetup { stack, stage } = own;
+        setup.validate_stage(stack, *stage)?;
+        let members = stack.stages()[*stage as usize].ranks.clone();
+        let flows = Flows::among(setup.scheme, &setup.cluster, &setup.placement, members);
+        let (stages, ranks) = (stack.num_stages(), setup.cluster.ranks());
+        let neighbours = |steps: u32| {
+            let neighbour = |rank| stack.rank_at(stack.stage_of(rank) + steps, stack.column_of(rank));
+            ranks.clone().map(neighbour).collect()
+        };
+        let (next, before) = (neighbours(1), neighbours(stages - 1));
+        let stage = Some(OwnStage { stack: stack.clone(), stage: *stage, next, before });
+        Ok(Self { flows, first_token: Vec::new(), rounds: Vec::new(), stage, setup })
+    }
+
+    /// The model and the stage of it that this is; `None` in a run of one layer.
+    #[must_use]
+    pub fn stage(&self) -> Option<(&Stack, u32)> {
+        self.stage.as_ref().map(|own| (&own.stack, own.stage))
+    }
+
+    /// Whether rows travel, or experts compute, in this stage at a stop.
+    #[must_use]
+    pub fn takes_part(&self, stop: Stop) -> bool {
+        let Some(own) = &self.stage else { return true };
+        match stop.phase {
+            Phase::Dispatch | Phase::Expert | Phase::Combine => {
+                moe_layer(&own.stack, own.stage, stop.layer).is_some()
+            }
+            Phase::Local | Phase::Hop => true,
+        }
+    }
+
+    /// The layer on the frames of a stop: the stage's own, or one more than all where there is none.
+    #[must_use]
+    pub fn layer_on_frames(&self, stop: Stop) -> u16 {
+        let Some(own) = &self.stage else { return self.setup.layer };
+        let layer = layer_at(&own.stack, own.stage, stop.layer).unwrap_or(own.stack.model.num_layers);
+        u16::try_from(layer).expect("layers are bounded")
     }
 
     /// The setup itself.
@@ -305,6 +376,10 @@ impl PreparedRun {
     /// If the rank is not in the cluster.
     #[must_use]
     pub fn peers(&self, me: RankId, step: u32, phase: Phase) -> FlowPeers<'_> {
+        if let (Phase::Hop, Some(own)) = (phase, &self.stage) {
+            let one = |ranks| std::slice::from_ref::<RankId>(&Vec::as_slice(ranks)[me.0 as usize]);
+            return FlowPeers { to: one(&own.next), from: one(&own.before) };
+        }
         let (tokens, at) = (self.rounds.is_empty(), me.0 as usize);
         let (downstream, upstream) = (self.flows.downstream(me), self.flows.upstream(me));
         match (phase, self.rounds.get(step as usize)) {

@@ -92,8 +92,8 @@ fn event_by_event(setup: &RunSetup) -> ([Vec<Picos>; 3], Vec<Vec<Vec<f32>>>) {
                 (None, None) => return closed,
             };
             while seats[at].deliver(now).unwrap().is_some() {}
-            while let Some(job) = seats[at].poll_job() {
-                let output = runner.run(seats[at].id(), &job.work);
+            while let Some(mut job) = seats[at].poll_job() {
+                let output = runner.run(seats[at].id(), &mut job.work);
                 seats[at].handle_done(job.ready + job.charge, job.id, output).unwrap();
             }
             while let Some(frame) = seats[at].poll_transmit(now) {

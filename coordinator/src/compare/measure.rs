@@ -329,6 +329,8 @@ fn name(report: &PhaseReport) -> &'static str {
         node::wire::Phase::Dispatch => "dispatch",
         node::wire::Phase::Expert => "expert",
         node::wire::Phase::Combine => "combine",
+        node::wire::Phase::Local => "local phase",
+        node::wire::Phase::Hop => "hop",
     }
 }
 

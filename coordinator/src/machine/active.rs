@@ -1,8 +1,12 @@
 //! The run under way: what it waits for, from whom, until when, and the records so far.
 
 use super::Limits;
-use crate::run::{RoundRecord, RunRequest};
+use super::task::Task;
+use crate::run::RoundRecord;
+use crate::steps::StepRecord;
+use moe::stack::StepBatch;
 use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
+use node::stack::Stop;
 use node::wire::Phase;
 use std::collections::{BTreeMap, BTreeSet};
 use topology::RankId;
@@ -16,28 +20,35 @@ const LATENESS_BYTES_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Configure,
+    /// Nothing, until the next batch comes.
+    Ready,
     Prepare,
-    Phase(Phase),
+    /// The stop of that index.
+    Stop(usize),
 }
 
 /// What follows an answer.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Next {
     /// More answers are owed.
     Wait,
-    /// All have answered: tell every seat.
-    Tell(ToNode),
-    /// All have finished the step: tell every seat to prepare the next one.
-    Step(ToNode),
+    /// All have answered: tell the seats.
+    Tell(Vec<(NodeId, ToNode)>),
+    /// All have finished the step: tell the seats to prepare the next one.
+    Step(Vec<(NodeId, ToNode)>),
     /// The run is complete.
-    Done,
+    Done(Vec<RoundRecord>),
+    /// All are configured and wait for a batch.
+    Opened,
+    /// The step of a whole model is complete; the next one waits for its batch.
+    Stepped(Box<StepRecord>),
 }
 
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) run: u64,
-    pub(super) request: RunRequest,
-    pub(super) records: Vec<RoundRecord>,
+    task: Task,
+    program: Vec<Stop>,
     seats: SeatPlan,
     seated: BTreeMap<NodeId, (RankId, String)>,
     stage: Stage,
@@ -45,9 +56,10 @@ pub(super) struct Active {
     waiting: BTreeSet<RankId>,
     start_ns: u64,
     limit_ns: u64,
-    phases: [Vec<Option<PhaseReport>>; 3],
+    /// By stop and rank.
+    phases: Vec<Vec<Option<PhaseReport>>>,
     digests: Vec<Option<Vec<u64>>>,
-    wall_ns: [u64; 3],
+    wall_ns: Vec<u64>,
     limits: Limits,
 }
 
@@ -55,38 +67,61 @@ impl Active {
     /// A run whose seats are told to configure themselves at `now_ns`.
     pub(super) fn new(
         now_ns: u64,
-        run: u64,
-        request: RunRequest,
+        (cluster_id, run, epoch): (u64, u64, u32),
+        task: Task,
         seats: SeatPlan,
         names: Vec<String>,
         limits: Limits,
-    ) -> (Self, ToNode) {
-        let ranks = request.setup.cluster.ranks();
+    ) -> (Self, Vec<(NodeId, ToNode)>) {
+        let ranks = (0..).map(RankId);
         let seated =
             seats.seats.iter().zip(names).zip(ranks).map(|(((node, _), name), rank)| (*node, (rank, name)));
-        let message = ToNode::Configure {
-            setup: Box::new(request.setup.clone()),
-            seats: seats.clone(),
-            pacing: request.pacing,
-        };
+        let messages = task.configure((cluster_id, run, epoch), &seats);
         let mut active = Self {
             run,
             seated: seated.collect(),
-            records: Vec::with_capacity(request.steps() as usize),
-            request,
+            program: task.program(),
+            task,
             seats,
             stage: Stage::Configure,
             step: 0,
             waiting: BTreeSet::new(),
             start_ns: now_ns,
             limit_ns: 0,
-            phases: Default::default(),
+            phases: Vec::new(),
             digests: Vec::new(),
-            wall_ns: [0; 3],
+            wall_ns: Vec::new(),
             limits,
         };
         active.open(now_ns, Stage::Configure, active.limits.configure_ns);
-        (active, message)
+        (active, messages)
+    }
+
+    /// Steps complete, and steps of the run if that is known.
+    pub(super) fn steps(&self) -> (u32, Option<u32>) {
+        match &self.task {
+            Task::Layer { request, .. } => (self.step, Some(request.steps())),
+            Task::Model { .. } => (self.step, None),
+        }
+    }
+
+    /// Columns of a whole model's batches.
+    pub(super) fn columns(&self) -> Option<u32> {
+        match &self.task {
+            Task::Layer { .. } => None,
+            Task::Model { request, .. } => Some(request.setup.stack.columns()),
+        }
+    }
+
+    /// Command: the next step of a whole model, which waits for nothing else. `None` if it can't take one now.
+    pub(super) fn step(&mut self, now_ns: u64, batch: StepBatch) -> Option<Vec<(NodeId, ToNode)>> {
+        let Task::Model { request, batches } = &mut self.task else { return None };
+        if self.stage != Stage::Ready {
+            return None;
+        }
+        batches.push_front(batch);
+        batches.truncate(request.setup.stack.num_stages() as usize);
+        Some(self.prepare(now_ns))
     }
 
     /// Nodes of the run, by rank.
@@ -104,15 +139,24 @@ impl Active {
         match self.stage {
             Stage::Configure => format!("the configuration of run {}", self.run),
             Stage::Prepare => format!("the preparation of step {} of run {}", self.step, self.run),
-            Stage::Phase(phase) => {
-                format!("the {} of step {} of run {}", phase_name(phase), self.step, self.run)
+            Stage::Ready => format!("a pause of run {} after {} steps", self.run, self.step),
+            Stage::Stop(at) => {
+                format!("the {} of step {} of run {}", self.stop_name(at), self.step, self.run)
             }
         }
     }
 
-    /// When the present wait ends.
-    pub(super) fn deadline_ns(&self) -> u64 {
-        self.start_ns.saturating_add(self.limit_ns)
+    /// When the present wait ends; `None` while it is the nodes who wait.
+    pub(super) fn deadline_ns(&self) -> Option<u64> {
+        (self.stage != Stage::Ready).then(|| self.start_ns.saturating_add(self.limit_ns))
+    }
+
+    fn stop_name(&self, at: usize) -> String {
+        let Stop { layer, phase } = self.program[at];
+        match self.task {
+            Task::Layer { .. } => phase_name(phase).to_owned(),
+            Task::Model { .. } => format!("{} {layer} of each stage", phase_name(phase)),
+        }
     }
 
     /// Length of the present wait, whole seconds.
@@ -140,27 +184,28 @@ impl Active {
         match (message, self.stage) {
             (FromNode::Configured { .. }, Stage::Configure) => self.answered(rank)?,
             (FromNode::Prepared { step, .. }, Stage::Prepare) if step == self.step => self.answered(rank)?,
-            (FromNode::Closed { step, report, .. }, Stage::Phase(phase))
-                if step == self.step && report.phase == phase =>
+            (FromNode::Closed { step, report, .. }, Stage::Stop(stop))
+                if step == self.step && report.phase == self.program[stop].phase =>
             {
                 self.check(&report)?;
-                let slot = &mut self.phases[phase_index(phase)][at];
-                if slot.replace(report).is_some() {
-                    return Err(format!("it closed {} twice", phase_name(phase)));
+                if self.phases[stop][at].replace(report).is_some() {
+                    return Err(format!("it closed {} twice", self.stop_name(stop)));
                 }
-                if phase != Phase::Combine || self.digests[at].is_some() {
+                if !self.task.finishes_at(self.program[stop]) || self.digests[at].is_some() {
                     self.answered(rank)?;
                 }
             }
-            (FromNode::Finished { step, digests, .. }, Stage::Phase(Phase::Combine)) if step == self.step => {
-                let tokens = self.request.setup.tokens[at] as usize;
+            (FromNode::Finished { step, digests, .. }, Stage::Stop(stop))
+                if step == self.step && self.task.finishes_at(self.program[stop]) =>
+            {
+                let tokens = self.task.digests_of(rank);
                 if digests.len() != tokens {
                     return Err(format!("it finished {} of its {tokens} tokens", digests.len()));
                 }
                 if self.digests[at].replace(digests).is_some() {
                     return Err("it finished twice".to_owned());
                 }
-                if self.phases[phase_index(Phase::Combine)][at].is_some() {
+                if self.phases[stop][at].is_some() {
                     self.answered(rank)?;
                 }
             }
@@ -190,62 +235,65 @@ impl Active {
     /// All have answered: on to the next stage.
     fn advance(&mut self, now_ns: u64) -> Next {
         match self.stage {
+            Stage::Configure if matches!(self.task, Task::Model { .. }) => {
+                self.stage = Stage::Ready;
+                Next::Opened
+            }
             Stage::Configure => Next::Tell(self.prepare(now_ns)),
-            Stage::Prepare => Next::Tell(self.begin(now_ns, Phase::Dispatch)),
-            Stage::Phase(phase) => {
-                self.wall_ns[phase_index(phase)] = now_ns.saturating_sub(self.start_ns);
-                match phase {
-                    Phase::Dispatch => Next::Tell(self.begin(now_ns, Phase::Expert)),
-                    Phase::Expert => Next::Tell(self.begin(now_ns, Phase::Combine)),
-                    Phase::Combine => self.finish_step(now_ns),
+            Stage::Ready => Next::Wait,
+            Stage::Prepare => Next::Tell(self.begin(now_ns, 0)),
+            Stage::Stop(at) => {
+                self.wall_ns[at] = now_ns.saturating_sub(self.start_ns);
+                if at + 1 < self.program.len() {
+                    Next::Tell(self.begin(now_ns, at + 1))
+                } else {
+                    self.finish_step(now_ns)
                 }
             }
         }
     }
 
     fn finish_step(&mut self, now_ns: u64) -> Next {
-        let phases = std::mem::take(&mut self.phases).map(|reports| reports.into_iter().flatten().collect());
+        let phases = std::mem::take(&mut self.phases).into_iter();
+        let phases = phases.map(|reports| reports.into_iter().flatten().collect()).collect();
         let digests = std::mem::take(&mut self.digests).into_iter().flatten().collect();
-        let warmup = self.step < self.request.warmup;
-        self.records.push(RoundRecord {
-            step: self.step,
-            warmup,
-            phases,
-            digests,
-            wall_ns: self.wall_ns,
-            outputs: None,
-        });
+        let wall_ns = std::mem::take(&mut self.wall_ns);
+        let record = self.task.finish(self.step, &self.program, phases, digests, wall_ns);
         self.step += 1;
-        if self.step == self.request.steps() { Next::Done } else { Next::Step(self.prepare(now_ns)) }
+        match (record, &mut self.task) {
+            (Some(record), _) => {
+                self.stage = Stage::Ready;
+                Next::Stepped(Box::new(record))
+            }
+            (None, Task::Layer { request, records }) if self.step == request.steps() => {
+                Next::Done(std::mem::take(records))
+            }
+            (None, _) => Next::Step(self.prepare(now_ns)),
+        }
     }
 
-    fn prepare(&mut self, now_ns: u64) -> ToNode {
+    fn prepare(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
         self.open(now_ns, Stage::Prepare, self.limits.prepare_ns);
         let ranks = self.seats.seats.len();
-        self.phases = std::array::from_fn(|_| vec![None; ranks]);
+        self.phases = vec![vec![None; ranks]; self.program.len()];
         self.digests = vec![None; ranks];
-        ToNode::Prepare { run: self.run, step: self.step }
+        self.wall_ns = vec![0; self.program.len()];
+        self.task.prepare(self.run, self.step, &self.seats)
     }
 
-    fn begin(&mut self, now_ns: u64, phase: Phase) -> ToNode {
+    fn begin(&mut self, now_ns: u64, at: usize) -> Vec<(NodeId, ToNode)> {
         let ranks = self.seats.seats.len() as u64;
         let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
-        let limit_ns = self.limits.phase_ns.saturating_add(self.request.expected_phase_ns.saturating_mul(10));
-        self.open(start_at_ns, Stage::Phase(phase), limit_ns);
-        ToNode::Begin { run: self.run, step: self.step, phase, start_at_ns }
+        let expected_ns = self.task.expected_phase_ns();
+        let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
+        self.open(start_at_ns, Stage::Stop(at), limit_ns);
+        let message = self.task.begin(self.run, self.step, self.program[at], start_at_ns);
+        self.nodes().map(|node| (node, message.clone())).collect()
     }
 
     fn open(&mut self, start_ns: u64, stage: Stage, limit_ns: u64) {
         (self.stage, self.start_ns, self.limit_ns) = (stage, start_ns, limit_ns);
-        self.waiting = self.request.setup.cluster.ranks().collect();
-    }
-}
-
-fn phase_index(phase: Phase) -> usize {
-    match phase {
-        Phase::Dispatch => 0,
-        Phase::Expert => 1,
-        Phase::Combine => 2,
+        self.waiting = self.seated.values().map(|(rank, _)| *rank).collect();
     }
 }
 
@@ -254,6 +302,8 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Dispatch => "dispatch",
         Phase::Expert => "expert phase",
         Phase::Combine => "combine",
+        Phase::Local => "local phase",
+        Phase::Hop => "hop",
     }
 }
 

@@ -6,19 +6,24 @@
 //! [`Coordinator::poll_transmit`], [`Coordinator::poll_event`], [`Coordinator::poll_outcome`], [`Coordinator::poll_timeout`].
 //!
 //! A run: Configure, all Configured; for each step Prepare, all Prepared; Begin of dispatch, expert and combine, each closed by all
-//! before the next; all Finished. Every wait has a limit. The first thing that goes wrong aborts the run on every seat.
+//! before the next; all Finished. A session of a whole model ([`Coordinator::open`]) waits for each step's batch
+//! ([`Coordinator::step`]) and goes through more phases; what becomes of it says [`Coordinator::poll_session`]. Every wait has a limit. The first thing that goes wrong aborts the run on every seat.
 
 mod active;
 mod members;
+mod task;
 
 pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
 
 use crate::run::{RoundRecord, RunError, RunRequest};
+use crate::steps::{StepRecord, StepsRequest};
 use active::{Active, Next};
 use members::Members;
+use moe::stack::StepBatch;
 use node::control::{FromNode, NodeId, SeatPlan, ToNode};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use task::Task;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -110,7 +115,7 @@ pub enum CoordinatorEvent {
         run: u64,
         /// Steps complete.
         done: u32,
-        /// Steps of the run.
+        /// Steps of the run; of a session, whose end nobody knows, those that are complete.
         steps: u32,
     },
 }
@@ -118,13 +123,24 @@ pub enum CoordinatorEvent {
 /// A run, and its records or why there are none.
 pub type Outcome = (u64, Result<Vec<RoundRecord>, RunError>);
 
+/// What becomes of a session.
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    /// Every seat waits for the first batch.
+    Opened,
+    /// A step is complete; every seat waits for the next batch.
+    Stepped(Box<StepRecord>),
+    /// The session is over.
+    Failed(RunError),
+}
+
 #[derive(Debug)]
 enum State {
     Idle,
     /// Waits for nodes.
     Forming {
         run: u64,
-        request: Box<RunRequest>,
+        task: Task,
         deadline_ns: u64,
     },
     Active(Box<Active>),
@@ -151,6 +167,9 @@ pub struct Coordinator {
     transmits: VecDeque<(NodeId, ToNode)>,
     events: VecDeque<CoordinatorEvent>,
     outcomes: VecDeque<Outcome>,
+    /// The run that is a session, if one is.
+    session: Option<u64>,
+    session_events: VecDeque<(u64, SessionEvent)>,
 }
 
 impl Coordinator {
@@ -168,6 +187,8 @@ impl Coordinator {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             outcomes: VecDeque::new(),
+            session: None,
+            session_events: VecDeque::new(),
         }
     }
 
@@ -195,12 +216,64 @@ impl Coordinator {
     /// # Errors
     /// When the request is impossible, another run is under way, or nodes are missing in a cluster that has stopped forming.
     pub fn submit(&mut self, now_ns: u64, request: RunRequest) -> Result<u64, RunError> {
-        if self.closing {
-            return Err(RunError::Closed);
-        }
         request.validate()?;
         if !request.setup.payload {
             return Err(RunError::NoPayload);
+        }
+        let records = Vec::with_capacity(request.steps() as usize);
+        self.form(now_ns, Task::Layer { request, records })
+    }
+
+    /// Command: seat a whole model on the first nodes, to be stepped. Returns the run's number; what becomes of it comes from
+    /// [`Self::poll_session`].
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn open(&mut self, now_ns: u64, request: StepsRequest) -> Result<u64, RunError> {
+        request.setup.validate()?;
+        if !request.setup.payload {
+            return Err(RunError::NoPayload);
+        }
+        let task = Task::Model { request: Box::new(request), batches: VecDeque::new() };
+        let run = self.form(now_ns, task)?;
+        // Nothing can have become of it yet but a failure, which is then a session's.
+        self.session = Some(run);
+        if let Some((_, Err(error))) = self.outcomes.pop_back_if(|(ended, _)| *ended == run) {
+            self.session_events.push_back((run, SessionEvent::Failed(error)));
+        }
+        Ok(run)
+    }
+
+    /// Command: the next step of a session.
+    ///
+    /// # Errors
+    /// [`RunError::Batch`] for a batch that can't be, [`RunError::StepUnderWay`] before the last step is complete,
+    /// [`RunError::Closed`] without such a session.
+    pub fn step(&mut self, now_ns: u64, run: u64, batch: StepBatch) -> Result<(), RunError> {
+        let State::Active(active) = &mut self.state else { return Err(RunError::Closed) };
+        if self.session != Some(run) || active.run != run {
+            return Err(RunError::Closed);
+        }
+        if let Some(columns) = active.columns() {
+            batch.validate(columns)?;
+        }
+        let messages = active.step(now_ns, batch).ok_or(RunError::StepUnderWay { run })?;
+        self.transmits.extend(messages);
+        Ok(())
+    }
+
+    /// Command: end a session. Nothing more is heard of it.
+    pub fn close(&mut self, run: u64) {
+        if self.session == Some(run) {
+            self.end(RunError::Cancelled);
+            self.session_events.retain(|(of, _)| *of != run);
+            self.session = None;
+        }
+    }
+
+    fn form(&mut self, now_ns: u64, task: Task) -> Result<u64, RunError> {
+        if self.closing {
+            return Err(RunError::Closed);
         }
         match &self.state {
             State::Idle => {}
@@ -209,13 +282,14 @@ impl Coordinator {
             }
             State::Active(active) => return Err(RunError::Busy { run: active.run }),
         }
-        let needed = request.setup.cluster.num_ranks();
+        let needed = task.num_ranks();
         let deadline_ns = self.changed_ns.saturating_add(self.limits.forming_ns);
         if self.members.len() < needed && now_ns >= deadline_ns {
             return Err(RunError::TooFewNodes { there: self.members.len(), needed });
         }
         self.last_run += 1;
-        self.state = State::Forming { run: self.last_run, request: Box::new(request), deadline_ns };
+        self.session = None;
+        self.state = State::Forming { run: self.last_run, task, deadline_ns };
         self.try_start(now_ns);
         Ok(self.last_run)
     }
@@ -302,7 +376,7 @@ impl Coordinator {
                     && active.run == run
                 {
                     match active.handle(now_ns, node, message) {
-                        Ok(next) => self.advance(next),
+                        Ok(next) => self.advance(run, next),
                         Err(what) => self.breach(now_ns, node, what),
                     }
                 }
@@ -327,8 +401,8 @@ impl Coordinator {
         }
         match &self.state {
             State::Idle => {}
-            State::Forming { request, .. } => {
-                let needed = request.setup.cluster.num_ranks();
+            State::Forming { task, .. } => {
+                let needed = task.num_ranks();
                 self.end(RunError::TooFewNodes { there: self.members.len(), needed });
             }
             State::Active(active) => {
@@ -354,13 +428,18 @@ impl Coordinator {
         self.outcomes.pop_front()
     }
 
+    /// Output: what has become of a session.
+    pub fn poll_session(&mut self) -> Option<(u64, SessionEvent)> {
+        self.session_events.pop_front()
+    }
+
     /// Output: when [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         match &self.state {
             State::Idle => None,
             State::Forming { deadline_ns, .. } => Some(*deadline_ns),
-            State::Active(active) => Some(active.deadline_ns()),
+            State::Active(active) => active.deadline_ns(),
             State::Ending { until_ns, .. } => Some(*until_ns),
         }
     }
@@ -368,51 +447,63 @@ impl Coordinator {
     /// Seats a run that waits for nodes, once they are there.
     fn try_start(&mut self, now_ns: u64) {
         let seating = self.members.seating();
-        let (run, mut request) = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Forming { run, request, .. } if seating.len() >= request.setup.tokens.len() => {
-                (run, *request)
-            }
+        let (run, task) = match std::mem::replace(&mut self.state, State::Idle) {
+            State::Forming { run, task, .. } if seating.len() >= task.num_ranks() as usize => (run, task),
             other => {
                 self.state = other;
                 return;
             }
         };
-        let ranks = request.setup.cluster.num_ranks();
+        let ranks = task.num_ranks();
         let seating = &seating[..ranks as usize];
         if let Some((_, member)) = seating.iter().find(|(_, member)| !member.shares_clock) {
-            self.outcomes.push_back((run, Err(RunError::Clock { node: member.name.clone() })));
+            let error = RunError::Clock { node: member.name.clone() };
+            self.conclude(run, error);
             return;
         }
         let seats =
             SeatPlan { seats: seating.iter().map(|(node, member)| (*node, member.address)).collect() };
         let names = seating.iter().map(|(_, member)| member.name.clone()).collect();
         let epoch = self.members.epoch();
-        (request.setup.cluster_id, request.setup.run, request.setup.epoch) = (self.cluster_id, run, epoch);
-        let (active, message) = Active::new(now_ns, run, request, seats, names, self.limits);
+        let numbers = (self.cluster_id, run, epoch);
+        let (active, messages) = Active::new(now_ns, numbers, task, seats, names, self.limits);
         self.events.push_back(CoordinatorEvent::RunStarted { run, epoch, ranks });
-        self.transmits.extend(active.nodes().map(|node| (node, message.clone())));
+        self.transmits.extend(messages);
         self.state = State::Active(Box::new(active));
     }
 
-    fn advance(&mut self, next: Next) {
-        let State::Active(active) = &mut self.state else {
+    fn advance(&mut self, run: u64, next: Next) {
+        let State::Active(active) = &self.state else {
             return;
         };
-        let (run, done, steps) = (active.run, active.records.len(), active.request.steps());
-        let step =
-            CoordinatorEvent::StepDone { run, done: u32::try_from(done).expect("steps are bounded"), steps };
+        let (done, steps) = active.steps();
+        let step = CoordinatorEvent::StepDone { run, done, steps: steps.unwrap_or(done) };
         match next {
             Next::Wait => {}
-            Next::Tell(message) => self.transmits.extend(active.nodes().map(|node| (node, message.clone()))),
-            Next::Step(message) => {
+            Next::Tell(messages) => self.transmits.extend(messages),
+            Next::Step(messages) => {
                 self.events.push_back(step);
-                self.transmits.extend(active.nodes().map(|node| (node, message.clone())));
+                self.transmits.extend(messages);
             }
-            Next::Done => {
+            Next::Done(records) => {
                 self.events.push_back(step);
-                self.outcomes.push_back((run, Ok(std::mem::take(&mut active.records))));
+                self.outcomes.push_back((run, Ok(records)));
                 self.state = State::Idle;
             }
+            Next::Opened => self.session_events.push_back((run, SessionEvent::Opened)),
+            Next::Stepped(record) => {
+                self.events.push_back(step);
+                self.session_events.push_back((run, SessionEvent::Stepped(record)));
+            }
+        }
+    }
+
+    /// A run has failed.
+    fn conclude(&mut self, run: u64, error: RunError) {
+        if self.session == Some(run) {
+            self.session_events.push_back((run, SessionEvent::Failed(error)));
+        } else {
+            self.outcomes.push_back((run, Err(error)));
         }
     }
 
@@ -473,10 +564,8 @@ impl Coordinator {
         self.abort();
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => {}
-            State::Forming { run, .. } | State::Ending { run, .. } => {
-                self.outcomes.push_back((run, Err(error)))
-            }
-            State::Active(active) => self.outcomes.push_back((active.run, Err(error))),
+            State::Forming { run, .. } | State::Ending { run, .. } => self.conclude(run, error),
+            State::Active(active) => self.conclude(active.run, error),
         }
     }
 

@@ -20,8 +20,8 @@ pub(super) struct Preset {
     pub(super) vocab: u32,
     pub(super) tied_embeddings: bool,
     pub(super) gate: GateSpec,
-    /// Published total and active parameters.
-    pub(super) published: (f64, f64),
+    /// Published total and active parameters, of a model that was published.
+    pub(super) published: Option<(f64, f64)>,
     pub(super) source: &'static str,
 }
 
@@ -59,7 +59,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 129_280,
         tied_embeddings: false,
         gate: gate(BIASED, 8, 4, 2.5),
-        published: (671e9, 37e9),
+        published: Some((671e9, 37e9)),
         source: "DeepSeek-V3 config_671B.json and technical report (arXiv 2412.19437)",
     },
     Preset {
@@ -75,7 +75,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 102_400,
         tied_embeddings: false,
         gate: gate(SOFTMAX, 8, 3, 16.0),
-        published: (236e9, 21e9),
+        published: Some((236e9, 21e9)),
         source: "DeepSeek config_236B.json and DeepSeek-V2 report (arXiv 2405.04434)",
     },
     Preset {
@@ -91,7 +91,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 102_400,
         tied_embeddings: false,
         gate: gate(SOFTMAX, 1, 1, 1.0),
-        published: (16e9, 2.4e9),
+        published: Some((16e9, 2.4e9)),
         source: "DeepSeek config_16B.json and DeepSeek-V2 report (arXiv 2405.04434)",
     },
     Preset {
@@ -107,7 +107,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 163_840,
         tied_embeddings: false,
         gate: gate(BIASED, 1, 1, 2.827),
-        published: (1e12, 32e9),
+        published: Some((1e12, 32e9)),
         source: "Megatron-Bridge provider of Kimi K2",
     },
     Preset {
@@ -123,7 +123,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 32_000,
         tied_embeddings: false,
         gate: AFTER_TOPK,
-        published: (46.7e9, 12.9e9),
+        published: Some((46.7e9, 12.9e9)),
         source: "Mixtral 8x7B config.json (a top-3 variant's copy) and paper (arXiv 2401.04088)",
     },
     Preset {
@@ -139,7 +139,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 32_000,
         tied_embeddings: false,
         gate: AFTER_TOPK,
-        published: (141e9, 39e9),
+        published: Some((141e9, 39e9)),
         source: "Mixtral 8x22B as published; totals recomputed to match",
     },
     Preset {
@@ -155,7 +155,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 151_936,
         tied_embeddings: false,
         gate: SOFTMAX_NORM,
-        published: (235e9, 22e9),
+        published: Some((235e9, 22e9)),
         source: "Qwen3-235B-A22B through MindSpeed-RL's yaml",
     },
     Preset {
@@ -171,7 +171,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 151_936,
         tied_embeddings: false,
         gate: SOFTMAX_NORM,
-        published: (30.5e9, 3.3e9),
+        published: Some((30.5e9, 3.3e9)),
         source: "Qwen3-30B-A3B through MindSpeed-RL's yaml",
     },
     Preset {
@@ -187,7 +187,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 201_088,
         tied_embeddings: false,
         gate: AFTER_TOPK,
-        published: (117e9, 5.1e9),
+        published: Some((117e9, 5.1e9)),
         source: "openai/gpt-oss-120b original/config.json; the published active figure leaves out one embedding",
     },
     Preset {
@@ -203,7 +203,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 201_088,
         tied_embeddings: false,
         gate: AFTER_TOPK,
-        published: (21e9, 3.6e9),
+        published: Some((21e9, 3.6e9)),
         source: "openai/gpt-oss-20b original/config.json; the published active figure leaves out one embedding",
     },
     Preset {
@@ -219,7 +219,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 151_552,
         tied_embeddings: false,
         gate: gate(BIASED, 1, 1, 2.5),
-        published: (355e9, 32e9),
+        published: Some((355e9, 32e9)),
         source: "GLM-4.7 config.json (same glm4_moe class) and the Hugging Face page of GLM-4.5",
     },
     Preset {
@@ -235,7 +235,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 151_552,
         tied_embeddings: false,
         gate: gate(BIASED, 1, 1, 1.0),
-        published: (106e9, 12e9),
+        published: Some((106e9, 12e9)),
         source: "INTELLECT-3 config.json (a GLM-4.5-Air derivative)",
     },
     Preset {
@@ -251,7 +251,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 202_048,
         tied_embeddings: false,
         gate: SIGMOID,
-        published: (400e9, 17e9),
+        published: Some((400e9, 17e9)),
         source: "Llama 4 Maverick metadata (Ollama)",
     },
     Preset {
@@ -267,7 +267,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 202_048,
         tied_embeddings: false,
         gate: SIGMOID,
-        published: (109e9, 17e9),
+        published: Some((109e9, 17e9)),
         source: "Llama 4 Scout as published; text part, totals recomputed to match",
     },
     Preset {
@@ -283,7 +283,7 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 50_304,
         tied_embeddings: false,
         gate: GateSpec::ungrouped(SOFTMAX),
-        published: (7e9, 1.3e9),
+        published: Some((7e9, 1.3e9)),
         source: "OLMoE-1B-7B config.json and paper (arXiv 2409.02060)",
     },
     Preset {
@@ -299,7 +299,23 @@ pub(super) const PRESETS: &[Preset] = &[
         vocab: 49_155,
         tied_embeddings: true,
         gate: AFTER_TOPK,
-        published: (1.3e9, 0.4e9),
+        published: Some((1.3e9, 0.4e9)),
         source: "ibm-granite/granite-3.0-1b-a400m-instruct config.json",
+    },
+    Preset {
+        name: "lab-moe",
+        aliases: &["lab"],
+        hidden: 1024,
+        layers: (4, 1),
+        moe_layer_step: 1,
+        experts: (16, 4, 512),
+        shared: (1, 512),
+        dense_inter: 2048,
+        attention: grouped(16, 8, 64),
+        vocab: 4096,
+        tied_embeddings: false,
+        gate: SOFTMAX_NORM,
+        published: None,
+        source: "no model: one of every kind of block, so small that a step on a few ranks of the hardware `lab` takes about a second",
     },
 ];

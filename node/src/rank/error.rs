@@ -79,6 +79,33 @@ pub enum RankError {
         /// The first token without all its rows.
         token: u32,
     },
+    /// A cache that is not what a batch says it is.
+    #[error(
+        "{rank} holds {held} tokens of sequence {sequence} in the cache of layer {layer}, its batch says {context}: an entry was lost, or the sequence was moved without its cache"
+    )]
+    Cache {
+        /// This rank.
+        rank: RankId,
+        /// The sequence.
+        sequence: u32,
+        /// The first layer where they differ.
+        layer: u32,
+        /// Tokens that are there.
+        held: usize,
+        /// Tokens that the batch counts on.
+        context: u32,
+    },
+    /// No room for a batch's entries.
+    #[error(
+        "{rank} would need {bytes} bytes of cache, a run with payload has at most {}; end sequences earlier, or run without payload",
+        crate::stack::KV_BYTES_MAX
+    )]
+    CacheFull {
+        /// This rank.
+        rank: RankId,
+        /// Bytes needed.
+        bytes: u64,
+    },
     /// A job output that does not fit.
     #[error("{rank}: the output of job {job} is not of the kind asked for")]
     Job {

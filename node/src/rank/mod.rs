@@ -4,12 +4,16 @@
 //! input's stamp is its `now`, so that forwarding adds no lateness. Outputs, to poll in this order until all say `None`:
 //! [`Rank::poll_send`], [`Rank::poll_job`], [`Rank::poll_event`].
 //!
+//! A run of a whole model has commands of its own, [`Rank::prepare_column`] and [`Rank::begin_stop`]: a step then goes through all
+//! layers, and what a layer gives is what the next one takes.
+//!
 //! A layer is three phases. Dispatch: rows go to the ranks that host their experts, in the hierarchical scheme through the
 //! gateway of the destination rack. Expert: one grouped job. Combine: results go back, in the hierarchical scheme summed
 //! in the rack before they cross. Every flow ends with a mark, so a phase closes without a barrier; phases are opened by
 //! command, so that all ranks can open them at one instant.
 
 mod error;
+mod stacked;
 mod step;
 mod weights;
 
@@ -18,7 +22,10 @@ pub use error::RankError;
 use crate::job::{Job, JobId, JobOutput, Work};
 use crate::nic::OutRow;
 use crate::setup::PreparedRun;
+use crate::stack::Stop;
 use crate::wire::{Flow, Frame, Phase};
+use moe::stack::{Column, KvCache, TokenId};
+use stacked::{Part, Stacked};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use step::Step;
@@ -64,7 +71,7 @@ pub enum Event {
         /// Emulated time since its start: delivery of the last row, or the end of the expert job.
         at: Picos,
     },
-    /// All tokens are summed.
+    /// All tokens are summed; in a run of a whole model, all layers are done.
     Finished {
         /// f32 values of each token, `[tokens][hidden]`; empty rows in a payload-free run.
         outputs: Vec<Vec<f32>>,
@@ -77,6 +84,8 @@ pub struct Rank {
     id: RankId,
     run: Arc<PreparedRun>,
     step: Option<Step>,
+    /// In a run of a whole model.
+    stacked: Option<Stacked>,
     sends: VecDeque<Send>,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
@@ -93,6 +102,9 @@ enum Ticket {
     Gate,
     Quantise,
     Weights,
+    Enter,
+    Local,
+    Leave,
     Expert,
     Gateway { source: RankId, token: u32 },
     Token { token: u32 },
@@ -104,6 +116,7 @@ impl Rank {
     pub fn new(id: RankId, run: Arc<PreparedRun>) -> Self {
         Self {
             id,
+            stacked: Stacked::new(id, &run),
             run,
             step: None,
             sends: VecDeque::new(),
@@ -122,11 +135,12 @@ impl Rank {
 
     /// Command: gate and quantise the tokens of a step. What an earlier step left behind is forgotten.
     pub fn prepare(&mut self, flow: Flow) {
-        self.sends.clear();
-        self.jobs.clear();
-        self.events.clear();
-        self.waiting.clear();
-        self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow));
+        self.forget();
+        let (first, tokens) = (self.run.first_token(self.id), self.run.setup().tokens[self.id.0 as usize]);
+        let ids = (first..first.saturating_add(tokens))
+            .map(|sequence| TokenId { sequence, position: flow.step })
+            .collect();
+        self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow, ids));
         let experts = self.step.as_ref().and_then(Step::weights_of);
         if let Some(experts) = experts {
             self.ask(Picos::ZERO, Picos::ZERO, Ticket::Weights, Work::Weights(experts));
@@ -135,6 +149,71 @@ impl Rank {
         let step = self.run.setup().first_step + flow.step;
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step });
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
+    }
+
+    /// Command: take up a step of a whole model, in which `column` enters the first stage. States and caches of earlier steps stay.
+    ///
+    /// # Errors
+    /// When this is no run of a whole model, or the cache is not what the batch says.
+    pub fn prepare_column(&mut self, flow: Flow, column: Column) -> Result<(), RankError> {
+        self.forget();
+        self.step = None;
+        let lost = RankError::PhaseOrder { rank: self.id, phase: Phase::Local };
+        let work = self.stacked.as_mut().ok_or(lost)?.prepare(flow, column)?;
+        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Enter, work);
+        Ok(())
+    }
+
+    /// What an earlier step left behind.
+    fn forget(&mut self) {
+        self.sends.clear();
+        self.jobs.clear();
+        self.events.clear();
+        self.waiting.clear();
+    }
+
+    /// Command: open a stop of a whole model's step; its clock starts at zero. `flow` is what its frames carry.
+    ///
+    /// # Errors
+    /// When the stop before is not complete.
+    pub fn begin_stop(&mut self, stop: Stop, flow: Flow) -> Result<(), RankError> {
+        let lost = RankError::PhaseOrder { rank: self.id, phase: stop.phase };
+        let owing = self.step.as_ref().is_some_and(|step| !step.is_finished());
+        let stacked = self.stacked.as_mut().ok_or_else(|| lost.clone())?;
+        match stacked.begin(stop)? {
+            Part::Nothing => {
+                self.events.push_back(Event::Closed { phase: stop.phase, at: Picos::ZERO });
+                Ok(())
+            }
+            Part::Job { .. } if owing => Err(lost),
+            Part::Job { charge, work } => {
+                let leaves = matches!(work, Work::Leave { .. });
+                let ticket = if leaves { Ticket::Leave } else { Ticket::Local };
+                self.ask(Picos::ZERO, charge, ticket, work);
+                Ok(())
+            }
+            Part::Layer => {
+                if stop.phase == Phase::Dispatch {
+                    let (routing, rows) = stacked.take_routed().ok_or(lost)?;
+                    let ids = stacked.ids().to_vec();
+                    let mut step = Step::new(self.id, Arc::clone(&self.run), flow, ids);
+                    step.set_routing(&routing);
+                    step.set_rows(rows);
+                    step.take_prepared();
+                    self.step = Some(step);
+                }
+                self.begin(stop.phase)
+            }
+            Part::Hop => {
+                stacked.send_hop(&mut self.sends);
+                Ok(())
+            }
+        }
+    }
+
+    /// The cache of a rank of a whole model, for tests that spoil it; `None` while a job has it.
+    pub fn cache_mut(&mut self) -> Option<&mut KvCache> {
+        self.stacked.as_mut()?.cache_mut()
     }
 
     /// Command: open a phase; its clock starts at zero.
@@ -148,9 +227,11 @@ impl Rank {
             Phase::Dispatch => step.begin_dispatch(&mut self.sends)?,
             Phase::Expert => {
                 let (charge, rows) = step.begin_expert()?;
-                self.ask(Picos::ZERO, charge, Ticket::Expert, Work::Expert(rows));
+                let layer = step.flow().layer;
+                self.ask(Picos::ZERO, charge, Ticket::Expert, Work::Expert { layer, rows });
             }
             Phase::Combine => step.begin_combine(&mut self.sends)?,
+            Phase::Local | Phase::Hop => return Err(RankError::PhaseOrder { rank: self.id, phase }),
         }
         self.advance(Picos::ZERO)
     }
@@ -160,6 +241,17 @@ impl Rank {
     /// # Errors
     /// A [`RankError`] that names the row: misrouted, doubled, unexpected or missing.
     pub fn handle_frame(&mut self, now: Picos, frame: Frame) -> Result<(), RankError> {
+        if let (Phase::Hop, Some(stacked)) = (frame.phase, &mut self.stacked) {
+            let from = frame.source;
+            let (bytes, ends) = stacked.handle_hop(frame)?;
+            if bytes > 0 {
+                self.sends.push_back(Send::Grant { to: from, bytes, at: now });
+            }
+            if ends {
+                self.events.push_back(Event::Closed { phase: Phase::Hop, at: now });
+            }
+            return Ok(());
+        }
         let open =
             self.step.as_mut().filter(|step| step.flow() == frame.flow && step.phase() == Some(frame.phase));
         let step = open.ok_or(RankError::PhaseOrder { rank: self.id, phase: frame.phase })?;
@@ -181,6 +273,22 @@ impl Rank {
     pub fn handle_done(&mut self, now: Picos, job: JobId, output: JobOutput) -> Result<(), RankError> {
         let Some(ticket) = self.waiting.remove(&job) else {
             return Ok(());
+        };
+        let output = match (ticket, output, &mut self.stacked) {
+            (Ticket::Enter, JobOutput::Local(done), Some(stacked)) => {
+                stacked.take_done(*done);
+                self.events.push_back(Event::Prepared);
+                return Ok(());
+            }
+            (Ticket::Local | Ticket::Leave, JobOutput::Local(done), Some(stacked)) => {
+                let outputs = stacked.take_done(*done);
+                self.events.push_back(Event::Closed { phase: Phase::Local, at: now });
+                if matches!(ticket, Ticket::Leave) {
+                    self.events.push_back(Event::Finished { outputs });
+                }
+                return Ok(());
+            }
+            (_, output, _) => output,
         };
         let step = self.step.as_mut().ok_or(RankError::Job { rank: self.id, job })?;
         match (ticket, output) {
@@ -231,14 +339,17 @@ impl Rank {
             return Ok(());
         };
         let sums = step.take_complete_sums();
-        if step.take_prepared() {
+        if step.take_prepared() && self.stacked.is_none() {
             self.events.push_back(Event::Prepared);
         }
         if let Some((phase, at)) = step.take_closed(now)? {
             self.events.push_back(Event::Closed { phase, at });
         }
         if let Some(outputs) = step.take_outputs() {
-            self.events.push_back(Event::Finished { outputs });
+            match &mut self.stacked {
+                Some(stacked) => stacked.set_outputs(outputs),
+                None => self.events.push_back(Event::Finished { outputs }),
+            }
         }
         for (ticket, parts) in sums {
             let narrow = matches!(ticket, Ticket::Gateway { .. });

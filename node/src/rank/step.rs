@@ -8,6 +8,7 @@ use crate::setup::{PreparedRun, RunSetup};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::plan::{DispatchScheme, PlannedRow, Targets, combine_to, dispatch_rows, split_targets};
 use moe::routing::Routing;
+use moe::stack::TokenId;
 use moe::{ExpertId, SlotId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,12 +65,14 @@ pub(super) struct Step {
     computed: Option<Vec<RowData>>,
     computed_at: Picos,
     /// Sums that this rank makes as a gateway.
-    gathers: BTreeMap<(RankId, u32), Gather>,
+    gathers: BTreeMap<(RankId, u32), (Origin, Gather)>,
     /// Sums of each source that a gateway still owes, and of all of them.
     owed: BTreeMap<RankId, usize>,
     owed_in_all: usize,
     /// Sums of this rank's own tokens.
     sums: Vec<Gather>,
+    /// Names of this rank's own tokens.
+    ids: Vec<TokenId>,
     complete: Vec<(Ticket, Vec<(f32, RowData)>)>,
     outputs: Vec<Option<Vec<f32>>>,
     unfinished: usize,
@@ -82,8 +85,8 @@ fn canonical(row: &Row) -> (RankId, u32, SlotId) {
 }
 
 impl Step {
-    pub(super) fn new(me: RankId, run: Arc<PreparedRun>, flow: Flow) -> Self {
-        let tokens = run.setup().tokens[me.0 as usize] as usize;
+    pub(super) fn new(me: RankId, run: Arc<PreparedRun>, flow: Flow, ids: Vec<TokenId>) -> Self {
+        let tokens = ids.len();
         Self {
             me,
             weights: Weights::new(&run, me, flow.step),
@@ -103,6 +106,7 @@ impl Step {
             owed: BTreeMap::new(),
             owed_in_all: 0,
             sums: Vec::new(),
+            ids,
             complete: Vec::new(),
             outputs: vec![None; tokens],
             unfinished: tokens,
@@ -127,6 +131,7 @@ impl Step {
             Phase::Dispatch => None,
             Phase::Expert => Some(Phase::Dispatch),
             Phase::Combine => Some(Phase::Expert),
+            Phase::Local | Phase::Hop => return false,
         };
         self.prepared && self.closed && self.phase == before
     }
@@ -188,16 +193,12 @@ impl Step {
             return Ok(());
         }
         let run = Arc::clone(&self.run);
-        let (first_token, cluster) = (run.first_token(self.me), &run.setup().cluster);
+        let cluster = &run.setup().cluster;
         let planned = self.planned.take().unwrap_or_default();
         let rows = self.rows.take().unwrap_or_default();
         for plan in planned {
-            let origin = Origin {
-                source: self.me,
-                token: plan.token,
-                sequence: first_token + plan.token,
-                position: self.flow.step,
-            };
+            let TokenId { sequence, position } = self.ids[plan.token as usize];
+            let origin = Origin { source: self.me, token: plan.token, sequence, position };
             let row = Row { origin, targets: plan.targets, data: rows[plan.token as usize].clone() };
             if plan.to == self.me {
                 self.take_dispatch_row(Picos::ZERO, self.me, row, sends)?;
@@ -346,7 +347,7 @@ impl Step {
         }
         if is_gateway {
             let keys = parts.iter().map(|(rank, _)| (PartKey::Rank(*rank), 1.0));
-            let doubled = self.gathers.insert((source, token), Gather::new(keys)).is_some();
+            let doubled = self.gathers.insert((source, token), (row.origin, Gather::new(keys))).is_some();
             if doubled {
                 return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
             }
@@ -377,7 +378,10 @@ impl Step {
         let (ticket, gather) = if source == self.me {
             (Ticket::Token { token }, self.sums.get_mut(token as usize))
         } else {
-            (Ticket::Gateway { source, token }, self.gathers.get_mut(&(source, token)))
+            (
+                Ticket::Gateway { source, token },
+                self.gathers.get_mut(&(source, token)).map(|(_, gather)| gather),
+            )
         };
         let Some(gather) = gather else {
             return Err(unexpected);
@@ -394,7 +398,8 @@ impl Step {
         }
         gather.missing -= 1;
         if gather.missing == 0 {
-            self.complete.push((ticket, gather.take()));
+            let parts = gather.take();
+            self.complete.push((ticket, parts));
         }
         Ok(())
     }
@@ -412,12 +417,7 @@ impl Step {
         data: RowData,
         sends: &mut VecDeque<Send>,
     ) {
-        let origin = Origin {
-            source,
-            token,
-            sequence: self.run.first_token(source) + token,
-            position: self.flow.step,
-        };
+        let origin = self.gathers[&(source, token)].0;
         let row = Row { origin, targets: Targets::new(), data };
         sends.push_back(Send::Row { to: source, row: OutRow { row, ready: now, release: None } });
         let owed = self.owed.get_mut(&source).expect("a gateway counts the sums it owes");
@@ -476,9 +476,9 @@ impl Step {
             }
             Phase::Combine if self.owed_in_all > 0 => {
                 // A gateway's own sums are still being made from rows that have all come.
-                let starved = self.gathers.iter().find(|(_, gather)| gather.missing > 0);
+                let starved = self.gathers.iter().find(|(_, (_, gather))| gather.missing > 0);
                 if let Some(((_, token), _)) = starved {
-                    let missing = self.gathers.values().map(|gather| gather.missing).sum();
+                    let missing = self.gathers.values().map(|(_, gather)| gather.missing).sum();
                     return Err(RankError::Missing { rank: self.me, phase, missing, token: *token });
                 }
                 return Ok(None);
@@ -490,9 +490,15 @@ impl Step {
                     return Err(RankError::Missing { rank: self.me, phase, missing, token });
                 }
             }
+            Phase::Local | Phase::Hop => return Ok(None),
         }
         self.closed = true;
         Ok(Some((phase, now)))
+    }
+
+    /// True once all outputs have been handed on.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     pub(super) fn take_outputs(&mut self) -> Option<Vec<Vec<f32>>> {

@@ -2,9 +2,11 @@
 
 mod drive;
 mod exchange;
+mod stack;
 mod wakes;
 
 pub use exchange::{Exchanged, exchange};
+pub use stack::{SimStack, StackStep};
 
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
@@ -15,6 +17,7 @@ use crate::wire::{Flow, Frame, Phase};
 use drive::{Station, drive, lookahead};
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingError;
+use moe::stack::BatchError;
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
@@ -25,6 +28,9 @@ pub enum SimError {
     /// The setup is impossible.
     #[error(transparent)]
     Setup(#[from] SetupError),
+    /// The batch is impossible.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The routing can't be made.
     #[error(transparent)]
     Routing(#[from] RoutingError),
@@ -54,12 +60,18 @@ pub struct SimStep {
 }
 
 /// A filter on frames between send and arrival, for fault tests: what it returns arrives.
-pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame>>;
+pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
-/// All seats of a run.
+/// All seats of a run of one layer.
 pub struct SimCluster {
-    setup: Arc<RunSetup>,
     runner: Arc<JobRunner>,
+    bench: Bench,
+}
+
+/// Seats that go through phases together.
+struct Bench {
+    /// That of any seat: what phases have in common.
+    setup: Arc<RunSetup>,
     seats: Vec<Seated>,
     tamper: Option<Tamper>,
 }
@@ -69,7 +81,7 @@ const BATCH_CHUNKS: u64 = 16;
 
 impl std::fmt::Debug for SimCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SimCluster").field("seats", &self.seats.len()).finish_non_exhaustive()
+        f.debug_struct("SimCluster").field("seats", &self.bench.seats.len()).finish_non_exhaustive()
     }
 }
 
@@ -81,14 +93,8 @@ impl SimCluster {
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, SimError> {
         let run = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let seated = |id| Seated {
-            seat: Seat::new(id, &run, Picos::ZERO, Picos::ZERO),
-            runner: Arc::clone(&runner),
-            closed: None,
-            outputs: Vec::new(),
-        };
-        let seats = setup.cluster.ranks().map(seated).collect();
-        Ok(Self { setup, runner, seats, tamper: None })
+        let seats = setup.cluster.ranks().map(|id| Seated::new(id, &run, &runner)).collect();
+        Ok(Self { runner, bench: Bench { setup, seats, tamper: None } })
     }
 
     /// The gate and weights in use.
@@ -99,7 +105,7 @@ impl SimCluster {
 
     /// Puts a filter between send and arrival.
     pub fn set_tamper(&mut self, tamper: Tamper) {
-        self.tamper = Some(tamper);
+        self.bench.tamper = Some(tamper);
     }
 
     /// Runs one step, its phases in lockstep: each opens at time zero on every rank once the one before has closed everywhere.
@@ -107,7 +113,8 @@ impl SimCluster {
     /// # Errors
     /// [`SimError`] when a rule is broken or nothing moves any more.
     pub fn step(&mut self, step: u32) -> Result<SimStep, SimError> {
-        let setup = &self.setup;
+        let bench = &mut self.bench;
+        let setup = &bench.setup;
         let flow = Flow {
             cluster: setup.cluster_id,
             run: setup.run,
@@ -116,39 +123,53 @@ impl SimCluster {
             micro_batch: 0,
             layer: setup.layer,
         };
-        for seated in &mut self.seats {
+        for seated in &mut bench.seats {
             seated.seat.prepare(flow);
         }
-        self.drive(Phase::Dispatch)?;
-        let phases = [Phase::Dispatch, Phase::Expert, Phase::Combine];
+        bench.drive(Phase::Dispatch)?;
         let mut reports: [Vec<PhaseReport>; 3] = Default::default();
-        for (phase, reports) in phases.into_iter().zip(&mut reports) {
-            for seated in &mut self.seats {
-                seated.closed = None;
-                seated.seat.begin(phase)?;
-            }
-            if let Some(patience) = self.patience(phase) {
-                self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
-            }
-            self.drive(phase)?;
-            for Seated { seat, closed, .. } in &self.seats {
-                let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
-                let nic = seat.nic().expect("a phase has a card");
-                reports.push(PhaseReport {
-                    phase,
-                    measured: at,
-                    stamped: at,
-                    frames: nic.frames_received(),
-                    overtaken: nic.overtaken(),
-                    lateness_ns: Vec::new(),
-                    sent_bytes: nic.sent_bytes(),
-                    cpu_ns: 0,
-                    udp_bytes: 0,
-                });
-            }
+        for (phase, reports) in PHASES.into_iter().zip(&mut reports) {
+            *reports = bench.phase(phase, |seat| seat.begin(phase))?;
         }
-        let outputs = self.seats.iter_mut().map(|seated| std::mem::take(&mut seated.outputs)).collect();
+        let outputs = bench.seats.iter_mut().map(|seated| std::mem::take(&mut seated.outputs)).collect();
         Ok(SimStep { phases: reports, outputs })
+    }
+}
+
+/// Of a run of one layer, in order.
+const PHASES: [Phase; 3] = [Phase::Dispatch, Phase::Expert, Phase::Combine];
+
+impl Bench {
+    /// Opens a phase on every seat and runs until it has closed on all of them.
+    fn phase(
+        &mut self,
+        phase: Phase,
+        begin: impl Fn(&mut Seat) -> Result<(), SeatError>,
+    ) -> Result<Vec<PhaseReport>, SimError> {
+        for seated in &mut self.seats {
+            seated.closed = None;
+            begin(&mut seated.seat)?;
+        }
+        if let Some(patience) = self.patience(phase) {
+            self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
+        }
+        self.drive(phase)?;
+        let report = |Seated { seat, closed, .. }: &Seated| {
+            let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
+            let nic = seat.nic().expect("a phase has a card");
+            Ok(PhaseReport {
+                phase,
+                measured: at,
+                stamped: at,
+                frames: nic.frames_received(),
+                overtaken: nic.overtaken(),
+                lateness_ns: Vec::new(),
+                sent_bytes: nic.sent_bytes(),
+                cpu_ns: 0,
+                udp_bytes: 0,
+            })
+        };
+        self.seats.iter().map(report).collect()
     }
 
     /// How late seats may be served in the phase that has begun without any time coming out differently.
@@ -180,6 +201,13 @@ struct Seated {
     outputs: Vec<Vec<f32>>,
 }
 
+impl Seated {
+    fn new(id: RankId, run: &Arc<PreparedRun>, runner: &Arc<JobRunner>) -> Self {
+        let seat = Seat::new(id, run, Picos::ZERO, Picos::ZERO);
+        Self { seat, runner: Arc::clone(runner), closed: None, outputs: Vec::new() }
+    }
+}
+
 impl Station for Seated {
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
         loop {
@@ -187,8 +215,8 @@ impl Station for Seated {
             while self.seat.deliver(now)?.is_some() {
                 moved = true;
             }
-            while let Some(job) = self.seat.poll_job() {
-                let output = self.runner.run(self.seat.id(), &job.work);
+            while let Some(mut job) = self.seat.poll_job() {
+                let output = self.runner.run(self.seat.id(), &mut job.work);
                 self.seat.handle_done(job.ready + job.charge, job.id, output)?;
                 moved = true;
             }

@@ -45,7 +45,7 @@ pub fn encode(frame: &Frame) -> Vec<Bytes> {
         magic: MAGIC,
         version: VERSION,
         class: class_code(frame.class),
-        phase: u8::from(frame.phase == Phase::Combine),
+        phase: phase_code(frame.phase),
         flags: if frame.last.is_some() { FLAG_LAST } else { 0 },
         cluster: frame.flow.cluster.into(),
         run: frame.flow.run.into(),
@@ -150,7 +150,7 @@ pub fn decode(header: &[u8; HEADER_BYTES], body: &Bytes) -> Result<Frame, WireEr
             micro_batch: raw.micro_batch.get(),
             layer: raw.layer.get(),
         },
-        phase: if raw.phase == 1 { Phase::Combine } else { Phase::Dispatch },
+        phase: phase_of(raw.phase)?,
         class: class_of(raw.class)?,
         source: RankId(raw.source.get()),
         destination: RankId(raw.destination.get()),
@@ -172,9 +172,7 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Result<RawHeader, WireError> {
     }
     let field = |field, value: u64, allowed| Err(WireError::Field { field, value, allowed });
     class_of(raw.class)?;
-    if raw.phase > 1 {
-        return field("phase", raw.phase.into(), "0 (dispatch) or 1 (combine)");
-    }
+    phase_of(raw.phase)?;
     if raw.flags & !FLAG_LAST != 0 {
         return field("flags", raw.flags.into(), "0 or 1 (last)");
     }
@@ -193,6 +191,27 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Result<RawHeader, WireError> {
         )));
     }
     Ok(raw)
+}
+
+fn phase_code(phase: Phase) -> u8 {
+    match phase {
+        Phase::Dispatch => 0,
+        Phase::Combine => 1,
+        Phase::Hop => 2,
+        Phase::Expert | Phase::Local => unreachable!("nothing travels in {phase:?}"),
+    }
+}
+
+fn phase_of(code: u8) -> Result<Phase, WireError> {
+    match code {
+        0 => Ok(Phase::Dispatch),
+        1 => Ok(Phase::Combine),
+        2 => Ok(Phase::Hop),
+        other => {
+            let allowed = "0 (dispatch), 1 (combine) or 2 (hop)";
+            Err(WireError::Field { field: "phase", value: other.into(), allowed })
+        }
+    }
 }
 
 fn class_code(class: TrafficClass) -> u8 {

@@ -15,6 +15,10 @@ pub enum Phase {
     Expert,
     /// Expert outputs travel back and are summed.
     Combine,
+    /// In a run of a whole model: each rank computes for its own tokens, attention and what every token uses; nothing travels.
+    Local,
+    /// In a run of several pipeline stages: states go to the next stage, answers to the first.
+    Hop,
 }
 
 impl Phase {
@@ -127,7 +131,7 @@ impl Row {
 pub struct Frame {
     /// Step that the frame belongs to.
     pub flow: Flow,
-    /// Dispatch or combine.
+    /// Dispatch, combine or hop.
     pub phase: Phase,
     /// Queue that the frame travels in.
     pub class: TrafficClass,

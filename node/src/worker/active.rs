@@ -9,10 +9,12 @@ use crate::net::clock::{monotonic_ns, process_cpu_ns};
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
 use crate::setup::{PreparedRun, RunSetup, SetupError};
+use crate::stack::{StageSetup, Stop};
 use crate::wire::{Flow, Frame, Phase};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::RoutingError;
+use moe::stack::Column;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use thiserror::Error;
@@ -70,18 +72,25 @@ impl Active {
     pub(super) fn new(
         node: NodeId,
         setup: RunSetup,
+        stage: Option<&StageSetup>,
         plan: &SeatPlan,
         pacing: Pacing,
         links: &Links,
     ) -> Result<Option<Self>, ActiveError> {
         let setup = Arc::new(setup);
-        let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
+        let prepared = Arc::new(match stage {
+            Some(stage) => PreparedRun::of_stage(Arc::clone(&setup), stage)?,
+            None => PreparedRun::new(Arc::clone(&setup))?,
+        });
         let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
         let Some(at) = nodes.iter().position(|&seated| seated == node) else {
             return Ok(None);
         };
         let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
-        let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
+        let runner = Arc::new(match stage {
+            Some(stage) => JobRunner::of_stage(Arc::clone(&setup), stage)?,
+            None => JobRunner::new(Arc::clone(&setup))?,
+        });
         let dilation = pacing.network_dilation.max(1);
         let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
         let seat = Seat::new(rank, &prepared, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
@@ -127,27 +136,51 @@ impl Active {
     }
 
     pub(super) fn prepare(&mut self, step: u32) {
+        self.forget(step);
+        self.seat.prepare(self.flow(step));
+    }
+
+    /// As [`Self::prepare`], in a run of a whole model.
+    pub(super) fn prepare_column(&mut self, step: u32, column: Column) -> Result<(), ActiveError> {
+        self.forget(step);
+        Ok(self.seat.prepare_column(self.flow(step), column)?)
+    }
+
+    fn forget(&mut self, step: u32) {
         self.step = step;
         self.early.clear();
         self.job = None;
         self.charged = None;
-        self.seat.prepare(self.flow(step));
     }
 
-    pub(super) fn begin(&mut self, step: u32, phase: Phase, start_ns: u64) -> Result<(), ActiveError> {
+    pub(super) fn begin(&mut self, phase: Phase, start_ns: u64) -> Result<(), ActiveError> {
+        self.open(phase, start_ns, |seat| seat.begin(phase))
+    }
+
+    /// As [`Self::begin`], in a run of a whole model.
+    pub(super) fn begin_stop(&mut self, stop: Stop, start_ns: u64) -> Result<(), ActiveError> {
+        self.open(stop.phase, start_ns, |seat| seat.begin_stop(stop))
+    }
+
+    fn open(
+        &mut self,
+        phase: Phase,
+        start_ns: u64,
+        begin: impl FnOnce(&mut Seat) -> Result<(), SeatError>,
+    ) -> Result<(), ActiveError> {
         let dilation = match phase {
-            Phase::Dispatch | Phase::Combine => self.pacing.network_dilation,
-            Phase::Expert => self.pacing.compute_dilation,
+            Phase::Dispatch | Phase::Combine | Phase::Hop => self.pacing.network_dilation,
+            Phase::Expert | Phase::Local => self.pacing.compute_dilation,
         };
         self.clock = PhaseClock { start_ns, dilation: dilation.max(1) };
         self.lateness_ns = new_histogram();
         self.handed_ns = start_ns;
         self.closed = None;
         self.cpu_before_ns = process_cpu_ns();
-        self.seat.begin(phase)?;
-        let at = (self.flow(step), phase);
+        begin(&mut self.seat)?;
+        let at = self.seat.at();
         for frame in std::mem::take(&mut self.early) {
-            if (frame.flow, frame.phase) == at {
+            if Some((frame.flow, frame.phase)) == at {
                 self.seat.handle_arrival(Picos::ZERO, frame)?;
             }
         }
@@ -264,16 +297,16 @@ impl Active {
     fn start_jobs(&mut self) -> Result<bool, ActiveError> {
         let mut moved = false;
         while self.job.is_none() && self.charged.is_none() {
-            let Some(job) = self.seat.poll_job() else { break };
+            let Some(mut job) = self.seat.poll_job() else { break };
             moved = true;
             if let Work::Reduce { .. } = job.work {
-                let output = self.runner.run(self.rank, &job.work);
+                let output = self.runner.run(self.rank, &mut job.work);
                 self.seat.handle_done(job.ready, job.id, output)?;
                 continue;
             }
             let (runner, rank) = (Arc::clone(&self.runner), self.rank);
             self.job = Some(tokio::task::spawn_blocking(move || {
-                let output = runner.run(rank, &job.work);
+                let output = runner.run(rank, &mut job.work);
                 (job, output)
             }));
         }

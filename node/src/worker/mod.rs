@@ -15,6 +15,7 @@ use crate::net::{
     send_message,
 };
 use crate::setup::RunSetup;
+use crate::stack::StageSetup;
 use active::{Active, ActiveError};
 use links::{Arrival, Links};
 use quinn::RecvStream;
@@ -172,11 +173,10 @@ impl Worker {
                 self.replies.push_back(FromNode::Pong { sent_ns, node_ns: monotonic_ns() });
             }
             ToNode::Configure { setup, seats, pacing } => {
-                let run = setup.run;
-                self.active = None;
-                if let Err(error) = self.configure(*setup, &seats, pacing).await {
-                    self.replies.push_back(FromNode::Failed { run, error: error.to_string() });
-                }
+                self.configure(*setup, None, &seats, pacing).await;
+            }
+            ToNode::ConfigureStage { setup, stage, seats, pacing } => {
+                self.configure(*setup, Some(&*stage), &seats, pacing).await;
             }
             ToNode::Abort { run } if under_way == Some(run) => self.active = None,
             ToNode::Prepare { run, step } if under_way == Some(run) => {
@@ -185,24 +185,51 @@ impl Worker {
                     Ok(())
                 });
             }
-            ToNode::Begin { run, step, phase, start_at_ns } if under_way == Some(run) => {
-                return self.on_active(|active| active.begin(step, phase, start_at_ns));
+            ToNode::PrepareColumn { run, step, column } if under_way == Some(run) => {
+                return self.on_active(|active| active.prepare_column(step, column));
             }
-            ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } | ToNode::Shutdown => {}
+            ToNode::Begin { run, phase, start_at_ns, .. } if under_way == Some(run) => {
+                return self.on_active(|active| active.begin(phase, start_at_ns));
+            }
+            ToNode::BeginStop { run, stop, start_at_ns, .. } if under_way == Some(run) => {
+                return self.on_active(|active| active.begin_stop(stop, start_at_ns));
+            }
+            ToNode::Abort { .. }
+            | ToNode::Prepare { .. }
+            | ToNode::PrepareColumn { .. }
+            | ToNode::Begin { .. }
+            | ToNode::BeginStop { .. }
+            | ToNode::Shutdown => {}
         }
         Ok(())
     }
 
+    /// Takes a seat in a run, and says whether that went well.
     async fn configure(
         &mut self,
         setup: RunSetup,
+        stage: Option<&StageSetup>,
+        seats: &SeatPlan,
+        pacing: Pacing,
+    ) {
+        let run = setup.run;
+        self.active = None;
+        let reply = match self.take_seat(setup, stage, seats, pacing).await {
+            Ok(()) => FromNode::Configured { run },
+            Err(error) => FromNode::Failed { run, error: error.to_string() },
+        };
+        self.replies.push_back(reply);
+    }
+
+    async fn take_seat(
+        &mut self,
+        setup: RunSetup,
+        stage: Option<&StageSetup>,
         seats: &SeatPlan,
         pacing: Pacing,
     ) -> Result<(), ActiveError> {
-        let run = setup.run;
         self.links.connect(self.node, seats).await?;
-        self.active = Active::new(self.node, setup, seats, pacing, &self.links)?;
-        self.replies.push_back(FromNode::Configured { run });
+        self.active = Active::new(self.node, setup, stage, seats, pacing, &self.links)?;
         Ok(())
     }
 

@@ -1,0 +1,153 @@
+//! What nodes are asked to do: steps of one layer, as many as were asked for, or whole steps of a model, one at a time.
+
+use crate::run::{RoundRecord, RunRequest};
+use crate::steps::{StepRecord, StepsRequest};
+use moe::stack::StepBatch;
+use node::control::{NodeId, PhaseReport, SeatPlan, ToNode};
+use node::stack::{Stop, program};
+use node::wire::Phase;
+use std::collections::VecDeque;
+use topology::RankId;
+
+/// One of the two.
+#[derive(Debug)]
+pub(super) enum Task {
+    Layer { request: RunRequest, records: Vec<RoundRecord> },
+    Model { request: Box<StepsRequest>, batches: VecDeque<StepBatch> },
+}
+
+impl Task {
+    pub(super) fn num_ranks(&self) -> u32 {
+        match self {
+            Self::Layer { request, .. } => request.setup.cluster.num_ranks(),
+            Self::Model { request, .. } => request.setup.cluster.num_ranks(),
+        }
+    }
+
+    pub(super) fn expected_phase_ns(&self) -> u64 {
+        match self {
+            Self::Layer { request, .. } => request.expected_phase_ns,
+            Self::Model { request, .. } => request.expected_phase_ns,
+        }
+    }
+
+    /// The stops of a step.
+    pub(super) fn program(&self) -> Vec<Stop> {
+        match self {
+            Self::Layer { .. } => {
+                [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| Stop { layer: 0, phase }).into()
+            }
+            Self::Model { request, .. } => program(&request.setup.stack),
+        }
+    }
+
+    /// The stop after which digests are owed.
+    pub(super) fn finishes_at(&self, stop: Stop) -> bool {
+        match self {
+            Self::Layer { .. } => stop.phase == Phase::Combine,
+            Self::Model { request, .. } => {
+                stop.phase == Phase::Local && u32::from(stop.layer) == request.setup.stack.longest()
+            }
+        }
+    }
+
+    /// The message that seats every node, with the numbers that the coordinator gives.
+    pub(super) fn configure(
+        &self,
+        (cluster_id, run, epoch): (u64, u64, u32),
+        plan: &SeatPlan,
+    ) -> Vec<(NodeId, ToNode)> {
+        let message = |rank: usize| match self {
+            Self::Layer { request, .. } => {
+                let mut setup = Box::new(request.setup.clone());
+                (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
+                ToNode::Configure { setup, seats: plan.clone(), pacing: request.pacing }
+            }
+            Self::Model { request, .. } => {
+                let stage = request.setup.stack.stage_of(rank_at(rank));
+                let mut setup = Box::new(request.setup.stage_run(stage));
+                (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
+                let stage = Box::new(request.setup.stage(stage));
+                ToNode::ConfigureStage { setup, stage, seats: plan.clone(), pacing: request.pacing }
+            }
+        };
+        plan.seats.iter().enumerate().map(|(rank, (node, _))| (*node, message(rank))).collect()
+    }
+
+    /// The message that prepares a step on every node.
+    pub(super) fn prepare(&self, run: u64, step: u32, plan: &SeatPlan) -> Vec<(NodeId, ToNode)> {
+        let message = |rank: usize| match self {
+            Self::Layer { .. } => ToNode::Prepare { run, step },
+            Self::Model { request, batches } => {
+                let column = request.setup.stack.column_of(rank_at(rank)) as usize;
+                let entering = batches.front().and_then(|batch| batch.columns.get(column));
+                ToNode::PrepareColumn { run, step, column: entering.cloned().unwrap_or_default() }
+            }
+        };
+        plan.seats.iter().enumerate().map(|(rank, (node, _))| (*node, message(rank))).collect()
+    }
+
+    /// The message that opens a stop on every node.
+    pub(super) fn begin(&self, run: u64, step: u32, stop: Stop, start_at_ns: u64) -> ToNode {
+        match self {
+            Self::Layer { .. } => ToNode::Begin { run, step, phase: stop.phase, start_at_ns },
+            Self::Model { .. } => ToNode::BeginStop { run, step, stop, start_at_ns },
+        }
+    }
+
+    /// Digests that a rank owes in a step.
+    pub(super) fn digests_of(&self, rank: RankId) -> usize {
+        match self {
+            Self::Layer { request, .. } => request.setup.tokens[rank.0 as usize] as usize,
+            Self::Model { request, batches } => {
+                let stack = &request.setup.stack;
+                let last = stack.num_stages() - 1;
+                let answered = batches.get(last as usize).filter(|_| stack.stage_of(rank) == last);
+                answered.map_or(0, |batch| batch.columns[stack.column_of(rank) as usize].tokens() as usize)
+            }
+        }
+    }
+
+    /// Takes the record of a complete step: `phases` by stop, `digests` by rank. `None` where the task goes on by itself.
+    pub(super) fn finish(
+        &mut self,
+        step: u32,
+        program: &[Stop],
+        phases: Vec<Vec<PhaseReport>>,
+        digests: Vec<Vec<u64>>,
+        wall_ns: Vec<u64>,
+    ) -> Option<StepRecord> {
+        match self {
+            Self::Layer { request, records } => {
+                let mut phases = phases.into_iter();
+                let mut wall_ns = wall_ns.into_iter();
+                records.push(RoundRecord {
+                    step,
+                    warmup: step < request.warmup,
+                    phases: std::array::from_fn(|_| phases.next().unwrap_or_default()),
+                    digests,
+                    wall_ns: std::array::from_fn(|_| wall_ns.next().unwrap_or_default()),
+                    outputs: None,
+                });
+                None
+            }
+            Self::Model { request, .. } => {
+                let stack = &request.setup.stack;
+                let last = stack.num_stages() - 1;
+                let first = stack.rank_at(last, 0).0 as usize;
+                let digests = digests.into_iter().skip(first).take(stack.columns() as usize);
+                Some(StepRecord {
+                    step,
+                    answered: step.checked_sub(last),
+                    phases: program.iter().copied().zip(phases).collect(),
+                    digests: digests.collect(),
+                    wall_ns,
+                })
+            }
+        }
+    }
+}
+
+fn rank_at(index: usize) -> RankId {
+    RankId(u32::try_from(index).expect("ranks are bounded"))
+}

@@ -1,0 +1,88 @@
+//! Sessions over QUIC in this process: the simulator's answers and bytes, whatever comes in between.
+
+use super::*;
+use crate::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
+use crate::machine::Limits;
+use crate::testing::{request, steps_request};
+use moe::stack::Chunk;
+use node::net::TransportOptions;
+use topology::Cluster;
+
+fn batch(columns: u32, chunks: &[(u32, u32, u32, u32)]) -> StepBatch {
+    let mut batch = StepBatch::empty(columns);
+    for &(column, sequence, context, tokens) in chunks {
+        batch.columns[column as usize].chunks.push(Chunk { sequence, context, tokens, sample: true });
+    }
+    batch
+}
+
+async fn cluster(racks: &[u32]) -> LocalCluster {
+    let names = rack_names(&Cluster::new(racks).unwrap());
+    let (transport, limits) = (TransportOptions::default(), Limits::default());
+    LocalCluster::start(LocalConfig { names, workers: WorkerKind::Tasks, transport, limits }).await.unwrap()
+}
+
+fn sent(record: &StepRecord) -> Vec<Vec<Vec<(topology::RankId, u64)>>> {
+    let reports = |reports: &Vec<PhaseReport>| reports.iter().map(|one| one.sent_bytes.clone()).collect();
+    record.phases.iter().map(|(_, phase)| reports(phase)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_tasks_answers_what_the_simulator_does() {
+    let mut cluster = cluster(&[2, 2]).await;
+    for stages in [1, 2, 4] {
+        let request = steps_request(&[2, 2], stages);
+        let columns = 4 / stages;
+        let last = columns - 1;
+        let mut batches = vec![
+            batch(columns, &[(0, 1, 0, 3), (last, 2, 0, 2)]),
+            batch(columns, &[(last, 3, 0, 1)]),
+            StepBatch::empty(columns),
+            StepBatch::empty(columns),
+            batch(columns, &[(0, 1, 3, 1), (last, 2, 2, 1), (last, 3, 1, 1)]),
+        ];
+        batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
+        let mut sim = SimSteps::open(&request).unwrap();
+        let mut session = cluster.open(&request).await.unwrap();
+        for batch in &batches {
+            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            assert_eq!((real.step, real.answered), (simulated.step, simulated.answered));
+            assert_eq!(real.digests, simulated.digests, "{stages} stages, step {}", real.step);
+            assert_eq!(sent(&real), sent(&simulated));
+            assert_eq!(real.phases.len(), real.wall_ns.len());
+        }
+        // An impossible batch is refused, and the session goes on.
+        let twice = batch(columns, &[(0, 9, 0, 1), (last, 9, 0, 1)]);
+        assert!(matches!(session.step(&twice).await, Err(RunError::Batch(_))));
+        session.step(&StepBatch::empty(columns)).await.unwrap();
+    }
+    // The session is gone with its holder, and the nodes are free.
+    cluster.handle().run(&request(&[2, 2], 0, 1)).await.unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_breaks_says_why_at_once_and_ever_after() {
+    let cluster = cluster(&[2]).await;
+    let request = steps_request(&[2], 1);
+    let mut session = cluster.handle().open(&request).await.unwrap();
+    assert!(matches!(cluster.handle().open(&request).await, Err(RunError::Busy { run: 1 })));
+    for _ in 0..2 {
+        // Nothing of sequence 5 is cached.
+        let error = session.step(&batch(2, &[(1, 5, 7, 1)])).await.unwrap_err().to_string();
+        assert!(error.contains("rank 1 holds 0 tokens of sequence 5"), "{error}");
+    }
+    drop(session);
+    let mut again = cluster.handle().open(&request).await.unwrap();
+    again.step(&batch(2, &[(1, 5, 0, 1)])).await.unwrap();
+    cluster.handle().shutdown().await;
+    assert!(again.step(&StepBatch::empty(2)).await.is_err());
+}
+
+#[test]
+fn a_pace_is_found_from_a_step_without_values() {
+    let request = steps_request(&[2, 2], 2);
+    let (pacing, longest_ns) = pace(&request, &batch(2, &[(0, 1, 0, 40), (1, 2, 0, 30)]), 2).unwrap();
+    assert!(pacing.network_dilation >= 1 && pacing.compute_dilation >= 1);
+    assert!(longest_ns >= 39_000_000, "{longest_ns}");
+}

@@ -1,0 +1,242 @@
+//! A run of a whole model: what defines it, and the program of a step, phase by phase.
+
+use crate::setup::{RunSetup, SetupError};
+use crate::wire::Phase;
+use moe::experts::ExpertKind;
+use moe::placement::Placement;
+use moe::plan::DispatchScheme;
+use moe::reference::StackReference;
+use moe::routing::{GateLimit, RoutingError, RoutingSpec};
+use moe::stack::{Stack, StackError};
+use serde::{Deserialize, Serialize};
+use topology::{Cluster, Fabric, Hardware};
+
+/// Most bytes that the cache of one rank takes where values are computed.
+pub const KV_BYTES_MAX: u64 = 1 << 30;
+
+/// The layers of a model on racks, to be stepped with batches that change from step to step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackSetup {
+    /// Racks of ranks.
+    pub cluster: Cluster,
+    /// Port rates and latencies.
+    pub fabric: Fabric,
+    /// Whose roofline charges everything that is computed.
+    pub hardware: Hardware,
+    /// The layers and their stages.
+    pub stack: Stack,
+    /// Which slot holds which expert: a placement on `cluster` for each stage, with slots on its ranks only.
+    pub placements: Vec<Placement>,
+    /// How copies travel.
+    pub scheme: DispatchScheme,
+    /// Where routing comes from.
+    pub routing: RoutingSpec,
+    /// Racks a token may use, by expert group.
+    pub gate_limit: Option<GateLimit>,
+    /// Seed of states, routing and weights.
+    pub seed: u64,
+    /// Real or modelled experts and blocks.
+    pub experts: ExpertKind,
+    /// Most rows in one frame.
+    pub chunk_rows: u32,
+    /// False in simulations that are about time only: rows are lengths, and there are no caches.
+    pub payload: bool,
+}
+
+/// The stage that a rank is seated in; beside its [`RunSetup`] all that it must know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageSetup {
+    /// The layers and their stages.
+    pub stack: Stack,
+    /// Which of them is meant.
+    pub stage: u32,
+}
+
+/// A part of a step: the same phase on all ranks, each in a layer of its own stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stop {
+    /// Index of the layer in its stage; in the last stops, where there is none, the layers of the longest stage.
+    pub layer: u16,
+    /// The phase.
+    pub phase: Phase,
+}
+
+/// The stops of a step of `stack`, in order.
+///
+/// All stages take their k-th layer at once: [`Phase::Local`], then dispatch, expert and combine if any of these layers has experts.
+/// After the last layer there is another local phase, in which the last stage answers, and with several stages a hop.
+#[must_use]
+pub fn program(stack: &Stack) -> Vec<Stop> {
+    let mut stops = Vec::new();
+    let longest = u16::try_from(stack.longest()).expect("layers are bounded");
+    for layer in 0..longest {
+        stops.push(Stop { layer, phase: Phase::Local });
+        if (0..stack.num_stages()).any(|stage| moe_layer(stack, stage, layer).is_some()) {
+            let phases = [Phase::Dispatch, Phase::Expert, Phase::Combine];
+            stops.extend(phases.map(|phase| Stop { layer, phase }));
+        }
+    }
+    stops.push(Stop { layer: longest, phase: Phase::Local });
+    if stack.num_stages() > 1 {
+        stops.push(Stop { layer: longest, phase: Phase::Hop });
+    }
+    stops
+}
+
+/// The layer of the model at `layer` of a stage; `None` beyond its last.
+pub(crate) fn layer_at(stack: &Stack, stage: u32, layer: u16) -> Option<u32> {
+    let layers = &stack.stages()[stage as usize].layers;
+    Some(layers.start + u32::from(layer)).filter(|layer| layers.contains(layer))
+}
+
+/// The same, if that layer has experts.
+pub(crate) fn moe_layer(stack: &Stack, stage: u32, layer: u16) -> Option<u32> {
+    layer_at(stack, stage, layer).filter(|&layer| stack.model.is_moe_layer(layer))
+}
+
+impl StackSetup {
+    /// A placement of each stage with the experts in order, contiguous, spread evenly over its ranks.
+    ///
+    /// # Errors
+    /// If there are more experts than a placement takes.
+    pub fn linear(stack: &Stack, cluster: &Cluster) -> Result<Vec<Placement>, StackError> {
+        let stages = stack.stages().iter();
+        let placed = stages
+            .map(|stage| Placement::linear_on(cluster, stage.ranks.clone(), stack.model.num_experts))
+            .collect::<Result<_, _>>();
+        Ok(placed?)
+    }
+
+    /// What a rank of `stage` needs: numbers of cluster, run and epoch are zero. Its tokens come with each step.
+    ///
+    /// # Panics
+    /// If there is no such stage, or it has no placement.
+    #[must_use]
+    pub fn stage_run(&self, stage: u32) -> RunSetup {
+        let first = self.stack.stages()[stage as usize].layers.start;
+        RunSetup {
+            cluster_id: 0,
+            run: 0,
+            epoch: 0,
+            cluster: self.cluster.clone(),
+            fabric: self.fabric,
+            hardware: self.hardware.clone(),
+            shape: self.stack.shape(),
+            placement: self.placements[stage as usize].clone(),
+            scheme: self.scheme,
+            routing: self.routing.clone(),
+            gate_limit: self.gate_limit.clone(),
+            tokens: vec![0; self.cluster.num_ranks() as usize],
+            seed: self.seed,
+            layer: u16::try_from(first).expect("layers are bounded"),
+            experts: self.experts,
+            chunk_rows: self.chunk_rows,
+            payload: self.payload,
+            first_step: 0,
+            moves: Vec::new(),
+        }
+    }
+
+    /// The stage that a rank is in, as it is told.
+    #[must_use]
+    pub fn stage(&self, stage: u32) -> StageSetup {
+        StageSetup { stack: self.stack.clone(), stage }
+    }
+
+    /// What steps of this run must answer.
+    ///
+    /// # Errors
+    /// Where the routing can't be made.
+    pub fn reference(&self) -> Result<StackReference, RoutingError> {
+        StackReference::new(
+            &self.stack,
+            &self.cluster,
+            &self.placements,
+            self.scheme,
+            &self.routing,
+            self.gate_limit.as_ref(),
+            self.experts,
+            self.seed,
+        )
+    }
+
+    /// Checks all stages.
+    ///
+    /// # Errors
+    /// [`SetupError`] names the stage or the number.
+    pub fn validate(&self) -> Result<(), SetupError> {
+        let got = self.placements.len();
+        if got != self.stack.num_stages() as usize {
+            return Err(SetupError::Stack(format!(
+                "{got} placements for {} stages; give one a stage",
+                self.stack.num_stages()
+            )));
+        }
+        (0..self.stack.num_stages())
+            .try_for_each(|stage| self.stage_run(stage).validate_stage(&self.stack, stage))
+    }
+}
+
+impl RunSetup {
+    /// Checks what a rank of a stage is told.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn validate_stage(&self, stack: &Stack, stage: u32) -> Result<(), SetupError> {
+        self.validate()?;
+        let refuse = |problem: String| Err(SetupError::Stack(problem));
+        if let Err(error) = stack.validate(&self.cluster) {
+            return refuse(error.to_string());
+        }
+        let Some(own) = stack.stages().get(stage as usize) else {
+            return refuse(format!("stage {stage} of {}", stack.num_stages()));
+        };
+        if self.shape != stack.shape() || self.placement.num_experts() != self.shape.num_experts {
+            return refuse(format!(
+                "the placement or the shape is not of the layers of {}",
+                stack.model.name
+            ));
+        }
+        let mut outside = self.cluster.ranks().filter(|rank| !own.ranks.contains(&rank.0));
+        if let Some(rank) = outside.find(|&rank| !self.placement.slots_of(rank).is_empty()) {
+            return refuse(format!(
+                "{rank} hosts experts of stage {stage}; place them on ranks {:?}",
+                own.ranks
+            ));
+        }
+        if !self.payload && self.routing == RoutingSpec::Gate {
+            return refuse(
+                "the gate of a stack looks at states, which a run without payload has not; give seeded routing, such as uniform"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use moe::model::Model;
+    use moe::work::CommonWeights;
+    use topology::Dtype;
+
+    #[test]
+    fn a_step_goes_through_the_layers_of_all_stages_at_once() {
+        let model = Model::preset("deepseek-v3").unwrap();
+        let stack = |stages| {
+            let cluster = Cluster::new(&[4, 4]).unwrap();
+            let common = CommonWeights::Replicated;
+            Stack::new(model.clone(), Dtype::Fp8, Dtype::Bf16, common, stages, &cluster).unwrap()
+        };
+        // Three dense layers, 58 with experts, the answer.
+        assert_eq!(program(&stack(1)).len(), 3 + 58 * 4 + 1);
+        // 31 layers a stage at most; the second stage has experts in its first ones.
+        let two = program(&stack(2));
+        assert_eq!(two.len(), 31 * 4 + 2);
+        assert_eq!(two[1], Stop { layer: 0, phase: Phase::Dispatch });
+        assert_eq!(two.last(), Some(&Stop { layer: 31, phase: Phase::Hop }));
+        assert_eq!((moe_layer(&stack(2), 0, 2), moe_layer(&stack(2), 0, 3)), (None, Some(3)));
+        assert_eq!((layer_at(&stack(2), 1, 29), layer_at(&stack(2), 1, 30)), (Some(60), None));
+    }
+}

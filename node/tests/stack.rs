@@ -1,0 +1,288 @@
+//! Whole models on the virtual clock: the answers of the reference bit for bit, whatever the batches and the stages.
+
+use moe::experts::ExpertKind;
+use moe::model::{Attention, GateKind, GateSpec, Model};
+use moe::plan::DispatchScheme;
+use moe::routing::{RoutingSpec, Workload};
+use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
+use moe::work::CommonWeights;
+use node::rank::RankError;
+use node::seat::SeatError;
+use node::sim::{SimError, SimStack, StackStep};
+use node::stack::StackSetup;
+use node::wire::Phase;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use topology::{Cluster, Dtype, Hardware, Picos, RankId};
+
+const LATENT: Attention =
+    Attention::Latent { heads: 4, q_lora: None, kv_lora: 16, qk_nope: 8, qk_rope: 4, v_head: 8 };
+const GROUPED: Attention = Attention::Grouped { heads: 4, kv_heads: 2, head_dim: 8 };
+
+/// `layers` of which the first `dense` have no experts.
+fn model(layers: u32, dense: u32, shared: u32, attention: Attention, hidden: u32) -> Model {
+    Model {
+        name: "test".to_owned(),
+        hidden,
+        num_layers: layers,
+        first_dense_layers: dense,
+        moe_layer_step: 1,
+        extra_dense_layers: Vec::new(),
+        moe_layers: layers - dense,
+        num_experts: 8,
+        top_k: 3,
+        expert_inter: 24,
+        dense_inter: 48,
+        shared_experts: shared,
+        shared_inter: if shared > 0 { 24 } else { 0 },
+        attention,
+        vocab: 100,
+        tied_embeddings: false,
+        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        published_total: None,
+        published_active: None,
+        source: String::new(),
+    }
+}
+
+fn setup(model: Model, racks: &[u32], stages: u32, scheme: DispatchScheme) -> StackSetup {
+    let cluster = Cluster::new(racks).unwrap();
+    let hardware = Hardware::preset("lab").unwrap();
+    let stack =
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster).unwrap();
+    StackSetup {
+        placements: StackSetup::linear(&stack, &cluster).unwrap(),
+        fabric: hardware.fabric(),
+        cluster,
+        hardware,
+        stack,
+        scheme,
+        routing: RoutingSpec::Gate,
+        gate_limit: None,
+        seed: 5,
+        experts: ExpertKind::Modelled,
+        chunk_rows: 2,
+        payload: true,
+    }
+}
+
+/// Sequences that come and go: prompts in chunks, then a token a step, as `dice` fall. A sequence waits for what it asked for, which
+/// takes `stages` steps.
+fn batches(columns: u32, stages: u32, steps: u32, mut dice: u64) -> Vec<StepBatch> {
+    let mut roll = |sides: u32| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as u32 % sides
+    };
+    // Sequence: (column, prompt, tokens so far, first step at which it may go on).
+    let mut running: BTreeMap<u32, (u32, u32, u32, u32)> = BTreeMap::new();
+    let (mut next, mut all) = (0, Vec::new());
+    for step in 0..steps {
+        let mut batch = StepBatch::empty(columns);
+        for column in 0..columns {
+            if roll(2) == 0 {
+                running.insert(next * 7 + 1, (column, 1 + roll(5), 0, step));
+                next += 1;
+            }
+        }
+        for (&sequence, (column, prompt, so_far, from)) in &mut running {
+            let Column { chunks, ended } = &mut batch.columns[*column as usize];
+            if *from == u32::MAX || *from > step || roll(4) == 0 {
+                continue;
+            }
+            if *so_far > *prompt + 3 {
+                ended.push(sequence);
+                *from = u32::MAX;
+                continue;
+            }
+            let left = prompt.saturating_sub(*so_far);
+            let tokens = if left > 0 { 1 + roll(left) } else { 1 };
+            let sample = *so_far + tokens >= *prompt;
+            chunks.push(Chunk { sequence, context: *so_far, tokens, sample });
+            *so_far += tokens;
+            *from = if sample { step + stages } else { step + 1 };
+        }
+        all.push(batch);
+    }
+    all.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
+    all
+}
+
+/// Steps a whole run and holds every answer against the reference.
+fn check(setup: &StackSetup, batches: &[StepBatch]) -> Vec<StackStep> {
+    let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
+    let mut reference = setup.reference().unwrap();
+    let steps: Vec<StackStep> = batches.iter().map(|batch| sim.step(batch).unwrap()).collect();
+    let mut answered = steps.iter().filter_map(|step| Some((step.answered?, &step.outputs)));
+    for (number, batch) in (0..).zip(batches) {
+        let expected = reference.step(number, batch);
+        let Some((answered, outputs)) = answered.next() else { break };
+        assert_eq!((answered, outputs), (number, &expected));
+    }
+    steps
+}
+
+/// What was answered, by token.
+fn answers(steps: &[StackStep], batches: &[StepBatch]) -> BTreeMap<TokenId, Vec<f32>> {
+    let mut all = BTreeMap::new();
+    for step in steps {
+        let Some(answered) = step.answered else { continue };
+        for (column, outputs) in batches[answered as usize].columns.iter().zip(&step.outputs) {
+            all.extend(column.ids().zip(outputs.iter().cloned()));
+        }
+    }
+    all
+}
+
+fn routings() -> Vec<RoutingSpec> {
+    vec![
+        RoutingSpec::Gate,
+        RoutingSpec::Uniform,
+        RoutingSpec::Drifting { exponent: 1.0, period: 3 },
+        RoutingSpec::Workload { workload: Workload::W2, ranks: 4 },
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn every_step_answers_what_the_reference_does(
+        (racks, stages) in proptest::sample::select(vec![
+            (vec![1], 1), (vec![2, 3], 1), (vec![2, 2], 1), (vec![2, 2], 2), (vec![4], 2), (vec![2, 2], 4), (vec![1, 2, 1, 2], 2),
+        ]),
+        scheme in proptest::sample::select(DispatchScheme::ALL.to_vec()),
+        routing in proptest::sample::select(routings()),
+        more_layers in 0u32..4, dense in 0u32..3, shared in 0u32..3, hidden in 1u32..150, latent in any::<bool>(),
+        gemm in any::<bool>(), dice in any::<u64>(),
+    ) {
+        let attention = if latent { LATENT } else { GROUPED };
+        let mut setup = setup(model(stages.max(dense + 1) + more_layers, dense, shared, attention, hidden), &racks, stages, scheme);
+        setup.experts = if gemm { ExpertKind::Gemm } else { ExpertKind::Modelled };
+        setup.seed = dice;
+        setup.routing = routing;
+        let batches = batches(setup.stack.columns(), stages, 5, dice);
+        let with = check(&setup, &batches);
+        if setup.routing != RoutingSpec::Gate {
+            setup.payload = false;
+            let mut sim = SimStack::new(Arc::new(setup)).unwrap();
+            for (with, batch) in with.iter().zip(&batches) {
+                let without = sim.step(batch).unwrap();
+                prop_assert_eq!(&with.phases, &without.phases, "times and bytes don't depend on values");
+                let tokens = |step: &StackStep| step.outputs.iter().map(Vec::len).collect::<Vec<_>>();
+                prop_assert_eq!(tokens(with), tokens(&without));
+            }
+        }
+    }
+}
+
+/// The same three sequences in two ways: prompts whole or in chunks, alone or together, on other ranks.
+fn two_ways(columns: u32) -> [Vec<StepBatch>; 2] {
+    let chunk = |sequence, context, tokens| Chunk { sequence, context, tokens, sample: true };
+    let batch = |placed: &[(u32, Chunk)]| {
+        let mut batch = StepBatch::empty(columns);
+        for &(column, chunk) in placed {
+            batch.columns[column as usize].chunks.push(chunk);
+        }
+        batch
+    };
+    let one = vec![
+        batch(&[(0, chunk(1, 0, 6)), (1, chunk(2, 0, 3)), (1, chunk(3, 0, 1))]),
+        batch(&[(0, chunk(1, 6, 1)), (1, chunk(2, 3, 1)), (1, chunk(3, 1, 1))]),
+        batch(&[(0, chunk(1, 7, 1)), (1, chunk(2, 4, 1)), (1, chunk(3, 2, 1))]),
+    ];
+    let other = vec![
+        batch(&[(1, chunk(1, 0, 2))]),
+        batch(&[(1, chunk(1, 2, 3)), (0, chunk(3, 0, 1))]),
+        batch(&[(0, chunk(3, 1, 2)), (0, chunk(2, 0, 2)), (1, chunk(1, 5, 1))]),
+        batch(&[(0, chunk(2, 2, 3)), (1, chunk(1, 6, 2))]),
+    ];
+    [one, other]
+}
+
+#[test]
+fn a_token_is_answered_alike_in_any_batch_on_any_rank_and_by_any_number_of_stages() {
+    for (racks, stages) in [(&[2][..], 1), (&[4], 2), (&[2, 2, 2, 2], 4)] {
+        let setup = setup(model(4, 1, 1, LATENT, 96), racks, stages, DispatchScheme::Dedup);
+        let ways = two_ways(2).map(|mut batches| {
+            batches.extend(vec![StepBatch::empty(2); stages as usize - 1]);
+            answers(&check(&setup, &batches), &batches)
+        });
+        assert_eq!(ways[0].len(), 16);
+        assert_eq!(ways[0], ways[1], "{stages} stages");
+    }
+    // Stages, too, change when a token is answered and not what.
+    let by_stages = [(&[2][..], 1), (&[4], 2), (&[8], 4)].map(|(racks, stages)| {
+        let setup = setup(model(4, 1, 1, LATENT, 96), racks, stages, DispatchScheme::Dedup);
+        let [mut batches, _] = two_ways(2);
+        batches.extend(vec![StepBatch::empty(2); stages as usize - 1]);
+        answers(&check(&setup, &batches), &batches)
+    });
+    assert_eq!(by_stages[0], by_stages[1]);
+    assert_eq!(by_stages[0], by_stages[2]);
+}
+
+#[test]
+fn a_cache_entry_that_is_lost_or_spoilt_is_caught() {
+    let setup = setup(model(3, 1, 1, GROUPED, 64), &[2, 2], 1, DispatchScheme::Hierarchical);
+    let chunk = |context, tokens| Chunk { sequence: 9, context, tokens, sample: true };
+    let mut batches = [StepBatch::empty(4), StepBatch::empty(4)];
+    batches[0].columns[2].chunks.push(chunk(0, 5));
+    batches[1].columns[2].chunks.push(chunk(5, 1));
+    let run = |spoil: &dyn Fn(&mut Vec<f32>)| {
+        let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
+        sim.step(&batches[0]).unwrap();
+        let width = sim.cache_mut(RankId(2)).unwrap().width();
+        assert_eq!(sim.cache_mut(RankId(2)).unwrap().bytes(), 3 * 5 * 4 * width as u64);
+        spoil(sim.cache_mut(RankId(2)).unwrap().entries_mut(9, 1));
+        Ok::<_, SimError>(sim.step(&batches[1])?.outputs)
+    };
+    let sound = run(&|_| {}).unwrap();
+    let lost = run(&|entries| entries.truncate(entries.len() / 5 * 4)).unwrap_err();
+    let SimError::Seat(SeatError::Rank(RankError::Cache { layer: 1, held: 4, context: 5, .. })) = lost else {
+        panic!("{lost}")
+    };
+    assert_ne!(sound, run(&|entries| entries[0] += 1.0).unwrap());
+    assert_ne!(sound, run(&|entries| entries.rotate_left(1)).unwrap());
+    // Nor does a sequence go on where its cache is not.
+    let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
+    sim.step(&batches[0]).unwrap();
+    let mut moved = StepBatch::empty(4);
+    moved.columns[1].chunks.push(chunk(5, 1));
+    let error = sim.step(&moved).unwrap_err().to_string();
+    assert!(error.starts_with("rank 1 holds 0 tokens of sequence 9 in the cache of layer 0"), "{error}");
+}
+
+#[test]
+fn stages_that_hold_nothing_idle_and_hops_take_the_time_of_their_bytes() {
+    let hidden = 128;
+    let setup = setup(model(4, 0, 0, GROUPED, hidden), &[1, 1], 2, DispatchScheme::Flat);
+    let mut batch = StepBatch::empty(1);
+    batch.columns[0].chunks = vec![Chunk { sequence: 1, context: 0, tokens: 10, sample: true }];
+    let steps = check(&setup, &[batch, StepBatch::empty(1)]);
+    let busy = |step: &StackStep, rank: usize| {
+        let local = step.phases.iter().filter(|(stop, _)| stop.phase == Phase::Local);
+        local.map(|(_, reports)| reports[rank].measured.0).sum::<u64>()
+    };
+    assert!(busy(&steps[0], 0) > 0 && busy(&steps[0], 1) == 0, "the second stage waits");
+    assert!(busy(&steps[1], 0) == 0 && busy(&steps[1], 1) > 0, "the first one has nothing more");
+    let hop = |step: &StackStep| step.phases.last().unwrap().1.clone();
+    assert_eq!(hop(&steps[0])[0].sent_bytes, [(RankId(1), 10 * 2 * u64::from(hidden))]);
+    assert_eq!(hop(&steps[1])[1].sent_bytes, [(RankId(0), 4)]);
+    let link = setup.fabric.scale_out;
+    // Five chunks of two rows, cut by the egress port one after the other.
+    let transfer = Picos(link.rate.transfer(2 * 2 * u64::from(hidden)).0 * 5);
+    assert_eq!(hop(&steps[0])[1].measured, transfer + link.latency);
+}
+
+#[test]
+fn a_step_without_payload_and_a_gate_is_refused() {
+    let mut setup = setup(model(2, 0, 0, GROUPED, 64), &[2], 1, DispatchScheme::Flat);
+    setup.payload = false;
+    let error = SimStack::new(Arc::new(setup.clone())).unwrap_err().to_string();
+    assert!(error.contains("give seeded routing"), "{error}");
+    setup.payload = true;
+    setup.placements.clear();
+    let error = SimStack::new(Arc::new(setup)).unwrap_err().to_string();
+    assert_eq!(error, "0 placements for 1 stages; give one a stage");
+}
