@@ -5,7 +5,7 @@ use super::spec::ServeSpec;
 use serde::Serialize;
 use serving::cost::MemoCheck;
 use serving::ledger::StageReport;
-use serving::tiers::CacheReport;
+use serving::tiers::{CacheReport, TierReport};
 use serving::{Outcome, Summary};
 use std::collections::BTreeMap;
 
@@ -59,6 +59,8 @@ pub struct ServeRecord {
     pub times: BTreeMap<String, f64>,
     /// Of a rank.
     pub output_throughput_per_rank: f64,
+    /// What a user sees of it: 1 over the mean TPOT.
+    pub output_throughput_per_user: f64,
     /// Ranks in all.
     pub ranks: u32,
     /// Their price over the whole run, by a million tokens of answers.
@@ -99,6 +101,10 @@ pub struct ServeRecord {
     pub memory_use: f64,
     /// How far remembered steps were off.
     pub memo: Option<MemoCheck>,
+    /// What holding and reading caches of ended requests costs, $: the tiers' prices for what they held.
+    pub cache_usd: f64,
+    /// What computing again what was found there would have cost, $.
+    pub cache_saved_usd: f64,
     /// Tiers.
     pub cache: Option<CacheReport>,
     /// What to know beside.
@@ -137,6 +143,9 @@ impl ServeRecord {
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let weights = outcome.memory.iter().map(|stage| stage.weights_bytes).max().unwrap_or(0);
         let refused: u64 = outcome.refused.iter().sum();
+        let tpot_ms = meter.tpot.summary().mean_ms;
+        let tiers = |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
+        let (cache_usd, cache_saved_usd) = (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
         let problem = memo.filter(|memo| memo.mean_error > MEMO_ERROR_MAX).map(|memo| {
             format!(
                 "remembered steps are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",
@@ -161,6 +170,7 @@ impl ServeRecord {
             total_token_throughput: per_s(meter.input_tokens + meter.output_tokens),
             times: times(outcome),
             output_throughput_per_rank: per_s(meter.output_tokens) / f64::from(ranks),
+            output_throughput_per_user: if tpot_ms > 0.0 { 1e3 / tpot_ms } else { 0.0 },
             ranks,
             usd_per_mtok_output: per_mtok(meter.output_tokens),
             usd_per_mtok_total: per_mtok(meter.input_tokens + meter.output_tokens),
@@ -187,6 +197,8 @@ impl ServeRecord {
             }),
             memory: outcome.memory.clone(),
             memo,
+            cache_usd,
+            cache_saved_usd,
             cache,
             notes: Vec::new(),
             problem,
