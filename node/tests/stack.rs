@@ -6,10 +6,11 @@ use moe::plan::DispatchScheme;
 use moe::routing::{RoutingSpec, Workload};
 use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
 use moe::work::CommonWeights;
+use node::control::PhaseReport;
 use node::rank::RankError;
 use node::seat::SeatError;
 use node::sim::{SimError, SimStack, StackStep};
-use node::stack::StackSetup;
+use node::stack::{StackSetup, overlapped};
 use node::wire::Phase;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -223,6 +224,28 @@ fn a_token_is_answered_alike_in_any_batch_on_any_rank_and_by_any_number_of_stage
 }
 
 #[test]
+fn halves_that_overlap_answer_the_same_in_less_time_than_one_after_the_other() {
+    let setup = setup(model(4, 1, 1, GROUPED, 128), &[2, 2], 1, DispatchScheme::Hierarchical);
+    let mut batch = StepBatch::empty(4);
+    for sequence in 0..32 {
+        let chunk = Chunk { sequence, context: 0, tokens: 3, sample: true };
+        batch.columns[sequence as usize % 4].chunks.push(chunk);
+    }
+    let halves = batch.halves();
+    let whole = check(&setup, std::slice::from_ref(&batch));
+    let parts = check(&setup, &halves);
+    assert_eq!(answers(&whole, &[batch]), answers(&parts, &halves));
+    let overlapped = overlapped([&parts[0].phases, &parts[1].phases]);
+    let computing = |step: &StackStep| {
+        let phases =
+            step.phases.iter().filter(|(stop, _)| matches!(stop.phase, Phase::Local | Phase::Expert));
+        phases.map(|(_, reports)| PhaseReport::slowest(reports).0).sum::<u64>()
+    };
+    assert!(overlapped < parts[0].time() + parts[1].time());
+    assert!(overlapped.0 >= computing(&parts[0]) + computing(&parts[1]));
+}
+
+#[test]
 fn a_cache_entry_that_is_lost_or_spoilt_is_caught() {
     let setup = setup(model(3, 1, 1, GROUPED, 64), &[2, 2], 1, DispatchScheme::Hierarchical);
     let chunk = |context, tokens| Chunk { sequence: 9, context, tokens, sample: true };
@@ -273,6 +296,19 @@ fn stages_that_hold_nothing_idle_and_hops_take_the_time_of_their_bytes() {
     // Five chunks of two rows, cut by the egress port one after the other.
     let transfer = Picos(link.rate.transfer(2 * 2 * u64::from(hidden)).0 * 5);
     assert_eq!(hop(&steps[0])[1].measured, transfer + link.latency);
+}
+
+#[test]
+fn the_batches_of_these_tests_mix_prompts_and_decode() {
+    let (mut prefill, mut decode, mut ended) = (0, 0, 0);
+    for dice in 0..10 {
+        for column in batches(3, 2, 8, dice).iter().flat_map(|batch| &batch.columns) {
+            prefill += column.load().prefill.tokens;
+            decode += column.load().decode.tokens;
+            ended += column.ended.len();
+        }
+    }
+    assert!(prefill > 100 && decode > 50 && ended > 0, "{prefill} {decode} {ended}");
 }
 
 #[test]

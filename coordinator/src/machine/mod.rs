@@ -7,19 +7,20 @@
 //!
 //! A run: Configure, all Configured; for each step Prepare, all Prepared; Begin of dispatch, expert and combine, each closed by all
 //! before the next; all Finished. A session of a whole model ([`Coordinator::open`]) waits for each step's batch
-//! ([`Coordinator::step`]) and goes through more phases; what becomes of it says [`Coordinator::poll_session`]. Every wait has a limit. The first thing that goes wrong aborts the run on every seat.
+//! ([`Coordinator::step`]) and goes through more phases; what becomes of it says [`Coordinator::poll_session`]. Every wait but that for
+//! a batch has a limit. The first thing that goes wrong aborts the run on every seat.
 
 mod active;
 mod members;
+mod session;
 mod task;
 
 pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
+pub use session::SessionEvent;
 
 use crate::run::{RoundRecord, RunError, RunRequest};
-use crate::steps::{StepRecord, StepsRequest};
 use active::{Active, Next};
 use members::Members;
-use moe::stack::StepBatch;
 use node::control::{FromNode, NodeId, SeatPlan, ToNode};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -123,17 +124,6 @@ pub enum CoordinatorEvent {
 /// A run, and its records or why there are none.
 pub type Outcome = (u64, Result<Vec<RoundRecord>, RunError>);
 
-/// What becomes of a session.
-#[derive(Clone, Debug)]
-pub enum SessionEvent {
-    /// Every seat waits for the first batch.
-    Opened,
-    /// A step is complete; every seat waits for the next batch.
-    Stepped(Box<StepRecord>),
-    /// The session is over.
-    Failed(RunError),
-}
-
 #[derive(Debug)]
 enum State {
     Idle,
@@ -222,53 +212,6 @@ impl Coordinator {
         }
         let records = Vec::with_capacity(request.steps() as usize);
         self.form(now_ns, Task::Layer { request, records })
-    }
-
-    /// Command: seat a whole model on the first nodes, to be stepped. Returns the run's number; what becomes of it comes from
-    /// [`Self::poll_session`].
-    ///
-    /// # Errors
-    /// As [`Self::submit`].
-    pub fn open(&mut self, now_ns: u64, request: StepsRequest) -> Result<u64, RunError> {
-        request.setup.validate()?;
-        if !request.setup.payload {
-            return Err(RunError::NoPayload);
-        }
-        let task = Task::Model { request: Box::new(request), batches: VecDeque::new() };
-        let run = self.form(now_ns, task)?;
-        // Nothing can have become of it yet but a failure, which is then a session's.
-        self.session = Some(run);
-        if let Some((_, Err(error))) = self.outcomes.pop_back_if(|(ended, _)| *ended == run) {
-            self.session_events.push_back((run, SessionEvent::Failed(error)));
-        }
-        Ok(run)
-    }
-
-    /// Command: the next step of a session.
-    ///
-    /// # Errors
-    /// [`RunError::Batch`] for a batch that can't be, [`RunError::StepUnderWay`] before the last step is complete,
-    /// [`RunError::Closed`] without such a session.
-    pub fn step(&mut self, now_ns: u64, run: u64, batch: StepBatch) -> Result<(), RunError> {
-        let State::Active(active) = &mut self.state else { return Err(RunError::Closed) };
-        if self.session != Some(run) || active.run != run {
-            return Err(RunError::Closed);
-        }
-        if let Some(columns) = active.columns() {
-            batch.validate(columns)?;
-        }
-        let messages = active.step(now_ns, batch).ok_or(RunError::StepUnderWay { run })?;
-        self.transmits.extend(messages);
-        Ok(())
-    }
-
-    /// Command: end a session. Nothing more is heard of it.
-    pub fn close(&mut self, run: u64) {
-        if self.session == Some(run) {
-            self.end(RunError::Cancelled);
-            self.session_events.retain(|(of, _)| *of != run);
-            self.session = None;
-        }
     }
 
     fn form(&mut self, now_ns: u64, task: Task) -> Result<u64, RunError> {
@@ -426,11 +369,6 @@ impl Coordinator {
     /// Output: the end of a run.
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
         self.outcomes.pop_front()
-    }
-
-    /// Output: what has become of a session.
-    pub fn poll_session(&mut self) -> Option<(u64, SessionEvent)> {
-        self.session_events.pop_front()
     }
 
     /// Output: when [`Self::handle_timeout`] is due.

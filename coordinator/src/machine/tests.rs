@@ -1,5 +1,7 @@
 //! The machine on a fake clock, with scripted nodes.
 
+mod sessions;
+
 use super::*;
 use crate::testing::request;
 use node::control::PhaseReport;
@@ -15,12 +17,20 @@ struct Yard {
     sent: Vec<(NodeId, ToNode)>,
     events: Vec<CoordinatorEvent>,
     outcomes: Vec<Outcome>,
+    session: Vec<(u64, SessionEvent)>,
 }
 
 impl Yard {
     fn new(nodes: u32) -> Self {
         let machine = Coordinator::new(0, 9, Limits::default());
-        let mut yard = Self { machine, now: 0, sent: Vec::new(), events: Vec::new(), outcomes: Vec::new() };
+        let mut yard = Self {
+            machine,
+            now: 0,
+            sent: Vec::new(),
+            events: Vec::new(),
+            outcomes: Vec::new(),
+            session: Vec::new(),
+        };
         for index in 0..nodes {
             yard.join(&format!("n{index}"));
         }
@@ -39,6 +49,7 @@ impl Yard {
         self.sent.extend(std::iter::from_fn(|| self.machine.poll_transmit()));
         self.events.extend(std::iter::from_fn(|| self.machine.poll_event()));
         self.outcomes.extend(std::iter::from_fn(|| self.machine.poll_outcome()));
+        self.session.extend(std::iter::from_fn(|| self.machine.poll_session()));
     }
 
     fn submit(&mut self, request: RunRequest) -> Result<u64, RunError> {
@@ -117,7 +128,18 @@ fn report(phase: Phase) -> PhaseReport {
 fn answers(message: &ToNode) -> Vec<FromNode> {
     match message {
         ToNode::Configure { setup, .. } => vec![FromNode::Configured { run: setup.run }],
-        ToNode::Prepare { run, step } => vec![FromNode::Prepared { run: *run, step: *step }],
+        ToNode::ConfigureStage { setup, .. } => vec![FromNode::Configured { run: setup.run }],
+        ToNode::Prepare { run, step } | ToNode::PrepareColumn { run, step, .. } => {
+            vec![FromNode::Prepared { run: *run, step: *step }]
+        }
+        ToNode::BeginStop { run, step, stop, .. } => {
+            let mut answers = vec![FromNode::Closed { run: *run, step: *step, report: report(stop.phase) }];
+            if *stop == sessions::LEAVES {
+                let digests = vec![u64::from(*step); sessions::TOKENS];
+                answers.push(FromNode::Finished { run: *run, step: *step, digests });
+            }
+            answers
+        }
         ToNode::Begin { run, step, phase, .. } => {
             let mut answers = vec![FromNode::Closed { run: *run, step: *step, report: report(*phase) }];
             if *phase == Phase::Combine {
