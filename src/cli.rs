@@ -159,6 +159,7 @@ Examples:
   railyard serve-bench examples/batch-curve.toml                 every point of a sweep, one table
   railyard serve-bench examples/batch-curve.toml --out results   results/batch-curve.serve.jsonl and its plots as well
   railyard serve-bench serve.toml --backend analytic             closed forms, milliseconds
+  railyard serve-bench examples/serve-lab.toml --backend quic    worker processes, every token checked
   railyard serve-bench serve.toml --set arrivals.request_rate=8  one setting otherwise
   railyard serve-bench serve.toml --json                         one JSON object with the keys of vLLM
 
@@ -168,9 +169,13 @@ Exit code: 0 done, 1 failed or not to be trusted, 2 usage.")]
 pub(crate) struct ServeBenchArgs {
     /// Serving experiment (TOML)
     pub(crate) file: PathBuf,
-    /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock [default: as the file's serve.cost says]
+    /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock; `quic`: worker processes that compute every token, on the
+    /// wall clock [default: as the file's serve.cost says]
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<BackendKind>,
+    /// Run the ranks of quic as tasks of this process
+    #[arg(long)]
+    pub(crate) in_process: bool,
     /// A setting of the file otherwise, as `table.key=value`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

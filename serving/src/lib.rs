@@ -4,9 +4,11 @@
 //! takes says a [`StepCost`].
 
 pub mod arrivals;
+pub mod books;
 pub mod cost;
 pub mod drive;
 pub mod ledger;
+pub mod lockstep;
 pub mod memory;
 pub mod metrics;
 pub mod request;
@@ -16,8 +18,10 @@ pub mod trains;
 
 pub use arrivals::{ArrivalError, Arrivals};
 pub use cost::{CostError, StageTime, StepCost, StepShape, StepTimes};
-pub use drive::{Drive, DriveError, Outcome};
+pub use books::{Outcome, Spent};
+pub use drive::{Drive, DriveError};
 pub use ledger::{Ledger, StageMemory};
+pub use lockstep::{Lockstep, TickTime};
 pub use metrics::{Meter, Slo, Summary};
 pub use request::{Prefix, Request, RequestId};
 pub use trains::{NoCache, PrefixCache, Station, TrainPolicy};

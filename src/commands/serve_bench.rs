@@ -1,6 +1,8 @@
 //! `railyard serve-bench`: a serving experiment, point by point on all cores.
 
+use super::block_on_interruptibly;
 use super::board::svg;
+use super::compare::start_workers;
 use crate::cli::ServeBenchArgs;
 use crate::failure::Failure;
 use crate::progress::PointMeter;
@@ -9,13 +11,15 @@ use crate::serve_sources::Files;
 use crate::{files, output};
 use ::coordinator::compare::BackendKind;
 use ::coordinator::serve_bench::{
-    CostChoice, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block, parse_serve_file, serve,
+    CostChoice, Live, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block, parse_serve_file, serve,
 };
 use anyhow::{Context, anyhow};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use topology::Cluster;
 
 /// Columns of the table beside the swept keys and those of plots.
 const COLUMNS: [&str; 6] = [
@@ -32,13 +36,19 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     let text = files::read(&args.file).map_err(Failure::Usage)?;
     let text = set(&text, &args.set).map_err(Failure::Usage)?;
     let mut file = parse_serve_file(&text, &origin).map_err(Failure::usage)?;
-    if let Some(backend) = args.backend {
-        choose(&mut file, backend)?;
-    }
     let meter = PointMeter::new(quiet, 0, file.points.len());
-    let records = serve_all(&file, args.jobs, &meter);
+    let records = match args.backend {
+        Some(BackendKind::Quic) => {
+            let served = serve_measured(&file, args.in_process, &meter);
+            block_on_interruptibly(served)
+        }
+        backend => {
+            choose(&mut file, backend);
+            serve_all(&file, args.jobs, &meter).map_err(failure)
+        }
+    };
     meter.clear();
-    let records = records.map_err(failure)?;
+    let records = records?;
     if let Some(out) = &args.out {
         write(&file, &records, out)?;
     }
@@ -95,20 +105,58 @@ fn set(text: &str, settings: &[String]) -> anyhow::Result<String> {
 }
 
 /// Times as `backend` has them.
-fn choose(file: &mut ServeFile, backend: BackendKind) -> Result<(), Failure> {
+fn choose(file: &mut ServeFile, backend: Option<BackendKind>) {
     for (_, spec) in &mut file.points {
         spec.serve.cost = match (backend, spec.serve.cost) {
-            (BackendKind::Analytic, _) => CostChoice::Analytic,
-            (BackendKind::Sim, CostChoice::Frames) => CostChoice::Frames,
-            (BackendKind::Sim, _) => CostChoice::Memoised,
-            (BackendKind::Quic, _) => {
-                return Err(Failure::Usage(anyhow!(
-                    "--backend quic: serving runs on analytic and sim today; give one of them"
-                )));
-            }
+            (Some(BackendKind::Analytic), _) => CostChoice::Analytic,
+            (Some(_), CostChoice::Analytic) => CostChoice::Memoised,
+            (_, cost) => cost,
         };
     }
-    Ok(())
+}
+
+/// Serves points one after the other on worker processes, each again at half the pace where the host could not keep up.
+async fn serve_measured(
+    file: &ServeFile,
+    in_process: bool,
+    meter: &PointMeter,
+) -> Result<Vec<ServeRecord>, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    let ranks = file.points.iter().map(|(_, spec)| spec.serve.racks.saturating_mul(spec.serve.ranks_per_rack));
+    let racks = Cluster::new(&[ranks.max().unwrap_or(1)]).map_err(Failure::usage)?;
+    // Faults of a point are told before workers start.
+    for (_, spec) in &file.points {
+        Live::new(spec, &Files, cores, 0).map_err(failure)?;
+    }
+    meter.say(&format!("starting {} workers", racks.num_ranks()));
+    let mut cluster = start_workers(&racks, in_process).await?;
+    let mut records = Vec::with_capacity(file.points.len());
+    for (swept, spec) in &file.points {
+        let mut retries = 0;
+        let record = loop {
+            let live = Live::new(spec, &Files, cores, retries).map_err(failure)?;
+            let mut session = cluster.open(live.request()).await.map_err(Failure::failed)?;
+            let mut unheard = |_| ();
+            let served = live.serve(&mut session, &Files, "measured", &mut unheard);
+            let (mut record, _) = Box::pin(served).await.map_err(failure)?;
+            record.settings.clone_from(swept);
+            if record.problem.is_none() || retries == 1 {
+                break record;
+            }
+            retries += 1;
+        };
+        meter.done(&swept_words(swept));
+        records.push(record);
+    }
+    cluster.shutdown().await;
+    Ok(records)
+}
+
+/// The swept keys of a point with their values.
+fn swept_words(swept: &BTreeMap<String, toml::Value>) -> String {
+    let words: Vec<String> = swept.iter().map(|(key, value)| format!("{} {value}", short(key))).collect();
+    words.join(", ")
 }
 
 /// Serves all points, as many at a time as asked for; records are in the order of points.
@@ -133,9 +181,7 @@ fn serve_all(
                         record
                     });
                     let failed = record.is_err();
-                    let words: Vec<String> =
-                        swept.iter().map(|(key, value)| format!("{} {value}", short(key))).collect();
-                    meter.done(&words.join(", "));
+                    meter.done(&swept_words(swept));
                     if let Ok(mut place) = done[index].lock() {
                         *place = Some(record);
                     }

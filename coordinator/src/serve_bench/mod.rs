@@ -5,6 +5,7 @@ mod cache;
 mod deploy;
 mod file;
 mod frames;
+mod live;
 mod record;
 mod run;
 mod spec;
@@ -16,6 +17,7 @@ pub use cache::{Cache, cache_spec};
 pub use deploy::{Cost, Deployment, Layers, Sources};
 pub use file::{POINTS_MAX, ServeFile, parse_serve_file};
 pub use frames::Frames;
+pub use live::{Live, TokenDigests};
 pub use record::{MEMO_ERROR_MAX, SERVE_SCHEMA_VERSION, ServeRecord, Shares};
 pub use run::serve;
 pub use spec::{CacheTable, CostChoice, Deployed, Parallel, PlotTable, Prefill, ServeSpec, TierTable};
@@ -54,4 +56,15 @@ pub enum ServeError {
     /// A run that can't go on.
     #[error(transparent)]
     Drive(#[from] serving::DriveError),
+    /// Ranks that can't go on.
+    #[error(transparent)]
+    Run(Box<crate::run::RunError>),
+    /// A token that came out otherwise than it must.
+    #[error("NOT VERIFIED, step {step}: {problem}")]
+    Verify {
+        /// Of the batch.
+        step: u32,
+        /// Which token.
+        problem: String,
+    },
 }

@@ -32,7 +32,7 @@ pub struct ServeRecord {
     pub settings: BTreeMap<String, toml::Value>,
     /// Where times are from: `analytic`, `frames`, `memoised`.
     pub cost: String,
-    /// `simulated` or `computed`.
+    /// `measured`, `simulated` or `computed`.
     pub clock: String,
     /// From the first request to the last token, s.
     pub duration: f64,
@@ -99,6 +99,8 @@ pub struct ServeRecord {
     pub kv_gb_per_rank: f64,
     /// Memory use of the fullest rank, as a share.
     pub memory_use: f64,
+    /// Measured over simulated time of the same steps; `None` where nothing was measured.
+    pub over_sim: Option<f64>,
     /// How far remembered steps were off.
     pub memo: Option<MemoCheck>,
     /// What holding and reading caches of ended requests costs, $: the tiers' prices for what they held.
@@ -196,6 +198,7 @@ impl ServeRecord {
                 share(stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max, stage.capacity_bytes)
             }),
             memory: outcome.memory.clone(),
+            over_sim: None,
             memo,
             cache_usd,
             cache_saved_usd,

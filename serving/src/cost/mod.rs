@@ -22,6 +22,7 @@ pub use overlap::{HalfLayer, Overlap, two_batches};
 pub use roofline::Roofline;
 pub use stack::{Hops, StackCost};
 
+use moe::stack::StepBatch;
 use moe::work::RankLoad;
 use thiserror::Error;
 use topology::Picos;
@@ -35,6 +36,8 @@ pub struct StepShape {
     pub answers: Vec<u64>,
     /// Number of the step in the run: routing may depend on it.
     pub step: u32,
+    /// The same by sequence, where the station was asked for it ([`crate::Station::with_batches`]).
+    pub batch: Option<StepBatch>,
 }
 
 /// How long it takes.

@@ -29,7 +29,7 @@ fn decode(batch: u64, context: u64) -> StepShape {
         (RankLoad { decode, prefill: TokenLoad::default() }, sequences)
     };
     let (ranks, answers) = (0..64).map(load).unzip();
-    StepShape { ranks, answers, step: 0 }
+    StepShape { ranks, answers, ..StepShape::default() }
 }
 
 fn analytic(stages: u32) -> (Stack, Hardware, Hops, Analytic) {

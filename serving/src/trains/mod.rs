@@ -17,8 +17,9 @@ pub use seats::{Ended, Riders, Seat, Token};
 use crate::cost::StepShape;
 use crate::ledger::Ledger;
 use crate::request::Request;
+use moe::stack::StepBatch;
 use moe::work::RankLoad;
-use seats::Train;
+use seats::{Train, sequence_of};
 use thiserror::Error;
 use topology::Picos;
 
@@ -94,6 +95,8 @@ pub struct Station {
     steps: u32,
     /// When the latest train left.
     left_at: Option<Picos>,
+    /// Whether departures say what each sequence takes along, and then who ended since the last one, `[ranks of a stage]`.
+    ended: Option<Vec<Vec<u32>>>,
 }
 
 impl Station {
@@ -110,7 +113,15 @@ impl Station {
         policy.validate()?;
         let queue = Queue::new(policy.order, policy.queue_max as usize);
         let trains = (0..micro_batches).map(|_| Train::new(ranks as usize)).collect();
-        Ok(Self { policy, ledger, queue, trains, steps: 0, left_at: None })
+        Ok(Self { policy, ledger, queue, trains, steps: 0, left_at: None, ended: None })
+    }
+
+    /// Departures say what each sequence takes along: for steps in which sequences are really computed. Sequences are called by the
+    /// numbers of their requests.
+    #[must_use]
+    pub fn with_batches(self) -> Self {
+        let ranks = self.trains.first().map_or(0, |train| train.ranks.len());
+        Self { ended: Some(vec![Vec::new(); ranks]), ..self }
     }
 
     /// A request comes; it waits for a seat.
@@ -170,13 +181,22 @@ impl Station {
         self.seat_waiting(index, now, cache);
         let train = &mut self.trains[index];
         let ranks = train.ranks.len();
-        let mut shape =
-            StepShape { ranks: vec![RankLoad::default(); ranks], answers: vec![0; ranks], step: self.steps };
+        let mut shape = StepShape {
+            ranks: vec![RankLoad::default(); ranks],
+            answers: vec![0; ranks],
+            step: self.steps,
+            batch: self.ended.as_ref().map(|_| StepBatch::default()),
+        };
         let riders = train.board(&self.policy, now, &mut shape);
         if riders == 0 {
             return None;
         }
         train.riding = true;
+        if let (Some(batch), Some(ended)) = (&mut shape.batch, &mut self.ended) {
+            for (column, ended) in batch.columns.iter_mut().zip(ended) {
+                column.ended = std::mem::take(ended);
+            }
+        }
         self.left_at = Some(now);
         self.steps += 1;
         Some(Departure { train: index, shape, riders })
@@ -224,6 +244,9 @@ impl Station {
             riders.arrive(now, on_token, &mut ended);
             for seat in &ended[before..] {
                 self.ledger.give_back(rank, kv_tokens(&seat.request));
+                if let Some(ended) = &mut self.ended {
+                    ended[rank].push(sequence_of(&seat.request));
+                }
                 cache.store(now, &seat.request);
             }
         }

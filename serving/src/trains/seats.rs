@@ -3,6 +3,7 @@
 use super::policy::TrainPolicy;
 use crate::cost::StepShape;
 use crate::request::{Request, RequestId};
+use moe::stack::{Chunk, Column};
 use moe::work::{RankLoad, TokenLoad};
 use std::collections::VecDeque;
 use topology::Picos;
@@ -97,6 +98,7 @@ impl Riders {
         now: Picos,
         answers_ride: bool,
         load: &mut RankLoad,
+        mut column: Option<&mut Column>,
     ) -> [u32; 2] {
         self.answers_ride = answers_ride;
         let mut budget = policy.max_num_batched_tokens;
@@ -106,6 +108,9 @@ impl Riders {
                 // The newest token is not in the cache yet: it is the one that is computed.
                 let context = u64::from(seat.request.input_tokens) + u64::from(seat.generated) - 1;
                 load.decode += TokenLoad::of_sequence(context, 1);
+                if let Some(column) = &mut column {
+                    column.chunks.push(chunk(seat, context as u32, 1, true));
+                }
             }
             riders += self.decoding.len() as u32;
             answers = riders;
@@ -117,6 +122,9 @@ impl Riders {
             seat.chunk = if seat.fetched <= now && whole { left.min(budget) } else { 0 };
             if seat.chunk > 0 {
                 load.prefill += TokenLoad::of_sequence(u64::from(seat.prefilled), u64::from(seat.chunk));
+                if let Some(column) = &mut column {
+                    column.chunks.push(chunk(seat, seat.prefilled, seat.chunk, seat.chunk == left));
+                }
                 budget -= seat.chunk;
                 riders += 1;
                 answers += u32::from(seat.chunk == left);
@@ -173,6 +181,15 @@ impl Riders {
     }
 }
 
+/// The number by which a request's sequence is called in batches.
+pub(super) const fn sequence_of(request: &Request) -> u32 {
+    request.id.0 as u32
+}
+
+const fn chunk(seat: &Seat, context: u32, tokens: u32, sample: bool) -> Chunk {
+    Chunk { sequence: sequence_of(&seat.request), context, tokens, sample }
+}
+
 /// Moves complete sequences out, in their order.
 fn take_ended(seats: &mut Vec<Seat>, ended: &mut Vec<Ended>) {
     let complete = |seat: &Seat| seat.generated == seat.request.output_tokens;
@@ -215,7 +232,11 @@ impl Train {
         let answers_ride = policy.chunked_prefill || !prompts;
         let mut all = 0;
         for (rank, riders) in self.ranks.iter_mut().enumerate() {
-            let [count, answers] = riders.board(policy, now, answers_ride, &mut shape.ranks[rank]);
+            let column = shape.batch.as_mut().map(|batch| {
+                batch.columns.push(Column::default());
+                &mut batch.columns[rank]
+            });
+            let [count, answers] = riders.board(policy, now, answers_ride, &mut shape.ranks[rank], column);
             shape.answers[rank] = answers.into();
             all += count;
         }

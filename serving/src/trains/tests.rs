@@ -3,8 +3,10 @@
 use super::*;
 use crate::arrivals::{ArrivalError, Arrivals};
 use crate::cost::{CostError, StageTime, StepCost, StepTimes};
-use crate::drive::{Drive, Outcome};
+use crate::books::Outcome;
+use crate::drive::Drive;
 use crate::ledger::StageMemory;
+use crate::lockstep::{Lockstep, TickTime};
 use crate::metrics::{Meter, Slo};
 use crate::request::{Prefix, RequestId};
 use proptest::prelude::*;
@@ -251,4 +253,55 @@ fn what_never_fits_is_refused_with_its_reason() {
     assert_eq!((outcome.refused, outcome.meter.completed), ([1, 1, 0], 1));
     let said = "request 1: 1000 tokens of prompt and answer don't fit in the 992 that a rank has room for";
     assert_eq!(outcome.first_refusal.as_deref(), Some(said));
+}
+
+/// Answers ticks that take a constant, and checks every batch as a real rank would: caches hold what batches say they do.
+fn serve_in_step(
+    policy: &TrainPolicy,
+    requests: &[Request],
+    (ranks, stages, trains): (u32, usize, u32),
+) -> (Outcome, BTreeMap<(u32, u32), usize>) {
+    let memory = StageMemory { capacity_bytes: 400, weights_bytes: 0, buffers_bytes: 0, kv_bytes_per_token: 1 };
+    let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
+    let station = Station::new(policy.clone(), ledger, ranks, trains).unwrap();
+    let mut arrivals = Listed(requests.to_vec().into());
+    let (mut cache, mut quiet) = (crate::NoCache, |_| ());
+    let meter = Meter::new(Slo::default());
+    let mut run = Lockstep::new(station, meter, &mut cache, &mut quiet, ranks, stages);
+    let (mut cached, mut home, mut computed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    while let Some(batch) = run.next(&mut arrivals).unwrap() {
+        batch.validate(ranks).unwrap();
+        for (rank, column) in batch.columns.iter().enumerate() {
+            for ended in &column.ended {
+                assert_eq!((cached.remove(ended).is_some(), home.remove(ended)), (true, Some(rank)));
+            }
+            for chunk in &column.chunks {
+                assert_eq!(cached.get(&chunk.sequence).copied().unwrap_or(0), chunk.context, "{chunk:?}");
+                assert_eq!(*home.entry(chunk.sequence).or_insert(rank), rank, "{chunk:?}");
+                cached.insert(chunk.sequence, chunk.context + chunk.tokens);
+                for id in chunk.ids() {
+                    *computed.entry((id.sequence, id.position)).or_insert(0) += 1;
+                }
+            }
+        }
+        run.done(TickTime { experts: STEP, ..TickTime::default() }, &mut arrivals).unwrap();
+    }
+    (run.close(), computed)
+}
+
+proptest! {
+    #[test]
+    fn stages_in_step_compute_every_token_once_on_its_rank(
+        policy in policies(),
+        requests in requests(),
+        size in (1_u32..4, 1_usize..4, 1_u32..4),
+    ) {
+        let policy = TrainPolicy { queue_max: 1_000, ..policy };
+        let (outcome, computed) = serve_in_step(&policy, &requests, size);
+        let refused: u64 = outcome.refused.iter().sum();
+        prop_assert_eq!(outcome.meter.completed + refused, requests.len() as u64);
+        prop_assert!(computed.values().all(|&times| times == 1));
+        let owed = outcome.meter.input_tokens + outcome.meter.output_tokens - outcome.meter.completed;
+        prop_assert_eq!(computed.len() as u64, owed);
+    }
 }

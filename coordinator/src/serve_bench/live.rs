@@ -1,0 +1,320 @@
+//! A serving run on ranks that really compute: every step goes to a session, is timed there, and is held against a reference.
+//!
+//! Three things are compared with each step: what every token comes out as, with the one-process reference, bit for bit; the time, with
+//! a simulation of the same batch; and whether phases of which a clock can tell took what the simulation says.
+
+use super::ServeError;
+use super::deploy::{Deployment, Sources};
+use super::record::ServeRecord;
+use super::spec::{Prefill, ServeSpec};
+use crate::compare::chunk_rows;
+use crate::run::RunError;
+use crate::steps::{SimSteps, StepRecord, Stepper, StepsRequest, pace};
+use moe::RoutingSpec;
+use moe::experts::ExpertKind;
+use moe::reference::StackReference;
+use moe::stack::{Chunk, StepBatch};
+use node::control::{Pacing, PhaseReport};
+use node::digest::token_digest;
+use node::stack::StackSetup;
+use node::wire::Phase;
+use serving::{Ledger, Lockstep, Meter, NoCache, Station, TickTime};
+use std::collections::{BTreeMap, VecDeque};
+use twox_hash::XxHash3_64;
+
+/// How far a run may be from its simulation, all steps together.
+const ERROR_MAX: f64 = 0.10;
+/// The same of phases of at least [`LONG_PHASE_WALL_NS`] alone.
+const LONG_PHASE_ERROR_MAX: f64 = 0.03;
+/// Phases of which a busy host's clock can tell.
+const LONG_PHASE_WALL_NS: u64 = 50_000_000;
+/// Most rows of a frame.
+const CHUNK_ROWS: u32 = 8;
+
+/// A run, ready for a session.
+#[derive(Debug)]
+pub struct Live {
+    spec: ServeSpec,
+    deployment: Deployment,
+    request: StepsRequest,
+}
+
+/// What tokens came out as, by sequence and position.
+pub type TokenDigests = BTreeMap<(u32, u32), u64>;
+
+impl Live {
+    /// Resolves `spec` for ranks that compute, `retries` times slower by a factor of 2 than the machine of `cores` cores should
+    /// follow.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] for what such a run can't have: prompts from elsewhere, caches, fixed hops.
+    pub fn new(spec: &ServeSpec, sources: &dyn Sources, cores: u32, retries: u32) -> Result<Self, ServeError> {
+        let setting = |what: &str, problem: &str| {
+            Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
+        };
+        if spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some() {
+            return setting("serve.prefill", "ranks that compute need every prompt: leave prefill and [cache] out");
+        }
+        if spec.parallel.hop_us.is_some() {
+            return setting("parallel.hop_us", "hops take what the links say where rows really move; leave it out");
+        }
+        if spec.parallel.overlap != serving::cost::Overlap::None {
+            return setting("parallel.overlap", "phases are measured one after the other; give none");
+        }
+        let deployment = Deployment::new(&light(spec), sources)?;
+        let routing = match spec.serve.routing.as_str() {
+            "gate" => RoutingSpec::Gate,
+            _ => deployment.routing.clone(),
+        };
+        let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
+        let setup = StackSetup {
+            cluster: cluster.clone(),
+            fabric: *fabric,
+            hardware: hardware.clone(),
+            placements: placements(&deployment)?,
+            stack: stack.clone(),
+            scheme: spec.serve.scheme,
+            routing,
+            gate_limit: None,
+            seed: spec.serve.seed,
+            experts: ExpertKind::Modelled,
+            chunk_rows: chunk_rows(spec.scheduler.max_num_seqs).min(CHUNK_ROWS),
+            payload: true,
+        };
+        let mut request =
+            StepsRequest { setup, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
+        let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), cores)?;
+        request.pacing = Pacing {
+            network_dilation: pacing.network_dilation << retries.min(16),
+            compute_dilation: pacing.compute_dilation << retries.min(16),
+            ..pacing
+        };
+        request.expected_phase_ns = expected_phase_ns << retries.min(16);
+        Ok(Self { spec: spec.clone(), deployment, request })
+    }
+
+    /// What a session is to be opened with.
+    #[must_use]
+    pub const fn request(&self) -> &StepsRequest {
+        &self.request
+    }
+
+    /// Serves every request on `session`; `clock` is the word for its times: `measured`, or `simulated`.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn serve<S: Stepper>(
+        &self,
+        session: &mut S,
+        sources: &dyn Sources,
+        clock: &str,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(ServeRecord, TokenDigests), ServeError> {
+        let stack = &self.deployment.stack;
+        let policy = &self.spec.scheduler;
+        let ledger = Ledger::new(self.deployment.memory.clone(), stack.columns(), policy.block_tokens)?;
+        let station = Station::new(policy.clone(), ledger, stack.columns(), self.spec.micro_batches());
+        let station = station.map_err(|error| ServeError::Setting {
+            what: "scheduler".to_owned(),
+            problem: error.to_string(),
+        })?;
+        let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
+        let mut witness = Witness::new(&self.request)?;
+        let (mut cache, mut count) = (NoCache, 0);
+        let mut counted = |completed| count = completed;
+        let meter = Meter::new(self.spec.slo);
+        let stages = stack.stages().len();
+        let mut run = Lockstep::new(station, meter, &mut cache, &mut counted, stack.columns(), stages);
+        let mut ticks = 0;
+        while let Some(batch) = run.next(&mut *source.arrivals)? {
+            witness.expect(&batch)?;
+            let record = session.step(&batch).await?;
+            witness.look_at(&record)?;
+            run.done(tick_time(&record), &mut *source.arrivals)?;
+            ticks += 1;
+            progress(ticks);
+        }
+        let outcome = run.close();
+        let mut record = ServeRecord::new(&self.spec, &self.deployment, &outcome, "frames", None, None);
+        record.clock = clock.to_owned();
+        record.notes = source.summary.iter().flat_map(|summary| summary.notes()).collect();
+        record.notes.push(format!(
+            "{} tokens computed on their ranks and equal to the reference; digest {:016x}",
+            witness.tokens.len(),
+            digest(&witness.tokens)
+        ));
+        witness.judge(&mut record);
+        Ok((record, witness.tokens))
+    }
+}
+
+/// `spec` with what its deployment can resolve without hidden states.
+fn light(spec: &ServeSpec) -> ServeSpec {
+    let mut light = spec.clone();
+    if light.serve.routing == "gate" {
+        light.serve.routing = "uniform".to_owned();
+    }
+    light
+}
+
+/// The placement of a stage on each stage's ranks.
+fn placements(deployment: &Deployment) -> Result<Vec<moe::placement::Placement>, ServeError> {
+    let stages = deployment.stack.stages().iter();
+    let placed = stages.map(|stage| {
+        deployment.placement.moved_to(&deployment.cluster, topology::RankId(stage.ranks.start))
+    });
+    placed.collect::<Result<_, _>>().map_err(|error| ServeError::Setting {
+        what: "serve.placement".to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// A step as there will be many: every seat taken by a sequence that decodes, up to what one step may carry.
+fn typical(spec: &ServeSpec, columns: u32) -> StepBatch {
+    let mut batch = StepBatch::empty(columns);
+    let seats = spec.scheduler.max_num_seqs.min(64);
+    for sequence in 0..seats.saturating_mul(columns) {
+        let chunk = Chunk { sequence, context: 0, tokens: 1, sample: true };
+        batch.columns[(sequence % columns) as usize].chunks.push(chunk);
+    }
+    batch
+}
+
+/// What a step took, by kind of phase.
+fn tick_time(record: &StepRecord) -> TickTime {
+    let mut time = TickTime::default();
+    for (stop, reports) in &record.phases {
+        let part = match stop.phase {
+            Phase::Local => &mut time.local,
+            Phase::Expert => &mut time.experts,
+            Phase::Dispatch | Phase::Combine => &mut time.all_to_all,
+            Phase::Hop => &mut time.hop,
+        };
+        *part += PhaseReport::slowest(reports);
+    }
+    time
+}
+
+/// Looks at every step beside whoever runs it.
+struct Witness {
+    reference: StackReference,
+    sim: SimSteps,
+    pacing: Pacing,
+    steps: u32,
+    /// Digests that are expected of batches under way, with their batches.
+    expected: VecDeque<(u32, StepBatch, Vec<Vec<u64>>)>,
+    simulated: Option<StepRecord>,
+    tokens: TokenDigests,
+    /// Times measured and simulated, all phases and long ones, ps.
+    all: [f64; 2],
+    long: [f64; 2],
+}
+
+impl Witness {
+    fn new(request: &StepsRequest) -> Result<Self, ServeError> {
+        let reference = request.setup.reference().map_err(|error| ServeError::Setting {
+            what: "serve.routing".to_owned(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self {
+            reference,
+            sim: SimSteps::open(request)?,
+            pacing: request.pacing,
+            steps: 0,
+            expected: VecDeque::new(),
+            simulated: None,
+            tokens: TokenDigests::new(),
+            all: [0.0; 2],
+            long: [0.0; 2],
+        })
+    }
+
+    /// Computes what is to come out of `batch`, which enters now.
+    fn expect(&mut self, batch: &StepBatch) -> Result<(), ServeError> {
+        let answers = self.reference.step(self.steps, batch);
+        let digests = |tokens: &Vec<Vec<f32>>| tokens.iter().map(|values| token_digest(values)).collect();
+        self.expected.push_back((self.steps, batch.clone(), answers.iter().map(digests).collect()));
+        self.simulated = Some(self.sim.step_blocking(batch)?);
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn look_at(&mut self, record: &StepRecord) -> Result<(), ServeError> {
+        if let Some(answered) = record.answered
+            && let Some((step, batch, expected)) = self.expected.pop_front()
+        {
+            if answered != step || record.digests != expected {
+                return Err(ServeError::Verify { step, problem: first_difference(&batch, &expected, record) });
+            }
+            for (column, digests) in batch.columns.iter().zip(&expected) {
+                let named = column.ids().map(|id| (id.sequence, id.position));
+                self.tokens.extend(named.zip(digests.iter().copied()));
+            }
+        }
+        let Some(simulated) = self.simulated.take() else { return Ok(()) };
+        for ((stop, measured), (_, expected)) in record.phases.iter().zip(&simulated.phases) {
+            let times = [measured, expected].map(|reports| PhaseReport::slowest(reports));
+            let dilation = match stop.phase {
+                Phase::Local | Phase::Expert => self.pacing.compute_dilation,
+                Phase::Dispatch | Phase::Combine | Phase::Hop => self.pacing.network_dilation,
+            };
+            let wall_ns = (times[1].0 / 1_000).saturating_mul(dilation);
+            for (sum, time) in self.all.iter_mut().zip(times) {
+                *sum += time.0 as f64;
+            }
+            if wall_ns >= LONG_PHASE_WALL_NS {
+                for (sum, time) in self.long.iter_mut().zip(times) {
+                    *sum += time.0 as f64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says how far times were off, and whether they can be trusted.
+    fn judge(&self, record: &mut ServeRecord) {
+        let off = |[measured, simulated]: [f64; 2]| {
+            if simulated > 0.0 { measured / simulated - 1.0 } else { 0.0 }
+        };
+        let (all, long) = (off(self.all), off(self.long));
+        record.over_sim = Some(1.0 + all);
+        record.notes.push(format!(
+            "times are {:+.2}% off a simulation of the same steps, {:+.2}% in phases of 50 ms of wall time and more",
+            all * 100.0,
+            long * 100.0
+        ));
+        if all.abs() > ERROR_MAX || long.abs() > LONG_PHASE_ERROR_MAX {
+            record.problem = Some(format!(
+                "INVALID: this host could not keep up: {:+.1}% off a simulation of the same steps (limit 10%), {:+.1}% in long phases (limit 3%); stop other work on it",
+                all * 100.0,
+                long * 100.0
+            ));
+        }
+    }
+}
+
+fn first_difference(batch: &StepBatch, expected: &[Vec<u64>], record: &StepRecord) -> String {
+    for ((column, expected), got) in batch.columns.iter().zip(expected).zip(&record.digests) {
+        let mut pairs = column.ids().zip(expected.iter().zip(got));
+        if let Some((id, _)) = pairs.find(|(_, (expected, got))| expected != got) {
+            return format!("token {} of request {} is not what the reference has", id.position, id.sequence);
+        }
+    }
+    "other tokens than the batch has".to_owned()
+}
+
+fn digest(tokens: &TokenDigests) -> u64 {
+    let mut all = XxHash3_64::new();
+    for (&(sequence, position), digest) in tokens {
+        for part in [u64::from(sequence), u64::from(position), *digest] {
+            std::hash::Hasher::write_u64(&mut all, part);
+        }
+    }
+    std::hash::Hasher::finish(&all)
+}
+
+impl From<RunError> for ServeError {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
+}

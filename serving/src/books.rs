@@ -1,0 +1,166 @@
+//! The books of a run: what came, what was refused, what steps carried, what their time was spent on.
+
+use crate::arrivals::{ArrivalError, Arrivals};
+use crate::cost::{StepShape, StepTimes};
+use crate::drive::{DriveError, STEPS_MAX};
+use crate::ledger::StageReport;
+use crate::metrics::Meter;
+use crate::trains::{Departure, PrefixCache, Refusal, Station};
+use topology::Picos;
+
+/// Where all ranks' time went, summed over steps and stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Stages at work.
+    pub total: Picos,
+    /// Attention, dense and shared blocks, head.
+    pub local: Picos,
+    /// Routed experts.
+    pub experts: Picos,
+    /// Dispatch and combine.
+    pub all_to_all: Picos,
+    /// Hops between stages.
+    pub hops: Picos,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What requests experienced.
+    pub meter: Meter,
+    /// From the first arrival to the last token.
+    pub duration: Picos,
+    /// When that came.
+    pub ended: Picos,
+    /// Requests that came.
+    pub arrived: u64,
+    /// Requests refused, by reason: too long for a rank, too long for a step, line full.
+    pub refused: [u64; 3],
+    /// The first refusal, for people.
+    pub first_refusal: Option<String>,
+    /// Steps of all trains.
+    pub steps: u64,
+    /// New tokens of all steps: of answers, of prompts.
+    pub tokens: [u64; 2],
+    /// Sequences that had new tokens, summed over steps.
+    pub riders: u64,
+    /// Most sequences with a seat at once.
+    pub seated_max: usize,
+    /// Most requests that waited at once.
+    pub waiting_max: usize,
+    /// Time that each stage worked, `[stages]`.
+    pub busy: Vec<Picos>,
+    /// What stages spent their time on.
+    pub spent: Spent,
+    /// Memory of each stage's fullest rank at its fullest moment, `[stages]`.
+    pub memory: Vec<StageReport>,
+}
+
+/// A station with what is noted of it.
+pub(crate) struct Books<'a> {
+    pub(crate) station: Station,
+    cache: &'a mut dyn PrefixCache,
+    progress: &'a mut dyn FnMut(u64),
+    began: Option<Picos>,
+    outcome: Outcome,
+}
+
+impl<'a> Books<'a> {
+    pub(crate) fn new(
+        station: Station,
+        meter: Meter,
+        cache: &'a mut dyn PrefixCache,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Self {
+        let outcome = Outcome {
+            meter,
+            duration: Picos::ZERO,
+            ended: Picos::ZERO,
+            arrived: 0,
+            refused: [0; 3],
+            first_refusal: None,
+            steps: 0,
+            tokens: [0; 2],
+            riders: 0,
+            seated_max: 0,
+            waiting_max: 0,
+            busy: Vec::new(),
+            spent: Spent::default(),
+            memory: Vec::new(),
+        };
+        Self { station, cache, progress, began: None, outcome }
+    }
+
+    /// A train is back.
+    pub(crate) fn arrive(&mut self, train: usize, now: Picos, arrivals: &mut dyn Arrivals) {
+        let meter = &mut self.outcome.meter;
+        let ended = self.station.arrive(train, now, self.cache, &mut |token| meter.token(token));
+        for seat in &ended {
+            meter.ended(seat);
+            arrivals.ended(now);
+        }
+        if !ended.is_empty() {
+            (self.progress)(meter.completed);
+        }
+        self.outcome.duration = now - self.began.unwrap_or(now);
+        self.outcome.ended = now;
+    }
+
+    /// The next request comes.
+    pub(crate) fn offer(&mut self, now: Picos, arrivals: &mut dyn Arrivals) -> Result<(), ArrivalError> {
+        let Some(request) = arrivals.take_next()? else { return Ok(()) };
+        self.began.get_or_insert(now);
+        self.outcome.arrived += 1;
+        let id = request.id;
+        if let Err(refusal) = self.station.offer(request) {
+            let reason = match refusal {
+                Refusal::TooLong { .. } => 0,
+                Refusal::TooLongForAStep { .. } => 1,
+                Refusal::QueueFull { .. } => 2,
+            };
+            self.outcome.refused[reason] += 1;
+            self.outcome.first_refusal.get_or_insert_with(|| format!("{id}: {refusal}"));
+            arrivals.ended(now);
+        }
+        self.outcome.waiting_max = self.outcome.waiting_max.max(self.station.waiting());
+        Ok(())
+    }
+
+    /// A train leaves, if one has anything to do.
+    pub(crate) fn depart(&mut self, now: Picos) -> Option<Departure> {
+        self.station.depart(now, self.cache)
+    }
+
+    /// Notes a step.
+    pub(crate) fn count(
+        &mut self,
+        shape: &StepShape,
+        riders: u32,
+        times: &StepTimes,
+    ) -> Result<(), DriveError> {
+        let outcome = &mut self.outcome;
+        outcome.steps += 1;
+        outcome.riders += u64::from(riders);
+        outcome.seated_max = outcome.seated_max.max(self.station.seated());
+        for load in &shape.ranks {
+            outcome.tokens[0] += load.decode.tokens;
+            outcome.tokens[1] += load.prefill.tokens;
+        }
+        let spent = &mut outcome.spent;
+        for stage in &times.stages {
+            spent.total += stage.total;
+            spent.local += stage.local;
+            spent.experts += stage.experts;
+            spent.all_to_all += stage.all_to_all;
+        }
+        spent.hops += times.hops.iter().copied().sum();
+        if outcome.steps > STEPS_MAX { Err(DriveError::Steps) } else { Ok(()) }
+    }
+
+    /// What came of the run, in which stages worked for `busy`.
+    pub(crate) fn close(mut self, busy: Vec<Picos>) -> Outcome {
+        self.outcome.busy = busy;
+        self.outcome.memory = self.station.ledger().report();
+        self.outcome
+    }
+}
