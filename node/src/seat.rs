@@ -115,7 +115,8 @@ impl Seat {
     /// # Errors
     /// [`SeatError`] when the phase can't begin.
     pub fn begin(&mut self, phase: Phase) -> Result<(), SeatError> {
-        let flow = self.flow.ok_or(RankError::PhaseOrder { rank: self.id(), phase })?;
+        let order = RankError::PhaseOrder { rank: self.id(), phase };
+        let flow = self.flow.ok_or(order)?;
         self.open(flow, phase, true);
         self.rank.begin(phase)?;
         self.flush();

@@ -91,7 +91,7 @@ fn batches(columns: u32, stages: u32, steps: u32, mut dice: u64) -> Vec<StepBatc
             if *from == u32::MAX || *from > step || roll(4) == 0 {
                 continue;
             }
-            if *so_far > *prompt + 3 {
+            if *so_far > *prompt {
                 ended.push(sequence);
                 *from = u32::MAX;
                 continue;

@@ -211,7 +211,7 @@ impl Coordinator {
             return Err(RunError::NoPayload);
         }
         let records = Vec::with_capacity(request.steps() as usize);
-        self.form(now_ns, Task::Layer { request, records })
+        self.form(now_ns, Task::Layer { request: Box::new(request), records })
     }
 
     fn form(&mut self, now_ns: u64, task: Task) -> Result<u64, RunError> {

@@ -12,7 +12,7 @@ use topology::RankId;
 /// One of the two.
 #[derive(Debug)]
 pub(super) enum Task {
-    Layer { request: RunRequest, records: Vec<RoundRecord> },
+    Layer { request: Box<RunRequest>, records: Vec<RoundRecord> },
     Model { request: Box<StepsRequest>, batches: VecDeque<StepBatch> },
 }
 

@@ -316,6 +316,6 @@ pub(super) const PRESETS: &[Preset] = &[
         tied_embeddings: false,
         gate: SOFTMAX_NORM,
         published: None,
-        source: "no model: one of every kind of block, so small that a step on a few ranks of the hardware `lab` takes about a second",
+        source: "no model: one of every kind of block, so small that a step on a few ranks of the hardware `lab` takes a fraction of a second",
     },
 ];

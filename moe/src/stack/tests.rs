@@ -14,7 +14,7 @@ fn stages_are_whole_racks_or_equal_parts_of_them() {
     let ranks = |racks: &[u32], stages| -> Vec<Range<u32>> {
         stack(racks, stages).unwrap().stages().iter().map(|stage| stage.ranks.clone()).collect()
     };
-    assert_eq!(ranks(&[3, 1, 2], 1), [0..6]);
+    assert_eq!(ranks(&[3, 1, 2], 1), vec![Range { start: 0, end: 6 }]);
     assert_eq!(ranks(&[4, 4], 2), [0..4, 4..8]);
     assert_eq!(ranks(&[4, 2, 4, 2], 2), [0..6, 6..12]);
     assert_eq!(ranks(&[4, 4], 4), [0..2, 2..4, 4..6, 6..8]);
