@@ -3,8 +3,8 @@
 use crate::options::{BackendArg, SpecArgs, bytes};
 use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
-use coordinator::compare::BackendKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use coordinator::compare::BackendKind;
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -73,14 +73,9 @@ Examples:
 
 Exit code: 0 done, 1 a row was not verified or the host could not keep up, 2 usage.";
 
+/// A cluster that is running.
 #[derive(Debug, Args)]
-#[command(after_help = COMPARE_EXAMPLES)]
-pub(crate) struct CompareArgs {
-    #[command(flatten)]
-    pub(crate) spec: SpecArgs,
-    /// Run the ranks as tasks of this process, over the same QUIC
-    #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
-    pub(crate) in_process: bool,
+pub(crate) struct ClusterArgs {
     /// Run on the cluster of this coordinator
     #[arg(
         long,
@@ -105,6 +100,18 @@ pub(crate) struct CompareArgs {
         help_heading = "Run"
     )]
     pub(crate) datagram_bytes: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Run the ranks as tasks of this process, over the same QUIC
+    #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
+    pub(crate) in_process: bool,
+    #[command(flatten)]
+    pub(crate) on: ClusterArgs,
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -160,6 +167,7 @@ Examples:
   railyard serve-bench examples/batch-curve.toml --out results   results/batch-curve.serve.jsonl and its plots as well
   railyard serve-bench serve.toml --backend analytic             closed forms, milliseconds
   railyard serve-bench examples/serve-lab.toml --backend quic    worker processes, every token checked
+  railyard serve-bench serve.toml --cluster coordinator:7000 --certs ./certs    on a cluster that is running
   railyard serve-bench serve.toml --set arrivals.request_rate=8  one setting otherwise
   railyard serve-bench serve.toml --json                         one JSON object with the keys of vLLM
 
@@ -179,6 +187,8 @@ pub(crate) struct ServeBenchArgs {
     /// A setting of the file otherwise, as `table.key=value`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) on: ClusterArgs,
     /// Directory for records (NAME.serve.jsonl) and plots [default: none are written]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -64,7 +64,8 @@ pub(crate) fn figure(file: &ServeFile, plot: &PlotTable, records: &[ServeRecord]
     for (_, points) in &mut lines {
         points.sort_by(|left, right| left.0.total_cmp(&right.0));
     }
-    let title = plot.title.clone().unwrap_or_else(|| format!("{}: {} by {}", file.name, plot.y.join(", "), plot.x));
+    let title =
+        plot.title.clone().unwrap_or_else(|| format!("{}: {} by {}", file.name, plot.y.join(", "), plot.x));
     let claim = file.claim.as_ref().map(|claim| format!("Claim: {claim}")).unwrap_or_default();
     let times: BTreeMap<&str, ()> = records.iter().map(|record| (record.clock.as_str(), ())).collect();
     let times: Vec<&str> = times.into_keys().collect();

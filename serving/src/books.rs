@@ -59,8 +59,8 @@ pub struct Outcome {
 /// A station with what is noted of it.
 pub(crate) struct Books<'a> {
     pub(crate) station: Station,
-    cache: &'a mut dyn PrefixCache,
-    progress: &'a mut dyn FnMut(u64),
+    cache: &'a mut (dyn PrefixCache + Send),
+    progress: &'a mut (dyn FnMut(u64) + Send),
     began: Option<Picos>,
     outcome: Outcome,
 }
@@ -69,8 +69,8 @@ impl<'a> Books<'a> {
     pub(crate) fn new(
         station: Station,
         meter: Meter,
-        cache: &'a mut dyn PrefixCache,
-        progress: &'a mut dyn FnMut(u64),
+        cache: &'a mut (dyn PrefixCache + Send),
+        progress: &'a mut (dyn FnMut(u64) + Send),
     ) -> Self {
         let outcome = Outcome {
             meter,

@@ -36,13 +36,13 @@ pub struct Drive<'a> {
     /// What steps take.
     pub cost: &'a mut dyn StepCost,
     /// What is kept of prompts.
-    pub cache: &'a mut dyn PrefixCache,
+    pub cache: &'a mut (dyn PrefixCache + Send),
     /// Counts.
     pub meter: Meter,
     /// Stages of the pipeline.
     pub stages: usize,
     /// Called with the requests that ended, now and then: progress.
-    pub progress: &'a mut dyn FnMut(u64),
+    pub progress: &'a mut (dyn FnMut(u64) + Send),
 }
 
 impl std::fmt::Debug for Drive<'_> {

@@ -3,7 +3,7 @@
 //! A sequence sits on one index in all stages, so that its cache is spread over as many ranks as there are stages. Room for the
 //! whole sequence, prompt and answer, is taken when it is seated: nothing that was admitted has to be thrown out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What each rank of one stage holds whatever sits there.
@@ -156,7 +156,7 @@ impl Ledger {
 }
 
 /// The memory of a stage's fullest rank at its fullest moment, bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageReport {
     /// All.
     pub capacity_bytes: u64,

@@ -17,8 +17,8 @@ pub mod track;
 pub mod trains;
 
 pub use arrivals::{ArrivalError, Arrivals};
-pub use cost::{CostError, StageTime, StepCost, StepShape, StepTimes};
 pub use books::{Outcome, Spent};
+pub use cost::{CostError, StageTime, StepCost, StepShape, StepTimes};
 pub use drive::{Drive, DriveError};
 pub use ledger::{Ledger, StageMemory};
 pub use lockstep::{Lockstep, TickTime};

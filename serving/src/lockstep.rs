@@ -48,7 +48,10 @@ pub struct Lockstep<'a> {
 
 impl std::fmt::Debug for Lockstep<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lockstep").field("now", &self.now).field("stages", &self.stages).finish_non_exhaustive()
+        f.debug_struct("Lockstep")
+            .field("now", &self.now)
+            .field("stages", &self.stages)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,8 +61,8 @@ impl<'a> Lockstep<'a> {
     pub fn new(
         station: Station,
         meter: Meter,
-        cache: &'a mut dyn PrefixCache,
-        progress: &'a mut dyn FnMut(u64),
+        cache: &'a mut (dyn PrefixCache + Send),
+        progress: &'a mut (dyn FnMut(u64) + Send),
         columns: u32,
         stages: usize,
     ) -> Self {

@@ -14,13 +14,9 @@ use topology::Cluster;
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
     let meter = Meter::new(quiet);
-    let report = match (&args.cluster, &args.certs) {
-        (Some(address), Some(certs)) => {
-            let options = TransportOptions { datagram_bytes: args.datagram_bytes };
-            let client = super::health::Client { address, certs, name: &args.name, options };
-            block_on_interruptibly(client.compare(&spec, &meter))?
-        }
-        _ => {
+    let report = match super::health::Client::of(&args.on) {
+        Some(client) => block_on_interruptibly(client.compare(&spec, &meter))?,
+        None => {
             let quic = spec.backends.contains(&BackendKind::Quic);
             compare::check(&spec, quic)?;
             block_on_interruptibly(run_here(&spec, args.in_process, &meter))?

@@ -1,11 +1,12 @@
 //! `railyard health`, for the health checks of containers, and the client that it shares with `compare --cluster`.
 
 use super::block_on;
-use crate::cli::HealthArgs;
+use crate::cli::{ClusterArgs, HealthArgs};
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::Meter;
+use crate::progress::{Meter, PointMeter};
 use ::coordinator::compare::{self, ClientError, CompareSpec, Report};
+use ::coordinator::serve_bench::{Packed, ServeRecord};
 use node::net::{Identity, TransportOptions};
 use std::path::Path;
 
@@ -36,7 +37,22 @@ pub(crate) struct Client<'a> {
     pub(crate) options: TransportOptions,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    /// As flags say; `None` where no cluster is meant.
+    pub(crate) fn of(on: &'a ClusterArgs) -> Option<Self> {
+        let (address, certs) = (on.cluster.as_deref()?, on.certs.as_deref()?);
+        let options = TransportOptions { datagram_bytes: on.datagram_bytes };
+        Some(Self { address, certs, name: &on.name, options })
+    }
+
+    /// Has the cluster serve `run`; `say` is told who is before.
+    pub(crate) async fn serve(&self, run: &Packed, meter: &PointMeter) -> Result<ServeRecord, Failure> {
+        let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
+        let client = compare::Client { address: self.address, identity: &identity, transport: self.options };
+        let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} others"));
+        Box::pin(client.serve(run, &mut waiting)).await.map_err(failure)
+    }
+
     /// Has the cluster run `spec`.
     pub(crate) async fn compare(&self, spec: &CompareSpec, meter: &Meter) -> Result<Report, Failure> {
         let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;

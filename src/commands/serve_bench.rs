@@ -3,6 +3,7 @@
 use super::block_on_interruptibly;
 use super::board::svg;
 use super::compare::start_workers;
+use super::health::Client;
 use crate::cli::ServeBenchArgs;
 use crate::failure::Failure;
 use crate::progress::PointMeter;
@@ -11,7 +12,8 @@ use crate::serve_sources::Files;
 use crate::{files, output};
 use ::coordinator::compare::BackendKind;
 use ::coordinator::serve_bench::{
-    CostChoice, Live, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block, parse_serve_file, serve,
+    CostChoice, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block,
+    parse_serve_file, serve,
 };
 use anyhow::{Context, anyhow};
 use serde_json::json;
@@ -22,14 +24,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use topology::Cluster;
 
 /// Columns of the table beside the swept keys and those of plots.
-const COLUMNS: [&str; 6] = [
-    "output_throughput",
-    "mean_ttft_ms",
-    "mean_tpot_ms",
-    "usd_per_mtok_output",
-    "mean_batch",
-    "idle_share",
-];
+const COLUMNS: [&str; 6] =
+    ["output_throughput", "mean_ttft_ms", "mean_tpot_ms", "usd_per_mtok_output", "mean_batch", "idle_share"];
 
 pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     let origin = args.file.display().to_string();
@@ -37,12 +33,16 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     let text = set(&text, &args.set).map_err(Failure::Usage)?;
     let mut file = parse_serve_file(&text, &origin).map_err(Failure::usage)?;
     let meter = PointMeter::new(quiet, 0, file.points.len());
-    let records = match args.backend {
-        Some(BackendKind::Quic) => {
-            let served = serve_measured(&file, args.in_process, &meter);
-            block_on_interruptibly(served)
+    let records = match (Client::of(&args.on), args.backend) {
+        (Some(_), Some(BackendKind::Analytic | BackendKind::Sim)) => {
+            let problem = "--cluster: its nodes measure; leave --backend out, or give quic";
+            return Err(Failure::Usage(anyhow!(problem)));
         }
-        backend => {
+        (Some(client), _) => block_on_interruptibly(serve_there(&file, &client, &meter)),
+        (None, Some(BackendKind::Quic)) => {
+            block_on_interruptibly(serve_measured(&file, args.in_process, &meter))
+        }
+        (None, backend) => {
             choose(&mut file, backend);
             serve_all(&file, args.jobs, &meter).map_err(failure)
         }
@@ -71,10 +71,7 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 fn failure(error: ServeError) -> Failure {
-    match error {
-        ServeError::Setting { .. } | ServeError::File { .. } | ServeError::Arrivals(_) => Failure::usage(error),
-        error => Failure::failed(error),
-    }
+    if error.is_usage() { Failure::usage(error) } else { Failure::failed(error) }
 }
 
 /// The file with settings put otherwise.
@@ -123,7 +120,8 @@ async fn serve_measured(
 ) -> Result<Vec<ServeRecord>, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
-    let ranks = file.points.iter().map(|(_, spec)| spec.serve.racks.saturating_mul(spec.serve.ranks_per_rack));
+    let ranks =
+        file.points.iter().map(|(_, spec)| spec.serve.racks.saturating_mul(spec.serve.ranks_per_rack));
     let racks = Cluster::new(&[ranks.max().unwrap_or(1)]).map_err(Failure::usage)?;
     // Faults of a point are told before workers start.
     for (_, spec) in &file.points {
@@ -150,6 +148,23 @@ async fn serve_measured(
         records.push(record);
     }
     cluster.shutdown().await;
+    Ok(records)
+}
+
+/// Serves points one after the other on a cluster that is running.
+async fn serve_there(
+    file: &ServeFile,
+    client: &Client<'_>,
+    meter: &PointMeter,
+) -> Result<Vec<ServeRecord>, Failure> {
+    let mut records = Vec::with_capacity(file.points.len());
+    for (swept, spec) in &file.points {
+        let packed = Packed::new(spec, &Files).map_err(failure)?;
+        let mut record = client.serve(&packed, meter).await?;
+        record.settings.clone_from(swept);
+        meter.done(&swept_words(swept));
+        records.push(record);
+    }
     Ok(records)
 }
 
@@ -233,7 +248,11 @@ fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
         }
     }
     let mut rows = vec![
-        file.swept.iter().map(|key| short(key).to_owned()).chain(columns.iter().map(|&c| c.to_owned())).collect(),
+        file.swept
+            .iter()
+            .map(|key| short(key).to_owned())
+            .chain(columns.iter().map(|&c| c.to_owned()))
+            .collect(),
     ];
     for record in records {
         let words = file.swept.iter().map(|key| match record.settings.get(key) {
@@ -245,7 +264,8 @@ fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
         rows.push(words.chain(numbers).collect());
     }
     let failed: u64 = records.iter().map(|record| record.failed).sum();
-    let refused = if failed > 0 { format!("{failed} requests were refused; --json says why\n") } else { String::new() };
+    let refused =
+        if failed > 0 { format!("{failed} requests were refused; --json says why\n") } else { String::new() };
     let memo = records.iter().filter_map(|record| record.memo).map(|memo| memo.mean_error).fold(None, max);
     let memo = memo.map_or_else(String::new, |error| {
         format!("times simulated; remembered steps are off by {:.2}% on average at most\n", error * 100.0)
@@ -272,7 +292,8 @@ fn aligned(rows: &[Vec<String>]) -> String {
         .map(|column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0))
         .collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

@@ -2,6 +2,7 @@
 
 use super::protocol::{Reply, Request};
 use super::{CompareSpec, Progress, Report, Status};
+use crate::serve_bench::{Packed, ServeRecord};
 use node::net::{
     BindError, Endpoint, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
     send_message,
@@ -103,6 +104,23 @@ impl Client<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Report, ClientError> {
         match self.ask(Request::Compare(Box::new(spec.clone())), waiting, progress).await? {
+            Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
+            Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    /// Has the cluster serve `run`. `waiting` is told how many are served before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn serve(
+        &self,
+        run: &Packed,
+        waiting: &mut (dyn FnMut(u32) + Send),
+    ) -> Result<ServeRecord, ClientError> {
+        let packed = serde_json::to_string(run).map_err(|_| self.nonsense())?;
+        match self.ask(Request::Serve(packed), waiting, &mut |_| {}).await? {
             Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
             Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
             _ => Err(self.nonsense()),

@@ -11,6 +11,9 @@ pub(super) enum Request {
     /// Answer [`Reply::Waiting`] and [`Reply::Progress`] any number of times, then [`Reply::Report`] or
     /// [`Reply::Refused`].
     Compare(Box<CompareSpec>),
+    /// A [`Packed`](crate::serve_bench::Packed) serving run as JSON. Answer [`Reply::Waiting`] any number of times, then
+    /// [`Reply::Report`] or [`Reply::Refused`].
+    Serve(String),
 }
 
 /// From the coordinator.
@@ -25,7 +28,8 @@ pub(super) enum Reply {
     },
     /// How far the comparison is.
     Progress(Progress),
-    /// The [`Report`](super::Report) as JSON, which describes itself where the control messages' encoding does not.
+    /// The [`Report`](super::Report), or the [`ServeRecord`](crate::serve_bench::ServeRecord), as JSON, which describes itself where the
+    /// control messages' encoding does not.
     Report(String),
     /// There will be no report.
     Refused {

@@ -3,6 +3,7 @@
 use super::protocol::{Reply, Request, Status};
 use super::{CompareError, CompareSpec, Host, ProgressSink, Report, compare};
 use crate::machine::CoordinatorEvent;
+use crate::serve_bench::Packed;
 use crate::server::{Clients, ClusterHandle};
 use node::control::NodeId;
 use node::net::{MessageError, Peer, recv_message, send_message};
@@ -134,6 +135,12 @@ impl Service {
         match request? {
             None => {}
             Some(Request::Status) => send_message(&mut send, &Reply::Status(self.status())).await?,
+            Some(Request::Serve(packed)) => {
+                tokio::select! {
+                    done = self.serve_serving(&packed, &mut send) => done?,
+                    _ = connection.closed() => return Ok(()),
+                }
+            }
             Some(Request::Compare(spec)) => {
                 tokio::select! {
                     done = self.serve_comparison(*spec, &mut send) => done?,
@@ -146,6 +153,42 @@ impl Service {
         // The client closes once it has read the reply.
         let _ = timeout(CLIENT_LIMIT, connection.closed()).await;
         Ok(())
+    }
+
+    async fn serve_serving(&self, packed: &str, send: &mut SendStream) -> Result<(), MessageError> {
+        let (news_in, mut news) = mpsc::channel(NEWS_MAX);
+        let mut waiting = move |ahead| drop(news_in.try_send(Reply::Waiting { ahead }));
+        let mut served = Box::pin(self.serve_packed(packed, &mut waiting));
+        let last = loop {
+            tokio::select! {
+                biased;
+                Some(reply) = news.recv() => send_message(send, &reply).await?,
+                last = &mut served => break last,
+            }
+        };
+        send_message(send, &last).await
+    }
+
+    /// Serves when its turn comes.
+    async fn serve_packed(&self, packed: &str, waiting: &mut (dyn FnMut(u32) + Send)) -> Reply {
+        let refused = |error: String, usage| Reply::Refused { error, usage };
+        let packed: Packed = match serde_json::from_str(packed) {
+            Ok(packed) => packed,
+            Err(error) => return refused(format!("a serving run that can't be read: {error}"), true),
+        };
+        let _turn = match self.turn(waiting).await {
+            Ok(turn) => turn,
+            Err(error) => return refused(error.to_string(), error.is_usage()),
+        };
+        let host = Host::bridged();
+        let slower = host.pace.next_power_of_two().trailing_zeros();
+        match Box::pin(packed.serve_on(&self.handle, host.cores, slower)).await {
+            Err(error) => refused(error.to_string(), error.is_usage()),
+            Ok(record) => match serde_json::to_string(&record) {
+                Ok(json) => Reply::Report(json),
+                Err(error) => refused(error.to_string(), false),
+            },
+        }
     }
 
     async fn serve_comparison(&self, spec: CompareSpec, send: &mut SendStream) -> Result<(), MessageError> {

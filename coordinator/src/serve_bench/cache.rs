@@ -4,7 +4,9 @@ use super::ServeError;
 use super::deploy::Deployment;
 use super::spec::{CacheTable, Prefill, ServeSpec, TierTable};
 use blackboard::units::{DollarsPerS, FlopPerS, Params};
-use serving::tiers::{CacheError, CacheReport, CacheSpec, KvStore, Recompute, TierSpec, hbm_tier, tier_preset};
+use serving::tiers::{
+    CacheError, CacheReport, CacheSpec, KvStore, Recompute, TierSpec, hbm_tier, tier_preset,
+};
 use serving::{Prefix, PrefixCache, Request};
 use std::sync::Arc;
 use topology::{Picos, Rate};
@@ -80,7 +82,8 @@ pub fn cache_spec(
             (left * share) as u64 * u64::from(stack.columns())
         })
         .sum();
-    let rate = Rate::new(hardware.hbm_bytes_per_s).map_err(|error| setting("serve.hardware", error.to_string()))?;
+    let rate =
+        Rate::new(hardware.hbm_bytes_per_s).map_err(|error| setting("serve.hardware", error.to_string()))?;
     let whole = hbm_tier(hardware.hbm_bytes, rate, rank_price);
     let hbm = TierSpec { capacity_bytes: kept, ..whole.times(ranks) };
     let tiers = table.tiers.iter().enumerate().map(|(index, tier)| {
@@ -106,7 +109,8 @@ fn tier_of(table: &TierTable, hbm: &TierSpec) -> Result<TierSpec, String> {
     if parts == 0 {
         return Err("parts = 0: give 1 or more".to_owned());
     }
-    let rate = |bytes_per_s: u64| Rate::new(bytes_per_s).map_err(|error| format!("read_bytes_per_s: {error}"));
+    let rate =
+        |bytes_per_s: u64| Rate::new(bytes_per_s).map_err(|error| format!("read_bytes_per_s: {error}"));
     let mut tier = match table.preset.as_deref() {
         Some("hbm") => hbm.clone(),
         Some(name) => tier_preset(name).map_err(|error| error.to_string())?,

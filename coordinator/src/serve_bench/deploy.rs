@@ -1,8 +1,8 @@
 //! From what an experiment says to what runs: models, links, placements, memory, the source of times.
 
+use super::ServeError;
 use super::frames::Frames;
 use super::spec::{CostChoice, ServeSpec};
-use super::ServeError;
 use crate::compare::{CompareSpec, PlacementChoice, place};
 use moe::placement::Placement;
 use moe::stack::Stack;
@@ -14,7 +14,7 @@ use std::io::{self, BufRead};
 use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos, Rate};
 
 /// Where names of an experiment lead to: the caller's presets and files.
-pub trait Sources {
+pub trait Sources: Sync {
     /// A model by its name.
     ///
     /// # Errors
@@ -101,7 +101,8 @@ impl Deployment {
         let columns = stack.columns();
         if let Some(ep) = spec.parallel.ep.filter(|&ep| ep != columns) {
             let ranks = cluster.num_ranks();
-            let problem = format!("{ep}: {ranks} ranks in {} stages are groups of {columns}", spec.parallel.pp);
+            let problem =
+                format!("{ep}: {ranks} ranks in {} stages are groups of {columns}", spec.parallel.pp);
             return Err(setting("parallel.ep", problem));
         }
         if !(1..=1_024).contains(&spec.micro_batches()) {
@@ -109,11 +110,11 @@ impl Deployment {
             return Err(setting("parallel.micro_batches", problem));
         }
         let stage_cluster = stage_cluster(&stack, &cluster);
-        let routing = sources
-            .routing(&serve.routing, columns)
-            .map_err(|problem| setting("serve.routing", problem))?;
+        let routing =
+            sources.routing(&serve.routing, columns).map_err(|problem| setting("serve.routing", problem))?;
         if matches!(routing, RoutingSpec::Gate) {
-            let problem = "gate: steps about time have no hidden states; give uniform, zipf:S, a workload or a trace";
+            let problem =
+                "gate: steps about time have no hidden states; give uniform, zipf:S, a workload or a trace";
             return Err(setting("serve.routing", problem.to_owned()));
         }
         let choice =
@@ -177,7 +178,8 @@ impl Deployment {
             });
         }
         if overlap == Overlap::Full {
-            let problem = "full: frames can't all overlap; give none or two_batch, or serve.cost = \"analytic\"";
+            let problem =
+                "full: frames can't all overlap; give none or two_batch, or serve.cost = \"analytic\"";
             return Err(setting("parallel.overlap", problem.to_owned()));
         }
         let frames = Frames {

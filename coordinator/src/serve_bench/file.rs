@@ -63,7 +63,8 @@ const TABLES: [&str; 6] = ["serve", "parallel", "scheduler", "arrivals", "cache"
 /// [`ServeError::File`] with the line of the first fault.
 pub fn parse_serve_file(text: &str, origin: &str) -> Result<ServeFile, ServeError> {
     let fault = |line: usize, problem: String| ServeError::File { origin: origin.to_owned(), line, problem };
-    let line_of = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
+    let line_of =
+        |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
     let of_toml = |error: &toml::de::Error| {
         fault(error.span().map_or(1, |span| line_of(span.start)), error.message().replace('\n', " "))
     };

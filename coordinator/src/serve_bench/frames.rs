@@ -77,7 +77,8 @@ impl LayerCost for Frames {
         let setup = Arc::new(self.setup(layer, step, tokens));
         let mut cluster = SimCluster::new(setup).map_err(|error| told(error.to_string()))?;
         let done = cluster.step(0).map_err(|error| told(error.to_string()))?;
-        let [dispatch, experts, combine] = done.phases.each_ref().map(|reports| PhaseReport::slowest(reports));
+        let [dispatch, experts, combine] =
+            done.phases.each_ref().map(|reports| PhaseReport::slowest(reports));
         Ok(LayerTimes { dispatch, experts, combine })
     }
 

@@ -48,15 +48,26 @@ impl Live {
     ///
     /// # Errors
     /// [`ServeError::Setting`] for what such a run can't have: prompts from elsewhere, caches, fixed hops.
-    pub fn new(spec: &ServeSpec, sources: &dyn Sources, cores: u32, retries: u32) -> Result<Self, ServeError> {
+    pub fn new(
+        spec: &ServeSpec,
+        sources: &dyn Sources,
+        cores: u32,
+        retries: u32,
+    ) -> Result<Self, ServeError> {
         let setting = |what: &str, problem: &str| {
             Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
         };
         if spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some() {
-            return setting("serve.prefill", "ranks that compute need every prompt: leave prefill and [cache] out");
+            return setting(
+                "serve.prefill",
+                "ranks that compute need every prompt: leave prefill and [cache] out",
+            );
         }
         if spec.parallel.hop_us.is_some() {
-            return setting("parallel.hop_us", "hops take what the links say where rows really move; leave it out");
+            return setting(
+                "parallel.hop_us",
+                "hops take what the links say where rows really move; leave it out",
+            );
         }
         if spec.parallel.overlap != serving::cost::Overlap::None {
             return setting("parallel.overlap", "phases are measured one after the other; give none");
@@ -160,9 +171,8 @@ fn light(spec: &ServeSpec) -> ServeSpec {
 /// The placement of a stage on each stage's ranks.
 fn placements(deployment: &Deployment) -> Result<Vec<moe::placement::Placement>, ServeError> {
     let stages = deployment.stack.stages().iter();
-    let placed = stages.map(|stage| {
-        deployment.placement.moved_to(&deployment.cluster, topology::RankId(stage.ranks.start))
-    });
+    let placed = stages
+        .map(|stage| deployment.placement.moved_to(&deployment.cluster, topology::RankId(stage.ranks.start)));
     placed.collect::<Result<_, _>>().map_err(|error| ServeError::Setting {
         what: "serve.placement".to_owned(),
         problem: error.to_string(),
@@ -244,7 +254,10 @@ impl Witness {
             && let Some((step, batch, expected)) = self.expected.pop_front()
         {
             if answered != step || record.digests != expected {
-                return Err(ServeError::Verify { step, problem: first_difference(&batch, &expected, record) });
+                return Err(ServeError::Verify {
+                    step,
+                    problem: first_difference(&batch, &expected, record),
+                });
             }
             for (column, digests) in batch.columns.iter().zip(&expected) {
                 let named = column.ids().map(|id| (id.sequence, id.position));

@@ -6,6 +6,7 @@ mod deploy;
 mod file;
 mod frames;
 mod live;
+mod packed;
 mod record;
 mod run;
 mod spec;
@@ -18,6 +19,7 @@ pub use deploy::{Cost, Deployment, Layers, Sources};
 pub use file::{POINTS_MAX, ServeFile, parse_serve_file};
 pub use frames::Frames;
 pub use live::{Live, TokenDigests};
+pub use packed::Packed;
 pub use record::{MEMO_ERROR_MAX, SERVE_SCHEMA_VERSION, ServeRecord, Shares};
 pub use run::serve;
 pub use spec::{CacheTable, CostChoice, Deployed, Parallel, PlotTable, Prefill, ServeSpec, TierTable};
@@ -67,4 +69,12 @@ pub enum ServeError {
         /// Which token.
         problem: String,
     },
+}
+
+impl ServeError {
+    /// Whether the experiment is at fault, not the run.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Setting { .. } | Self::File { .. } | Self::Arrivals(_))
+    }
 }

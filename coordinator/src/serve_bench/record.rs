@@ -2,7 +2,7 @@
 
 use super::deploy::Deployment;
 use super::spec::ServeSpec;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serving::cost::MemoCheck;
 use serving::ledger::StageReport;
 use serving::tiers::{CacheReport, TierReport};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub const SERVE_SCHEMA_VERSION: u32 = 1;
 
 /// Where stages' time went, as shares of the time they worked. Parts that overlap add up to more than 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
     /// Attention, dense and shared blocks, head.
     pub local: f64,
@@ -24,7 +24,7 @@ pub struct Shares {
 }
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServeRecord {
     /// [`SERVE_SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -139,15 +139,18 @@ impl ServeRecord {
         let spent = &outcome.spent;
         let busy = outcome.busy.iter().map(|busy| share(busy.0, outcome.duration.0)).sum::<f64>()
             / outcome.busy.len().max(1) as f64;
-        let fullest = outcome.memory.iter().max_by_key(|stage| {
-            stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max
-        });
+        let fullest = outcome
+            .memory
+            .iter()
+            .max_by_key(|stage| stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let weights = outcome.memory.iter().map(|stage| stage.weights_bytes).max().unwrap_or(0);
         let refused: u64 = outcome.refused.iter().sum();
         let tpot_ms = meter.tpot.summary().mean_ms;
-        let tiers = |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
-        let (cache_usd, cache_saved_usd) = (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
+        let tiers =
+            |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
+        let (cache_usd, cache_saved_usd) =
+            (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
         let problem = memo.filter(|memo| memo.mean_error > MEMO_ERROR_MAX).map(|memo| {
             format!(
                 "remembered steps are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",

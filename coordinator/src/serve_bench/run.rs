@@ -14,7 +14,7 @@ use serving::{Drive, Ledger, Meter, Station, StepCost};
 pub fn serve(
     spec: &ServeSpec,
     sources: &dyn Sources,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<ServeRecord, ServeError> {
     let deployment = Deployment::new(spec, sources)?;
     let stack = &deployment.stack;

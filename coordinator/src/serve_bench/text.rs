@@ -81,7 +81,10 @@ fn yard(record: &ServeRecord) -> String {
     line("Memory use, most a rank:", percent(record.memory_use));
     if let Some(memo) = &record.memo {
         line("Remembered steps off by (mean):", percent(memo.mean_error));
-        line("  most, and what doesn't average out:", format!("{} {:+.1}%", percent(memo.max_error), memo.bias * 100.0));
+        line(
+            "  most, and what doesn't average out:",
+            format!("{} {:+.1}%", percent(memo.max_error), memo.bias * 100.0),
+        );
         line("  over steps, layers computed in full:", format!("{}, {}", memo.steps, memo.layers));
     }
     for tier in record.cache.iter().flat_map(|cache| &cache.tiers) {
