@@ -19,7 +19,7 @@ pub(crate) fn figure(file: &ServeFile, plot: &PlotTable, records: &[ServeRecord]
             value => value.to_string(),
         })
     };
-    let swept = file.swept.iter().any(|key| *key == plot.x);
+    let swept = file.swept.contains(&plot.x);
     let numeric = !swept || records.iter().all(|record| number(record.settings.get(&plot.x)).is_some());
     let mut places: Vec<String> = Vec::new();
     for record in records.iter().filter(|_| !numeric) {

@@ -260,7 +260,8 @@ fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
             Some(value) => value.to_string(),
             None => String::new(),
         });
-        let numbers = columns.iter().map(|column| record.column(column).map_or("-".to_owned(), significant));
+        let numbers =
+            columns.iter().map(|column| record.column(column).map_or_else(|| "-".to_owned(), significant));
         rows.push(words.chain(numbers).collect());
     }
     let failed: u64 = records.iter().map(|record| record.failed).sum();

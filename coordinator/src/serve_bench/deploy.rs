@@ -172,9 +172,9 @@ impl Deployment {
             );
             let layers = layers.map_err(|problem| setting("serve.cost", problem))?;
             return Ok(if overlap == Overlap::Full {
-                Cost::Roofline(Roofline::new(stack, hardware, hops, layers))
+                Cost::Roofline(Box::new(Roofline::new(stack, hardware, hops, layers)))
             } else {
-                Cost::Parts(StackCost::new(stack, hardware, overlap, hops, Box::new(layers)))
+                Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(layers))))
             });
         }
         if overlap == Overlap::Full {
@@ -193,12 +193,12 @@ impl Deployment {
             seed: spec.serve.seed,
         };
         Ok(if choice == CostChoice::Frames {
-            Cost::Parts(StackCost::new(stack, hardware, overlap, hops, Box::new(frames)))
+            Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(frames))))
         } else {
             let columns = self.stack.columns();
             let layers = Memoised::new(frames, self.moe_layers(), columns);
             let cost = StackCost::new(stack, hardware, overlap, hops, layers);
-            Cost::Memoised(Checked::new(cost, spec.serve.seed))
+            Cost::Memoised(Box::new(Checked::new(cost, spec.serve.seed)))
         })
     }
 }
@@ -231,11 +231,11 @@ fn throttled(scale_up: Rate, throttle: f64) -> Option<Rate> {
 #[derive(Debug)]
 pub enum Cost {
     /// One roofline.
-    Roofline(Roofline),
+    Roofline(Box<Roofline>),
     /// Parts, each computed.
-    Parts(StackCost<Box<dyn Layers>>),
+    Parts(Box<StackCost<Box<dyn Layers>>>),
     /// Parts, layers remembered.
-    Memoised(Checked<Frames>),
+    Memoised(Box<Checked<Frames>>),
 }
 
 /// A [`LayerCost`] that can be shown.

@@ -1,1 +1,207 @@
+//! Serving experiments without files: faults with their lines, sweeps, and ranks that compute what they should.
 
+use super::*;
+use crate::compare::PlacementChoice;
+use crate::steps::SimSteps;
+use moe::{Model, RoutingSpec};
+use std::io::{self, BufRead, Cursor};
+use topology::{Fabric, Hardware};
+
+/// Presets, and one trace.
+struct Presets;
+
+impl Sources for Presets {
+    fn model(&self, name: &str) -> Result<Model, String> {
+        let model = Model::preset(name).map_err(|error| error.to_string())?;
+        // Small enough for a reference, all of its layers.
+        Ok(if name == "lab-moe" { Model { hidden: 64, ..model } } else { model })
+    }
+
+    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
+        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
+        Ok((hardware.clone(), hardware.fabric()))
+    }
+
+    fn routing(&self, name: &str, _: u32) -> Result<RoutingSpec, String> {
+        if name == "uniform" { Ok(RoutingSpec::Uniform) } else { Err(format!("`{name}`: give uniform")) }
+    }
+
+    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
+        Ok(PlacementChoice::Linear)
+    }
+
+    fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
+        let rows = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,12,3\n0.0,30,2\n\n0.6,1,5\n";
+        Ok(Box::new(Cursor::new(rows)))
+    }
+}
+
+const SMALL: &str = r#"
+[serve]
+model = "qwen3-30b-a3b"
+hardware = "h100"
+ranks_per_rack = 8
+[arrivals]
+kind = "constant"
+request_rate = 200.0
+num_prompts = 40
+input_len = 64
+output_len = 8
+"#;
+
+fn points(text: &str) -> Result<ServeFile, ServeError> {
+    parse_serve_file(text, "small.toml")
+}
+
+fn run(text: &str) -> ServeRecord {
+    serve(&points(text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap()
+}
+
+#[test]
+fn a_run_answers_everything_and_repeats_itself() {
+    let record = run(SMALL);
+    assert_eq!((record.completed, record.failed, record.total_output), (40, 0, 320));
+    assert_eq!((record.cost.as_str(), record.clock.as_str()), ("memoised", "simulated"));
+    assert_eq!(record.problem, None);
+    assert!(record.memo.is_some_and(|memo| memo.steps > 0));
+    assert_eq!(run(SMALL), record);
+    let json = serde_json::to_value(&record).unwrap();
+    for key in ["completed", "failed", "total_input", "request_throughput", "mean_ttft_ms", "p99_itl_ms"] {
+        assert!(json[key].is_number(), "{key}");
+    }
+    assert_eq!(serde_json::from_value::<ServeRecord>(json).unwrap(), record);
+}
+
+#[test]
+fn remembered_steps_are_near_those_that_are_simulated_in_full() {
+    let cost = |cost: &str| run(&SMALL.replace("[arrivals]", &format!("cost = \"{cost}\"\n[arrivals]")));
+    let (frames, memoised, analytic) = (cost("frames"), cost("memoised"), cost("analytic"));
+    let ratio = |record: &ServeRecord| record.mean_step_ms / frames.mean_step_ms;
+    assert!((ratio(&memoised) - 1.0).abs() < MEMO_ERROR_MAX, "{}", ratio(&memoised));
+    // Closed forms know no stragglers.
+    assert!((0.5..1.0).contains(&ratio(&analytic)), "{}", ratio(&analytic));
+}
+
+#[test]
+fn a_sweep_is_the_product_of_its_keys() {
+    let sweep = r#"
+[sweep]
+"parallel.pp" = [1, 2]
+arrivals.request_rate = { from = 1.0, to = 100.0, steps = 3, scale = "log" }
+[[sweep.points]]
+"serve.racks" = 2
+"scheduler.order" = "fair"
+[[sweep.points]]
+"serve.racks" = 4
+"scheduler.order" = "fcfs"
+"#;
+    let file = points(&format!("{SMALL}{sweep}")).unwrap();
+    assert_eq!(file.points.len(), 12);
+    assert_eq!(file.swept, ["arrivals.request_rate", "parallel.pp", "scheduler.order", "serve.racks"]);
+    let (settings, spec) = &file.points[3];
+    assert_eq!(spec.arrivals.request_rate, Some(1.0));
+    assert_eq!((spec.parallel.pp, spec.serve.racks), (2, 4));
+    assert_eq!(settings["serve.racks"].as_integer(), Some(4));
+}
+
+#[test]
+fn faults_are_told_with_their_lines() {
+    for (change, said) in [
+        (("model =", "modle ="), "small.toml:3: unknown field `modle`"),
+        (("kind = \"constant\"", "kind = \"sometimes\""), "small.toml:7: unknown variant `sometimes`"),
+        (("[arrivals]", "[parallel]\npp = 0\n[arrivals]"), "parallel.pp: "),
+        (
+            ("[arrivals]", "[sweep]\n\"paralel.pp\" = [1]\n[arrivals]"),
+            "small.toml:7: `paralel.pp`: no table [paralel]",
+        ),
+        (("[arrivals]", "[sweep]\n\"serve.seed\" = []\n[arrivals]"), "small.toml:7: serve.seed: no values"),
+        (("[arrivals]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[arrivals]"), "small.toml:7: "),
+        (("[arrivals]", "[arivals]"), "small.toml:6: unknown field `arivals`"),
+        (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
+        (("request_rate = 200.0", "request_rate = -1.0"), "request_rate = -1"),
+        (("ranks_per_rack = 8", "ranks_per_rack = 0"), "serve.racks: "),
+        (("[arrivals]", "dtype = \"fp4\"\n[arrivals]"), "serve.dtype: "),
+        (
+            ("[arrivals]", "[scheduler]\nmax_num_seqs = 0\n[arrivals]"),
+            "scheduler: max_num_seqs = 0: give 1 to 65536",
+        ),
+        (("[arrivals]", "[parallel]\noverlap = \"full\"\n[arrivals]"), "parallel.overlap: full: "),
+        (
+            (
+                "ranks_per_rack = 8",
+                "ranks_per_rack = 8\ndtype = \"bf16\"\ncost = \"analytic\"\nmodel = \"deepseek-v3\"",
+            ),
+            "small.toml:",
+        ),
+    ] {
+        let text = SMALL.replacen(change.0, change.1, 1);
+        let error = points(&text).and_then(|file| serve(&file.points[0].1, &Presets, &mut |_| ()));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with(said) && !error.contains('\n'), "{said}: {error}");
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_with_the_remedy() {
+    let text = SMALL.replace("qwen3-30b-a3b", "deepseek-v3");
+    let error = serve(&points(&text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("stage 0: weights (") && error.contains("give more ranks or stages"),
+        "{error}"
+    );
+}
+
+const LAB: &str = r#"
+[serve]
+model = "lab-moe"
+hardware = "lab"
+racks = 2
+ranks_per_rack = 2
+routing = "gate"
+scheme = "flat"
+[scheduler]
+max_num_seqs = 2
+max_num_batched_tokens = 8
+[arrivals]
+kind = "trace"
+file = "any"
+"#;
+
+/// What a lab run on the simulator's ranks yields.
+async fn live(text: &str) -> (ServeRecord, TokenDigests) {
+    let spec = points(text).unwrap().points[0].1.clone();
+    let live = Live::new(&spec, &Presets, 2, 0).unwrap();
+    let mut session = SimSteps::open(live.request()).unwrap();
+    live.serve(&mut session, &Presets, "simulated", &mut |_| ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn ranks_that_compute_answer_the_same_tokens_however_they_are_spread() {
+    let (one, tokens) = live(LAB).await;
+    assert_eq!((one.completed, one.total_input, one.total_output), (3, 43, 10));
+    // Every token of every prompt, and of every answer but the last, is computed once. (Flat: a hierarchical combine rounds a rack's
+    // sum, so that its bits depend on where a sequence sits.)
+    assert_eq!(tokens.len(), 43 + 10 - 3);
+    assert_eq!((one.over_sim, one.problem), (Some(1.0), None));
+    for spread in ["pp = 2", "pp = 2\nmicro_batches = 1", "pp = 4"] {
+        let (_, others) =
+            live(&LAB.replace("[scheduler]", &format!("[parallel]\n{spread}\n[scheduler]"))).await;
+        assert_eq!(others, tokens, "{spread}");
+    }
+    let (_, fewer) = live(&LAB.replace("max_num_seqs = 2", "max_num_seqs = 1")).await;
+    assert_eq!(fewer, tokens);
+}
+
+#[test]
+fn what_ranks_that_compute_can_not_have_is_refused() {
+    for (more, said) in [
+        ("prefill = \"elsewhere\"\n[scheduler]", "serve.prefill: "),
+        ("[cache]\n[scheduler]", "serve.prefill: "),
+        ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
+        ("[parallel]\noverlap = \"two_batch\"\n[scheduler]", "parallel.overlap: "),
+    ] {
+        let spec = points(&LAB.replace("[scheduler]", more)).unwrap().points[0].1.clone();
+        let error = Live::new(&spec, &Presets, 2, 0).unwrap_err().to_string();
+        assert!(error.starts_with(said), "{error}");
+    }
+}

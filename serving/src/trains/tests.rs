@@ -266,7 +266,7 @@ fn serve_in_step(
     let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
     let station = Station::new(policy.clone(), ledger, ranks, trains).unwrap();
     let mut arrivals = Listed(requests.to_vec().into());
-    let (mut cache, mut quiet) = (crate::NoCache, |_| ());
+    let (mut cache, mut quiet) = (NoCache, |_| ());
     let meter = Meter::new(Slo::default());
     let mut run = Lockstep::new(station, meter, &mut cache, &mut quiet, ranks, stages);
     let (mut cached, mut home, mut computed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());

@@ -1,0 +1,178 @@
+//! `railyard serve-bench` from outside: its tables, its JSON, its faults, and the same tokens on worker processes as in the simulator.
+
+use coordinator::compare::PlacementChoice;
+use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
+use coordinator::machine::Limits;
+use coordinator::serve_bench::{Live, Sources, parse_serve_file};
+use coordinator::{SimSteps, StepsRequest};
+use moe::{Model, RoutingSpec};
+use node::net::TransportOptions;
+use serde_json::Value;
+use std::io::{self, BufRead};
+use std::path::Path;
+use std::process::{Command, Output};
+use topology::{Fabric, Hardware};
+
+fn railyard(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_railyard")).args(args).output().unwrap()
+}
+
+fn file(dir: &Path, text: &str) -> String {
+    let path = dir.join("serve.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const SMALL: &str = r#"
+name = "small"
+claim = "more users wait longer"
+[serve]
+model = "qwen3-30b-a3b"
+hardware = "h100"
+ranks_per_rack = 8
+[arrivals]
+kind = "closed"
+users = 4
+num_prompts = 12
+input_len = 32
+output_len = 4
+[sweep]
+"arrivals.users" = [2, 4, 8]
+[[plot]]
+file = "small"
+x = "arrivals.users"
+y = ["mean_ttft_ms"]
+"#;
+
+#[test]
+fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), SMALL);
+    let out = dir.path().join("out");
+    let table = railyard(&["-q", "serve-bench", &path, "--out", out.to_str().unwrap()]);
+    assert!(table.status.success(), "{}", String::from_utf8_lossy(&table.stderr));
+    let text = String::from_utf8(table.stdout).unwrap();
+    assert!(text.starts_with("claim: more users wait longer\nusers  mean_ttft_ms"), "{text}");
+    let lines = std::fs::read_to_string(out.join("small.serve.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 3);
+    let json = railyard(&["-q", "serve-bench", &path, "--json", "--jobs", "1"]);
+    let object: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&object["schema_version"], &object["name"]), (&1.into(), &"small".into()));
+    let points = object["points"].as_array().unwrap();
+    // The same whatever the number of threads.
+    let again: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(*points, again);
+    assert!(points.iter().all(|point| point["completed"] == 12 && point["problem"].is_null()));
+    if cfg!(feature = "plots") {
+        assert!(std::fs::read_to_string(out.join("small.svg")).unwrap().contains("mean_ttft_ms"));
+    }
+}
+
+#[test]
+fn one_run_is_the_block_that_vllm_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), SMALL);
+    let done = railyard(&["-q", "serve-bench", &path, "--set", "arrivals.users=4", "--backend", "analytic"]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    for line in [
+        "============ Serving Benchmark Result ============",
+        "Successful requests:                     12        ",
+        "Total input tokens:                      384       ",
+        "Total generated tokens:                  48        ",
+        "---------------Time to First Token----------------",
+        "-----Time per Output Token (excl. 1st token)------",
+        "---------------Inter-token Latency----------------",
+        "Times:                                   computed, analytic",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn faults_name_the_place_and_exit_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for (change, said) in [
+        (("users = 4", "user = 4"), ":11: unknown field `user`"),
+        (("kind = \"closed\"", "kind = \"trace\"\nfile = \"missing.csv\""), "missing.csv"),
+        (("x = \"arrivals.users\"", "x = \"arrivals.nobody\""), "no column `arrivals.nobody`"),
+    ] {
+        let path = file(dir.path(), &SMALL.replacen(change.0, change.1, 1));
+        let out = dir.path().join("out");
+        let done = railyard(&["-q", "serve-bench", &path, "--out", out.to_str().unwrap()]);
+        let error = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{error}");
+        assert!(error.contains(said) && error.trim_end().lines().count() == 1, "{error}");
+    }
+    let path = file(dir.path(), SMALL);
+    let done = railyard(&["serve-bench", &path, "--set", "users"]);
+    assert_eq!(done.status.code(), Some(2));
+}
+
+/// Presets, the model small enough for a reference.
+struct Presets;
+
+impl Sources for Presets {
+    fn model(&self, name: &str) -> Result<Model, String> {
+        Model::preset(name).map(|model| Model { hidden: 64, ..model }).map_err(|error| error.to_string())
+    }
+
+    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
+        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
+        Ok((hardware.clone(), hardware.fabric()))
+    }
+
+    fn routing(&self, _: &str, _: u32) -> Result<RoutingSpec, String> {
+        Ok(RoutingSpec::Uniform)
+    }
+
+    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
+        Ok(PlacementChoice::Linear)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
+        Err(io::Error::other(name.to_owned()))
+    }
+}
+
+const LAB: &str = r#"
+[serve]
+model = "lab-moe"
+hardware = "lab"
+racks = 2
+ranks_per_rack = 2
+routing = "gate"
+scheme = "flat"
+[parallel]
+pp = 2
+[scheduler]
+max_num_seqs = 2
+max_num_batched_tokens = 8
+[arrivals]
+kind = "burst"
+num_prompts = 6
+input_len = 11
+output_len = 3
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
+    let spec = parse_serve_file(LAB, "lab.toml").unwrap().points[0].1.clone();
+    let live = Live::new(&spec, &Presets, 2, 0).unwrap();
+    let request: &StepsRequest = live.request();
+    let mut sim = SimSteps::open(request).unwrap();
+    let (_, simulated) = live.serve(&mut sim, &Presets, "simulated", &mut |_| ()).await.unwrap();
+    let config = LocalConfig {
+        names: (0..4).map(|node| format!("node{node}")).collect(),
+        workers: WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() },
+        transport: TransportOptions::default(),
+        limits: Limits::default(),
+    };
+    let mut cluster = LocalCluster::start(config).await.unwrap();
+    let mut session = cluster.open(request).await.unwrap();
+    let (record, measured) = live.serve(&mut session, &Presets, "measured", &mut |_| ()).await.unwrap();
+    assert_eq!((record.completed, record.clock.as_str()), (6, "measured"));
+    assert_eq!(measured, simulated);
+    assert_eq!(measured.len(), 6 * (11 + 3 - 1));
+    drop(session);
+    cluster.shutdown().await;
+}
