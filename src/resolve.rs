@@ -99,7 +99,7 @@ pub(crate) fn placement(name: &str) -> anyhow::Result<PlacementChoice> {
         file => PlacementChoice::File {
             origin: file.to_owned(),
             text: files::read(Path::new(file)).context(
-                "--placement takes linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
+                "a placement is linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
             )?,
         },
     })

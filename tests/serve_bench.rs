@@ -92,8 +92,9 @@ fn one_run_is_the_block_that_vllm_prints() {
 fn faults_name_the_place_and_exit_with_2() {
     let dir = tempfile::tempdir().unwrap();
     for (change, said) in [
-        (("users = 4", "user = 4"), ":11: unknown field `user`"),
-        (("kind = \"closed\"", "kind = \"trace\"\nfile = \"missing.csv\""), "missing.csv"),
+        (("users = 4", "user = 4"), ":10: unknown field `user`"),
+        (("[sweep]", "[scheduler]\nmax_num_seqs = 0\n[sweep]"), "scheduler: max_num_seqs = 0"),
+        (("users = 4", "users = 4\nfile = \"missing.csv\""), "arrivals: file"),
         (("x = \"arrivals.users\"", "x = \"arrivals.nobody\""), "no column `arrivals.nobody`"),
     ] {
         let path = file(dir.path(), &SMALL.replacen(change.0, change.1, 1));

@@ -28,7 +28,8 @@ const COLUMNS: [&str; 6] =
     ["output_throughput", "mean_ttft_ms", "mean_tpot_ms", "usd_per_mtok_output", "mean_batch", "idle_share"];
 
 pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
-    let origin = args.file.display().to_string();
+    let with = if args.set.is_empty() { "" } else { " (with --set)" };
+    let origin = format!("{}{with}", args.file.display());
     let text = files::read(&args.file).map_err(Failure::Usage)?;
     let text = set(&text, &args.set).map_err(Failure::Usage)?;
     let mut file = parse_serve_file(&text, &origin).map_err(Failure::usage)?;
@@ -64,8 +65,12 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     } else {
         output::print(&shown(&file, &records))?;
     }
-    match records.iter().find_map(|record| record.problem.as_ref()) {
-        Some(problem) => Err(Failure::Failed(anyhow!("not to be trusted: {problem}"))),
+    match records.iter().find_map(|record| Some((record, record.problem.as_ref()?))) {
+        Some((record, problem)) => {
+            let point = swept_words(&record.settings);
+            let point = if point.is_empty() { point } else { format!("{point}: ") };
+            Err(Failure::Failed(anyhow!("{point}not to be trusted: {problem}")))
+        }
         None => Ok(()),
     }
 }
@@ -83,32 +88,56 @@ fn set(text: &str, settings: &[String]) -> anyhow::Result<String> {
         toml::from_str(text).map_err(|error| anyhow!("{}", error.message().replace('\n', " ")))?;
     for setting in settings {
         let wrong = || anyhow!("--set {setting}: give table.key=value, as in parallel.pp=4");
-        let (key, value) = setting.split_once('=').ok_or_else(wrong)?;
-        let (section, key) = key.trim().split_once('.').ok_or_else(wrong)?;
+        let (place, value) = setting.split_once('=').ok_or_else(wrong)?;
+        let (section, key) = place.trim().split_once('.').ok_or_else(wrong)?;
         // What is no TOML value is a word.
         let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
             .ok()
             .and_then(|mut table| table.remove("value"))
             .unwrap_or_else(|| toml::Value::String(value.to_owned()));
         let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        section.as_table_mut().ok_or_else(wrong)?.insert(key.to_owned(), value);
-        // A swept key is fixed by it.
-        let place = setting.split('=').next().unwrap_or_default().trim();
+        section.as_table_mut().ok_or_else(wrong)?.insert(key.to_owned(), value.clone());
         if let Some(sweep) = table.get_mut("sweep").and_then(toml::Value::as_table_mut) {
-            sweep.remove(place);
+            fix(sweep, place.trim(), value);
         }
     }
     Ok(table.to_string())
 }
 
+/// Leaves a swept key with one value; rows that differed in nothing else are one.
+fn fix(sweep: &mut toml::Table, place: &str, value: toml::Value) {
+    let mut swept = sweep.remove(place).is_some();
+    if let Some(rows) = sweep.get_mut("points").and_then(toml::Value::as_array_mut) {
+        for row in rows.iter_mut().filter_map(toml::Value::as_table_mut) {
+            swept |= row.remove(place).is_some();
+        }
+        let mut distinct: Vec<toml::Value> = Vec::new();
+        for row in rows.drain(..) {
+            if !distinct.contains(&row) {
+                distinct.push(row);
+            }
+        }
+        *rows = distinct;
+        if rows.iter().all(|row| row.as_table().is_some_and(toml::Table::is_empty)) {
+            sweep.remove("points");
+        }
+    }
+    if swept {
+        sweep.insert(place.to_owned(), toml::Value::Array(vec![value]));
+    }
+}
+
 /// Times as `backend` has them.
 fn choose(file: &mut ServeFile, backend: Option<BackendKind>) {
-    for (_, spec) in &mut file.points {
+    for (swept, spec) in &mut file.points {
         spec.serve.cost = match (backend, spec.serve.cost) {
             (Some(BackendKind::Analytic), _) => CostChoice::Analytic,
             (Some(_), CostChoice::Analytic) => CostChoice::Memoised,
             (_, cost) => cost,
         };
+        if let Some(cost) = swept.get_mut("serve.cost") {
+            *cost = toml::Value::try_from(spec.serve.cost).unwrap_or_else(|_| cost.clone());
+        }
     }
 }
 
@@ -195,6 +224,7 @@ fn serve_all(
                         record.settings.clone_from(swept);
                         record
                     });
+                    let record = record.map_err(|error| error.at(&swept_words(swept)));
                     let failed = record.is_err();
                     meter.done(&swept_words(swept));
                     if let Ok(mut place) = done[index].lock() {
@@ -267,9 +297,13 @@ fn shown(file: &ServeFile, records: &[ServeRecord]) -> String {
     let failed: u64 = records.iter().map(|record| record.failed).sum();
     let refused =
         if failed > 0 { format!("{failed} requests were refused; --json says why\n") } else { String::new() };
-    let memo = records.iter().filter_map(|record| record.memo).map(|memo| memo.mean_error).fold(None, max);
+    let memo =
+        records.iter().filter_map(|record| record.memo).map(|memo| memo.total_error.abs()).fold(None, max);
     let memo = memo.map_or_else(String::new, |error| {
-        format!("times simulated; remembered steps are off by {:.2}% on average at most\n", error * 100.0)
+        format!(
+            "times simulated; remembered steps are off by {:.2}% at most, a point's checked steps together\n",
+            error * 100.0
+        )
     });
     format!("{claim}{}{memo}{refused}", aligned(&rows))
 }

@@ -37,8 +37,7 @@ impl Cache {
             )),
             (Some(table), Prefill::Here) => {
                 let store = KvStore::new(cache_spec(spec, table, deployment)?);
-                let store = store.map_err(|error| setting("cache", error.to_string()))?;
-                Ok(Self::Tiers(Box::new(store), None))
+                Ok(Self::Tiers(Box::new(store?), None))
             }
         }
     }
@@ -49,7 +48,7 @@ impl Cache {
     /// What went wrong first.
     pub fn report(&mut self, now: Picos) -> Result<Option<CacheReport>, ServeError> {
         match self {
-            Self::Tiers(_, Some(error)) => Err(setting("cache", error.to_string())),
+            Self::Tiers(_, Some(error)) => Err(error.clone().into()),
             Self::Tiers(store, None) => Ok(Some(store.report(now))),
             _ => Ok(None),
         }

@@ -89,7 +89,20 @@ impl Deployment {
                 kernels.combine.scale_out.rate = rate;
             }
         }
-        let latency = spec.latency().map_err(|problem| setting("serve", problem))?;
+        let latency = spec.latency().map_err(|problem| setting("serve.latency", problem))?;
+        let price = serve.usd_per_rank_hour;
+        if !(0.0..=1e6).contains(&price) {
+            return Err(setting(
+                "serve.usd_per_rank_hour",
+                format!("{price}: give dollars from 0 to 1000000"),
+            ));
+        }
+        let limits = [("ttft", spec.slo.ttft_ms), ("tpot", spec.slo.tpot_ms), ("e2el", spec.slo.e2el_ms)];
+        if let Some((name, Some(ms))) =
+            limits.into_iter().find(|(_, ms)| ms.is_some_and(|ms| !(ms.is_finite() && ms > 0.0)))
+        {
+            return Err(setting(&format!("slo.{name}_ms"), format!("{ms}: give milliseconds above 0")));
+        }
         fabric = latency.apply(fabric);
         hardware.kernels = hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels));
         let cluster = Cluster::uniform(serve.racks, serve.ranks_per_rack)
@@ -112,6 +125,13 @@ impl Deployment {
         let stage_cluster = stage_cluster(&stack, &cluster);
         let routing =
             sources.routing(&serve.routing, columns).map_err(|problem| setting("serve.routing", problem))?;
+        if serve.cost == CostChoice::Analytic && routing != RoutingSpec::Uniform {
+            let problem = format!(
+                "{}: closed forms know uniform routing alone; give it, or another serve.cost",
+                serve.routing
+            );
+            return Err(setting("serve.routing", problem));
+        }
         if matches!(routing, RoutingSpec::Gate) {
             let problem =
                 "gate: steps about time have no hidden states; give uniform, zipf:S, a workload or a trace";

@@ -109,6 +109,13 @@ pub fn parse_serve_file(text: &str, origin: &str) -> Result<ServeFile, ServeErro
         }
     }
     for plot in &written.plot {
+        if !is_plain(&plot.file) || plot.y.is_empty() {
+            let problem = format!(
+                "plot {:?}: give file a plain name without ending, and y a column at least",
+                plot.file
+            );
+            return Err(fault(key_line("[[plot]]"), problem));
+        }
         for key in &plot.series {
             if !swept.contains(key) {
                 let problem = format!("series: `{key}` is not swept; swept are {}", swept.join(", "));
@@ -118,7 +125,18 @@ pub fn parse_serve_file(text: &str, origin: &str) -> Result<ServeFile, ServeErro
     }
     let stem = std::path::Path::new(origin).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = written.name.or(stem).unwrap_or_else(|| "serve".to_owned());
+    if !is_plain(&name) {
+        let problem =
+            format!("name = {name:?}: give letters, digits, `-`, `_` and `.`: files are called by it");
+        return Err(fault(key_line("name"), problem));
+    }
     Ok(ServeFile { name, claim: written.claim, swept, points, plots: written.plot })
+}
+
+/// Whether a file can be called so, in any directory.
+fn is_plain(name: &str) -> bool {
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(sound)
 }
 
 /// The rows of each swept key, or of keys that go together.
@@ -153,7 +171,11 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>) -> Result<(), (Str
                     }
                     _ => Err(told("give [[sweep.points]] tables".to_owned())),
                 };
-                axes.push(rows.iter().map(row).collect::<Result<_, _>>()?);
+                let axis: Axis = rows.iter().map(row).collect::<Result<_, _>>()?;
+                if axis.is_empty() || axis.iter().any(|row| !row.keys().eq(axis[0].keys())) {
+                    return Err(told("give rows, all with the same keys".to_owned()));
+                }
+                axes.push(axis);
             }
             Value::Array(values) if values.is_empty() => return Err(told("no values".to_owned())),
             Value::Array(values) => {

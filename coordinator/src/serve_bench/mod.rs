@@ -53,8 +53,19 @@ pub enum ServeError {
     #[error(transparent)]
     Memory(#[from] serving::ledger::NoRoom),
     /// Requests that can't be made or read.
-    #[error(transparent)]
+    #[error("arrivals: {0}")]
     Arrivals(#[from] serving::ArrivalError),
+    /// A cache that can't be, or does not fit its requests.
+    #[error(transparent)]
+    Cache(#[from] serving::tiers::CacheError),
+    /// A point of a sweep.
+    #[error("{point}: {source}")]
+    Point {
+        /// Its swept keys.
+        point: String,
+        /// What is wrong.
+        source: Box<Self>,
+    },
     /// A run that can't go on.
     #[error(transparent)]
     Drive(#[from] serving::DriveError),
@@ -74,7 +85,17 @@ pub enum ServeError {
 impl ServeError {
     /// Whether the experiment is at fault, not the run.
     #[must_use]
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Setting { .. } | Self::File { .. } | Self::Arrivals(_))
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Setting { .. } | Self::File { .. } | Self::Arrivals(_) | Self::Cache(_) => true,
+            Self::Point { source, .. } => source.is_usage(),
+            _ => false,
+        }
+    }
+
+    /// The same, with the point that it befell; `point` is empty where nothing is swept.
+    #[must_use]
+    pub fn at(self, point: &str) -> Self {
+        if point.is_empty() { self } else { Self::Point { point: point.to_owned(), source: Box::new(self) } }
     }
 }

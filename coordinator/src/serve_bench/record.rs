@@ -115,7 +115,7 @@ pub struct ServeRecord {
     pub problem: Option<String>,
 }
 
-/// Largest mean error of remembered steps.
+/// Largest error of remembered steps, all that were checked together.
 pub const MEMO_ERROR_MAX: f64 = 0.03;
 
 impl ServeRecord {
@@ -151,10 +151,14 @@ impl ServeRecord {
             |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
         let (cache_usd, cache_saved_usd) =
             (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
-        let problem = memo.filter(|memo| memo.mean_error > MEMO_ERROR_MAX).map(|memo| {
+        let nothing = (meter.completed == 0).then(|| {
+            let why = outcome.first_refusal.as_deref().unwrap_or("none came");
+            format!("no request was answered: {why}")
+        });
+        let off = memo.filter(|memo| memo.total_error.abs() > MEMO_ERROR_MAX).map(|memo| {
             format!(
-                "remembered steps are {:.1}% off on average, more than {:.0}%; give serve.cost = \"frames\"",
-                memo.mean_error * 100.0,
+                "remembered steps are {:+.1}% off in all, more than {:.0}%; give serve.cost = \"frames\"",
+                memo.total_error * 100.0,
                 MEMO_ERROR_MAX * 100.0
             )
         });
@@ -207,7 +211,7 @@ impl ServeRecord {
             cache_saved_usd,
             cache,
             notes: Vec::new(),
-            problem,
+            problem: nothing.or(off),
         }
     }
 

@@ -239,6 +239,6 @@ impl ServeSpec {
     /// # Errors
     /// What can be given.
     pub fn latency(&self) -> Result<LatencyChoice, String> {
-        self.serve.latency.parse().map_err(|error| format!("serve.latency: {error}"))
+        self.serve.latency.parse().map_err(|error: crate::compare::ChoiceError| error.to_string())
     }
 }

@@ -118,7 +118,7 @@ fn faults_are_told_with_their_lines() {
         (("[arrivals]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[arrivals]"), "small.toml:7: "),
         (("[arrivals]", "[arivals]"), "small.toml:6: unknown field `arivals`"),
         (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
-        (("request_rate = 200.0", "request_rate = -1.0"), "request_rate = -1"),
+        (("request_rate = 200.0", "request_rate = -1.0"), "arrivals: request_rate = -1"),
         (("ranks_per_rack = 8", "ranks_per_rack = 0"), "serve.racks: "),
         (("[arrivals]", "dtype = \"fp4\"\n[arrivals]"), "serve.dtype: "),
         (

@@ -83,7 +83,7 @@ fn yard(record: &ServeRecord) -> String {
         line("Remembered steps off by (mean):", percent(memo.mean_error));
         line(
             "  most, and what doesn't average out:",
-            format!("{} {:+.1}%", percent(memo.max_error), memo.bias * 100.0),
+            format!("{} {:+.1}%", percent(memo.max_error), memo.total_error * 100.0),
         );
         line("  over steps, layers computed in full:", format!("{}, {}", memo.steps, memo.layers));
     }

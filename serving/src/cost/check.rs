@@ -21,8 +21,8 @@ pub struct MemoCheck {
     pub mean_error: f64,
     /// Largest.
     pub max_error: f64,
-    /// Mean of the error: what does not average out.
-    pub bias: f64,
+    /// Error of all of them together: what does not average out, as a step's own luck with its routing does.
+    pub total_error: f64,
     /// Corners of the grid that were computed.
     pub corners: u32,
     /// Steps in all.
@@ -54,6 +54,7 @@ impl<L: LayerCost> Checked<L> {
         let corners = u32::try_from(self.cost.layers_mut().corners()).unwrap_or(u32::MAX);
         let mut check =
             MemoCheck { steps: kept.len() as u32, corners, lookups: self.seen, ..MemoCheck::default() };
+        let mut sums = (0.0, 0.0);
         for shape in kept {
             let tokens: u64 = shape.ranks.iter().map(moe::work::RankLoad::tokens).sum();
             let layers = usize::try_from(CHECK_TOKENS / tokens.max(1)).unwrap_or(usize::MAX);
@@ -63,11 +64,13 @@ impl<L: LayerCost> Checked<L> {
             memo.compute_in_full(layers);
             let computed = self.cost.step(&shape);
             self.cost.layers_mut().look_up();
-            let error = looked_up / total(&computed?).max(1.0) - 1.0;
+            let computed = total(&computed?).max(1.0);
+            let error = looked_up / computed - 1.0;
             check.mean_error += error.abs() / f64::from(check.steps);
-            check.bias += error / f64::from(check.steps);
+            sums = (sums.0 + looked_up, sums.1 + computed);
             check.max_error = check.max_error.max(error.abs());
         }
+        check.total_error = if sums.1 > 0.0 { sums.0 / sums.1 - 1.0 } else { 0.0 };
         Ok(check)
     }
 }

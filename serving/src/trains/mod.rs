@@ -202,9 +202,14 @@ impl Station {
         Some(Departure { train: index, shape, riders })
     }
 
-    /// The rank of a train on which the next in line finds a seat and room: the one with most room.
+    /// The rank of a train on which the next in line finds a seat and room: the one with most room. A train takes no more than its
+    /// share of all sequences, so that the first to leave doesn't take everybody and the others stay empty.
     fn home_of_next(&self, train: &Train) -> Option<usize> {
         let tokens = kv_tokens(self.queue.peek()?);
+        let share = (self.seated() + self.queue.len()).div_ceil(self.trains.len());
+        if train.seated() >= share {
+            return None;
+        }
         let most = self.policy.max_num_seqs as usize;
         let open = (0..train.ranks.len())
             .filter(|&rank| train.ranks[rank].len() < most && self.ledger.fits(rank, tokens));

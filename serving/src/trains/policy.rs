@@ -93,6 +93,10 @@ impl TrainPolicy {
                 return Err(PolicyError { what, value: value.to_string(), must });
             }
         }
+        if self.leave == Leave::WhenFull && self.period_ms.is_none() {
+            let must = "a period_ms as well: without one a train never waits";
+            return Err(PolicyError { what: "leave", value: "when_full".to_owned(), must });
+        }
         if self.max_num_batched_tokens < self.max_num_seqs {
             return Err(PolicyError {
                 what: "max_num_batched_tokens",

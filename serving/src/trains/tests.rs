@@ -104,7 +104,7 @@ fn policies() -> impl Strategy<Value = TrainPolicy> {
     )
         .prop_map(|(period, full, max_num_seqs, chunked_prefill, fair, more, queue_max)| TrainPolicy {
             period_ms: period.map(|ms: f64| ms.max(1e-3)),
-            leave: if full { Leave::WhenFull } else { Leave::OnTime },
+            leave: if full && period.is_some() { Leave::WhenFull } else { Leave::OnTime },
             max_num_seqs,
             max_num_batched_tokens: max_num_seqs + more,
             chunked_prefill,
