@@ -102,7 +102,8 @@ fn faults_name_the_place_and_exit_with_2() {
         let done = railyard(&["-q", "serve-bench", &path, "--out", out.to_str().unwrap()]);
         let error = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(2), "{error}");
-        assert!(error.contains(said) && error.trim_end().lines().count() == 1, "{error}");
+        let last = error.trim_end().lines().last().unwrap_or_default();
+        assert!(last.starts_with("railyard: ") && last.contains(said), "{error}");
     }
     let path = file(dir.path(), SMALL);
     let done = railyard(&["serve-bench", &path, "--set", "users"]);
