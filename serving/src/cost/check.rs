@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Steps that are kept to be computed in full.
 const CHECKS: usize = 12;
 /// Tokens that the layers of one of them may have together: a step with more is computed from fewer layers.
-const CHECK_TOKENS: u64 = 400_000;
+const CHECK_TOKENS: u64 = 120_000;
 
 /// How far steps with remembered layers were from computed ones, as shares of the whole steps' times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use topology::Picos;
 
 /// Grid lines an octave.
-const LINES_PER_OCTAVE: f64 = 4.0;
+const LINES_PER_OCTAVE: f64 = 3.0;
 /// Tokens that the layers of one corner have together at least, and most layers: few tokens need many layers for a mean.
-const CORNER_TOKENS: u64 = 32_768;
+const CORNER_TOKENS: u64 = 8_192;
 const CORNER_LAYERS_MAX: u64 = 64;
 
 /// A [`LayerCost`] that remembers another.
@@ -117,7 +117,7 @@ impl<L: LayerCost> Memoised<L> {
             return Ok(known);
         }
         let tokens = self.tokens_at(mean_line, skew_line);
-        let count = (CORNER_TOKENS / tokens.total().max(1)).clamp(2, CORNER_LAYERS_MAX);
+        let count = (CORNER_TOKENS / tokens.total().max(1)).clamp(1, CORNER_LAYERS_MAX);
         let mut mean = Mean::default();
         for turn in 0..count {
             let layer = self.layers[(turn as usize * self.layers.len() / count as usize) % self.layers.len()];
