@@ -98,7 +98,7 @@ pub enum CommonWeights {
     /// On every rank: data-parallel attention, as DeepSeek serves (V3, section 3.4). Each rank reads all of them.
     #[default]
     Replicated,
-    /// An equal part on each of the ranks of a stage, as FACTS of a model "on n GPUs" assume. Nothing is charged for bringing the
+    /// An equal part on each of the ranks of a stage, as the equations of a model on n ranks assume (`blackboard`). Nothing is charged for bringing the
     /// parts' results together.
     Even,
 }
@@ -120,7 +120,7 @@ impl Attention {
     /// - Grouped heads: 2 FLOP for each element of a key and of a value, `4 n_q d` a pair.
     /// - Latent heads ask the latent itself (absorbed, `2 n_q (2 c + r)` a pair) or expand it first (`2 n_q (q_nope + r + v)` a
     ///   pair and `2 n_q c (q_nope + v)` an entry read or written), whichever is less: decode absorbs, prefill expands. Source:
-    ///   shapes of V3 (FACTS.md section 10 and claim E3b).
+    ///   shapes of V3; claim E3b of `railyard board`.
     fn score_flops(&self, load: TokenLoad) -> f64 {
         let (pairs, entries) = (load.pairs as f64, (load.read + load.tokens) as f64);
         match *self {

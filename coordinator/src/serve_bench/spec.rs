@@ -76,7 +76,7 @@ pub struct Deployed {
 }
 
 impl Default for Deployed {
-    /// DeepSeek-V3 in FP8 on one rack of 64 GB200 at $2 an hour (FACTS.md A20, B1).
+    /// DeepSeek-V3 in FP8 on one rack of 64 GB200 at $2 an hour (claims A20 and B1 of `railyard board`).
     fn default() -> Self {
         Self {
             model: "deepseek-v3".to_owned(),

@@ -14,8 +14,8 @@ pub enum Overlap {
     /// Two half batches: while one computes, the other communicates. Each reads the weights for itself. Source: ISCA and INF on
     /// dual micro-batch overlap.
     TwoBatch,
-    /// Everything: the larger of arithmetic, memory traffic and communication of the whole step. The equations' lower bound (FACTS.md
-    /// section 0, core model), which no schedule reaches; for closed forms alone.
+    /// Everything: the larger of arithmetic, memory traffic and communication of the whole step. The equations' lower bound (T, the core
+    /// model), which no schedule reaches; for closed forms alone.
     Full,
 }
 

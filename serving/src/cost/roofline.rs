@@ -7,7 +7,7 @@ use moe::stack::Stack;
 use moe::work::{RankLoad, TokenLoad, Work};
 use topology::{Hardware, Picos};
 
-/// The core model (FACTS.md section 0): `t = max(t_c, t_w + t_kv)` of a stage's layers on its mean rank, and no less than its
+/// The core model (T; `blackboard::roofline`): `t = max(t_c, t_w + t_kv)` of a stage's layers on its mean rank, and no less than its
 /// all-to-alls. A lower bound: nothing waits for anything.
 #[derive(Debug)]
 pub struct Roofline {

@@ -1,4 +1,5 @@
-//! The published tables, by what the station's trains would take: FACTS.md section 5.
+//! The published tables, by what the station's trains would take: DeepSeek-V3 in stages on racks of 64 GB200, as
+//! `blackboard::pipeline` has it.
 
 use super::*;
 use crate::memory::stage_memory;
@@ -9,7 +10,7 @@ use moe::work::{CommonWeights, RankLoad, TokenLoad};
 use moe::{DispatchScheme, Model};
 use topology::{Cluster, Dtype, Hardware, Picos};
 
-/// DeepSeek-V3 in FP8 on `stages` racks of 64 GB200, weights spread evenly, hops of 20 us: the inputs of section 5.
+/// DeepSeek-V3 in FP8 on `stages` racks of 64 GB200, weights spread evenly, hops of 20 us: the inputs of the table.
 fn section_5(stages: u32) -> (Stack, Hardware, Placement, Cluster) {
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let model = Model::preset("deepseek-v3").unwrap();
