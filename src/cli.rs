@@ -189,6 +189,9 @@ pub(crate) struct ServeBenchArgs {
     pub(crate) set: Vec<String>,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
+    /// Say what would run, and run nothing: every point's deployment is resolved
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Directory for records (NAME.serve.jsonl) and plots [default: none are written]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -12,9 +12,10 @@ use crate::serve_sources::Files;
 use crate::{files, output};
 use ::coordinator::compare::BackendKind;
 use ::coordinator::serve_bench::{
-    CostChoice, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block,
+    CostChoice, Deployment, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord, block,
     parse_serve_file, serve,
 };
+use ::serving::StageMemory;
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     let text = files::read(&args.file).map_err(Failure::Usage)?;
     let text = set(&text, &args.set).map_err(Failure::Usage)?;
     let mut file = parse_serve_file(&text, &origin).map_err(Failure::usage)?;
+    if args.dry_run {
+        return dry_run(&file);
+    }
     let meter = PointMeter::new(quiet, 0, file.points.len());
     let records = match (Client::of(&args.on), args.backend) {
         (Some(_), Some(BackendKind::Analytic | BackendKind::Sim)) => {
@@ -77,6 +81,23 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
 
 fn failure(error: ServeError) -> Failure {
     if error.is_usage() { Failure::usage(error) } else { Failure::failed(error) }
+}
+
+/// What would run, a line a point.
+fn dry_run(file: &ServeFile) -> Result<(), Failure> {
+    let mut text = format!("{}: {} points\n", file.name, file.points.len());
+    for (swept, spec) in &file.points {
+        let point = swept_words(swept);
+        let deployment = Deployment::new(spec, &Files).map_err(|error| failure(error.at(&point)))?;
+        let stack = &deployment.stack;
+        text.push_str(&format!(
+            "{} stages of {} ranks, {} tokens of KV a rank  {point}\n",
+            stack.num_stages(),
+            stack.columns(),
+            deployment.memory.iter().map(StageMemory::kv_capacity_tokens).min().unwrap_or(0),
+        ));
+    }
+    output::print(&text)
 }
 
 /// The file with settings put otherwise.
