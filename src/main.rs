@@ -15,6 +15,7 @@ mod progress;
 mod resolve;
 mod serve_plot;
 mod serve_sources;
+mod serve_table;
 mod sweep_plot;
 
 use clap::Parser;

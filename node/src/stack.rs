@@ -1,9 +1,5 @@
 //! A run of a whole model: what defines it, and the program of a step, phase by phase.
 
-mod overlap;
-
-pub use overlap::overlapped;
-
 use crate::setup::{RunSetup, SetupError};
 use crate::wire::Phase;
 use moe::experts::ExpertKind;

@@ -102,20 +102,6 @@ impl StepBatch {
         self.columns.iter().map(|column| u64::from(column.tokens())).sum()
     }
 
-    /// Two batches with every other chunk of each column each: what overlaps (`node::stack::overlapped`) in one step. What ends,
-    /// ends with the first.
-    #[must_use]
-    pub fn halves(&self) -> [Self; 2] {
-        let mut halves = [Self::default(), Self::default()];
-        for (at, half) in halves.iter_mut().enumerate() {
-            half.columns.extend(self.columns.iter().map(|column| Column {
-                chunks: column.chunks.iter().skip(at).step_by(2).copied().collect(),
-                ended: if at == 0 { column.ended.clone() } else { Vec::new() },
-            }));
-        }
-        halves
-    }
-
     /// Checks sizes, and that no sequence is in two places.
     ///
     /// # Errors
