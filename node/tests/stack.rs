@@ -6,7 +6,6 @@ use moe::plan::DispatchScheme;
 use moe::routing::{RoutingSpec, Workload};
 use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
 use moe::work::CommonWeights;
-use node::control::PhaseReport;
 use node::rank::RankError;
 use node::seat::SeatError;
 use node::sim::{SimError, SimStack, StackStep};
