@@ -9,7 +9,7 @@ use crate::experiment::range_of_table;
 use serde::Deserialize;
 use serving::arrivals::ArrivalSpec;
 use serving::{Slo, TrainPolicy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Most points of a file.
@@ -145,13 +145,13 @@ type Axis = Vec<BTreeMap<String, Value>>;
 fn axes(sweep: &Table) -> Result<Vec<Axis>, (String, String)> {
     let mut axes = Vec::new();
     collect(sweep, "", &mut axes)?;
-    let mut seen: Vec<&String> = Vec::new();
+    let mut seen: BTreeSet<&String> = BTreeSet::new();
     for axis in &axes {
-        for key in axis.first().into_iter().flat_map(BTreeMap::keys) {
-            if seen.contains(&key) {
+        let keys: BTreeSet<&String> = axis.iter().flat_map(BTreeMap::keys).collect();
+        for key in keys {
+            if !seen.insert(key) {
                 return Err((key.clone(), format!("`{key}` is swept twice; keep one of them")));
             }
-            seen.push(key);
         }
     }
     Ok(axes)
@@ -172,8 +172,9 @@ fn collect(table: &Table, prefix: &str, axes: &mut Vec<Axis>) -> Result<(), (Str
                     _ => Err(told("give [[sweep.points]] tables".to_owned())),
                 };
                 let axis: Axis = rows.iter().map(row).collect::<Result<_, _>>()?;
-                if axis.is_empty() || axis.iter().any(|row| !row.keys().eq(axis[0].keys())) {
-                    return Err(told("give rows, all with the same keys".to_owned()));
+                // A row that leaves a key out has the file's value.
+                if axis.is_empty() || axis.iter().any(BTreeMap::is_empty) {
+                    return Err(told("give rows of keys".to_owned()));
                 }
                 axes.push(axis);
             }

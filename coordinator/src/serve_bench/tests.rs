@@ -116,6 +116,14 @@ fn faults_are_told_with_their_lines() {
         ),
         (("[arrivals]", "[sweep]\n\"serve.seed\" = []\n[arrivals]"), "small.toml:7: serve.seed: no values"),
         (("[arrivals]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[arrivals]"), "small.toml:7: "),
+        (
+            (
+                "[arrivals]",
+                "[sweep]\n\"serve.seed\" = [1]\n[[sweep.points]]\n\"serve.racks\" = 1\n[[sweep.points]]\n\"serve.seed\" = 2\n[arrivals]",
+            ),
+            "small.toml:7: `serve.seed` is swept twice",
+        ),
+        (("[arrivals]", "[sweep]\npoints = []\n[arrivals]"), "small.toml:7: points: give rows of keys"),
         (("[arrivals]", "[arivals]"), "small.toml:6: unknown field `arivals`"),
         (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
         (("request_rate = 200.0", "request_rate = -1.0"), "arrivals: request_rate = -1"),
