@@ -171,11 +171,7 @@ pub(crate) fn throttle_combine(hardware: &mut Hardware, throttle: f64) -> anyhow
 }
 
 pub(crate) fn throttled(scale_up: Rate, throttle: f64) -> anyhow::Result<Rate> {
-    let rate = (scale_up.bytes_per_s() as f64 / throttle).round();
-    if !(0.001..=1e6).contains(&throttle) || rate < 1.0 {
-        bail!("--throttle {throttle}: give a number from 0.001 to 1000000");
-    }
-    Ok(Rate::new(rate as u64)?)
+    scale_up.throttled(throttle).map_err(|error| anyhow::anyhow!("--throttle {error}"))
 }
 
 /// The model of a preset's name or a config.json.

@@ -19,6 +19,9 @@ pub enum UnitError {
     /// A rate of zero would make every transfer infinite.
     #[error("a rate of 0 bytes/s moves nothing; give at least 1 byte/s")]
     ZeroRate,
+    /// A throttle that is no number from 0.001 to 10^6, or leaves less than 1 byte/s.
+    #[error("{0}: give a number from 0.001 to 1000000")]
+    Throttle(f64),
     /// Not a finite, nonnegative number of microseconds, or beyond 2^64 ps (213 days).
     #[error("{0} us is no usable time: give a finite number from 0 to 1.8e13 us")]
     Time(f64),
@@ -144,6 +147,18 @@ impl Rate {
     /// The rate in bytes per second.
     pub const fn bytes_per_s(self) -> u64 {
         self.0
+    }
+
+    /// This rate over `throttle`, in whole bytes per second: the scale-out rate of ports so many times slower.
+    ///
+    /// # Errors
+    /// [`UnitError::Throttle`].
+    pub fn throttled(self, throttle: f64) -> Result<Self, UnitError> {
+        let rate = (self.0 as f64 / throttle).round();
+        if !(0.001..=1e6).contains(&throttle) || rate < 1.0 {
+            return Err(UnitError::Throttle(throttle));
+        }
+        Self::new(rate as u64)
     }
 
     /// How long `bytes` occupy a port of this rate: `ceil(bytes * 10^12 / rate)`, at most [`Picos::MAX`].
