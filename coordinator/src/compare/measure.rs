@@ -19,9 +19,9 @@ pub fn chunk_rows(tokens: u32) -> u32 {
 }
 
 /// Payload bytes that 16 processes on 2 cores move in a second with room to spare (they reach twice that).
-const BYTES_PER_S: f64 = 500e6;
+pub(crate) const BYTES_PER_S: f64 = 500e6;
 /// Frames that they handle in a second, at 100 to 150 us of CPU each end to end.
-const FRAMES_PER_S: f64 = 7_000.0;
+pub(crate) const FRAMES_PER_S: f64 = 7_000.0;
 /// Bytes that all ports together may inject in a second while all of them are busy. A throttled pair of racks sends all its
 /// scale-up rows in the first fraction of a phase: without this limit that burst would come late and in the wrong order.
 const PEAK_BYTES_PER_S: f64 = 600e6;
@@ -31,17 +31,17 @@ const RESOLUTION_SHARE: f64 = 0.02;
 /// late, and no latency hides it. Without it nearly every such row is disturbed and repeated.
 const FORWARDED_WITHOUT_LATENCY: u64 = 2;
 /// Cores behind these three rates.
-const RATED_CORES: f64 = 2.0;
+pub(crate) const RATED_CORES: f64 = 2.0;
 /// Shortest wall time of a communication phase: timers and schedulers then stay within a few percent of it.
-const NETWORK_WALL_S_MIN: f64 = 0.040;
+pub(crate) const NETWORK_WALL_S_MIN: f64 = 0.040;
 /// Shortest wall time of the expert phase.
 const COMPUTE_WALL_S_MIN: f64 = 0.060;
 /// Charged compute over the CPU time it really takes.
-const COMPUTE_HEADROOM: f64 = 3.0;
+pub(crate) const COMPUTE_HEADROOM: f64 = 3.0;
 /// CPU time of a modelled expert for one element of one row, with its share of quantisation and sums.
-const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
+pub(crate) const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
 /// FLOP/s of real experts on one core with AVX2 or better, small products included (a multiply and an add are two).
-const GEMM_FLOPS: f64 = 32e9;
+pub(crate) const GEMM_FLOPS: f64 = 32e9;
 
 /// Dilation of a phase in which nothing moves: what the host takes for it then doesn't show.
 const EMPTY_DILATION: u64 = 1_000_000;

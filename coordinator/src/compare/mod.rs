@@ -15,7 +15,7 @@ mod client;
 mod error;
 mod expected;
 mod line;
-mod measure;
+pub(crate) mod measure;
 mod memory;
 mod place;
 #[cfg(test)]

@@ -1,22 +1,15 @@
 //! How slowly nodes on one machine must run a model so that it can follow.
 
 use super::{SimSteps, StepsRequest};
+use crate::compare::measure::{
+    BYTES_PER_S, COMPUTE_HEADROOM, FRAMES_PER_S, GEMM_FLOPS, MODELLED_S_PER_ELEMENT, NETWORK_WALL_S_MIN,
+    RATED_CORES,
+};
 use crate::run::RunError;
 use moe::experts::ExpertKind;
 use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
 use node::wire::Phase;
-
-/// Row bytes and frames that a core carries in a second with room to spare, as `compare::measure` has them for two cores.
-const BYTES_PER_S_AND_CORE: f64 = 250e6;
-const FRAMES_PER_S_AND_CORE: f64 = 3_500.0;
-/// Shortest wall time of the longest phase, ns: timers and schedulers then stay within a few percent of it.
-const WALL_NS_MIN: f64 = 40e6;
-/// CPU time of modelled work for one element of one row, quantisation and sums included, and FLOP/s of real work on one core.
-const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
-const GEMM_FLOPS: f64 = 32e9;
-/// Charged compute over the CPU time that it really takes.
-const COMPUTE_HEADROOM: f64 = 3.0;
 
 /// A pace at which `cores` cores follow steps like `batch`, and how long their longest phase then takes, wall ns.
 ///
@@ -53,13 +46,13 @@ pub fn pace(request: &StepsRequest, batch: &StepBatch, cores: u32) -> Result<(Pa
                 compute = compute.max(compute_s * COMPUTE_HEADROOM * 1e9 / emulated_ns);
             }
             Phase::Dispatch | Phase::Combine | Phase::Hop => {
-                let wall_s = (bytes / BYTES_PER_S_AND_CORE).max(frames / FRAMES_PER_S_AND_CORE);
+                let wall_s = (bytes / BYTES_PER_S).max(frames / FRAMES_PER_S) * RATED_CORES;
                 network = network.max(wall_s * 1e9 / emulated_ns);
             }
         }
         longest = longest.max(emulated_ns);
     }
-    network = network.max(WALL_NS_MIN / longest.max(1.0));
+    network = network.max(NETWORK_WALL_S_MIN * 1e9 / longest.max(1.0));
     let pacing = Pacing {
         network_dilation: network.ceil() as u64,
         compute_dilation: compute.ceil() as u64,
