@@ -131,6 +131,13 @@ impl PointMeter {
         }
     }
 
+    /// How far the points under way are, where a terminal shows it.
+    pub(crate) fn note(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
     /// A point is done.
     pub(crate) fn done(&self, what: &str) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;

@@ -13,8 +13,10 @@ pub struct StageMemory {
     pub capacity_bytes: u64,
     /// Weights on the rank that has most, bytes.
     pub weights_bytes: u64,
-    /// Rows under way and activations of the largest step, and what is kept for caches of ended requests, bytes.
+    /// Rows under way and activations of the largest step, bytes.
     pub buffers_bytes: u64,
+    /// Set aside for caches of ended requests, bytes.
+    pub kept_bytes: u64,
     /// Cache of one token in this stage's layers, bytes.
     pub kv_bytes_per_token: u64,
 }
@@ -23,7 +25,8 @@ impl StageMemory {
     /// What is left for sequences.
     #[must_use]
     pub const fn kv_capacity_bytes(&self) -> u64 {
-        self.capacity_bytes.saturating_sub(self.weights_bytes).saturating_sub(self.buffers_bytes)
+        let left = self.capacity_bytes.saturating_sub(self.weights_bytes);
+        left.saturating_sub(self.buffers_bytes).saturating_sub(self.kept_bytes)
     }
 
     /// The tokens whose caches fit in what is left; all where a token leaves nothing.
@@ -148,6 +151,7 @@ impl Ledger {
             capacity_bytes: memory.capacity_bytes,
             weights_bytes: memory.weights_bytes,
             buffers_bytes: memory.buffers_bytes,
+            kept_bytes: memory.kept_bytes,
             kv_bytes_max: self.high_water * memory.kv_bytes_per_token,
             kv_capacity_bytes: memory.kv_capacity_bytes(),
         };
@@ -162,12 +166,22 @@ pub struct StageReport {
     pub capacity_bytes: u64,
     /// Weights.
     pub weights_bytes: u64,
-    /// Rows under way, activations, caches of ended requests.
+    /// Rows under way, activations.
     pub buffers_bytes: u64,
+    /// Set aside for caches of ended requests.
+    pub kept_bytes: u64,
     /// Room taken by sequences.
     pub kv_bytes_max: u64,
     /// Room that there is for them.
     pub kv_capacity_bytes: u64,
+}
+
+impl StageReport {
+    /// All that is taken or set aside.
+    #[must_use]
+    pub const fn used_bytes(&self) -> u64 {
+        self.weights_bytes + self.buffers_bytes + self.kept_bytes + self.kv_bytes_max
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +189,13 @@ mod tests {
     use super::*;
 
     fn memory(weights_bytes: u64, kv_bytes_per_token: u64) -> StageMemory {
-        StageMemory { capacity_bytes: 1_000, weights_bytes, buffers_bytes: 100, kv_bytes_per_token }
+        StageMemory {
+            capacity_bytes: 1_000,
+            weights_bytes,
+            buffers_bytes: 100,
+            kept_bytes: 0,
+            kv_bytes_per_token,
+        }
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub fn stage_memory(
         StageMemory {
             capacity_bytes: hardware.hbm_bytes,
             weights_bytes,
-            buffers_bytes: rows_bytes + kept,
+            buffers_bytes: rows_bytes,
+            kept_bytes: kept,
             kv_bytes_per_token: kv.ceil() as u64,
         }
     };

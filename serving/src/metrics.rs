@@ -158,7 +158,7 @@ impl Meter {
     /// A token came.
     pub fn token(&mut self, token: Token) {
         match token {
-            Token::First { after, .. } => self.ttft.record(after, 1),
+            Token::First { after } => self.ttft.record(after, 1),
             Token::Next { after, count } => self.itl.record(after, count),
         }
     }

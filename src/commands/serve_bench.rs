@@ -25,6 +25,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use topology::Cluster;
 
+/// Answers between two words of progress.
+const ANSWERS_APART: u64 = 100;
+
 pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
     let with = if args.set.is_empty() { "" } else { " (with --set)" };
     let origin = format!("{}{with}", args.file.display());
@@ -182,8 +185,8 @@ async fn serve_measured(
         let record = loop {
             let live = Live::new(spec, &Files, cores, retries).map_err(failure)?;
             let mut session = cluster.open(live.request()).await.map_err(Failure::failed)?;
-            let mut unheard = |_| ();
-            let served = live.serve(&mut session, &Files, "measured", &mut unheard);
+            let mut progress = |steps| meter.note(&format!("step {steps} {}", swept_words(swept)));
+            let served = live.serve(&mut session, &Files, "measured", &mut progress);
             let (mut record, _) = Box::pin(served).await.map_err(failure)?;
             record.settings.clone_from(swept);
             if record.problem.is_none() || retries == 1 {
@@ -238,13 +241,21 @@ fn serve_all(
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some((swept, spec)) = file.points.get(index) else { return };
-                    let record = serve(spec, &Files, &mut |_| ()).map(|mut record| {
+                    let words = swept_words(swept);
+                    let mut told = 0;
+                    let mut progress = |answered: u64| {
+                        if answered >= told + ANSWERS_APART {
+                            told = answered;
+                            meter.note(&format!("{answered} requests answered {words}"));
+                        }
+                    };
+                    let record = serve(spec, &Files, &mut progress).map(|mut record| {
                         record.settings.clone_from(swept);
                         record
                     });
-                    let record = record.map_err(|error| error.at(&swept_words(swept)));
+                    let record = record.map_err(|error| error.at(&words));
                     let failed = record.is_err();
-                    meter.done(&swept_words(swept));
+                    meter.done(&words);
                     if let Ok(mut place) = done[index].lock() {
                         *place = Some(record);
                     }

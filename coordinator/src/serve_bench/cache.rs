@@ -71,16 +71,7 @@ pub fn cache_spec(
     let (hardware, stack) = (&deployment.hardware, &deployment.stack);
     let ranks = deployment.cluster.num_ranks();
     let rank_price = DollarsPerS::per_hour(spec.serve.usd_per_rank_hour);
-    // What is kept of each rank's memory, as `serving::memory` sets it aside: a share of what is left, rows of steps apart.
-    let kept: u64 = deployment
-        .memory
-        .iter()
-        .map(|stage| {
-            let left = stage.kv_capacity_bytes() as f64;
-            let share = table.hbm_share / (1.0 - table.hbm_share);
-            (left * share) as u64 * u64::from(stack.columns())
-        })
-        .sum();
+    let kept: u64 = deployment.memory.iter().map(|stage| stage.kept_bytes * u64::from(stack.columns())).sum();
     let rate =
         Rate::new(hardware.hbm_bytes_per_s).map_err(|error| setting("serve.hardware", error.to_string()))?;
     let whole = hbm_tier(hardware.hbm_bytes, rate, rank_price);

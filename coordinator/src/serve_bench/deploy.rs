@@ -11,7 +11,7 @@ use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Ove
 use serving::memory::stage_memory;
 use serving::{CostError, StageMemory, StepCost, StepShape, StepTimes};
 use std::io::{self, BufRead};
-use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos, Rate};
+use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos};
 
 /// Where names of an experiment lead to: the caller's presets and files.
 pub trait Sources: Sync {
@@ -79,14 +79,11 @@ impl Deployment {
         let (mut hardware, mut fabric) =
             sources.hardware(&serve.hardware).map_err(|problem| setting("serve.hardware", problem))?;
         if let Some(throttle) = serve.throttle {
-            let rate = throttled(fabric.scale_up.rate, throttle);
-            fabric.scale_out.rate = rate.ok_or_else(|| {
-                setting("serve.throttle", format!("{throttle}: give a number from 0.001 to 1000000"))
-            })?;
-            if let Some(kernels) = &mut hardware.kernels
-                && let Some(rate) = throttled(kernels.combine.scale_up.rate, throttle)
-            {
-                kernels.combine.scale_out.rate = rate;
+            let told = |error: topology::UnitError| setting("serve.throttle", error.to_string());
+            fabric.scale_out.rate = fabric.scale_up.rate.throttled(throttle).map_err(told)?;
+            if let Some(kernels) = &mut hardware.kernels {
+                let combine = &mut kernels.combine;
+                combine.scale_out.rate = combine.scale_up.rate.throttled(throttle).map_err(told)?;
             }
         }
         let latency = spec.latency().map_err(|problem| setting("serve.latency", problem))?;
@@ -137,8 +134,23 @@ impl Deployment {
                 "gate: steps about time have no hidden states; give uniform, zipf:S, a workload or a trace";
             return Err(setting("serve.routing", problem.to_owned()));
         }
+        if serve.cost == CostChoice::Memoised && routing.depends_on_step() {
+            let problem = format!(
+                "{}: it changes from step to step, and remembered steps don't; give serve.cost = \"frames\"",
+                serve.routing
+            );
+            return Err(setting("serve.routing", problem));
+        }
         let choice =
             sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
+        let one_for_all = matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_));
+        if choice.is_for_demand() && !one_for_all {
+            let problem = format!(
+                "{}: all layers share one placement, and in routing {} each has popular experts of its own; give linear, round-robin, replicated or a file",
+                serve.placement, serve.routing
+            );
+            return Err(setting("serve.placement", problem));
+        }
         let mut compare = CompareSpec::new(stack.model.clone(), hardware.clone());
         compare.shape = stack.shape();
         compare.routing = routing.clone();
@@ -173,6 +185,21 @@ impl Deployment {
         (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)).collect()
     }
 
+    /// A stage's layers by their frames.
+    #[must_use]
+    pub fn frames(&self, spec: &ServeSpec) -> Frames {
+        Frames {
+            cluster: self.stage_cluster.clone(),
+            fabric: self.fabric,
+            hardware: self.hardware.clone(),
+            shape: self.stack.shape(),
+            placement: self.placement.clone(),
+            scheme: spec.serve.scheme,
+            routing: self.routing.clone(),
+            seed: spec.serve.seed,
+        }
+    }
+
     /// The source of times that `spec` asks for.
     ///
     /// # Errors
@@ -202,16 +229,7 @@ impl Deployment {
                 "full: frames can't all overlap; give none or two_batch, or serve.cost = \"analytic\"";
             return Err(setting("parallel.overlap", problem.to_owned()));
         }
-        let frames = Frames {
-            cluster: self.stage_cluster.clone(),
-            fabric: self.fabric,
-            hardware: self.hardware.clone(),
-            shape: self.stack.shape(),
-            placement: self.placement.clone(),
-            scheme: spec.serve.scheme,
-            routing: self.routing.clone(),
-            seed: spec.serve.seed,
-        };
+        let frames = self.frames(spec);
         Ok(if choice == CostChoice::Frames {
             Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(frames))))
         } else {
@@ -237,14 +255,6 @@ fn stage_cluster(stack: &Stack, cluster: &Cluster) -> Cluster {
         })
         .collect();
     Cluster::new(&sizes).expect("a part of a cluster is one")
-}
-
-fn throttled(scale_up: Rate, throttle: f64) -> Option<Rate> {
-    let rate = (scale_up.bytes_per_s() as f64 / throttle).round();
-    if !(0.001..=1e6).contains(&throttle) || rate < 1.0 {
-        return None;
-    }
-    Rate::new(rate as u64).ok()
 }
 
 /// A source of times.

@@ -42,6 +42,15 @@ impl Frames {
         chunk_rows(mean).max((mean / 64).min(CHUNK_ROWS_MAX))
     }
 
+    /// Uniform routing has nothing to keep, so that each step may have tokens of its own. Where experts are popular they stay so: these
+    /// follow from seed and layer, and what changes from step to step does so by the step's number.
+    fn seed_of(&self, step: u32) -> u64 {
+        match self.routing {
+            RoutingSpec::Uniform => self.seed.wrapping_add(u64::from(step) << 20),
+            _ => self.seed,
+        }
+    }
+
     fn setup(&self, layer: u32, step: u32, tokens: &RankTokens) -> RunSetup {
         RunSetup {
             cluster_id: 0,
@@ -56,8 +65,7 @@ impl Frames {
             routing: self.routing.clone(),
             gate_limit: None,
             tokens: tokens.ranks().to_vec(),
-            // Distributions that don't depend on the step would have every step's tokens alike.
-            seed: self.seed.wrapping_add(u64::from(step) << 20),
+            seed: self.seed_of(step),
             layer: u16::try_from(layer).unwrap_or(u16::MAX),
             experts: ExpertKind::Modelled,
             chunk_rows: self.chunk_rows(tokens),

@@ -63,6 +63,8 @@ pub struct ServeRecord {
     pub output_throughput_per_user: f64,
     /// Ranks in all.
     pub ranks: u32,
+    /// What one costs, $/h, as the experiment says.
+    pub usd_per_rank_hour: f64,
     /// Their price over the whole run, by a million tokens of answers.
     pub usd_per_mtok_output: f64,
     /// The same by a million tokens of prompts and answers.
@@ -139,10 +141,7 @@ impl ServeRecord {
         let spent = &outcome.spent;
         let busy = outcome.busy.iter().map(|busy| share(busy.0, outcome.duration.0)).sum::<f64>()
             / outcome.busy.len().max(1) as f64;
-        let fullest = outcome
-            .memory
-            .iter()
-            .max_by_key(|stage| stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max);
+        let fullest = outcome.memory.iter().max_by_key(|stage| stage.used_bytes());
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let weights = outcome.memory.iter().map(|stage| stage.weights_bytes).max().unwrap_or(0);
         let refused: u64 = outcome.refused.iter().sum();
@@ -181,6 +180,7 @@ impl ServeRecord {
             output_throughput_per_rank: per_s(meter.output_tokens) / f64::from(ranks),
             output_throughput_per_user: if tpot_ms > 0.0 { 1e3 / tpot_ms } else { 0.0 },
             ranks,
+            usd_per_rank_hour: spec.serve.usd_per_rank_hour,
             usd_per_mtok_output: per_mtok(meter.output_tokens),
             usd_per_mtok_total: per_mtok(meter.input_tokens + meter.output_tokens),
             steps: outcome.steps,
@@ -201,9 +201,7 @@ impl ServeRecord {
             weights_gb_per_rank: gb(weights),
             weights_gb_per_stage: gb(weights) * f64::from(deployment.stack.columns()),
             kv_gb_per_rank: fullest.map_or(0.0, |stage| gb(stage.kv_bytes_max)),
-            memory_use: fullest.map_or(0.0, |stage| {
-                share(stage.weights_bytes + stage.buffers_bytes + stage.kv_bytes_max, stage.capacity_bytes)
-            }),
+            memory_use: fullest.map_or(0.0, |stage| share(stage.used_bytes(), stage.capacity_bytes)),
             memory: outcome.memory.clone(),
             over_sim: None,
             memo,

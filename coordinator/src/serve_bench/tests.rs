@@ -4,6 +4,7 @@ use super::*;
 use crate::compare::PlacementChoice;
 use crate::steps::SimSteps;
 use moe::{Model, RoutingSpec};
+use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
 use topology::{Fabric, Hardware};
 
@@ -23,11 +24,16 @@ impl Sources for Presets {
     }
 
     fn routing(&self, name: &str, _: u32) -> Result<RoutingSpec, String> {
-        if name == "uniform" { Ok(RoutingSpec::Uniform) } else { Err(format!("`{name}`: give uniform")) }
+        match name {
+            "uniform" => Ok(RoutingSpec::Uniform),
+            "zipf" => Ok(RoutingSpec::Zipf { exponent: 1.2 }),
+            "drifting" => Ok(RoutingSpec::Drifting { exponent: 1.2, period: 10 }),
+            _ => Err(format!("`{name}`: give uniform, zipf or drifting")),
+        }
     }
 
-    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(PlacementChoice::Linear)
+    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
+        Ok(if name == "eplb" { PlacementChoice::Eplb } else { PlacementChoice::Linear })
     }
 
     fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
@@ -107,6 +113,19 @@ arrivals.request_rate = { from = 1.0, to = 100.0, steps = 3, scale = "log" }
 #[test]
 fn faults_are_told_with_their_lines() {
     for (change, said) in [
+        (
+            ("[arrivals]", "routing = \"zipf\"\nplacement = \"eplb\"\n[arrivals]"),
+            "serve.placement: eplb: all layers share",
+        ),
+        (
+            ("[arrivals]", "routing = \"drifting\"\n[arrivals]"),
+            "serve.routing: drifting: it changes from step to step",
+        ),
+        (
+            ("[arrivals]", "routing = \"zipf\"\ncost = \"analytic\"\n[arrivals]"),
+            "serve.routing: zipf: closed forms know",
+        ),
+        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: 0: give a number"),
         (("model =", "modle ="), "small.toml:3: unknown field `modle`"),
         (("kind = \"constant\"", "kind = \"sometimes\""), "small.toml:7: unknown variant `sometimes`"),
         (("[arrivals]", "[parallel]\npp = 0\n[arrivals]"), "parallel.pp: "),
@@ -147,6 +166,26 @@ fn faults_are_told_with_their_lines() {
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with(said) && !error.contains('\n'), "{said}: {error}");
     }
+}
+
+#[test]
+fn popular_experts_stay_popular_from_step_to_step() {
+    let mut spec = points(SMALL).unwrap().points[0].1.clone();
+    let tokens = RankTokens::new(vec![64; 8]);
+    let mut times = |routing: &str, steps: [u32; 2]| {
+        spec.serve.routing = routing.to_owned();
+        spec.serve.cost = CostChoice::Frames;
+        let deployment = Deployment::new(&spec, &Presets).unwrap();
+        let mut frames = deployment.frames(&spec);
+        steps.map(|step| frames.layer(5, step, &tokens).unwrap())
+    };
+    // The experts' time is the popular rank's: another order of popularity would have another.
+    let [first, second] = times("zipf", [0, 9]);
+    assert_eq!(first, second);
+    let [first, second] = times("drifting", [0, 90]);
+    assert_ne!(first, second);
+    let [first, second] = times("uniform", [0, 9]);
+    assert_ne!(first, second);
 }
 
 #[test]

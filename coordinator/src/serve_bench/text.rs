@@ -62,6 +62,7 @@ fn yard(record: &ServeRecord) -> String {
     };
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     line("Times:", format!("{}, {}", record.clock, record.cost));
+    line("Ranks, price of one ($/h, assumed):", format!("{}, {:.2}", record.ranks, record.usd_per_rank_hour));
     line("Price ($/Mtok of answers):", format!("{:.4}", record.usd_per_mtok_output));
     line("Price ($/Mtok of all tokens):", format!("{:.4}", record.usd_per_mtok_total));
     line("Steps:", record.steps.to_string());

@@ -10,6 +10,8 @@ use moe::work::{RankLoad, TokenLoad, Work};
 use topology::{Cluster, Fabric, Hardware, LinkClass, Picos, RankId};
 
 /// Parts of a step: the ranks' own work by the roofline, layers with experts by a [`LayerCost`], hops by the links.
+///
+/// Parts can't all overlap: [`Overlap::Full`] is [`Roofline`](super::Roofline)'s, and here as [`Overlap::None`].
 #[derive(Debug)]
 pub struct StackCost<L> {
     stack: Stack,

@@ -2,7 +2,7 @@
 
 use super::policy::TrainPolicy;
 use crate::cost::StepShape;
-use crate::request::{Request, RequestId};
+use crate::request::Request;
 use moe::stack::{Chunk, Column};
 use moe::work::{RankLoad, TokenLoad};
 use std::collections::VecDeque;
@@ -39,8 +39,6 @@ pub type Ended = Seat;
 pub enum Token {
     /// The first, and how long it took since the request came.
     First {
-        /// Of which request.
-        request: RequestId,
         /// TTFT.
         after: Picos,
     },
@@ -171,7 +169,7 @@ impl Riders {
                 continue;
             }
             (seat.generated, seat.first_token, seat.last_token) = (1, now, now);
-            on_token(Token::First { request: seat.request.id, after: now - seat.request.arrived });
+            on_token(Token::First { after: now - seat.request.arrived });
             if seat.request.output_tokens == 1 {
                 ended.push(seat);
             } else {

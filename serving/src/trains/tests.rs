@@ -125,6 +125,7 @@ fn serve(
         capacity_bytes: capacity_tokens,
         weights_bytes: 0,
         buffers_bytes: 0,
+        kept_bytes: 0,
         kv_bytes_per_token: 1,
     };
     let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
@@ -261,8 +262,13 @@ fn serve_in_step(
     requests: &[Request],
     (ranks, stages, trains): (u32, usize, u32),
 ) -> (Outcome, BTreeMap<(u32, u32), usize>) {
-    let memory =
-        StageMemory { capacity_bytes: 400, weights_bytes: 0, buffers_bytes: 0, kv_bytes_per_token: 1 };
+    let memory = StageMemory {
+        capacity_bytes: 400,
+        weights_bytes: 0,
+        buffers_bytes: 0,
+        kept_bytes: 0,
+        kv_bytes_per_token: 1,
+    };
     let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
     let station = Station::new(policy.clone(), ledger, ranks, trains).unwrap();
     let mut arrivals = Listed(requests.to_vec().into());
