@@ -117,6 +117,11 @@ pub(crate) struct CompareArgs {
     pub(crate) json: bool,
 }
 
+/// A backend, of which a serving run takes one.
+fn one_backend(text: &str) -> Result<BackendKind, String> {
+    text.parse().map_err(|_| "give analytic, sim or quic".to_owned())
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -179,10 +184,10 @@ pub(crate) struct ServeBenchArgs {
     pub(crate) file: PathBuf,
     /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock; `quic`: worker processes that compute every token, on the
     /// wall clock [default: as the file's serve.cost says]
-    #[arg(long, value_name = "BACKEND")]
+    #[arg(long, value_name = "BACKEND", value_parser = one_backend)]
     pub(crate) backend: Option<BackendKind>,
     /// Run the ranks of quic as tasks of this process
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cluster")]
     pub(crate) in_process: bool,
     /// A setting of the file otherwise, as `table.key=value`
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -255,7 +255,9 @@ fn serve_all(
                     });
                     let record = record.map_err(|error| error.at(&words));
                     let failed = record.is_err();
-                    meter.done(&words);
+                    if !failed {
+                        meter.done(if words.is_empty() { &file.name } else { &words });
+                    }
                     if let Ok(mut place) = done[index].lock() {
                         *place = Some(record);
                     }

@@ -66,7 +66,11 @@ pub fn parse_serve_file(text: &str, origin: &str) -> Result<ServeFile, ServeErro
     let line_of =
         |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|&&b| b == b'\n').count();
     let of_toml = |error: &toml::de::Error| {
-        fault(error.span().map_or(1, |span| line_of(span.start)), error.message().replace('\n', " "))
+        let mut problem = error.message().replace('\n', " ");
+        if problem.starts_with("unknown field `experiment`") {
+            problem = "[experiment] is for `railyard run`; give the file to it".to_owned();
+        }
+        fault(error.span().map_or(1, |span| line_of(span.start)), problem)
     };
     let written: Written = toml::from_str(text).map_err(|error| of_toml(&error))?;
     let key_line = |key: &str| {
