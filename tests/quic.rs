@@ -2,7 +2,7 @@
 //! bytes on every pair, and no disturbance unnoticed.
 
 use coordinator::compare::{Host, judge};
-use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
+use coordinator::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use coordinator::machine::{CoordinatorEvent, Limits};
 use coordinator::rebalance::{Moved, Rebalancing, rebalance};
 use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
@@ -15,6 +15,10 @@ use node::control::Pacing;
 use node::net::TransportOptions;
 use node::setup::RunSetup;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 use topology::{Cluster, Dtype, Hardware, RackId};
 
@@ -202,5 +206,46 @@ async fn rebalancing_gives_the_same_tokens_and_moves_as_in_the_simulator() {
         assert_eq!(real.digests, simulated.digests);
         let moves = |moved: Option<Moved>| moved.map(|moved| (moved.experts, moved.rounds, moved.bytes));
         assert_eq!(moves(real.moved), moves(simulated.moved));
+    }
+}
+
+/// What stands for `railyard`: rack 0 lives an hour from now, rack 1 eleven and a half days.
+const ON_CLOCKS_OF_THEIR_OWN: &str = r#"#!/bin/sh
+case "$*" in
+*"--name rack0-"*) exec unshare --time --monotonic 3600 "$RAILYARD" "$@" ;;
+*"--name rack1-"*) exec unshare --time --monotonic 1000000 "$RAILYARD" "$@" ;;
+esac
+exit 1
+"#;
+
+/// Other machines have other monotonic clocks; time namespaces have them too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racks_whose_clocks_are_hours_apart_begin_together() {
+    let allowed = Command::new("unshare").args(["--time", "--monotonic", "1", "true"]).output();
+    if !allowed.is_ok_and(|done| done.status.success()) {
+        // Past the harness, which shows nothing of tests that pass.
+        writeln!(std::io::stderr(), "SKIPPED: `unshare --time` is not allowed here").unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("railyard");
+    let script = ON_CLOCKS_OF_THEIR_OWN.replace("$RAILYARD", env!("CARGO_BIN_EXE_railyard"));
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let mut request = request(&[2, 2], (256, 16, 4), DispatchScheme::Hierarchical, 16);
+    request.warmup = 1;
+    let config = LocalConfig {
+        names: rack_names(&request.setup.cluster),
+        workers: WorkerKind::Processes { program },
+        transport: TransportOptions::default(),
+        limits: Limits::default(),
+    };
+    let mut cluster = LocalCluster::start(config).await.unwrap();
+    check("clocks of their own", &mut cluster, &request).await;
+    let rounds = cluster.run(&request).await.unwrap();
+    cluster.shutdown().await;
+    for round in &rounds {
+        // They are others, and known to within a second: a start by the coordinator's clock would be hours off.
+        assert!(round.clock_error_ns.iter().all(|error| (1..1_000_000_000).contains(error)), "{round:?}");
     }
 }

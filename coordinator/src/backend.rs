@@ -50,6 +50,7 @@ impl SimBackend {
                     digests: digests.collect(),
                     phases: done.phases,
                     wall_ns: [0; 3],
+                    clock_error_ns: [0; 3],
                     outputs: self.keep_outputs.then_some(done.outputs),
                 })
             })

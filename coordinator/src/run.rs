@@ -58,6 +58,9 @@ pub struct RoundRecord {
     pub digests: Vec<Vec<u64>>,
     /// From a phase's common start until the coordinator knew that it had closed everywhere, wall ns; 0 in the simulator.
     pub wall_ns: [u64; 3],
+    /// How far from a phase's common start some rank may have begun, for its clock is known no better, wall ns; 0 where all ranks share
+    /// the coordinator's clock.
+    pub clock_error_ns: [u64; 3],
     /// Outputs, `[num_ranks][tokens][hidden]`: only from a simulator that was asked to keep them.
     pub outputs: Option<Vec<Vec<Vec<f32>>>>,
 }
@@ -158,9 +161,9 @@ pub enum RunError {
         /// What was wrong.
         what: String,
     },
-    /// A node does not share the coordinator's clock.
+    /// A node's clock contradicts what it showed before.
     #[error(
-        "the monotonic clock of {node} is not the coordinator's; run all nodes on the coordinator's host (containers are fine)"
+        "the monotonic clock of {node} has jumped against the coordinator's; was one of the machines suspended? Repeat the run"
     )]
     Clock {
         /// Name.

@@ -78,7 +78,7 @@ enum Command {
 pub struct ClusterHandle {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<CoordinatorEvent>,
-    members: watch::Receiver<u32>,
+    members: watch::Receiver<Membership>,
     address: SocketAddr,
 }
 
@@ -93,7 +93,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerErr
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let (clients_in, clients) = mpsc::channel(CLIENTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
-    let (members_in, members) = watch::channel(0);
+    let (members_in, members) = watch::channel(Membership::default());
     let shell = Shell {
         // The standard library's hasher keys are the one source of random numbers at hand; nothing else depends on this one.
         machine: Coordinator::new(monotonic_ns(), RandomState::new().build_hasher().finish(), config.limits),
@@ -127,7 +127,13 @@ impl ClusterHandle {
     /// Nodes that are members now.
     #[must_use]
     pub fn num_nodes(&self) -> u32 {
-        *self.members.borrow()
+        self.members.borrow().nodes
+    }
+
+    /// Cores of all machines that nodes run on now, each machine counted once.
+    #[must_use]
+    pub fn num_cores(&self) -> u32 {
+        self.members.borrow().cores
     }
 
     /// News from now on. A listener that lags misses the oldest.
@@ -142,7 +148,7 @@ impl ClusterHandle {
     /// [`RunError::TooFewNodes`] after `limit`, [`RunError::Closed`] when the coordinator shuts down meanwhile.
     pub async fn wait_for_nodes(&self, needed: u32, limit: Duration) -> Result<(), RunError> {
         let mut members = self.members.clone();
-        match timeout(limit, members.wait_for(|there| *there >= needed)).await {
+        match timeout(limit, members.wait_for(|there| there.nodes >= needed)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(RunError::Closed),
             Err(_) => Err(RunError::TooFewNodes { there: self.num_nodes().min(needed), needed }),
@@ -187,6 +193,13 @@ impl Backend for ClusterHandle {
     }
 }
 
+/// How large the cluster is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Membership {
+    nodes: u32,
+    cores: u32,
+}
+
 /// The state machine and what it speaks through.
 struct Shell {
     machine: Coordinator,
@@ -194,7 +207,7 @@ struct Shell {
     running: Option<(u64, Reply)>,
     session: Option<OpenSession>,
     events: broadcast::Sender<CoordinatorEvent>,
-    members: watch::Sender<u32>,
+    members: watch::Sender<Membership>,
     commands: mpsc::Receiver<Command>,
     inputs: mpsc::Receiver<Input>,
 }
@@ -294,8 +307,8 @@ impl Shell {
     fn handle_input(&mut self, input: Input) {
         let now = monotonic_ns();
         match input {
-            Input::Register { name, address, link, reply } => {
-                let joined = self.machine.handle_register(now, &name, address);
+            Input::Register { name, address, machine, link, reply } => {
+                let joined = self.machine.handle_register(now, &name, address, machine);
                 match &joined {
                     Ok(node) => drop(self.links.insert(*node, link)),
                     Err(error) => {
@@ -342,7 +355,7 @@ impl Shell {
                 session.handle(event);
             }
         }
-        let there = self.machine.num_members();
+        let there = Membership { nodes: self.machine.num_members(), cores: self.machine.num_cores() };
         self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
     }
 

@@ -20,6 +20,15 @@ impl std::fmt::Display for NodeId {
     }
 }
 
+/// The machine that a node runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The same for all nodes of one boot of one machine, containers included.
+    pub id: String,
+    /// Cores that the node may use.
+    pub cores: u32,
+}
+
 /// Who sits where: index = rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeatPlan {
@@ -77,7 +86,7 @@ pub enum ToNode {
         step: u32,
         /// The phase.
         phase: Phase,
-        /// CLOCK_MONOTONIC of the coordinator, ns.
+        /// When, by the node's own CLOCK_MONOTONIC, ns.
         start_at_ns: u64,
     },
     /// Forget the run.
@@ -121,7 +130,7 @@ pub enum ToNode {
         step: u32,
         /// The stop.
         stop: Stop,
-        /// CLOCK_MONOTONIC of the coordinator, ns.
+        /// When, by the node's own CLOCK_MONOTONIC, ns.
         start_at_ns: u64,
     },
 }
@@ -135,6 +144,8 @@ pub enum FromNode {
         name: String,
         /// Data address.
         address: SocketAddr,
+        /// Where it runs.
+        machine: Machine,
     },
     /// Seated and connected.
     Configured {
@@ -204,6 +215,22 @@ pub struct PhaseReport {
     pub cpu_ns: u64,
     /// Bytes that QUIC put on the network during the phase, counted by QUIC; 0 in the simulator.
     pub udp_bytes: u64,
+}
+
+impl ToNode {
+    /// The instant in a command that opens a phase.
+    pub fn start_at_ns_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Begin { start_at_ns, .. } | Self::BeginStop { start_at_ns, .. } => Some(start_at_ns),
+            _ => None,
+        }
+    }
+
+    /// Whether this prepares a step.
+    #[must_use]
+    pub fn prepares(&self) -> bool {
+        matches!(self, Self::Prepare { .. } | Self::PrepareColumn { .. })
+    }
 }
 
 impl PhaseReport {

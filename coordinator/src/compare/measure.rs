@@ -48,6 +48,8 @@ const EMPTY_DILATION: u64 = 1_000_000;
 
 /// p99 of lateness over the phase's wall time, at most.
 const LATENESS_SHARE_MAX: f64 = 0.10;
+/// What is not known of the nodes' clocks over the phase's wall time, at most: less than the 3% to which measured times are held.
+const CLOCK_SHARE_MAX: f64 = 0.01;
 /// CPU time of all workers over wall time and cores, at most.
 const CPU_SHARE_MAX: f64 = 0.75;
 /// Overtaken frames over all frames of a run's measured rounds, at most.
@@ -74,7 +76,7 @@ impl Host {
         Self { cores: u32::try_from(cores).unwrap_or(u32::MAX), one_process, pace: 1 }
     }
 
-    /// Nodes of a cluster on this machine that may reach each other through a bridge: a container's datagram takes more CPU time
+    /// Nodes of a cluster that may reach each other through a bridge: a container's datagram takes more CPU time
     /// than one on loopback, and comes later.
     #[must_use]
     pub fn bridged() -> Self {
@@ -254,7 +256,9 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
     let mut all = new_histogram();
     let (mut frames_overtaken, mut frames_in_all) = (0.0, 0.0);
     for round in rounds.iter().filter(|round| !round.warmup) {
-        for reports in [&round.phases[0], &round.phases[2]] {
+        for (reports, clock_error_ns) in
+            [(&round.phases[0], round.clock_error_ns[0]), (&round.phases[2], round.clock_error_ns[2])]
+        {
             let phase = reports.first().map_or("phase", |report| name(report));
             let measured = PhaseReport::slowest(reports);
             let wall_ns = measured.0 as f64 / 1e3 * pacing.network_dilation as f64;
@@ -280,6 +284,7 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
                 sum(|report| report.cpu_ns)
             };
             let shares = [
+                ("clocks unknown by", clock_error_ns as f64 / wall_ns, CLOCK_SHARE_MAX, "of the phase"),
                 (
                     "lateness p99",
                     late.value_at_quantile(0.99) as f64 / wall_ns,
@@ -298,8 +303,8 @@ pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance 
                     ));
                 }
             }
-            worst.lateness_share = worst.lateness_share.max(shares[0].1);
-            worst.cpu_share = worst.cpu_share.max(shares[1].1);
+            worst.lateness_share = worst.lateness_share.max(shares[1].1);
+            worst.cpu_share = worst.cpu_share.max(shares[2].1);
             frames_overtaken += overtaken;
             frames_in_all += frames;
             // Both have the same resizing settings, which can't fail to add.

@@ -81,7 +81,7 @@ impl Service {
         spec.memory_limit_bytes = self.memory_limit_bytes;
         let _turn = self.turn(waiting).await?;
         let mut handle = self.handle.clone();
-        let report = Box::pin(compare(&spec, Some(&mut handle), Host::bridged(), progress)).await?;
+        let report = Box::pin(compare(&spec, Some(&mut handle), self.host(), progress)).await?;
         if let Some(out) = &self.out {
             match report.save(out) {
                 Ok(path) => tracing::info!("results in {}", path.display()),
@@ -89,6 +89,12 @@ impl Service {
             }
         }
         Ok(report)
+    }
+
+    /// Where the nodes live: before any is there, this machine.
+    fn host(&self) -> Host {
+        let own = Host::bridged();
+        Host { cores: self.handle.num_cores().max(own.cores), ..own }
     }
 
     /// Waits for this caller's turn, which lasts until the ticket is dropped.
@@ -180,7 +186,7 @@ impl Service {
             Ok(turn) => turn,
             Err(error) => return refused(error.to_string(), error.is_usage()),
         };
-        let host = Host::bridged();
+        let host = self.host();
         let slower = host.pace.next_power_of_two().trailing_zeros();
         match Box::pin(packed.serve_on(&self.handle, host.cores, slower)).await {
             Err(error) => refused(error.to_string(), error.is_usage()),

@@ -1,7 +1,7 @@
 //! The run under way: what it waits for, from whom, until when, and the records so far.
 
 use super::Limits;
-use super::task::Task;
+use super::task::{Task, Walls};
 use crate::run::RoundRecord;
 use crate::steps::StepRecord;
 use moe::stack::StepBatch;
@@ -60,6 +60,7 @@ pub(super) struct Active {
     phases: Vec<Vec<Option<PhaseReport>>>,
     digests: Vec<Option<Vec<u64>>>,
     wall_ns: Vec<u64>,
+    clock_error_ns: Vec<u64>,
     limits: Limits,
 }
 
@@ -91,6 +92,7 @@ impl Active {
             phases: Vec::new(),
             digests: Vec::new(),
             wall_ns: Vec::new(),
+            clock_error_ns: Vec::new(),
             limits,
         };
         active.open(now_ns, Stage::Configure, active.limits.configure_ns);
@@ -258,7 +260,9 @@ impl Active {
         let phases = phases.map(|reports| reports.into_iter().flatten().collect()).collect();
         let digests = std::mem::take(&mut self.digests).into_iter().flatten().collect();
         let wall_ns = std::mem::take(&mut self.wall_ns);
-        let record = self.task.finish(self.step, &self.program, phases, digests, wall_ns);
+        let clock_error_ns = std::mem::take(&mut self.clock_error_ns);
+        let record =
+            self.task.finish(self.step, &self.program, phases, digests, Walls { wall_ns, clock_error_ns });
         self.step += 1;
         match (record, &mut self.task) {
             (Some(record), _) => {
@@ -278,6 +282,7 @@ impl Active {
         self.phases = vec![vec![None; ranks]; self.program.len()];
         self.digests = vec![None; ranks];
         self.wall_ns = vec![0; self.program.len()];
+        self.clock_error_ns = vec![0; self.program.len()];
         self.task.prepare(self.run, self.step, &self.seats)
     }
 
@@ -289,6 +294,13 @@ impl Active {
         self.open(start_at_ns, Stage::Stop(at), limit_ns);
         let message = self.task.begin(self.run, self.step, self.program[at], start_at_ns);
         self.nodes().map(|node| (node, message.clone())).collect()
+    }
+
+    /// How far off the nodes' clocks the common start of the present stop may be.
+    pub(super) fn set_clock_error(&mut self, error_ns: u64) {
+        if let Stage::Stop(at) = self.stage {
+            self.clock_error_ns[at] = error_ns;
+        }
     }
 
     fn open(&mut self, start_ns: u64, stage: Stage, limit_ns: u64) {

@@ -1,6 +1,7 @@
 //! Who is in the cluster: nodes by id, the epoch that counts changes, and the order in which nodes are seated.
 
-use node::control::NodeId;
+use super::clock::NodeClock;
+use node::control::{Machine, NodeId};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,11 @@ pub enum JoinError {
         "a node's name has 1 to {NAME_BYTES_MAX} printable bytes, this one is {0:?}; start the node with another --name"
     )]
     Name(String),
+    /// The machine's id is too long.
+    #[error(
+        "the id of its machine has {0} bytes, at most {NAME_BYTES_MAX}; run one build of railyard everywhere"
+    )]
+    Machine(usize),
     /// No room.
     #[error("the cluster has {NODES_MAX} nodes already; start another coordinator for more")]
     Full,
@@ -34,8 +40,12 @@ pub struct Member {
     pub name: String,
     /// Where its peers dial it.
     pub address: SocketAddr,
-    /// False once a ping has shown that its monotonic clock is not the coordinator's.
-    pub shares_clock: bool,
+    /// The machine that it runs on, and the cores that it may use there.
+    pub machine: Machine,
+    /// Its monotonic clock.
+    pub(super) clock: NodeClock,
+    /// Pings that are still to follow the one under way.
+    pub(super) pings_left: u32,
 }
 
 /// All registered nodes.
@@ -52,9 +62,13 @@ impl Members {
         &mut self,
         name: &str,
         address: SocketAddr,
+        machine: Machine,
     ) -> Result<(NodeId, Option<NodeId>), JoinError> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(JoinError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+        }
+        if machine.id.len() > NAME_BYTES_MAX {
+            return Err(JoinError::Machine(machine.id.len()));
         }
         let replaced = self.nodes.iter().find(|(_, member)| member.name == name).map(|(id, _)| *id);
         if replaced.is_none() && self.nodes.len() >= NODES_MAX {
@@ -66,7 +80,8 @@ impl Members {
         self.last += 1;
         self.epoch += 1;
         let node = NodeId(self.last);
-        self.nodes.insert(node, Member { name: name.to_owned(), address, shares_clock: true });
+        let (name, clock) = (name.to_owned(), NodeClock::default());
+        self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0 });
         Ok((node, replaced))
     }
 
@@ -84,6 +99,16 @@ impl Members {
 
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.nodes.len()).expect("members are bounded")
+    }
+
+    /// Cores of all machines, each counted once.
+    pub(super) fn cores(&self) -> u32 {
+        let mut cores = BTreeMap::<&str, u32>::new();
+        for Member { machine, .. } in self.nodes.values() {
+            let known = cores.entry(&machine.id).or_default();
+            *known = machine.cores.max(*known);
+        }
+        cores.into_values().fold(0, u32::saturating_add)
     }
 
     pub(super) fn contains(&self, node: NodeId) -> bool {
@@ -142,11 +167,24 @@ mod tests {
         ([127, 0, 0, 1], 1).into()
     }
 
+    fn machine() -> Machine {
+        Machine { id: "m".to_owned(), cores: 2 }
+    }
+
+    #[test]
+    fn cores_of_a_machine_count_once() {
+        let mut members = Members::default();
+        for (name, id, cores) in [("a", "one", 2), ("b", "one", 4), ("c", "two", 8)] {
+            members.join(name, address(), Machine { id: id.to_owned(), cores }).unwrap();
+        }
+        assert_eq!(members.cores(), 12);
+    }
+
     #[test]
     fn nodes_sit_by_rack_and_number_whatever_order_they_come_in() {
         let mut members = Members::default();
         for name in ["rack1-0", "rack0-10", "rack0-9", "rack10-0", "rack0-0", "rack2-1"] {
-            members.join(name, address()).unwrap();
+            members.join(name, address(), machine()).unwrap();
         }
         let names: Vec<_> = members.seating().iter().map(|(_, member)| member.name.as_str()).collect();
         assert_eq!(names, ["rack0-0", "rack0-9", "rack0-10", "rack1-0", "rack2-1", "rack10-0"]);
@@ -156,8 +194,8 @@ mod tests {
     #[test]
     fn a_name_that_comes_again_replaces_the_process_before_it() {
         let mut members = Members::default();
-        let (first, none) = members.join("a", address()).unwrap();
-        let (second, replaced) = members.join("a", address()).unwrap();
+        let (first, none) = members.join("a", address(), machine()).unwrap();
+        let (second, replaced) = members.join("a", address(), machine()).unwrap();
         assert_eq!((none, replaced, members.len(), members.epoch()), (None, Some(first), 1, 2));
         assert!(members.contains(second) && !members.contains(first));
         assert!(members.leave(first).is_none());
@@ -168,7 +206,7 @@ mod tests {
     fn names_that_would_break_a_line_are_refused() {
         let mut members = Members::default();
         for name in ["", "a\nb", &"x".repeat(256)] {
-            assert!(matches!(members.join(name, address()), Err(JoinError::Name(_))));
+            assert!(matches!(members.join(name, address(), machine()), Err(JoinError::Name(_))));
         }
         assert_eq!(members.epoch(), 0);
     }

@@ -11,6 +11,7 @@
 //! a batch has a limit. The first thing that goes wrong aborts the run on every seat.
 
 mod active;
+mod clock;
 mod members;
 mod session;
 mod task;
@@ -21,12 +22,14 @@ pub use session::SessionEvent;
 use crate::run::{RoundRecord, RunError, RunRequest};
 use active::{Active, Next};
 use members::Members;
-use node::control::{FromNode, NodeId, SeatPlan, ToNode};
+use node::control::{FromNode, Machine, NodeId, SeatPlan, ToNode};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use task::Task;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Pings to a node of another machine while it prepares a step, one after the other: the fastest answer tells most.
+const PINGS: u32 = 4;
 
 /// How long the coordinator waits for what, in ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +197,12 @@ impl Coordinator {
         self.members.seating().into_iter().map(|(node, member)| (node, member.clone())).collect()
     }
 
+    /// Cores of all machines that nodes run on.
+    #[must_use]
+    pub fn num_cores(&self) -> u32 {
+        self.members.cores()
+    }
+
     /// Changes of membership so far.
     #[must_use]
     pub fn epoch(&self) -> u32 {
@@ -251,7 +260,7 @@ impl Coordinator {
         }
     }
 
-    /// Input: a node says its name and address. The reply is its id, and a welcome to transmit.
+    /// Input: a node says its name, address and machine. The reply is its id, and a welcome to transmit.
     ///
     /// # Errors
     /// [`JoinError`]: the connection should be closed with it.
@@ -260,11 +269,12 @@ impl Coordinator {
         now_ns: u64,
         name: &str,
         address: SocketAddr,
+        machine: Machine,
     ) -> Result<NodeId, JoinError> {
         if self.closing {
             return Err(JoinError::Closing);
         }
-        let (node, replaced) = self.members.join(name, address)?;
+        let (node, replaced) = self.members.join(name, address, machine)?;
         self.changed_ns = now_ns;
         if let Some(old) = replaced {
             let reason = "another process registered under its name";
@@ -292,9 +302,13 @@ impl Coordinator {
         let name = member.name.clone();
         match message {
             FromNode::Pong { sent_ns, node_ns } => {
-                member.shares_clock = (sent_ns..=now_ns).contains(&node_ns);
+                let agrees = member.clock.handle_answer(sent_ns, node_ns, now_ns);
+                if member.pings_left > 0 {
+                    member.pings_left -= 1;
+                    self.transmits.push_back((node, ToNode::Ping { sent_ns: now_ns }));
+                }
                 let seated = matches!(&self.state, State::Active(active) if active.label(node).is_some());
-                if !member.shares_clock && seated {
+                if !agrees && seated {
                     self.fail(now_ns, RunError::Clock { node: name });
                 }
             }
@@ -319,7 +333,7 @@ impl Coordinator {
                     && active.run == run
                 {
                     match active.handle(now_ns, node, message) {
-                        Ok(next) => self.advance(run, next),
+                        Ok(next) => self.advance(now_ns, run, next),
                         Err(what) => self.breach(now_ns, node, what),
                     }
                 }
@@ -394,11 +408,6 @@ impl Coordinator {
         };
         let ranks = task.num_ranks();
         let seating = &seating[..ranks as usize];
-        if let Some((_, member)) = seating.iter().find(|(_, member)| !member.shares_clock) {
-            let error = RunError::Clock { node: member.name.clone() };
-            self.conclude(run, error);
-            return;
-        }
         let seats =
             SeatPlan { seats: seating.iter().map(|(node, member)| (*node, member.address)).collect() };
         let names = seating.iter().map(|(_, member)| member.name.clone()).collect();
@@ -410,7 +419,30 @@ impl Coordinator {
         self.state = State::Active(Box::new(active));
     }
 
-    fn advance(&mut self, run: u64, next: Next) {
+    /// Sends commands of the active run. Instants in them become instants of each node's own clock, and a clock that isn't the
+    /// coordinator's is read again while its node has little to do.
+    fn tell(&mut self, now_ns: u64, messages: Vec<(NodeId, ToNode)>) {
+        let mut error_ns = 0;
+        for (node, mut message) in messages {
+            if let Some(member) = self.members.get_mut(node) {
+                if member.clock.is_foreign() {
+                    member.pings_left = if message.prepares() { PINGS - 1 } else { 0 };
+                    self.transmits.push_back((node, ToNode::Ping { sent_ns: now_ns }));
+                }
+                if let Some(start_ns) = message.start_at_ns_mut() {
+                    let (shown_ns, off_ns) = member.clock.at(now_ns, *start_ns);
+                    *start_ns = shown_ns;
+                    error_ns = off_ns.max(error_ns);
+                }
+            }
+            self.transmits.push_back((node, message));
+        }
+        if let State::Active(active) = &mut self.state {
+            active.set_clock_error(error_ns);
+        }
+    }
+
+    fn advance(&mut self, now_ns: u64, run: u64, next: Next) {
         let State::Active(active) = &self.state else {
             return;
         };
@@ -418,10 +450,10 @@ impl Coordinator {
         let step = CoordinatorEvent::StepDone { run, done, steps: steps.unwrap_or(done) };
         match next {
             Next::Wait => {}
-            Next::Tell(messages) => self.transmits.extend(messages),
+            Next::Tell(messages) => self.tell(now_ns, messages),
             Next::Step(messages) => {
                 self.events.push_back(step);
-                self.transmits.extend(messages);
+                self.tell(now_ns, messages);
             }
             Next::Done(records) => {
                 self.events.push_back(step);

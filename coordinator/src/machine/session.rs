@@ -53,7 +53,7 @@ impl Coordinator {
             batch.validate(columns)?;
         }
         let messages = active.step(now_ns, batch).ok_or(RunError::StepUnderWay { run })?;
-        self.transmits.extend(messages);
+        self.tell(now_ns, messages);
         Ok(())
     }
 

@@ -115,18 +115,20 @@ impl Task {
         program: &[Stop],
         phases: Vec<Vec<PhaseReport>>,
         digests: Vec<Vec<u64>>,
-        wall_ns: Vec<u64>,
+        Walls { wall_ns, clock_error_ns }: Walls,
     ) -> Option<StepRecord> {
         match self {
             Self::Layer { request, records } => {
                 let mut phases = phases.into_iter();
-                let mut wall_ns = wall_ns.into_iter();
+                let of_phases =
+                    |all: Vec<u64>| std::array::from_fn(|at| all.get(at).copied().unwrap_or_default());
                 records.push(RoundRecord {
                     step,
                     warmup: step < request.warmup,
                     phases: std::array::from_fn(|_| phases.next().unwrap_or_default()),
                     digests,
-                    wall_ns: std::array::from_fn(|_| wall_ns.next().unwrap_or_default()),
+                    wall_ns: of_phases(wall_ns),
+                    clock_error_ns: of_phases(clock_error_ns),
                     outputs: None,
                 });
                 None
@@ -142,10 +144,19 @@ impl Task {
                     phases: program.iter().copied().zip(phases).collect(),
                     digests: digests.collect(),
                     wall_ns,
+                    clock_error_ns,
                 })
             }
         }
     }
+}
+
+/// What the coordinator's own clock tells of a step, by stop, ns.
+pub(super) struct Walls {
+    /// How long the stop took.
+    pub(super) wall_ns: Vec<u64>,
+    /// How far off its start may have been on some node.
+    pub(super) clock_error_ns: Vec<u64>,
 }
 
 fn rank_at(index: usize) -> RankId {

@@ -1,7 +1,7 @@
 //! Connections to the coordinator: who they are, and the two tasks that carry a node's messages.
 
 use crate::machine::JoinError;
-use node::control::{FromNode, NodeId, ToNode};
+use node::control::{FromNode, Machine, NodeId, ToNode};
 use node::net::transport::IDLE_TIMEOUT;
 use node::net::{Accepting, Endpoint, MessageError, Peer, Role, recv_message, send_message};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -35,6 +35,7 @@ pub(super) enum Input {
     Register {
         name: String,
         address: SocketAddr,
+        machine: Machine,
         link: Link,
         reply: oneshot::Sender<Result<NodeId, JoinError>>,
     },
@@ -140,7 +141,7 @@ async fn admit(
             return Err(refuse(format!("it did not register within {} s", REGISTER_LIMIT.as_secs())));
         }
     };
-    let Some(FromNode::Register { name, mut address }) = first else {
+    let Some(FromNode::Register { name, mut address, machine }) = first else {
         return Err(refuse(
             "its first message was no registration; run one build of railyard everywhere".to_owned(),
         ));
@@ -152,7 +153,7 @@ async fn admit(
     let link = Link { messages: messages_in, connection: connection.clone() };
     let (reply, joined) = oneshot::channel();
     let closing = "the coordinator is shutting down";
-    let register = Input::Register { name, address, link, reply };
+    let register = Input::Register { name, address, machine, link, reply };
     inputs.send(register).await.map_err(|_| refuse(closing.to_owned()))?;
     match joined.await {
         Ok(Ok(node)) => Ok(Some(Registered { node, connection, send, recv, messages })),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::request;
-use node::control::{FromNode, PhaseReport, ToNode};
+use node::control::{FromNode, Machine, PhaseReport, ToNode};
 use node::net::{ClusterCa, Role, recv_message, send_message};
 use node::wire::Phase;
 use quinn::{RecvStream, SendStream};
@@ -50,7 +50,10 @@ impl Yard {
         let peer = endpoint.dial(self.handle.address(), Role::Coordinator).await.unwrap();
         let (mut send, recv) = peer.connection.open_bi().await.unwrap();
         let address = ([0, 0, 0, 0], 7).into();
-        send_message(&mut send, &FromNode::Register { name: name.to_owned(), address }).await.unwrap();
+        let machine = Machine { id: "m".to_owned(), cores: 2 };
+        send_message(&mut send, &FromNode::Register { name: name.to_owned(), address, machine })
+            .await
+            .unwrap();
         Puppet { _endpoint: endpoint, peer, send, recv }
     }
 

@@ -42,6 +42,8 @@ pub struct StepRecord {
     pub digests: Vec<Vec<u64>>,
     /// From a stop's common start until the coordinator knew that it had closed everywhere, wall ns: `[stops]`; 0 in the simulator.
     pub wall_ns: Vec<u64>,
+    /// How far from a stop's common start some rank may have begun, as in [`crate::run::RoundRecord`]: `[stops]`.
+    pub clock_error_ns: Vec<u64>,
 }
 
 impl StepRecord {

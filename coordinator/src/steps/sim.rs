@@ -36,6 +36,7 @@ impl SimSteps {
             answered: done.answered,
             digests: digests.collect(),
             wall_ns: vec![0; done.phases.len()],
+            clock_error_ns: vec![0; done.phases.len()],
             phases: done.phases,
         })
     }

@@ -12,7 +12,7 @@ use crate::control::{FromNode, NodeId, Pacing, SeatPlan, ToNode};
 use crate::net::clock::monotonic_ns;
 use crate::net::{
     BindError, Endpoint, FineTimer, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
-    send_message,
+    send_message, this_machine,
 };
 use crate::setup::RunSetup;
 use crate::stack::StageSetup;
@@ -97,7 +97,11 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
     let (mut send, recv) = coordinator.connection.open_bi().await.map_err(|error| lost(&error))?;
     let port = endpoint.local_address().map_err(WorkerError::Timer)?.port();
     let host = config.advertise.or_else(|| coordinator.connection.local_ip()).unwrap_or(config.bind);
-    let register = FromNode::Register { name: config.name.clone(), address: SocketAddr::new(host, port) };
+    let register = FromNode::Register {
+        name: config.name.clone(),
+        address: SocketAddr::new(host, port),
+        machine: this_machine(&config.name),
+    };
     send_message(&mut send, &register).await.map_err(|error| lost(&error))?;
 
     let (commands_in, mut commands) = mpsc::channel(CONTROL_MESSAGES_MAX);
