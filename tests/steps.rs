@@ -44,7 +44,7 @@ fn request(racks: &[u32], stages: u32, hidden: u32, experts: ExpertKind) -> Step
         chunk_rows: 2,
         payload: true,
     };
-    StepsRequest { setup, pacing: Pacing::default(), expected_phase_ns: 50_000_000 }
+    StepsRequest { setup, halves: 1, pacing: Pacing::default(), expected_phase_ns: 50_000_000 }
 }
 
 /// Prompts of four tokens in two chunks for two sequences a column, then two tokens each, and what it takes until all is answered.

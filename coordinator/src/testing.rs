@@ -68,5 +68,5 @@ pub(crate) fn steps_request(rack_sizes: &[u32], stages: u32) -> StepsRequest {
         chunk_rows: 4,
         payload: true,
     };
-    StepsRequest { setup, pacing: Pacing::default(), expected_phase_ns: 1_000_000 }
+    StepsRequest { setup, halves: 1, pacing: Pacing::default(), expected_phase_ns: 1_000_000 }
 }

@@ -18,6 +18,7 @@
 mod batch;
 mod cache;
 mod error;
+mod halves;
 mod layer;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ mod tests;
 pub use batch::{Chunk, Column, MAX_CHUNKS, MAX_COLUMN_TOKENS, StepBatch, TokenId};
 pub use cache::{KV_WIDTH, KvCache};
 pub use error::{BatchError, StackError};
+pub use halves::{Halves, Split};
 pub use layer::{LocalLayer, add_routed, answers, fill_embedding};
 
 use crate::model::Model;

@@ -107,19 +107,21 @@ pub enum ToNode {
         setup: Box<RunSetup>,
         /// The stage.
         stage: Box<StageSetup>,
+        /// Halves of a batch, 1 or 2: each has a seat of its own.
+        halves: u16,
         /// All seats.
         seats: SeatPlan,
         /// Clock of the run.
         pacing: Pacing,
     },
-    /// Take up a step of a whole model; answer [`FromNode::Prepared`].
+    /// Take up a step of a whole model; answer [`FromNode::Prepared`] once all halves are.
     PrepareColumn {
         /// Run of the step.
         run: u64,
         /// The step.
         step: u32,
-        /// What enters the first stage in the node's column.
-        column: Column,
+        /// What enters the first stage in the node's column, `[halves]`.
+        columns: Vec<Column>,
     },
     /// Open a stop of a whole model's step at a common instant; answer [`FromNode::Closed`], and [`FromNode::Finished`] after the
     /// last layer.
@@ -165,6 +167,8 @@ pub enum FromNode {
         run: u64,
         /// The step.
         step: u32,
+        /// The half of the batch, as in [`Stop`].
+        half: u16,
         /// What was measured.
         report: PhaseReport,
     },
@@ -174,6 +178,8 @@ pub enum FromNode {
         run: u64,
         /// The step.
         step: u32,
+        /// The half of the batch, as in [`Stop`].
+        half: u16,
         /// XXH3-64 of each token's output bytes, `[tokens]`.
         digests: Vec<u64>,
     },

@@ -55,32 +55,46 @@ pub struct StageSetup {
 /// A part of a step: the same phase on all ranks, each in a layer of its own stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stop {
+    /// Which half of the batch, 0 or 1; where it is whole, 0. It is the micro-batch of the stop's frames.
+    pub half: u16,
     /// Index of the layer in its stage; in the last stops, where there is none, the layers of the longest stage.
     pub layer: u16,
     /// The phase.
     pub phase: Phase,
 }
 
-/// The stops of a step of `stack`, in order.
+/// The stops of a step of `stack` in `halves` halves (1: whole), in order; with two halves each stop of the first is followed by the
+/// same stop of the second.
+///
+/// The halves know nothing of each other: a stop waits for the one before it of its own half, and for the stops before it that use what
+/// it uses, arithmetic or the network ([`Stop::computes`]).
 ///
 /// All stages take their k-th layer at once: [`Phase::Local`], then dispatch, expert and combine if any of these layers has experts.
 /// After the last layer there is another local phase, in which the last stage answers, and with several stages a hop.
 #[must_use]
-pub fn program(stack: &Stack) -> Vec<Stop> {
+pub fn program(stack: &Stack, halves: u16) -> Vec<Stop> {
     let mut stops = Vec::new();
     let longest = u16::try_from(stack.longest()).expect("layers are bounded");
     for layer in 0..longest {
-        stops.push(Stop { layer, phase: Phase::Local });
+        stops.push((layer, Phase::Local));
         if (0..stack.num_stages()).any(|stage| moe_layer(stack, stage, layer).is_some()) {
-            let phases = [Phase::Dispatch, Phase::Expert, Phase::Combine];
-            stops.extend(phases.map(|phase| Stop { layer, phase }));
+            stops.extend([Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| (layer, phase)));
         }
     }
-    stops.push(Stop { layer: longest, phase: Phase::Local });
+    stops.push((longest, Phase::Local));
     if stack.num_stages() > 1 {
-        stops.push(Stop { layer: longest, phase: Phase::Hop });
+        stops.push((longest, Phase::Hop));
     }
-    stops
+    let of_halves = |(layer, phase)| (0..halves).map(move |half| Stop { half, layer, phase });
+    stops.into_iter().flat_map(of_halves).collect()
+}
+
+impl Stop {
+    /// Whether ranks compute in it; otherwise rows are on their way.
+    #[must_use]
+    pub fn computes(self) -> bool {
+        self.phase.computes()
+    }
 }
 
 /// The layer of the model at `layer` of a stage; `None` beyond its last.
@@ -230,12 +244,16 @@ mod tests {
             Stack::new(model.clone(), Dtype::Fp8, Dtype::Bf16, common, stages, &cluster).unwrap()
         };
         // Three dense layers, 58 with experts, the answer.
-        assert_eq!(program(&stack(1)).len(), 3 + 58 * 4 + 1);
+        assert_eq!(program(&stack(1), 1).len(), 3 + 58 * 4 + 1);
         // 31 layers a stage at most; the second stage has experts in its first ones.
-        let two = program(&stack(2));
+        let two = program(&stack(2), 1);
         assert_eq!(two.len(), 31 * 4 + 2);
-        assert_eq!(two[1], Stop { layer: 0, phase: Phase::Dispatch });
-        assert_eq!(two.last(), Some(&Stop { layer: 31, phase: Phase::Hop }));
+        assert_eq!(two[1], Stop { half: 0, layer: 0, phase: Phase::Dispatch });
+        assert_eq!(two.last(), Some(&Stop { half: 0, layer: 31, phase: Phase::Hop }));
+        let halves = program(&stack(2), 2);
+        for (pair, &whole) in halves.chunks(2).zip(&two) {
+            assert_eq!(pair, [whole, Stop { half: 1, ..whole }]);
+        }
         assert_eq!((moe_layer(&stack(2), 0, 2), moe_layer(&stack(2), 0, 3)), (None, Some(3)));
         assert_eq!((layer_at(&stack(2), 1, 29), layer_at(&stack(2), 1, 30)), (Some(60), None));
     }

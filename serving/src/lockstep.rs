@@ -14,25 +14,19 @@ use moe::stack::StepBatch;
 use std::collections::VecDeque;
 use topology::Picos;
 
-/// What a tick takes, by kind of phase.
+/// What a tick takes, by kind of phase. Phases of two half batches may overlap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TickTime {
+    /// From its start to its end.
+    pub total: Picos,
     /// Attention, dense and shared blocks, head.
     pub local: Picos,
     /// Routed experts.
     pub experts: Picos,
     /// Dispatch and combine.
     pub all_to_all: Picos,
-    /// The hop from stage to stage.
+    /// How much longer it takes for the hop from stage to stage.
     pub hop: Picos,
-}
-
-impl TickTime {
-    /// One after the other.
-    #[must_use]
-    pub fn total(self) -> Picos {
-        self.local + self.experts + self.all_to_all + self.hop
-    }
 }
 
 /// A run whose ticks are computed by someone else.
@@ -109,11 +103,11 @@ impl<'a> Lockstep<'a> {
     /// # Panics
     /// If no tick was asked for.
     pub fn done(&mut self, time: TickTime, arrivals: &mut dyn Arrivals) -> Result<(), DriveError> {
-        self.now += time.total();
+        self.now += time.total;
         let entered = self.stages.back().expect("a tick was asked for");
         let (empty, shape) = (StepShape::default(), entered.as_ref().map(|departure| &departure.shape));
         let stage = StageTime {
-            total: time.local + time.experts + time.all_to_all,
+            total: time.total.saturating_sub(time.hop),
             local: time.local,
             experts: time.experts,
             all_to_all: time.all_to_all,

@@ -18,13 +18,26 @@ const LATENESS_BYTES_MAX: usize = 1 << 20;
 
 /// What every seat has been told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum Asked {
     Configure,
-    /// Nothing, until the next batch comes.
-    Ready,
     Prepare,
     /// The stop of that index.
     Stop(usize),
+}
+
+/// Answers that are owed.
+#[derive(Debug)]
+struct Wait {
+    asked: Asked,
+    from: BTreeSet<RankId>,
+    start_ns: u64,
+    limit_ns: u64,
+}
+
+impl Wait {
+    fn deadline_ns(&self) -> u64 {
+        self.start_ns.saturating_add(self.limit_ns)
+    }
 }
 
 /// What follows an answer.
@@ -51,14 +64,16 @@ pub(super) struct Active {
     program: Vec<Stop>,
     seats: SeatPlan,
     seated: BTreeMap<NodeId, (RankId, String)>,
-    stage: Stage,
     step: u32,
-    waiting: BTreeSet<RankId>,
-    start_ns: u64,
-    limit_ns: u64,
+    /// One wait, or one for arithmetic and one for the network; none until the next batch comes.
+    waits: Vec<Wait>,
+    /// Which stops have been opened and which have closed everywhere, `[stops]`.
+    opened: Vec<bool>,
+    closed: Vec<bool>,
     /// By stop and rank.
     phases: Vec<Vec<Option<PhaseReport>>>,
-    digests: Vec<Option<Vec<u64>>>,
+    /// By half and rank.
+    digests: Vec<Vec<Option<Vec<u64>>>>,
     wall_ns: Vec<u64>,
     clock_error_ns: Vec<u64>,
     limits: Limits,
@@ -84,18 +99,17 @@ impl Active {
             program: task.program(),
             task,
             seats,
-            stage: Stage::Configure,
             step: 0,
-            waiting: BTreeSet::new(),
-            start_ns: now_ns,
-            limit_ns: 0,
+            waits: Vec::new(),
+            opened: Vec::new(),
+            closed: Vec::new(),
             phases: Vec::new(),
             digests: Vec::new(),
             wall_ns: Vec::new(),
             clock_error_ns: Vec::new(),
             limits,
         };
-        active.open(now_ns, Stage::Configure, active.limits.configure_ns);
+        active.wait(now_ns, Asked::Configure, active.limits.configure_ns);
         (active, messages)
     }
 
@@ -117,12 +131,9 @@ impl Active {
 
     /// Command: the next step of a whole model, which waits for nothing else. `None` if it can't take one now.
     pub(super) fn step(&mut self, now_ns: u64, batch: StepBatch) -> Option<Vec<(NodeId, ToNode)>> {
-        let Task::Model { request, batches } = &mut self.task else { return None };
-        if self.stage != Stage::Ready {
+        if !self.waits.is_empty() || !self.task.take(batch) {
             return None;
         }
-        batches.push_front(batch);
-        batches.truncate(request.setup.stack.num_stages() as usize);
         Some(self.prepare(now_ns))
     }
 
@@ -138,37 +149,46 @@ impl Active {
 
     /// What the run is doing, for messages.
     pub(super) fn during(&self) -> String {
-        match self.stage {
-            Stage::Configure => format!("the configuration of run {}", self.run),
-            Stage::Prepare => format!("the preparation of step {} of run {}", self.step, self.run),
-            Stage::Ready => format!("a pause of run {} after {} steps", self.run, self.step),
-            Stage::Stop(at) => {
+        match self.first().map(|wait| wait.asked) {
+            None => format!("a pause of run {} after {} steps", self.run, self.step),
+            Some(Asked::Configure) => format!("the configuration of run {}", self.run),
+            Some(Asked::Prepare) => format!("the preparation of step {} of run {}", self.step, self.run),
+            Some(Asked::Stop(at)) => {
                 format!("the {} of step {} of run {}", self.stop_name(at), self.step, self.run)
             }
         }
     }
 
-    /// When the present wait ends; `None` while it is the nodes who wait.
+    /// The wait that ends first.
+    fn first(&self) -> Option<&Wait> {
+        self.waits.iter().min_by_key(|wait| wait.deadline_ns())
+    }
+
+    /// When it ends; `None` while it is the nodes who wait.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        (self.stage != Stage::Ready).then(|| self.start_ns.saturating_add(self.limit_ns))
+        self.first().map(Wait::deadline_ns)
     }
 
     fn stop_name(&self, at: usize) -> String {
-        let Stop { layer, phase } = self.program[at];
-        match self.task {
+        let Stop { half, layer, phase } = self.program[at];
+        match &self.task {
             Task::Layer { .. } => phase_name(phase).to_owned(),
-            Task::Model { .. } => format!("{} {layer} of each stage", phase_name(phase)),
+            Task::Model { request, .. } => {
+                let of = if request.halves > 1 { format!(", half {half}") } else { String::new() };
+                format!("{} {layer} of each stage{of}", phase_name(phase))
+            }
         }
     }
 
-    /// Length of the present wait, whole seconds.
+    /// Length of the wait that ends first, whole seconds.
     pub(super) fn limit_s(&self) -> u64 {
-        self.limit_ns / 1_000_000_000
+        self.first().map_or(0, |wait| wait.limit_ns / 1_000_000_000)
     }
 
-    /// Nodes that still owe an answer.
+    /// Nodes that still owe it an answer.
     pub(super) fn owing(&self) -> String {
-        let owing: Vec<_> = self.seated.values().filter(|(rank, _)| self.waiting.contains(rank)).collect();
+        let Some(wait) = self.first() else { return String::new() };
+        let owing: Vec<_> = self.seated.values().filter(|(rank, _)| wait.from.contains(rank)).collect();
         let mut text: Vec<_> =
             owing.iter().take(NAMES_MAX).map(|(rank, name)| format!("{name} ({rank})")).collect();
         if owing.len() > NAMES_MAX {
@@ -183,41 +203,68 @@ impl Active {
             return Ok(Next::Wait);
         };
         let at = rank.0 as usize;
-        match (message, self.stage) {
-            (FromNode::Configured { .. }, Stage::Configure) => self.answered(rank)?,
-            (FromNode::Prepared { step, .. }, Stage::Prepare) if step == self.step => self.answered(rank)?,
-            (FromNode::Closed { step, report, .. }, Stage::Stop(stop))
-                if step == self.step && report.phase == self.program[stop].phase =>
-            {
+        let done = match message {
+            FromNode::Configured { .. } => self.answered(Asked::Configure, rank)?,
+            FromNode::Prepared { step, .. } if step == self.step => self.answered(Asked::Prepare, rank)?,
+            FromNode::Closed { step, half, report, .. } if step == self.step => {
+                let stop = self.open_stop(|stop| stop.half == half && stop.phase == report.phase);
+                let stop = stop.ok_or_else(|| out_of_turn("closed"))?;
                 self.check(&report)?;
                 if self.phases[stop][at].replace(report).is_some() {
                     return Err(format!("it closed {} twice", self.stop_name(stop)));
                 }
-                if !self.task.finishes_at(self.program[stop]) || self.digests[at].is_some() {
-                    self.answered(rank)?;
+                let owes = self.task.finishes_at(self.program[stop]);
+                if owes && self.digests[usize::from(half)][at].is_none() {
+                    return Ok(Next::Wait);
                 }
+                self.answered(Asked::Stop(stop), rank)?
             }
-            (FromNode::Finished { step, digests, .. }, Stage::Stop(stop))
-                if step == self.step && self.task.finishes_at(self.program[stop]) =>
-            {
-                let tokens = self.task.digests_of(rank);
+            FromNode::Finished { step, half, digests, .. } if step == self.step => {
+                let stop = self.open_stop(|stop| stop.half == half && self.task.finishes_at(stop));
+                let stop = stop.ok_or_else(|| out_of_turn("finished"))?;
+                let tokens = self.task.digests_of(rank, half);
                 if digests.len() != tokens {
                     return Err(format!("it finished {} of its {tokens} tokens", digests.len()));
                 }
-                if self.digests[at].replace(digests).is_some() {
+                if self.digests[usize::from(half)][at].replace(digests).is_some() {
                     return Err("it finished twice".to_owned());
                 }
-                if self.phases[stop][at].is_some() {
-                    self.answered(rank)?;
+                if self.phases[stop][at].is_none() {
+                    return Ok(Next::Wait);
                 }
+                self.answered(Asked::Stop(stop), rank)?
             }
-            (message, _) => return Err(format!("it said {} out of turn", message_name(&message))),
-        }
-        if self.waiting.is_empty() { Ok(self.advance(now_ns)) } else { Ok(Next::Wait) }
+            message => return Err(out_of_turn(message_name(&message))),
+        };
+        Ok(done.map_or(Next::Wait, |asked| self.advance(now_ns, asked)))
     }
 
-    fn answered(&mut self, rank: RankId) -> Result<(), String> {
-        if self.waiting.remove(&rank) { Ok(()) } else { Err("it answered twice".to_owned()) }
+    /// An open stop.
+    fn open_stop(&self, is: impl Fn(Stop) -> bool) -> Option<usize> {
+        self.waits.iter().find_map(|wait| match wait.asked {
+            Asked::Stop(at) if is(self.program[at]) => Some(at),
+            _ => None,
+        })
+    }
+
+    /// Counts an answer; says what all have answered now, with the start of its wait.
+    fn answered(&mut self, asked: Asked, rank: RankId) -> Result<Option<(Asked, u64)>, String> {
+        let Some(place) = self.waits.iter().position(|wait| wait.asked == asked) else {
+            return Err(out_of_turn(match asked {
+                Asked::Configure => "configured",
+                Asked::Prepare => "prepared",
+                Asked::Stop(_) => "closed",
+            }));
+        };
+        let wait = &mut self.waits[place];
+        if !wait.from.remove(&rank) {
+            return Err("it answered twice".to_owned());
+        }
+        if !wait.from.is_empty() {
+            return Ok(None);
+        }
+        let wait = self.waits.remove(place);
+        Ok(Some((wait.asked, wait.start_ns)))
     }
 
     fn check(&self, report: &PhaseReport) -> Result<(), String> {
@@ -234,41 +281,60 @@ impl Active {
         Ok(())
     }
 
-    /// All have answered: on to the next stage.
-    fn advance(&mut self, now_ns: u64) -> Next {
-        match self.stage {
-            Stage::Configure if matches!(self.task, Task::Model { .. }) => {
-                self.stage = Stage::Ready;
-                Next::Opened
-            }
-            Stage::Configure => Next::Tell(self.prepare(now_ns)),
-            Stage::Ready => Next::Wait,
-            Stage::Prepare => Next::Tell(self.begin(now_ns, 0)),
-            Stage::Stop(at) => {
-                self.wall_ns[at] = now_ns.saturating_sub(self.start_ns);
-                if at + 1 < self.program.len() {
-                    Next::Tell(self.begin(now_ns, at + 1))
-                } else {
+    /// All have answered: on to what waited for it.
+    fn advance(&mut self, now_ns: u64, (asked, start_ns): (Asked, u64)) -> Next {
+        match asked {
+            Asked::Configure if matches!(self.task, Task::Model { .. }) => Next::Opened,
+            Asked::Configure => Next::Tell(self.prepare(now_ns)),
+            Asked::Prepare => Next::Tell(self.begin_ready(now_ns)),
+            Asked::Stop(at) => {
+                self.wall_ns[at] = now_ns.saturating_sub(start_ns);
+                self.closed[at] = true;
+                let messages = self.begin_ready(now_ns);
+                if self.closed.iter().all(|closed| *closed) {
                     self.finish_step(now_ns)
+                } else {
+                    Next::Tell(messages)
                 }
             }
         }
     }
 
+    /// Opens what can be opened: of arithmetic and of the network the next stop each, if nothing else uses it and the stop before it of
+    /// the same half has closed.
+    fn begin_ready(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
+        let mut messages = Vec::new();
+        for computes in [true, false] {
+            let of_kind = |at: usize| self.program[at].computes() == computes;
+            let busy = (0..self.program.len()).any(|at| of_kind(at) && self.opened[at] && !self.closed[at]);
+            let next = (0..self.program.len()).find(|&at| of_kind(at) && !self.opened[at]);
+            if let Some(at) = next.filter(|&at| !busy && self.may_open(at)) {
+                messages.extend(self.begin(now_ns, at));
+            }
+        }
+        messages
+    }
+
+    fn may_open(&self, at: usize) -> bool {
+        let half = self.program[at].half;
+        (0..at)
+            .rev()
+            .find(|&before| self.program[before].half == half)
+            .is_none_or(|before| self.closed[before])
+    }
+
     fn finish_step(&mut self, now_ns: u64) -> Next {
         let phases = std::mem::take(&mut self.phases).into_iter();
         let phases = phases.map(|reports| reports.into_iter().flatten().collect()).collect();
-        let digests = std::mem::take(&mut self.digests).into_iter().flatten().collect();
+        let digests = std::mem::take(&mut self.digests).into_iter();
+        let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
         let wall_ns = std::mem::take(&mut self.wall_ns);
         let clock_error_ns = std::mem::take(&mut self.clock_error_ns);
         let record =
             self.task.finish(self.step, &self.program, phases, digests, Walls { wall_ns, clock_error_ns });
         self.step += 1;
         match (record, &mut self.task) {
-            (Some(record), _) => {
-                self.stage = Stage::Ready;
-                Next::Stepped(Box::new(record))
-            }
+            (Some(record), _) => Next::Stepped(Box::new(record)),
             (None, Task::Layer { request, records }) if self.step == request.steps() => {
                 Next::Done(std::mem::take(records))
             }
@@ -277,12 +343,14 @@ impl Active {
     }
 
     fn prepare(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
-        self.open(now_ns, Stage::Prepare, self.limits.prepare_ns);
-        let ranks = self.seats.seats.len();
-        self.phases = vec![vec![None; ranks]; self.program.len()];
-        self.digests = vec![None; ranks];
-        self.wall_ns = vec![0; self.program.len()];
-        self.clock_error_ns = vec![0; self.program.len()];
+        self.wait(now_ns, Asked::Prepare, self.limits.prepare_ns);
+        let (ranks, stops) = (self.seats.seats.len(), self.program.len());
+        self.opened = vec![false; stops];
+        self.closed = vec![false; stops];
+        self.phases = vec![vec![None; ranks]; stops];
+        self.digests = vec![vec![None; ranks]; self.task.halves()];
+        self.wall_ns = vec![0; stops];
+        self.clock_error_ns = vec![0; stops];
         self.task.prepare(self.run, self.step, &self.seats)
     }
 
@@ -291,22 +359,29 @@ impl Active {
         let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
         let expected_ns = self.task.expected_phase_ns();
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
-        self.open(start_at_ns, Stage::Stop(at), limit_ns);
+        self.wait(start_at_ns, Asked::Stop(at), limit_ns);
+        self.opened[at] = true;
         let message = self.task.begin(self.run, self.step, self.program[at], start_at_ns);
         self.nodes().map(|node| (node, message.clone())).collect()
     }
 
-    /// How far off the nodes' clocks the common start of the present stop may be.
-    pub(super) fn set_clock_error(&mut self, error_ns: u64) {
-        if let Stage::Stop(at) = self.stage {
-            self.clock_error_ns[at] = error_ns;
+    /// How far off the nodes' clocks the common start of the stops may be that have just been opened.
+    pub(super) fn set_clock_error(&mut self, now_ns: u64, error_ns: u64) {
+        for wait in self.waits.iter().filter(|wait| wait.start_ns >= now_ns) {
+            if let Asked::Stop(at) = wait.asked {
+                self.clock_error_ns[at] = error_ns;
+            }
         }
     }
 
-    fn open(&mut self, start_ns: u64, stage: Stage, limit_ns: u64) {
-        (self.stage, self.start_ns, self.limit_ns) = (stage, start_ns, limit_ns);
-        self.waiting = self.seated.values().map(|(rank, _)| *rank).collect();
+    fn wait(&mut self, start_ns: u64, asked: Asked, limit_ns: u64) {
+        let from = self.seated.values().map(|(rank, _)| *rank).collect();
+        self.waits.push(Wait { asked, from, start_ns, limit_ns });
     }
+}
+
+fn out_of_turn(what: &str) -> String {
+    format!("it said `{what}` out of turn")
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -321,12 +396,12 @@ fn phase_name(phase: Phase) -> &'static str {
 
 fn message_name(message: &FromNode) -> &'static str {
     match message {
-        FromNode::Register { .. } => "`register`",
-        FromNode::Configured { .. } => "`configured`",
-        FromNode::Prepared { .. } => "`prepared`",
-        FromNode::Closed { .. } => "`closed`",
-        FromNode::Finished { .. } => "`finished`",
-        FromNode::Failed { .. } => "`failed`",
-        FromNode::Pong { .. } => "`pong`",
+        FromNode::Register { .. } => "register",
+        FromNode::Configured { .. } => "configured",
+        FromNode::Prepared { .. } => "prepared",
+        FromNode::Closed { .. } => "closed",
+        FromNode::Finished { .. } => "finished",
+        FromNode::Failed { .. } => "failed",
+        FromNode::Pong { .. } => "pong",
     }
 }

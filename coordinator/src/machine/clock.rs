@@ -42,7 +42,8 @@ impl NodeClock {
         // They may have drifted since the node read its own.
         let fresh = Reading { at_ns: sent_ns.min(now_ns), low, high }.aged(now_ns);
         let before = self.reading.map_or(fresh, |reading| reading.aged(now_ns));
-        let both = Reading { at_ns: now_ns, low: fresh.low.max(before.low), high: fresh.high.min(before.high) };
+        let both =
+            Reading { at_ns: now_ns, low: fresh.low.max(before.low), high: fresh.high.min(before.high) };
         let agree = both.low <= both.high;
         self.reading = Some(if agree { both } else { fresh });
         self.foreign |= !(low..=high).contains(&0);

@@ -438,7 +438,7 @@ impl Coordinator {
             self.transmits.push_back((node, message));
         }
         if let State::Active(active) = &mut self.state {
-            active.set_clock_error(error_ns);
+            active.set_clock_error(now_ns, error_ns);
         }
     }
 

@@ -4,7 +4,7 @@ use super::task::Task;
 use super::{Coordinator, State};
 use crate::run::RunError;
 use crate::steps::{StepRecord, StepsRequest};
-use moe::stack::StepBatch;
+use moe::stack::{Halves, StepBatch};
 use std::collections::VecDeque;
 
 /// What becomes of a session.
@@ -25,11 +25,12 @@ impl Coordinator {
     /// # Errors
     /// As [`Self::submit`].
     pub fn open(&mut self, now_ns: u64, request: StepsRequest) -> Result<u64, RunError> {
-        request.setup.validate()?;
+        request.validate()?;
         if !request.setup.payload {
             return Err(RunError::NoPayload);
         }
-        let task = Task::Model { request: Box::new(request), batches: VecDeque::new() };
+        let task =
+            Task::Model { request: Box::new(request), halves: Halves::default(), batches: VecDeque::new() };
         let run = self.form(now_ns, task)?;
         // Nothing can have become of it yet but a failure, which is then a session's.
         self.session = Some(run);

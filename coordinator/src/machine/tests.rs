@@ -5,6 +5,7 @@ mod sessions;
 use super::*;
 use crate::testing::request;
 use node::control::PhaseReport;
+use node::stack::Stop;
 use node::wire::Phase;
 use topology::{Picos, RankId};
 
@@ -138,19 +139,26 @@ fn answers(message: &ToNode) -> Vec<FromNode> {
             vec![FromNode::Prepared { run: *run, step: *step }]
         }
         ToNode::BeginStop { run, step, stop, .. } => {
-            let mut answers = vec![FromNode::Closed { run: *run, step: *step, report: report(stop.phase) }];
-            if *stop == sessions::LEAVES {
+            let mut answers = vec![FromNode::Closed {
+                run: *run,
+                step: *step,
+                half: stop.half,
+                report: report(stop.phase),
+            }];
+            if (Stop { half: 0, ..*stop }) == sessions::LEAVES {
                 let digests = vec![u64::from(*step); sessions::TOKENS];
-                answers.push(FromNode::Finished { run: *run, step: *step, digests });
+                answers.push(FromNode::Finished { run: *run, step: *step, half: stop.half, digests });
             }
             answers
         }
         ToNode::Begin { run, step, phase, .. } => {
-            let mut answers = vec![FromNode::Closed { run: *run, step: *step, report: report(*phase) }];
+            let mut answers =
+                vec![FromNode::Closed { run: *run, step: *step, half: 0, report: report(*phase) }];
             if *phase == Phase::Combine {
                 answers.push(FromNode::Finished {
                     run: *run,
                     step: *step,
+                    half: 0,
                     digests: vec![u64::from(*step); 4],
                 });
             }
@@ -348,8 +356,8 @@ fn messages_of_an_aborted_run_are_ignored() {
     for stale in [
         FromNode::Configured { run: old },
         FromNode::Prepared { run: old, step: 0 },
-        FromNode::Closed { run: old, step: 0, report: report(Phase::Dispatch) },
-        FromNode::Finished { run: old, step: 0, digests: Vec::new() },
+        FromNode::Closed { run: old, step: 0, half: 0, report: report(Phase::Dispatch) },
+        FromNode::Finished { run: old, step: 0, half: 0, digests: Vec::new() },
         FromNode::Failed { run: old, error: "late".to_owned() },
     ] {
         yard.say(NodeId(1), stale);
@@ -364,8 +372,8 @@ fn what_is_said_out_of_turn_ends_the_run_by_name() {
     let wrong = [
         FromNode::Prepared { run, step: 1 },
         FromNode::Configured { run },
-        FromNode::Closed { run, step: 0, report: report(Phase::Dispatch) },
-        FromNode::Finished { run, step: 0, digests: vec![0; 4] },
+        FromNode::Closed { run, step: 0, half: 0, report: report(Phase::Dispatch) },
+        FromNode::Finished { run, step: 0, half: 0, digests: vec![0; 4] },
         FromNode::Register { name: "n0".to_owned(), address: ([127, 0, 0, 1], 1).into(), machine: machine() },
     ];
     for message in wrong {
@@ -387,7 +395,7 @@ fn answers_of_the_wrong_size_end_the_run() {
         let run = yard.submit(two()).unwrap();
         yard.answer(None);
         yard.answer(None);
-        yard.say(NodeId(1), FromNode::Closed { run, step: 0, report });
+        yard.say(NodeId(1), FromNode::Closed { run, step: 0, half: 0, report });
         assert!(yard.error().1.contains("it reported"));
     }
     let mut yard = Yard::new(2);
@@ -395,7 +403,7 @@ fn answers_of_the_wrong_size_end_the_run() {
     for _ in 0..4 {
         yard.answer(None);
     }
-    yard.say(NodeId(1), FromNode::Finished { run, step: 0, digests: vec![0; 3] });
+    yard.say(NodeId(1), FromNode::Finished { run, step: 0, half: 0, digests: vec![0; 3] });
     assert!(yard.error().1.contains("it finished 3 of its 4 tokens"));
 }
 
@@ -406,8 +414,8 @@ fn closing_and_finishing_come_in_any_order_but_once() {
     for _ in 0..4 {
         yard.answer(None);
     }
-    let closed = FromNode::Closed { run, step: 0, report: report(Phase::Combine) };
-    let finished = FromNode::Finished { run, step: 0, digests: vec![1; 4] };
+    let closed = FromNode::Closed { run, step: 0, half: 0, report: report(Phase::Combine) };
+    let finished = FromNode::Finished { run, step: 0, half: 0, digests: vec![1; 4] };
     yard.say(NodeId(2), finished.clone());
     yard.say(NodeId(1), closed.clone());
     yard.say(NodeId(1), finished.clone());

@@ -17,6 +17,7 @@ use node::control::{Pacing, PhaseReport};
 use node::digest::token_digest;
 use node::stack::StackSetup;
 use node::wire::Phase;
+use serving::cost::Overlap;
 use serving::{Ledger, Lockstep, Meter, NoCache, Station, TickTime};
 use std::collections::{BTreeMap, VecDeque};
 use twox_hash::XxHash3_64;
@@ -66,9 +67,16 @@ impl Live {
                 "hops take what the links say where rows really move; leave it out",
             );
         }
-        if spec.parallel.overlap != serving::cost::Overlap::None {
-            return setting("parallel.overlap", "phases are measured one after the other; give none");
-        }
+        let halves = match spec.parallel.overlap {
+            Overlap::None => 1,
+            Overlap::TwoBatch => 2,
+            Overlap::Full => {
+                return setting(
+                    "parallel.overlap",
+                    "full: real ranks can't do all at once; give none or two_batch",
+                );
+            }
+        };
         let deployment = Deployment::new(&light(spec), sources)?;
         let routing = match spec.serve.routing.as_str() {
             "gate" => RoutingSpec::Gate,
@@ -90,7 +98,7 @@ impl Live {
             payload: true,
         };
         let mut request =
-            StepsRequest { setup, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
+            StepsRequest { setup, halves, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
         let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), cores)?;
         request.pacing = Pacing {
             network_dilation: pacing.network_dilation << retries.min(16),
@@ -190,16 +198,18 @@ fn typical(spec: &ServeSpec, columns: u32) -> StepBatch {
 
 /// What a step took, by kind of phase.
 fn tick_time(record: &StepRecord) -> TickTime {
-    let mut time = TickTime::default();
+    let mut time = TickTime { total: record.time(), ..TickTime::default() };
     for (stop, reports) in &record.phases {
         let part = match stop.phase {
             Phase::Local => &mut time.local,
             Phase::Expert => &mut time.experts,
             Phase::Dispatch | Phase::Combine => &mut time.all_to_all,
-            Phase::Hop => &mut time.hop,
+            Phase::Hop => continue,
         };
         *part += PhaseReport::slowest(reports);
     }
+    let stage = record.phases.iter().filter(|(stop, _)| stop.phase != Phase::Hop);
+    time.hop = time.total.saturating_sub(StepRecord::time_of(stage));
     time
 }
 
@@ -265,10 +275,8 @@ impl Witness {
         let Some(simulated) = self.simulated.take() else { return Ok(()) };
         for ((stop, measured), (_, expected)) in record.phases.iter().zip(&simulated.phases) {
             let times = [measured, expected].map(|reports| PhaseReport::slowest(reports));
-            let dilation = match stop.phase {
-                Phase::Local | Phase::Expert => self.pacing.compute_dilation,
-                Phase::Dispatch | Phase::Combine | Phase::Hop => self.pacing.network_dilation,
-            };
+            let Pacing { compute_dilation, network_dilation, .. } = self.pacing;
+            let dilation = if stop.computes() { compute_dilation } else { network_dilation };
             let wall_ns = (times[1].0 / 1_000).saturating_mul(dilation);
             for (sum, time) in self.all.iter_mut().zip(times) {
                 *sum += time.0 as f64;

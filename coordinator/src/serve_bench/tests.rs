@@ -245,7 +245,7 @@ fn what_ranks_that_compute_can_not_have_is_refused() {
         ("prefill = \"elsewhere\"\n[scheduler]", "serve.prefill: "),
         ("[cache]\n[scheduler]", "serve.prefill: "),
         ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
-        ("[parallel]\noverlap = \"two_batch\"\n[scheduler]", "parallel.overlap: "),
+        ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
     ] {
         let spec = points(&LAB.replace("[scheduler]", more)).unwrap().points[0].1.clone();
         let error = Live::new(&spec, &Presets, 2, 0).unwrap_err().to_string();

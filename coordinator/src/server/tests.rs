@@ -87,9 +87,10 @@ impl Puppet {
                 }
                 ToNode::Begin { run, step, phase, .. } => {
                     let report = report(*phase);
-                    self.say(FromNode::Closed { run: *run, step: *step, report }).await;
+                    self.say(FromNode::Closed { run: *run, step: *step, half: 0, report }).await;
                     if *phase == Phase::Combine {
-                        self.say(FromNode::Finished { run: *run, step: *step, digests: vec![1; 4] }).await;
+                        self.say(FromNode::Finished { run: *run, step: *step, half: 0, digests: vec![1; 4] })
+                            .await;
                     }
                 }
                 _ => {}

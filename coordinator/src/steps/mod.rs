@@ -15,7 +15,9 @@ pub use sim::SimSteps;
 use crate::run::RunError;
 use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
+use node::setup::SetupError;
 use node::stack::{StackSetup, Stop};
+use serving::cost::Timeline;
 use topology::Picos;
 
 /// A model on racks, to be stepped.
@@ -23,10 +25,26 @@ use topology::Picos;
 pub struct StepsRequest {
     /// The model, its stages and everything that they are run with.
     pub setup: StackSetup,
+    /// 1, or 2 for batches in two halves, of which one computes while the rows of the other are on their way. Their sequences sit in
+    /// halves as [`moe::stack::Halves`] says.
+    pub halves: u16,
     /// How emulated time maps to the wall clock; the simulator ignores it. [`pace`] knows one.
     pub pacing: Pacing,
     /// How long the longest phase should take, wall ns, as in [`crate::RunRequest::expected_phase_ns`].
     pub expected_phase_ns: u64,
+}
+
+impl StepsRequest {
+    /// Checks the setup and the halves.
+    ///
+    /// # Errors
+    /// [`RunError::Setup`].
+    pub fn validate(&self) -> Result<(), RunError> {
+        if !(1..=2).contains(&self.halves) {
+            return Err(SetupError::Stack(format!("{} halves of a batch; give 1 or 2", self.halves)).into());
+        }
+        Ok(self.setup.validate()?)
+    }
 }
 
 /// What one step yielded, all ranks together.
@@ -47,10 +65,21 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// How long the step lasts: its stops one after the other, each as long as its slowest rank.
+    /// How long the step lasts: its stops one after the other, each as long as its slowest rank; those of two halves beside each other
+    /// where one computes and the other communicates ([`Timeline`]).
     #[must_use]
     pub fn time(&self) -> Picos {
-        self.phases.iter().fold(Picos::ZERO, |sum, (_, reports)| sum + PhaseReport::slowest(reports))
+        Self::time_of(&self.phases)
+    }
+
+    /// The same of some of its stops.
+    #[must_use]
+    pub fn time_of<'a>(stops: impl IntoIterator<Item = &'a (Stop, Vec<PhaseReport>)>) -> Picos {
+        let mut timeline = Timeline::default();
+        for (stop, reports) in stops {
+            timeline.add(stop.half.into(), stop.computes(), PhaseReport::slowest(reports));
+        }
+        timeline.end()
     }
 }
 

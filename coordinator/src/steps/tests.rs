@@ -62,6 +62,48 @@ async fn a_session_of_tasks_answers_what_the_simulator_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_halves_answer_what_the_whole_batch_does_and_take_turns() {
+    let mut cluster = cluster(&[2, 2]).await;
+    for stages in [1, 2] {
+        let whole = steps_request(&[2, 2], stages);
+        let request = StepsRequest { halves: 2, ..whole.clone() };
+        let columns = 4 / stages;
+        let last = columns - 1;
+        let mut batches = vec![
+            batch(columns, &[(0, 1, 0, 3), (0, 4, 0, 2), (last, 2, 0, 2), (last, 3, 0, 5)]),
+            // One half has nothing to do.
+            batch(columns, &[(last, 3, 5, 1)]),
+            batch(columns, &[(0, 4, 2, 1), (0, 1, 3, 1), (last, 2, 2, 1), (last, 3, 6, 1)]),
+            batch(columns, &[(0, 1, 4, 1), (last, 2, 3, 1)]),
+        ];
+        batches[3].columns[0].ended.push(4);
+        batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
+        let (mut sim, mut of_whole) = (SimSteps::open(&request).unwrap(), SimSteps::open(&whole).unwrap());
+        let mut session = cluster.open(&request).await.unwrap();
+        for batch in &batches {
+            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            let expected = of_whole.step(batch).await.unwrap();
+            assert_eq!(simulated.digests, expected.digests, "{stages} stages, step {}", expected.step);
+            assert_eq!((real.answered, &real.digests), (expected.answered, &expected.digests));
+            assert_eq!(sent(&real), sent(&simulated));
+            // Twice the stops, no longer than one after the other, no shorter than what computes alone.
+            assert_eq!(real.phases.len(), 2 * expected.phases.len());
+            let slowest = |(_, reports): &(Stop, Vec<PhaseReport>)| PhaseReport::slowest(reports);
+            let sum = |computes: Option<bool>| {
+                let stops = simulated.phases.iter();
+                let of_kind = stops.filter(|(stop, _)| computes.is_none_or(|kind| kind == stop.computes()));
+                of_kind.map(slowest).fold(topology::Picos::ZERO, |sum, time| sum + time)
+            };
+            let time = simulated.time();
+            assert!(time >= sum(Some(true)).max(sum(Some(false))) && time <= sum(None));
+        }
+        let refused = StepsRequest { halves: 3, ..whole }.validate().unwrap_err().to_string();
+        assert!(refused.contains("3 halves of a batch; give 1 or 2"), "{refused}");
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_breaks_says_why_at_once_and_ever_after() {
     let cluster = cluster(&[2]).await;
     let request = steps_request(&[2], 1);

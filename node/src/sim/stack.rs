@@ -60,7 +60,7 @@ impl SimStack {
             seats.extend(ranks.map(|rank| Seated::new(RankId(rank), &prepared, &runner)));
             shared.get_or_insert(run);
         }
-        let program = program(stack);
+        let program = program(stack, 1);
         let shared = shared.expect("a stack has a stage");
         Ok(Self { program, bench: Bench { setup: shared, seats, tamper: None }, setup, next: 0 })
     }

@@ -22,6 +22,12 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether ranks compute in it; otherwise rows are on their way.
+    #[must_use]
+    pub fn computes(self) -> bool {
+        matches!(self, Self::Local | Self::Expert)
+    }
+
     /// Bytes of a row's origin that count as payload in this phase (see the module's first paragraph).
     #[must_use]
     pub fn charged_origin_bytes(self) -> u64 {

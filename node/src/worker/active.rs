@@ -1,4 +1,4 @@
-//! The run under way on a worker: its seat, its clock, and what it measures.
+//! The run under way on a worker: its seat, its clock, and what it measures. A run in two halves has two of them.
 
 use super::clock::{HORIZON_NS, PhaseClock};
 use super::links::{LinkFailure, Links};
@@ -16,7 +16,9 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::RoutingError;
 use moe::stack::Column;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use topology::{Picos, RankId};
@@ -45,8 +47,12 @@ pub(super) type Output = Result<(Job, JobOutput), String>;
 
 /// Frames of a phase that this worker has not been told to open yet. Credits bound them per peer; this bounds them in all.
 const EARLY_FRAMES_MAX: usize = 16_384;
+/// Seats of one run on a worker.
+const HALVES_MAX: u16 = 2;
 
 pub(super) struct Active {
+    /// Which half of the batches is seated here.
+    half: u16,
     rank: RankId,
     setup: Arc<RunSetup>,
     seat: Seat,
@@ -68,38 +74,39 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Takes a seat; `None` if the plan has none for this node.
-    pub(super) fn new(
+    /// Takes a seat, with a model's stage one for each half of a batch; none if the plan has none for this node.
+    pub(super) fn seats(
         node: NodeId,
         setup: RunSetup,
-        stage: Option<&StageSetup>,
+        stage: Option<(&StageSetup, u16)>,
         plan: &SeatPlan,
         pacing: Pacing,
         links: &Links,
-    ) -> Result<Option<Self>, ActiveError> {
+    ) -> Result<Vec<Self>, ActiveError> {
         let setup = Arc::new(setup);
         let prepared = Arc::new(match stage {
-            Some(stage) => PreparedRun::of_stage(Arc::clone(&setup), stage)?,
+            Some((stage, _)) => PreparedRun::of_stage(Arc::clone(&setup), stage)?,
             None => PreparedRun::new(Arc::clone(&setup))?,
         });
         let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
         let Some(at) = nodes.iter().position(|&seated| seated == node) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
         let runner = Arc::new(match stage {
-            Some(stage) => JobRunner::of_stage(Arc::clone(&setup), stage)?,
+            Some((stage, _)) => JobRunner::of_stage(Arc::clone(&setup), stage)?,
             None => JobRunner::new(Arc::clone(&setup))?,
         });
         let dilation = pacing.network_dilation.max(1);
         let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
-        let seat = Seat::new(rank, &prepared, emulated(HORIZON_NS), emulated(pacing.resolution_ns));
-        Ok(Some(Self {
+        let halves = stage.map_or(1, |(_, halves)| halves).min(HALVES_MAX);
+        let one = |half| Self {
+            half,
             rank,
-            setup,
-            seat,
-            runner,
-            nodes,
+            setup: Arc::clone(&setup),
+            seat: Seat::new(rank, &prepared, emulated(HORIZON_NS), emulated(pacing.resolution_ns)),
+            runner: Arc::clone(&runner),
+            nodes: nodes.clone(),
             pacing,
             clock: PhaseClock { start_ns: 0, dilation: 1 },
             step: 0,
@@ -112,7 +119,8 @@ impl Active {
             cpu_before_ns: process_cpu_ns(),
             udp_before: links.udp_bytes(),
             messages: VecDeque::new(),
-        }))
+        };
+        Ok((0..halves).map(one).collect())
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -130,7 +138,7 @@ impl Active {
             run: setup.run,
             epoch: setup.epoch,
             step,
-            micro_batch: 0,
+            micro_batch: self.half,
             layer: setup.layer,
         }
     }
@@ -168,10 +176,8 @@ impl Active {
         start_ns: u64,
         begin: impl FnOnce(&mut Seat) -> Result<(), SeatError>,
     ) -> Result<(), ActiveError> {
-        let dilation = match phase {
-            Phase::Dispatch | Phase::Combine | Phase::Hop => self.pacing.network_dilation,
-            Phase::Expert | Phase::Local => self.pacing.compute_dilation,
-        };
+        let dilation =
+            if phase.computes() { self.pacing.compute_dilation } else { self.pacing.network_dilation };
         self.clock = PhaseClock { start_ns, dilation: dilation.max(1) };
         self.lateness_ns = new_histogram();
         self.handed_ns = start_ns;
@@ -207,12 +213,18 @@ impl Active {
         Ok(())
     }
 
-    /// The running job's output; never ends while there is none.
-    pub(super) async fn job_done(active: &mut Option<Self>) -> Output {
-        let Some(job) = active.as_mut().and_then(|active| active.job.as_mut()) else {
-            return std::future::pending().await;
-        };
-        job.await.map_err(|error| error.to_string())
+    /// The output of the next job to end, and at which of the seats; never ends while there is none. Cancel safe.
+    pub(super) async fn job_done(seats: &mut [Self]) -> (usize, Output) {
+        std::future::poll_fn(|context| {
+            for (at, active) in seats.iter_mut().enumerate() {
+                let polled = active.job.as_mut().map(|job| Pin::new(job).poll(context));
+                if let Some(Poll::Ready(done)) = polled {
+                    return Poll::Ready((at, done.map_err(|error| error.to_string())));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     pub(super) fn handle_output(&mut self, output: Output) -> Result<(), ActiveError> {
@@ -250,8 +262,8 @@ impl Active {
                     Event::Closed { phase, at } => self.closed = Some((phase, at)),
                     Event::Finished { outputs } => {
                         let digests = outputs.iter().map(|values| token_digest(values)).collect();
-                        let (run, step) = (self.setup.run, self.step);
-                        self.messages.push_back(FromNode::Finished { run, step, digests });
+                        let (run, step, half) = (self.setup.run, self.step, self.half);
+                        self.messages.push_back(FromNode::Finished { run, step, half, digests });
                     }
                 }
             }
@@ -339,7 +351,8 @@ impl Active {
         };
         self.udp_before = udp_bytes;
         self.closed = None;
-        self.messages.push_back(FromNode::Closed { run: self.setup.run, step: self.step, report });
+        let (run, step, half) = (self.setup.run, self.step, self.half);
+        self.messages.push_back(FromNode::Closed { run, step, half, report });
     }
 }
 

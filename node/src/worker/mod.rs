@@ -109,9 +109,10 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
     let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
     let links = Links::new(endpoint.clone(), arrivals_in);
     let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
-    let mut worker = Worker { links, node: NodeId(0), active: None, replies: VecDeque::new() };
+    let mut worker =
+        Worker { links, node: NodeId(0), active: Vec::new(), preparing: 0, replies: VecDeque::new() };
     loop {
-        let deadline_ns = worker.active.as_ref().map_or(u64::MAX, Active::deadline_ns);
+        let deadline_ns = worker.active.iter().map(Active::deadline_ns).min().unwrap_or(u64::MAX);
         // A deadline in the past is ready without yielding: QUIC's own tasks must get their turn all the same.
         tokio::task::yield_now().await;
         let outcome = tokio::select! {
@@ -124,10 +125,11 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
             },
             () = timer.sleep_until(deadline_ns), if deadline_ns != u64::MAX => Ok(()),
             arrival = arrivals.recv() => worker.handle_arrival(arrival.expect("links hold a sender")),
-            output = Active::job_done(&mut worker.active) => worker.on_active(|active| active.handle_output(output)),
+            (half, output) = Active::job_done(&mut worker.active) => worker.active[half].handle_output(output),
         };
         if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals)) {
-            let run = worker.active.take().map_or(0, |active| active.run());
+            let run = worker.run().unwrap_or(0);
+            worker.active.clear();
             worker.replies.push_back(FromNode::Failed { run, error: error.to_string() });
         }
         while let Some(reply) = worker.replies.pop_front() {
@@ -163,14 +165,17 @@ async fn read_commands(mut recv: RecvStream, commands: mpsc::Sender<Result<Optio
 struct Worker {
     links: Links,
     node: NodeId,
-    active: Option<Active>,
+    /// A seat for each half of a batch.
+    active: Vec<Active>,
+    /// Halves that are not prepared yet.
+    preparing: usize,
     replies: VecDeque<FromNode>,
 }
 
 impl Worker {
     /// Does what the coordinator says. A command of another run than the one under way was sent before an abort: ignored.
     async fn handle_command(&mut self, command: ToNode) -> Result<(), ActiveError> {
-        let under_way = self.active.as_ref().map(Active::run);
+        let under_way = self.run();
         match command {
             ToNode::Welcome { node } => self.node = node,
             ToNode::Ping { sent_ns } => {
@@ -179,24 +184,27 @@ impl Worker {
             ToNode::Configure { setup, seats, pacing } => {
                 self.configure(*setup, None, &seats, pacing).await;
             }
-            ToNode::ConfigureStage { setup, stage, seats, pacing } => {
-                self.configure(*setup, Some(&*stage), &seats, pacing).await;
+            ToNode::ConfigureStage { setup, stage, halves, seats, pacing } => {
+                self.configure(*setup, Some((&*stage, halves)), &seats, pacing).await;
             }
-            ToNode::Abort { run } if under_way == Some(run) => self.active = None,
+            ToNode::Abort { run } if under_way == Some(run) => self.active.clear(),
             ToNode::Prepare { run, step } if under_way == Some(run) => {
-                return self.on_active(|active| {
-                    active.prepare(step);
-                    Ok(())
-                });
+                self.preparing = self.active.len();
+                self.active.iter_mut().for_each(|active| active.prepare(step));
             }
-            ToNode::PrepareColumn { run, step, column } if under_way == Some(run) => {
-                return self.on_active(|active| active.prepare_column(step, column));
+            ToNode::PrepareColumn { run, step, columns } if under_way == Some(run) => {
+                self.preparing = self.active.len();
+                let mut columns = columns.into_iter();
+                return self
+                    .active
+                    .iter_mut()
+                    .try_for_each(|active| active.prepare_column(step, columns.next().unwrap_or_default()));
             }
             ToNode::Begin { run, phase, start_at_ns, .. } if under_way == Some(run) => {
-                return self.on_active(|active| active.begin(phase, start_at_ns));
+                return self.on_half(0, |active| active.begin(phase, start_at_ns));
             }
             ToNode::BeginStop { run, stop, start_at_ns, .. } if under_way == Some(run) => {
-                return self.on_active(|active| active.begin_stop(stop, start_at_ns));
+                return self.on_half(stop.half, |active| active.begin_stop(stop, start_at_ns));
             }
             ToNode::Abort { .. }
             | ToNode::Prepare { .. }
@@ -212,12 +220,12 @@ impl Worker {
     async fn configure(
         &mut self,
         setup: RunSetup,
-        stage: Option<&StageSetup>,
+        stage: Option<(&StageSetup, u16)>,
         seats: &SeatPlan,
         pacing: Pacing,
     ) {
         let run = setup.run;
-        self.active = None;
+        self.active.clear();
         let reply = match self.take_seat(setup, stage, seats, pacing).await {
             Ok(()) => FromNode::Configured { run },
             Err(error) => FromNode::Failed { run, error: error.to_string() },
@@ -228,26 +236,33 @@ impl Worker {
     async fn take_seat(
         &mut self,
         setup: RunSetup,
-        stage: Option<&StageSetup>,
+        stage: Option<(&StageSetup, u16)>,
         seats: &SeatPlan,
         pacing: Pacing,
     ) -> Result<(), ActiveError> {
         self.links.connect(self.node, seats).await?;
-        self.active = Active::new(self.node, setup, stage, seats, pacing, &self.links)?;
+        self.active = Active::seats(self.node, setup, stage, seats, pacing, &self.links)?;
         Ok(())
     }
 
     /// A frame without a run to belong to is one that an abort left behind.
     fn handle_arrival(&mut self, arrival: Arrival) -> Result<(), ActiveError> {
         let frame = arrival?;
-        self.on_active(|active| active.handle_arrival(frame))
+        self.on_half(frame.flow.micro_batch, |active| active.handle_arrival(frame))
     }
 
-    fn on_active(
+    /// Number of the run under way.
+    fn run(&self) -> Option<u64> {
+        self.active.first().map(Active::run)
+    }
+
+    /// Nothing where there is no run; what belongs to a half that this one hasn't is another run's.
+    fn on_half(
         &mut self,
+        half: u16,
         act: impl FnOnce(&mut Active) -> Result<(), ActiveError>,
     ) -> Result<(), ActiveError> {
-        self.active.as_mut().map_or(Ok(()), act)
+        self.active.get_mut(usize::from(half)).map_or(Ok(()), act)
     }
 
     /// Takes in what has arrived, then does all that is due.
@@ -255,10 +270,17 @@ impl Worker {
         while let Ok(arrival) = arrivals.try_recv() {
             self.handle_arrival(arrival)?;
         }
-        let Some(active) = &mut self.active else { return Ok(()) };
-        active.pump(&self.links)?;
-        while let Some(message) = active.poll_message() {
-            self.replies.push_back(message);
+        for active in &mut self.active {
+            active.pump(&self.links)?;
+            while let Some(message) = active.poll_message() {
+                if let FromNode::Prepared { .. } = message {
+                    self.preparing = self.preparing.saturating_sub(1);
+                    if self.preparing > 0 {
+                        continue;
+                    }
+                }
+                self.replies.push_back(message);
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub use analytic::Analytic;
 pub use check::{Checked, MemoCheck};
 pub use layer::{LayerCost, LayerTimes, RankTokens};
 pub use memo::Memoised;
-pub use overlap::{HalfLayer, Overlap, two_batches};
+pub use overlap::{HalfLayer, Overlap, Timeline, two_batches};
 pub use roofline::Roofline;
 pub use stack::{Hops, StackCost};
 

@@ -28,33 +28,55 @@ pub struct HalfLayer {
     pub routed: Option<LayerTimes>,
 }
 
+/// Two half batches that take turns on two resources, the arithmetic and the network: each part begins once the part before it of its own
+/// half and the part before it on its resource have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    compute: Picos,
+    network: Picos,
+    ready: [Picos; 2],
+}
+
+impl Timeline {
+    /// Adds the next part on a resource, that of `half` (0 or 1).
+    ///
+    /// # Panics
+    /// If there is no such half.
+    pub fn add(&mut self, half: usize, computes: bool, time: Picos) {
+        let resource = if computes { &mut self.compute } else { &mut self.network };
+        let end = self.ready[half].max(*resource) + time;
+        (*resource, self.ready[half]) = (end, end);
+    }
+
+    /// When all parts so far have ended.
+    #[must_use]
+    pub fn end(&self) -> Picos {
+        self.ready[0].max(self.ready[1])
+    }
+}
+
 /// How long `layers` take with two half batches (`[layers][2]`) that take turns on two resources, the arithmetic and the network.
 ///
 /// Work is done in a fixed order on each, the first half's part before the second's: local, local, dispatch of each, experts of each,
 /// combine of each, layer by layer; a part begins when what it needs and its resource are there.
 #[must_use]
 pub fn two_batches(layers: &[[HalfLayer; 2]]) -> Picos {
-    let (mut compute, mut network) = (Picos::ZERO, Picos::ZERO);
-    let mut ready = [Picos::ZERO; 2];
-    let mut part = |resource: &mut Picos, half: usize, time: Picos| {
-        let end = ready[half].max(*resource) + time;
-        (*resource, ready[half]) = (end, end);
-    };
+    let mut timeline = Timeline::default();
     for halves in layers {
         for (half, layer) in halves.iter().enumerate() {
-            part(&mut compute, half, layer.local);
+            timeline.add(half, true, layer.local);
         }
         let phases: [fn(LayerTimes) -> Picos; 3] =
             [|times| times.dispatch, |times| times.experts, |times| times.combine];
         for (phase, time) in phases.into_iter().enumerate() {
             for (half, layer) in halves.iter().enumerate() {
                 if let Some(routed) = layer.routed {
-                    part(if phase == 1 { &mut compute } else { &mut network }, half, time(routed));
+                    timeline.add(half, phase == 1, time(routed));
                 }
             }
         }
     }
-    ready[0].max(ready[1])
+    timeline.end()
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Sessions on a fake clock: each step waits for its batch, for as long as it takes.
 
 use super::*;
+use crate::steps::StepsRequest;
 use crate::testing::steps_request;
 use moe::stack::{Chunk, StepBatch};
 use node::stack::Stop;
 
 /// The stop after the last layer of the test's model.
-pub(super) const LEAVES: Stop = Stop { layer: 4, phase: Phase::Local };
+pub(super) const LEAVES: Stop = Stop { half: 0, layer: 4, phase: Phase::Local };
 /// Tokens of each column.
 pub(super) const TOKENS: usize = 2;
 
@@ -52,7 +53,7 @@ fn a_session_goes_through_all_layers_a_batch_at_a_time() {
         assert!(matches!(yard.step(run), Err(RunError::StepUnderWay { run: 1 })));
         assert!(matches!(yard.open(), Err(RunError::Busy { run: 1 })));
         let columns = yard.sent.iter().map(|(_, message)| match message {
-            ToNode::PrepareColumn { column, .. } => column.clone(),
+            ToNode::PrepareColumn { columns, .. } => columns[0].clone(),
             other => panic!("{other:?}"),
         });
         assert_eq!(columns.collect::<Vec<_>>(), batch().columns, "each is told its own");
@@ -77,6 +78,49 @@ fn a_session_goes_through_all_layers_a_batch_at_a_time() {
     assert!(yard.session.is_empty() && yard.outcomes.is_empty(), "whoever closes it knows");
     assert!(matches!(yard.step(run), Err(RunError::Closed)));
     yard.submit(request(&[2], 0, 1)).unwrap();
+}
+
+#[test]
+fn of_two_halves_one_computes_while_the_other_communicates() {
+    let mut yard = Yard::new(2);
+    let request = StepsRequest { halves: 2, ..steps_request(&[2], 1) };
+    let run = yard.machine.open(yard.now, request).unwrap();
+    yard.collect();
+    while yard.answer(None) {}
+    let mut batch = batch();
+    for (column, sequence) in batch.columns.iter_mut().zip(2..) {
+        column.chunks.push(Chunk { sequence, context: 0, tokens: TOKENS as u32, sample: true });
+    }
+    yard.machine.step(yard.now, run, batch).unwrap();
+    yard.collect();
+    yard.session.clear();
+    // What is open at a time: everybody is slow, and ends what was begun first.
+    let (mut open, mut pairs) = (Vec::new(), Vec::new());
+    let mut record = None;
+    while record.is_none() {
+        for (node, message) in std::mem::take(&mut yard.sent) {
+            match message {
+                ToNode::BeginStop { stop, .. } if node == NodeId(1) => open.push(stop),
+                ToNode::BeginStop { .. } => {}
+                other => answers(&other).into_iter().for_each(|answer| yard.say(node, answer)),
+            }
+        }
+        if open.is_empty() {
+            continue;
+        }
+        assert!(open.len() <= 2 && (open.len() < 2 || open[0].computes() != open[1].computes()), "{open:?}");
+        pairs.push(open.len());
+        yard.now += MS;
+        let stop = open.remove(0);
+        for node in [NodeId(1), NodeId(2)] {
+            let message = ToNode::BeginStop { run, step: 0, stop, start_at_ns: 0 };
+            answers(&message).into_iter().for_each(|answer| yard.say(node, answer));
+        }
+        record = yard.session.pop();
+    }
+    assert!(pairs.iter().filter(|&&open| open == 2).count() > pairs.len() / 3, "{pairs:?}");
+    let Some((_, SessionEvent::Stepped(record))) = record else { panic!("no record") };
+    assert_eq!((record.phases.len(), record.digests), (28, vec![vec![0; 2 * TOKENS]; 2]));
 }
 
 #[test]
