@@ -11,6 +11,7 @@ use bytes::Bytes;
 use local::OwnLayers;
 use moe::ExpertId;
 use moe::experts::{Experts, WEIGHT_CACHE_BYTES, weight_block};
+use moe::placement::Placement;
 use moe::plan::{DispatchScheme, Targets};
 use moe::routing::{Router, Routing, RoutingError};
 use moe::stack::Column;
@@ -129,6 +130,7 @@ pub struct JobRunner {
 struct MoeLayer {
     router: Router,
     experts: Experts,
+    placement: Arc<Placement>,
 }
 
 impl JobRunner {
@@ -137,7 +139,8 @@ impl JobRunner {
     /// # Errors
     /// When the routing can't be made (see [`RoutingError`]).
     pub fn new(setup: Arc<RunSetup>) -> Result<Self, RoutingError> {
-        let layer = MoeLayer::new(&setup, setup.layer, WEIGHT_CACHE_BYTES)?;
+        let placement = Arc::new(setup.placement.clone());
+        let layer = MoeLayer::new(&setup, setup.layer, placement, WEIGHT_CACHE_BYTES)?;
         Ok(Self { layers: BTreeMap::from([(setup.layer, layer)]), setup, own: None })
     }
 
@@ -146,12 +149,13 @@ impl JobRunner {
     /// # Errors
     /// As [`Self::new`].
     pub fn of_stage(setup: Arc<RunSetup>, own: &StageSetup) -> Result<Self, RoutingError> {
-        let StageSetup { stack, stage } = own;
+        let StageSetup { stack, stage, placements } = own;
         let layers = stack.stages()[*stage as usize].layers.clone();
         let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers as usize;
         let made = layers.filter(|&layer| stack.model.is_moe_layer(layer)).map(|layer| {
+            let placement = Arc::clone(placements.of(layer));
             let layer = u16::try_from(layer).expect("layers are bounded");
-            Ok((layer, MoeLayer::new(&setup, layer, cache_bytes)?))
+            Ok((layer, MoeLayer::new(&setup, layer, placement, cache_bytes)?))
         });
         let layers = made.collect::<Result<_, RoutingError>>()?;
         Ok(Self { layers, own: Some(OwnLayers::new(&setup, own)), setup })
@@ -185,7 +189,7 @@ impl JobRunner {
             }
             Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
             Work::Expert { layer, rows } if self.setup.payload => {
-                JobOutput::Rows(self.expert(&self.layers[layer].experts, rows, width))
+                JobOutput::Rows(self.expert(&self.layers[layer], rows, width))
             }
             Work::Expert { rows, .. } => JobOutput::Rows(vec![RowData::Len(combine_bytes); rows.len()]),
             Work::Enter { column, rows, state } => {
@@ -238,13 +242,13 @@ impl JobRunner {
     }
 
     /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
-    fn expert(&self, experts: &Experts, work: &[ExpertRow], width: usize) -> Vec<RowData> {
+    fn expert(&self, layer: &MoeLayer, work: &[ExpertRow], width: usize) -> Vec<RowData> {
         let mut out = Vec::with_capacity(work.len());
         for block in work.chunks(EXPERT_BLOCK_ROWS) {
             let mut picks: Vec<(u32, usize, usize)> = Vec::new();
             for (at, row) in block.iter().enumerate() {
                 for (which, target) in row.targets.iter().enumerate() {
-                    picks.push((self.setup.placement.expert_of(target.slot).0, at, which));
+                    picks.push((layer.placement.expert_of(target.slot).0, at, which));
                 }
             }
             picks.sort_unstable();
@@ -259,7 +263,7 @@ impl JobRunner {
                     input.extend_from_slice(&wide[at * width..(at + 1) * width]);
                 }
                 let mut output = vec![0.0; input.len()];
-                experts.apply(ExpertId(group[0].0), &input, &mut output);
+                layer.experts.apply(ExpertId(group[0].0), &input, &mut output);
                 for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
                     let sum = &mut sums[at];
                     if self.setup.scheme == DispatchScheme::Flat {
@@ -280,11 +284,16 @@ impl JobRunner {
 }
 
 impl MoeLayer {
-    fn new(setup: &RunSetup, layer: u16, cache_bytes: usize) -> Result<Self, RoutingError> {
+    fn new(
+        setup: &RunSetup,
+        layer: u16,
+        placement: Arc<Placement>,
+        cache_bytes: usize,
+    ) -> Result<Self, RoutingError> {
         let (shape, seed, index) = (&setup.shape, setup.seed, u32::from(layer));
         let router = Router::new(shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)?;
         let experts = Experts::new(setup.experts, shape, seed, index).with_cache_limit(cache_bytes);
-        Ok(Self { router, experts })
+        Ok(Self { router, experts, placement })
     }
 }
 

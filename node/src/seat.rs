@@ -140,9 +140,9 @@ impl Seat {
     fn open(&mut self, flow: Flow, phase: Phase, takes_part: bool) {
         let (horizon, resolution) = (self.horizon, self.resolution);
         let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
-        let (id, cluster) = (self.id(), Arc::clone(self.run.flows().cluster()));
+        let (id, cluster) = (self.id(), Arc::clone(self.run.cluster()));
         let nobody = FlowPeers { to: &[], from: &[] };
-        let peers = if takes_part { self.run.peers(id, flow.step, phase) } else { nobody };
+        let peers = if takes_part { self.run.peers(id, flow, phase) } else { nobody };
         self.nic = Some(Nic::new(id, cluster, &config, flow, phase, peers));
     }
 

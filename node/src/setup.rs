@@ -33,7 +33,7 @@ pub struct RunSetup {
     pub hardware: Hardware,
     /// The layer's shape.
     pub shape: LayerShape,
-    /// Which slot holds which expert.
+    /// Which slot holds which expert; in a stage of a whole model, of its first layer.
     pub placement: Placement,
     /// How copies travel.
     pub scheme: DispatchScheme,
@@ -210,13 +210,7 @@ impl RunSetup {
         if self.tokens.len() != ranks as usize {
             return Err(SetupError::Ranks { what: "tokens", got: self.tokens.len(), ranks });
         }
-        if self.placement.num_ranks() != ranks {
-            let got = self.placement.num_ranks() as usize;
-            return Err(SetupError::Ranks { what: "placement", got, ranks });
-        }
-        if !self.placement.fits(&self.cluster) {
-            return Err(SetupError::Racks { racks: self.cluster.num_racks() });
-        }
+        self.validate_placement(&self.placement)?;
         let size = |what, got: u64, allowed, ok: bool| {
             if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }
         };
@@ -226,6 +220,19 @@ impl RunSetup {
         let most = self.tokens.iter().copied().max().unwrap_or(0);
         self.validate_moves(most)?;
         size("tokens of a rank", most.into(), "0 to 1,048,576", most <= MAX_TOKENS_PER_RANK)
+    }
+
+    /// Whether `placement` is one of these racks.
+    pub(crate) fn validate_placement(&self, placement: &Placement) -> Result<(), SetupError> {
+        let (ranks, got) = (self.cluster.num_ranks(), placement.num_ranks() as usize);
+        if got != ranks as usize {
+            return Err(SetupError::Ranks { what: "placement", got, ranks });
+        }
+        if placement.fits(&self.cluster) {
+            Ok(())
+        } else {
+            Err(SetupError::Racks { racks: self.cluster.num_racks() })
+        }
     }
 
     /// A round moves one expert to a rank at most: that is all that ranks have room for.

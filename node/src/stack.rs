@@ -3,12 +3,13 @@
 use crate::setup::{RunSetup, SetupError};
 use crate::wire::Phase;
 use moe::experts::ExpertKind;
-use moe::placement::Placement;
+use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
 use moe::reference::StackReference;
 use moe::routing::{GateLimit, RoutingError, RoutingSpec};
-use moe::stack::{Stack, StackError};
+use moe::stack::{Stack, StackError, Stage};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use topology::{Cluster, Fabric, Hardware};
 
 /// Most bytes that the cache of one rank takes where values are computed.
@@ -25,8 +26,8 @@ pub struct StackSetup {
     pub hardware: Hardware,
     /// The layers and their stages.
     pub stack: Stack,
-    /// Which slot holds which expert: a placement on `cluster` for each stage, with slots on its ranks only.
-    pub placements: Vec<Placement>,
+    /// Which slot holds which expert: a placement on `cluster` for each layer of the model, with slots on the ranks of its stage only.
+    pub placements: LayerPlacements,
     /// How copies travel.
     pub scheme: DispatchScheme,
     /// Where routing comes from.
@@ -50,6 +51,8 @@ pub struct StageSetup {
     pub stack: Stack,
     /// Which of them is meant.
     pub stage: u32,
+    /// Placements of its layers; that of [`RunSetup::placement`] is the first one's.
+    pub placements: LayerPlacements,
 }
 
 /// A part of a step: the same phase on all ranks, each in a layer of its own stage.
@@ -109,22 +112,24 @@ pub(crate) fn moe_layer(stack: &Stack, stage: u32, layer: u16) -> Option<u32> {
 }
 
 impl StackSetup {
-    /// A placement of each stage with the experts in order, contiguous, spread evenly over its ranks.
+    /// The same placement for all layers of a stage: experts in order, contiguous, spread evenly over its ranks.
     ///
     /// # Errors
     /// If there are more experts than a placement takes.
-    pub fn linear(stack: &Stack, cluster: &Cluster) -> Result<Vec<Placement>, StackError> {
-        let stages = stack.stages().iter();
-        let placed = stages
-            .map(|stage| Placement::linear_on(cluster, stage.ranks.clone(), stack.model.num_experts))
-            .collect::<Result<_, _>>();
-        Ok(placed?)
+    pub fn linear(stack: &Stack, cluster: &Cluster) -> Result<LayerPlacements, StackError> {
+        let mut layers = Vec::new();
+        for stage in stack.stages() {
+            let placement = Placement::linear_on(cluster, stage.ranks.clone(), stack.model.num_experts)?;
+            let placement = Arc::new(placement);
+            layers.extend(stage.layers.clone().map(|_| Arc::clone(&placement)));
+        }
+        Ok(LayerPlacements::new(0, layers))
     }
 
     /// What a rank of `stage` needs: numbers of cluster, run and epoch are zero. Its tokens come with each step.
     ///
     /// # Panics
-    /// If there is no such stage, or it has no placement.
+    /// If there is no such stage, or its first layer has no placement.
     #[must_use]
     pub fn stage_run(&self, stage: u32) -> RunSetup {
         let first = self.stack.stages()[stage as usize].layers.start;
@@ -136,7 +141,7 @@ impl StackSetup {
             fabric: self.fabric,
             hardware: self.hardware.clone(),
             shape: self.stack.shape(),
-            placement: self.placements[stage as usize].clone(),
+            placement: Placement::clone(self.placements.of(first)),
             scheme: self.scheme,
             routing: self.routing.clone(),
             gate_limit: self.gate_limit.clone(),
@@ -152,9 +157,13 @@ impl StackSetup {
     }
 
     /// The stage that a rank is in, as it is told.
+    ///
+    /// # Panics
+    /// If there is no such stage, or one of its layers has no placement.
     #[must_use]
     pub fn stage(&self, stage: u32) -> StageSetup {
-        StageSetup { stack: self.stack.clone(), stage }
+        let layers = self.stack.stages()[stage as usize].layers.clone();
+        StageSetup { stack: self.stack.clone(), stage, placements: self.placements.part(layers) }
     }
 
     /// What steps of this run must answer.
@@ -179,15 +188,14 @@ impl StackSetup {
     /// # Errors
     /// [`SetupError`] names the stage or the number.
     pub fn validate(&self) -> Result<(), SetupError> {
-        let got = self.placements.len();
-        if got != self.stack.num_stages() as usize {
+        let (placed, layers) = (self.placements.layers(), self.stack.model.num_layers);
+        if placed != (0..layers) {
             return Err(SetupError::Stack(format!(
-                "{got} placements for {} stages; give one a stage",
-                self.stack.num_stages()
+                "placements of layers {placed:?} of {layers}; give one of each layer"
             )));
         }
         (0..self.stack.num_stages())
-            .try_for_each(|stage| self.stage_run(stage).validate_stage(&self.stack, stage))
+            .try_for_each(|stage| self.stage_run(stage).validate_stage(&self.stage(stage)))
     }
 }
 
@@ -196,27 +204,36 @@ impl RunSetup {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub fn validate_stage(&self, stack: &Stack, stage: u32) -> Result<(), SetupError> {
+    pub fn validate_stage(&self, own: &StageSetup) -> Result<(), SetupError> {
         self.validate()?;
+        let StageSetup { stack, stage, placements } = own;
         let refuse = |problem: String| Err(SetupError::Stack(problem));
         if let Err(error) = stack.validate(&self.cluster) {
             return refuse(error.to_string());
         }
-        let Some(own) = stack.stages().get(stage as usize) else {
+        let Some(Stage { layers, ranks }) = stack.stages().get(*stage as usize) else {
             return refuse(format!("stage {stage} of {}", stack.num_stages()));
         };
-        if self.shape != stack.shape() || self.placement.num_experts() != self.shape.num_experts {
+        let placed = placements.layers();
+        if placed != *layers || **placements.of(layers.start) != self.placement {
+            return refuse(format!("placements of layers {placed:?} where stage {stage} has {layers:?}"));
+        }
+        let experts = self.shape.num_experts;
+        let alike = |placement: &Placement| placement.num_experts() == experts;
+        if self.shape != stack.shape() || !placements.distinct().iter().all(|placement| alike(placement)) {
             return refuse(format!(
                 "the placement or the shape is not of the layers of {}",
                 stack.model.name
             ));
         }
-        let mut outside = self.cluster.ranks().filter(|rank| !own.ranks.contains(&rank.0));
-        if let Some(rank) = outside.find(|&rank| !self.placement.slots_of(rank).is_empty()) {
-            return refuse(format!(
-                "{rank} hosts experts of stage {stage}; place them on ranks {:?}",
-                own.ranks
-            ));
+        for placement in placements.distinct() {
+            self.validate_placement(placement)?;
+            let mut outside = self.cluster.ranks().filter(|rank| !ranks.contains(&rank.0));
+            if let Some(rank) = outside.find(|&rank| !placement.slots_of(rank).is_empty()) {
+                return refuse(format!(
+                    "{rank} hosts experts of stage {stage}; place them on ranks {ranks:?}"
+                ));
+            }
         }
         if !self.payload && self.routing == RoutingSpec::Gate {
             return refuse(
@@ -231,6 +248,8 @@ impl RunSetup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{Pacing, SeatPlan, ToNode};
+    use crate::net::frames::encode;
     use moe::model::Model;
     use moe::work::CommonWeights;
     use topology::Dtype;
@@ -256,5 +275,48 @@ mod tests {
         }
         assert_eq!((moe_layer(&stack(2), 0, 2), moe_layer(&stack(2), 0, 3)), (None, Some(3)));
         assert_eq!((layer_at(&stack(2), 1, 29), layer_at(&stack(2), 1, 30)), (Some(60), None));
+    }
+
+    /// A stage's setup as nodes are sent it: 61 layers of 320 slots in four racks, no two placed alike.
+    #[test]
+    fn placements_of_many_layers_fit_in_a_message() {
+        let cluster = Cluster::new(&[80; 4]).unwrap();
+        let model = Model::preset("deepseek-v3").unwrap();
+        let common = CommonWeights::Replicated;
+        let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, common, 1, &cluster).unwrap();
+        let bytes = |placements: LayerPlacements| {
+            let hardware = Hardware::preset("lab").unwrap();
+            let setup = StackSetup {
+                fabric: hardware.fabric(),
+                cluster: cluster.clone(),
+                hardware,
+                stack: stack.clone(),
+                placements,
+                scheme: DispatchScheme::Hierarchical,
+                routing: RoutingSpec::Uniform,
+                gate_limit: None,
+                seed: 1,
+                experts: ExpertKind::Modelled,
+                chunk_rows: 8,
+                payload: true,
+            };
+            setup.validate().unwrap();
+            let message = ToNode::ConfigureStage {
+                setup: Box::new(setup.stage_run(0)),
+                stage: Box::new(setup.stage(0)),
+                seats: SeatPlan { seats: Vec::new() },
+                pacing: Pacing::default(),
+            };
+            encode(&message).unwrap().len()
+        };
+        let placed = |layer: u32| {
+            let map: Vec<u32> = (0..320).map(|slot| (slot + layer) % 256).collect();
+            let json = format!("{{\"physical_to_logical_map\": {map:?}}}");
+            Arc::new(Placement::from_json(&json, "any", &cluster, 256).unwrap())
+        };
+        let each = bytes(LayerPlacements::new(0, (0..61).map(placed)));
+        let alike = bytes(StackSetup::linear(&stack, &cluster).unwrap());
+        // Of 64 MB that a message may have.
+        assert!(alike < 20_000 && each < 2_000_000, "{alike} and {each} bytes");
     }
 }

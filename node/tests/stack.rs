@@ -2,6 +2,7 @@
 
 use moe::experts::ExpertKind;
 use moe::model::{Attention, GateKind, GateSpec, Model};
+use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
 use moe::routing::{RoutingSpec, Workload};
 use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
@@ -67,13 +68,51 @@ fn setup(model: Model, racks: &[u32], stages: u32, scheme: DispatchScheme) -> St
     }
 }
 
-/// Sequences that come and go: prompts in chunks, then a token a step, as `dice` fall. A sequence waits for what it asked for, which
-/// takes `stages` steps.
-fn batches(columns: u32, stages: u32, steps: u32, mut dice: u64) -> Vec<StepBatch> {
-    let mut roll = |sides: u32| {
+/// Numbers below `sides`, as `dice` fall.
+fn roller(mut dice: u64) -> impl FnMut(u32) -> u32 {
+    move |sides| {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (dice >> 33) as u32 % sides
-    };
+    }
+}
+
+/// A placement of each layer by itself: experts in any order, up to three of them twice, on the ranks of the layer's stage, all on one
+/// of them at times; and now and then that of the layer before.
+fn any_placements(stack: &Stack, cluster: &Cluster, dice: u64) -> LayerPlacements {
+    let mut roll = roller(dice);
+    let mut placements: Vec<Arc<Placement>> = Vec::new();
+    for stage in stack.stages() {
+        for layer in stage.layers.clone() {
+            if layer > stage.layers.start && roll(4) == 0 {
+                placements.push(Arc::clone(&placements[layer as usize - 1]));
+                continue;
+            }
+            let mut map: Vec<u32> = (0..stack.model.num_experts).collect();
+            for _ in 0..roll(4) {
+                map.push(roll(stack.model.num_experts));
+            }
+            for at in (1..map.len()).rev() {
+                map.swap(at, roll(at as u32 + 1) as usize);
+            }
+            let mut counts = vec![0; cluster.num_ranks() as usize];
+            let alone = roll(4) == 0;
+            for _ in &map {
+                let rank =
+                    if alone { stage.ranks.end - 1 } else { stage.ranks.start + roll(stack.columns()) };
+                counts[rank as usize] += 1;
+            }
+            let json = format!(r#"{{"physical_to_logical_map": {map:?}, "slots_per_rank": {counts:?}}}"#);
+            let placement = Placement::from_json(&json, "any", cluster, stack.model.num_experts).unwrap();
+            placements.push(Arc::new(placement));
+        }
+    }
+    LayerPlacements::new(0, placements)
+}
+
+/// Sequences that come and go: prompts in chunks, then a token a step, as `dice` fall. A sequence waits for what it asked for, which
+/// takes `stages` steps.
+fn batches(columns: u32, stages: u32, steps: u32, dice: u64) -> Vec<StepBatch> {
+    let mut roll = roller(dice);
     // Sequence: (column, prompt, tokens so far, first step at which it may go on).
     let mut running: BTreeMap<u32, (u32, u32, u32, u32)> = BTreeMap::new();
     let (mut next, mut all) = (0, Vec::new());
@@ -154,13 +193,16 @@ proptest! {
         scheme in proptest::sample::select(DispatchScheme::ALL.to_vec()),
         routing in proptest::sample::select(routings()),
         more_layers in 0u32..4, dense in 0u32..3, shared in 0u32..3, hidden in 1u32..150, latent in any::<bool>(),
-        gemm in any::<bool>(), dice in any::<u64>(),
+        gemm in any::<bool>(), dice in any::<u64>(), alike in any::<bool>(),
     ) {
         let attention = if latent { LATENT } else { GROUPED };
         let mut setup = setup(model(stages.max(dense + 1) + more_layers, dense, shared, attention, hidden), &racks, stages, scheme);
         setup.experts = if gemm { ExpertKind::Gemm } else { ExpertKind::Modelled };
         setup.seed = dice;
         setup.routing = routing;
+        if !alike {
+            setup.placements = any_placements(&setup.stack, &setup.cluster, dice);
+        }
         let batches = batches(setup.stack.columns(), stages, 5, dice);
         let with = check(&setup, &batches);
         if setup.routing != RoutingSpec::Gate {
@@ -309,8 +351,25 @@ fn a_step_without_payload_and_a_gate_is_refused() {
     setup.payload = false;
     let error = SimStack::new(Arc::new(setup.clone())).unwrap_err().to_string();
     assert!(error.contains("give seeded routing"), "{error}");
-    setup.payload = true;
-    setup.placements.clear();
-    let error = SimStack::new(Arc::new(setup)).unwrap_err().to_string();
-    assert_eq!(error, "0 placements for 1 stages; give one a stage");
+}
+
+#[test]
+fn placements_of_other_layers_or_ranks_are_refused() {
+    let sound = setup(model(4, 1, 0, GROUPED, 64), &[2, 2], 2, DispatchScheme::Flat);
+    let error = |placements: LayerPlacements| {
+        let setup = StackSetup { placements, ..sound.clone() };
+        SimStack::new(Arc::new(setup)).unwrap_err().to_string()
+    };
+    assert_eq!(error(sound.placements.part(0..3)), "placements of layers 0..3 of 4; give one of each layer");
+    // Layer 3 is of the second stage, and here on all ranks.
+    let everywhere = Arc::new(Placement::linear(&sound.cluster, 8).unwrap());
+    let mut placed: Vec<_> = (0..4).map(|layer| Arc::clone(sound.placements.of(layer))).collect();
+    placed[3] = everywhere;
+    assert_eq!(
+        error(LayerPlacements::new(0, placed)),
+        "rank 0 hosts experts of stage 1; place them on ranks 2..4"
+    );
+    let fewer = Placement::linear_on(&sound.cluster, 0..2, 7).unwrap();
+    let error = error(LayerPlacements::alike(0..4, fewer));
+    assert_eq!(error, "the placement or the shape is not of the layers of test");
 }

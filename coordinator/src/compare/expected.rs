@@ -104,7 +104,7 @@ impl<'a> Expectations<'a> {
             Some(at) => at,
             None => {
                 let ranks = row.cluster.num_ranks();
-                self.sampled.push(sample(self.spec, ranks, row.limit.as_ref(), ranks)?);
+                self.sampled.push(sample(self.spec, ranks, row.limit.as_ref(), ranks, LAYER.into())?);
                 self.sampled.len() - 1
             }
         };
@@ -142,12 +142,13 @@ pub(super) fn reachable_tokens(spec: &CompareSpec, row: &Configuration) -> Vec<f
 }
 
 /// Tokens of the same distribution that are not in the run of `ranks` ranks: those of as many ranks from `first` on, which
-/// is beyond them. For a trace, every row at every rank.
+/// is beyond them; in `layer`. For a trace, every row at every rank.
 pub(super) fn sample(
     spec: &CompareSpec,
     ranks: u32,
     limit: Option<&GateLimit>,
     first: u32,
+    layer: u32,
 ) -> Result<Sample, CompareError> {
     let (routings, kind) = if let RoutingSpec::Rows(rows) = &spec.routing {
         (vec![vec![every_row(rows); ranks as usize]], ExpectedKind::TraceMean)
@@ -157,7 +158,7 @@ pub(super) fn sample(
         let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks).div_ceil(steps.end - steps.start);
         let mut sampled = Vec::new();
         for &seed in &spec.seeds {
-            let router = Router::new(&spec.shape, &spec.routing, limit, seed, LAYER.into())?;
+            let router = Router::new(&spec.shape, &spec.routing, limit, seed, layer)?;
             let of_ranks = spec.routing.tokens(ranks, tokens, seed, 0);
             sampled.extend(steps.clone().map(|step| -> Vec<Routing> {
                 (first..)

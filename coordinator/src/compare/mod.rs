@@ -48,7 +48,7 @@ pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub use measure::{Disturbance, Host, chunk_rows, judge};
 pub use memory::{Estimate, available_bytes, estimate};
-pub(crate) use place::place;
+pub(crate) use place::place_layer;
 pub use protocol::Status;
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
 pub use rows::{Configuration, configuration, configurations};

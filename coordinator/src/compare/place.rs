@@ -1,6 +1,7 @@
 //! Where the experts of a row are: placements as chosen, and the demand that the policies among them are given.
 
 use super::expected::sample;
+use super::truth::LAYER;
 use super::{CompareError, CompareSpec, PlacementChoice};
 use moe::placement::{Demand, Eplb, Picks, PlacementPolicy, RackAware};
 use moe::{Placement, PlacementError, RoutingSpec};
@@ -10,14 +11,27 @@ use topology::{Cluster, RackId};
 ///
 /// # Errors
 /// [`CompareError::Placement`] when experts, slots and racks don't fit each other.
-pub(crate) fn place(
+pub(super) fn place(
     spec: &CompareSpec,
     choice: &PlacementChoice,
     cluster: &Cluster,
 ) -> Result<Placement, CompareError> {
+    place_layer(spec, choice, cluster, LAYER.into())
+}
+
+/// The same for `layer`, whose popular experts follow from it and the seed.
+///
+/// # Errors
+/// As [`place`].
+pub(crate) fn place_layer(
+    spec: &CompareSpec,
+    choice: &PlacementChoice,
+    cluster: &Cluster,
+    layer: u32,
+) -> Result<Placement, CompareError> {
     let experts = spec.shape.num_experts;
     let by_demand = |policy: &dyn PlacementPolicy| -> Result<Placement, CompareError> {
-        Ok(policy.place(cluster, spec.slots.unwrap_or(experts), &demand(spec, cluster)?)?)
+        Ok(policy.place(cluster, spec.slots.unwrap_or(experts), &demand(spec, cluster, layer)?)?)
     };
     let placement = match choice {
         PlacementChoice::Eplb => return by_demand(&Eplb { num_groups: spec.shape.gate.n_group.max(1) }),
@@ -27,7 +41,9 @@ pub(crate) fn place(
         PlacementChoice::RoundRobin => Placement::round_robin(cluster, experts)?,
         PlacementChoice::Replicated => Placement::replicated_per_rack(cluster, experts)?,
         PlacementChoice::OneRack => Placement::one_rack(cluster, experts, RackId(0))?,
-        PlacementChoice::File { origin, text } => Placement::from_file(text, origin, 0, cluster, experts)?,
+        PlacementChoice::File { origin, text } => {
+            Placement::from_file(text, origin, layer, cluster, experts)?
+        }
     };
     match spec.slots.filter(|&slots| *choice == spec.placement && slots != placement.num_slots()) {
         Some(slots) => {
@@ -64,10 +80,10 @@ pub(super) fn place_base<'a>(
     Ok((Placement::linear(cluster, spec.shape.num_experts)?, PlacementChoice::Linear.name()))
 }
 
-/// What the routing of `spec` asks of the experts, known from its distribution: exactly for uniform routing and for a trace
+/// What the routing of `spec` asks of the experts of `layer`, known from its distribution: exactly for uniform routing and for a trace
 /// (all its rows, from every rank), else from tokens that neither the run nor the expectations have. Gate limits are left
 /// out, for their groups come from the placement.
-fn demand(spec: &CompareSpec, cluster: &Cluster) -> Result<Demand, CompareError> {
+fn demand(spec: &CompareSpec, cluster: &Cluster, layer: u32) -> Result<Demand, CompareError> {
     let (experts, top_k) = (spec.shape.num_experts, spec.shape.top_k);
     let picks: Vec<u32> = match &spec.routing {
         RoutingSpec::Uniform => Vec::new(),
@@ -75,7 +91,7 @@ fn demand(spec: &CompareSpec, cluster: &Cluster) -> Result<Demand, CompareError>
         _ => {
             let ranks = cluster.num_ranks();
             // Ranks from 2n on: those of the run are below n, those of the expectations below 2n.
-            let sampled = sample(spec, ranks, None, ranks.saturating_mul(2))?;
+            let sampled = sample(spec, ranks, None, ranks.saturating_mul(2), layer)?;
             sampled.routings.iter().flatten().flat_map(|routing| routing.topk_idx.iter().copied()).collect()
         }
     };

@@ -2,9 +2,10 @@
 
 use super::ServeError;
 use super::frames::Frames;
+use super::placements::place_layers;
 use super::spec::{CostChoice, ServeSpec};
-use crate::compare::{CompareSpec, PlacementChoice, place};
-use moe::placement::Placement;
+use crate::compare::{CompareSpec, PlacementChoice};
+use moe::placement::LayerPlacements;
 use moe::stack::Stack;
 use moe::{Model, RoutingSpec};
 use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
@@ -55,8 +56,8 @@ pub struct Deployment {
     pub cluster: Cluster,
     /// Racks of a stage.
     pub stage_cluster: Cluster,
-    /// Experts on the ranks of a stage.
-    pub placement: Placement,
+    /// Experts of each layer on the ranks of a stage.
+    pub placements: LayerPlacements,
     /// The accelerator, its combine's links throttled and its latencies chosen.
     pub hardware: Hardware,
     /// Links.
@@ -143,29 +144,21 @@ impl Deployment {
         }
         let choice =
             sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
-        let one_for_all = matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_));
-        if choice.is_for_demand() && !one_for_all {
-            let problem = format!(
-                "{}: all layers share one placement, and in routing {} each has popular experts of its own; give linear, round-robin, replicated or a file",
-                serve.placement, serve.routing
-            );
-            return Err(setting("serve.placement", problem));
-        }
         let mut compare = CompareSpec::new(stack.model.clone(), hardware.clone());
         compare.shape = stack.shape();
         compare.routing = routing.clone();
         compare.placement = choice.clone();
         compare.slots = serve.slots;
         compare.seeds = vec![serve.seed];
-        let placement = place(&compare, &choice, &stage_cluster)
+        let placements = place_layers(&compare, &choice, &stage_cluster)
             .map_err(|error| setting("serve.placement", error.to_string()))?;
         let share = spec.cache.as_ref().map_or(0.0, |cache| cache.hbm_share);
         if !(0.0..=0.95).contains(&share) {
             return Err(setting("cache.hbm_share", format!("{share}: give a share from 0 to 0.95")));
         }
         spec.scheduler.validate().map_err(|error| setting("scheduler", error.to_string()))?;
-        let memory = stage_memory(&stack, &hardware, &placement, &spec.scheduler, share);
-        Ok(Self { stack, cluster, stage_cluster, placement, hardware, fabric, routing, memory })
+        let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, share);
+        Ok(Self { stack, cluster, stage_cluster, placements, hardware, fabric, routing, memory })
     }
 
     fn links(&self) -> A2aLinks {
@@ -179,12 +172,6 @@ impl Deployment {
         Ok(Hops::new(&self.stack, &self.cluster, &self.fabric, fixed))
     }
 
-    /// The layers with experts.
-    fn moe_layers(&self) -> Vec<u32> {
-        let model = &self.stack.model;
-        (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)).collect()
-    }
-
     /// A stage's layers by their frames.
     #[must_use]
     pub fn frames(&self, spec: &ServeSpec) -> Frames {
@@ -193,7 +180,7 @@ impl Deployment {
             fabric: self.fabric,
             hardware: self.hardware.clone(),
             shape: self.stack.shape(),
-            placement: self.placement.clone(),
+            placements: self.placements.clone(),
             scheme: spec.serve.scheme,
             routing: self.routing.clone(),
             seed: spec.serve.seed,
@@ -214,7 +201,7 @@ impl Deployment {
                 self.links(),
                 &self.hardware,
                 self.stack.shape(),
-                &self.placement,
+                &self.placements,
                 spec.serve.scheme,
             );
             let layers = layers.map_err(|problem| setting("serve.cost", problem))?;
@@ -234,7 +221,7 @@ impl Deployment {
             Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(frames))))
         } else {
             let columns = self.stack.columns();
-            let layers = Memoised::new(frames, self.moe_layers(), columns);
+            let layers = Memoised::new(frames, self.alike_layers(), columns);
             let cost = StackCost::new(stack, hardware, overlap, hops, layers);
             Cost::Memoised(Box::new(Checked::new(cost, spec.serve.seed)))
         })

@@ -2,7 +2,7 @@
 
 use crate::compare::chunk_rows;
 use moe::experts::ExpertKind;
-use moe::placement::Placement;
+use moe::placement::{LayerPlacements, Placement};
 use moe::{DispatchScheme, LayerShape, RoutingSpec};
 use node::control::PhaseReport;
 use node::setup::RunSetup;
@@ -22,8 +22,8 @@ pub struct Frames {
     pub hardware: Hardware,
     /// The layer.
     pub shape: LayerShape,
-    /// Experts on the ranks of a stage.
-    pub placement: Placement,
+    /// Experts of each layer on the ranks of a stage.
+    pub placements: LayerPlacements,
     /// How rows travel.
     pub scheme: DispatchScheme,
     /// Where routing comes from.
@@ -60,7 +60,7 @@ impl Frames {
             fabric: self.fabric,
             hardware: self.hardware.clone(),
             shape: self.shape,
-            placement: self.placement.clone(),
+            placement: Placement::clone(self.placements.of(layer)),
             scheme: self.scheme,
             routing: self.routing.clone(),
             gate_limit: None,
@@ -88,6 +88,10 @@ impl LayerCost for Frames {
         let [dispatch, experts, combine] =
             done.phases.each_ref().map(|reports| PhaseReport::slowest(reports));
         Ok(LayerTimes { dispatch, experts, combine })
+    }
+
+    fn repeats(&self) -> bool {
+        self.routing != RoutingSpec::Uniform && !self.routing.depends_on_step()
     }
 
     fn name(&self) -> &'static str {

@@ -87,7 +87,7 @@ impl Live {
             cluster: cluster.clone(),
             fabric: *fabric,
             hardware: hardware.clone(),
-            placements: placements(&deployment)?,
+            placements: deployment.on_stages()?,
             stack: stack.clone(),
             scheme: spec.serve.scheme,
             routing,
@@ -172,17 +172,6 @@ fn light(spec: &ServeSpec) -> ServeSpec {
         light.serve.routing = "uniform".to_owned();
     }
     light
-}
-
-/// The placement of a stage on each stage's ranks.
-fn placements(deployment: &Deployment) -> Result<Vec<moe::placement::Placement>, ServeError> {
-    let stages = deployment.stack.stages().iter();
-    let placed = stages
-        .map(|stage| deployment.placement.moved_to(&deployment.cluster, topology::RankId(stage.ranks.start)));
-    placed.collect::<Result<_, _>>().map_err(|error| ServeError::Setting {
-        what: "serve.placement".to_owned(),
-        problem: error.to_string(),
-    })
 }
 
 /// A step as there will be many: every seat taken by a sequence that decodes, up to what one step may carry.

@@ -7,6 +7,7 @@ mod file;
 mod frames;
 mod live;
 mod packed;
+mod placements;
 mod record;
 mod run;
 mod spec;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::compare::PlacementChoice;
 use crate::steps::SimSteps;
+use moe::placement::LayerPlacements;
 use moe::{Model, RoutingSpec};
 use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
@@ -14,8 +15,13 @@ struct Presets;
 impl Sources for Presets {
     fn model(&self, name: &str) -> Result<Model, String> {
         let model = Model::preset(name).map_err(|error| error.to_string())?;
-        // Small enough for a reference, all of its layers.
-        Ok(if name == "lab-moe" { Model { hidden: 64, ..model } } else { model })
+        Ok(match name {
+            // Small enough for a reference, all of its layers.
+            "lab-moe" => Model { hidden: 64, ..model },
+            // Small enough for steps of many tokens.
+            "qwen3-235b-a22b" => Model { num_layers: 4, moe_layers: 4, ..model },
+            _ => model,
+        })
     }
 
     fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
@@ -33,7 +39,18 @@ impl Sources for Presets {
     }
 
     fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
-        Ok(if name == "eplb" { PlacementChoice::Eplb } else { PlacementChoice::Linear })
+        let file = |layers: u32| {
+            let map = |layer| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
+            let maps: Vec<Vec<u32>> = (0..layers).map(map).collect();
+            let text = format!("{{\"physical_to_logical_map\": {maps:?}}}");
+            PlacementChoice::File { origin: name.to_owned(), text }
+        };
+        Ok(match name {
+            "eplb" => PlacementChoice::Eplb,
+            "by-layer" => file(4),
+            "two-layers" => file(2),
+            _ => PlacementChoice::Linear,
+        })
     }
 
     fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
@@ -114,8 +131,12 @@ arrivals.request_rate = { from = 1.0, to = 100.0, steps = 3, scale = "log" }
 fn faults_are_told_with_their_lines() {
     for (change, said) in [
         (
-            ("[arrivals]", "routing = \"zipf\"\nplacement = \"eplb\"\n[arrivals]"),
-            "serve.placement: eplb: all layers share",
+            ("[arrivals]", "placement = \"two-layers\"\n[arrivals]"),
+            "serve.placement: two-layers: layer 0: the file has 2 layers, the model 48, of which 48 have experts",
+        ),
+        (
+            ("[arrivals]", "placement = \"linear\"\nslots = 136\n[arrivals]"),
+            "serve.placement: 136 slots: linear has 128",
         ),
         (
             ("[arrivals]", "routing = \"drifting\"\n[arrivals]"),
@@ -188,6 +209,62 @@ fn popular_experts_stay_popular_from_step_to_step() {
     assert_ne!(first, second);
 }
 
+/// Prompts of 1024 tokens, two on each rank, on four layers: experts have more to compute than to read.
+const FULL: &str = r#"
+[serve]
+model = "qwen3-235b-a22b"
+hardware = "h100"
+ranks_per_rack = 8
+routing = "zipf"
+[arrivals]
+kind = "burst"
+num_prompts = 16
+input_len = 1024
+output_len = 2
+"#;
+
+#[test]
+fn each_layer_is_placed_for_its_own_popular_experts() {
+    let mut spec = points(FULL).unwrap().points[0].1.clone();
+    let tokens = RankTokens::new(vec![2048; 8]);
+    let mut placed = |routing: &str, placement: &str| {
+        spec.serve.routing = routing.to_owned();
+        spec.serve.placement = placement.to_owned();
+        let deployment = Deployment::new(&spec, &Presets).unwrap();
+        let frames = deployment.frames(&spec);
+        (deployment.placements.distinct().len(), deployment.alike_layers().len(), frames)
+    };
+    let (distinct, kinds, mut linear) = placed("zipf", "linear");
+    assert_eq!((distinct, kinds), (1, 4), "popular experts are a layer's own");
+    let (distinct, kinds, mut eplb) = placed("zipf", "eplb");
+    assert_eq!((distinct, kinds), (4, 4));
+    // A placement that is made for a layer is worse for another.
+    let mut mixed = eplb.clone();
+    let next = |layer: u32| std::sync::Arc::clone(eplb.placements.of((layer + 1) % 4));
+    mixed.placements = LayerPlacements::new(0, (0..4).map(next));
+    for layer in 0..4 {
+        let [linear, own, other] = [&mut linear, &mut eplb, &mut mixed]
+            .map(|frames| frames.layer(layer, 0, &tokens).unwrap().experts);
+        assert!(own < linear && own < other, "layer {layer}: {own:?} of {linear:?} and {other:?}");
+    }
+    // Nothing tells layers apart, or only their maps do.
+    assert_eq!((placed("uniform", "eplb").0, placed("uniform", "eplb").1), (1, 1));
+    assert_eq!((placed("uniform", "by-layer").0, placed("uniform", "by-layer").1), (4, 4));
+}
+
+#[test]
+fn balanced_layers_shorten_steps_with_popular_experts() {
+    let step = |placement: &str, cost: &str| {
+        let serve = format!("placement = \"{placement}\"\ncost = \"{cost}\"\n[arrivals]");
+        run(&FULL.replace("[arrivals]", &serve)).mean_step_ms
+    };
+    let (linear, eplb) = (step("linear", "memoised"), step("eplb", "memoised"));
+    assert!(eplb < 0.9 * linear, "{eplb} of {linear} ms");
+    // Layers that are remembered apart add up to steps in full.
+    let full = step("eplb", "frames");
+    assert!((eplb / full - 1.0).abs() < MEMO_ERROR_MAX, "{eplb} for {full} ms");
+}
+
 #[test]
 fn weights_that_do_not_fit_are_refused_with_the_remedy() {
     let text = SMALL.replace("qwen3-30b-a3b", "deepseek-v3");
@@ -237,6 +314,21 @@ async fn ranks_that_compute_answer_the_same_tokens_however_they_are_spread() {
     }
     let (_, fewer) = live(&LAB.replace("max_num_seqs = 2", "max_num_seqs = 1")).await;
     assert_eq!(fewer, tokens);
+}
+
+#[tokio::test]
+async fn ranks_that_compute_have_a_placement_of_each_layer() {
+    let lab = LAB.replace("\"gate\"", "\"zipf\"");
+    let (_, linear) = live(&lab).await;
+    for (spread, slots) in [("", 20), ("[parallel]\npp = 2\n", 18)] {
+        let serve = format!("placement = \"eplb\"\nslots = {slots}\n{spread}[scheduler]");
+        let text = lab.replace("[scheduler]", &serve);
+        let spec = points(&text).unwrap().points[0].1.clone();
+        let request = Live::new(&spec, &Presets, 2, 0).unwrap().request().clone();
+        assert!(request.setup.placements.distinct().len() > 1, "{spread}");
+        // Every token is as the reference has it, and wherever an expert is, it says the same.
+        assert_eq!(live(&text).await.1, linear, "{spread}");
+    }
 }
 
 #[test]

@@ -4,8 +4,12 @@ use super::*;
 use crate::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use crate::machine::Limits;
 use crate::testing::{request, steps_request};
+use moe::placement::{LayerPlacements, Placement};
+use moe::plan::DispatchScheme;
 use moe::stack::Chunk;
+use node::digest::token_digest;
 use node::net::TransportOptions;
+use std::sync::Arc;
 use topology::Cluster;
 
 fn batch(columns: u32, chunks: &[(u32, u32, u32, u32)]) -> StepBatch {
@@ -99,6 +103,55 @@ async fn two_halves_answer_what_the_whole_batch_does_and_take_turns() {
         }
         let refused = StepsRequest { halves: 3, ..whole }.validate().unwrap_err().to_string();
         assert!(refused.contains("3 halves of a batch; give 1 or 2"), "{refused}");
+    }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_layer_has_a_placement_of_its_own() {
+    let mut cluster = cluster(&[2, 2]).await;
+    for (stages, scheme) in
+        [(1, DispatchScheme::Hierarchical), (1, DispatchScheme::Flat), (2, DispatchScheme::Dedup)]
+    {
+        let mut request = steps_request(&[2, 2], stages);
+        request.setup.scheme = scheme;
+        let StackSetup { stack, cluster: racks, .. } = &request.setup;
+        let (experts, columns) = (stack.model.num_experts, stack.columns());
+        // Another order in each layer, some experts twice, and the third layer's all on the last rank of its stage.
+        let placement = |layer: u32| {
+            let map: Vec<u32> = (0..experts + layer).map(|slot| (slot * 5 + layer) % experts).collect();
+            let ranks =
+                stack.stages().iter().find(|stage| stage.layers.contains(&layer)).unwrap().ranks.clone();
+            let mut counts = vec![0; 4];
+            for slot in 0..map.len() as u32 {
+                let rank = if layer == 2 { ranks.end - 1 } else { ranks.start + slot % columns };
+                counts[rank as usize] += 1;
+            }
+            let json = format!("{{\"physical_to_logical_map\": {map:?}, \"slots_per_rank\": {counts:?}}}");
+            Arc::new(Placement::from_json(&json, "test", racks, experts).unwrap())
+        };
+        request.setup.placements = LayerPlacements::new(0, (0..4).map(placement));
+        let last = columns - 1;
+        let mut batches = vec![
+            batch(columns, &[(0, 1, 0, 5), (last, 2, 0, 4)]),
+            batch(columns, &[(0, 1, 5, 1), (last, 2, 4, 1), (last, 3, 0, 3)]),
+        ];
+        batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
+        let (mut sim, mut reference) =
+            (SimSteps::open(&request).unwrap(), request.setup.reference().unwrap());
+        let mut session = cluster.open(&request).await.unwrap();
+        let mut expected = Vec::new();
+        for (step, batch) in (0..).zip(&batches) {
+            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            assert_eq!(real.digests, simulated.digests, "{stages} stages, {scheme}");
+            assert_eq!(sent(&real), sent(&simulated));
+            let answers = reference.step(step, batch);
+            let digests = |tokens: &Vec<Vec<f32>>| tokens.iter().map(|values| token_digest(values)).collect();
+            expected.push(answers.iter().map(digests).collect::<Vec<Vec<u64>>>());
+            if let Some(answered) = real.answered {
+                assert_eq!(real.digests, expected[answered as usize], "{stages} stages, {scheme}");
+            }
+        }
     }
     cluster.shutdown().await;
 }

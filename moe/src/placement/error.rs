@@ -95,6 +95,9 @@ pub enum PlacementError {
     /// Shares that came from another process don't fit their slots.
     #[error("stored placement: the shares of replicas don't fit the slots: use the same version everywhere")]
     Shares,
+    /// Layers that came from another process name placements that did not come with them.
+    #[error("stored placements: layers name placements that there are not: use the same version everywhere")]
+    Layers,
     /// A rack outside the cluster.
     #[error("{rack} does not exist: the cluster has racks 0 to {}", .num_racks - 1)]
     NoSuchRack {

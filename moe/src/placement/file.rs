@@ -1,11 +1,14 @@
-//! Placements from files: our own JSON for one layer, and what other systems read; and the stored form between processes.
+//! Placements from files: our own JSON for one layer, and what other systems read, of one layer or of all; and the stored form between
+//! processes.
 
 mod foreign;
 
 use super::shares::Shares;
-use super::{Demand, Placement, PlacementError, PlacementPolicy, even_split};
+use super::{Demand, LayerPlacements, Placement, PlacementError, PlacementPolicy, even_split};
 use crate::ids::{ExpertId, SlotId};
+use crate::model::Model;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use topology::Cluster;
 
 /// Room for `MAX_SLOTS` experts of five digits and as many counts, generously spaced.
@@ -104,16 +107,22 @@ impl Placement {
         num_experts: u32,
     ) -> Result<Self, PlacementError> {
         check_length(text, origin)?;
-        match foreign::read(text, origin, layer, cluster.num_ranks())? {
-            Some((map, counts)) => Self::from_parts(
-                cluster,
-                map.into_iter().map(ExpertId).collect(),
-                &counts,
-                num_experts,
-                origin,
-            ),
+        match foreign::read(text, origin)? {
+            Some(maps) => {
+                Self::of_map(cluster, maps.of(origin, layer, cluster.num_ranks())?, num_experts, origin)
+            }
             None => Self::from_json(text, origin, cluster, num_experts),
         }
+    }
+
+    fn of_map(
+        cluster: &Cluster,
+        (map, counts): (Vec<u32>, Vec<u32>),
+        num_experts: u32,
+        origin: &str,
+    ) -> Result<Self, PlacementError> {
+        let experts = map.into_iter().map(ExpertId).collect();
+        Self::from_parts(cluster, experts, &counts, num_experts, origin)
     }
 
     /// Reads `{"physical_to_logical_map": [expert, ...], "slots_per_rank": [n, ...]}`.
@@ -160,6 +169,41 @@ impl Placement {
     }
 }
 
+impl LayerPlacements {
+    /// Reads placements of all layers of `model`, in the formats of [`Placement::from_file`]: a file of one layer is for all of them, a
+    /// list has one of every layer or of every layer with experts, and numbered layers are by index in the model.
+    ///
+    /// # Errors
+    /// As [`Placement::from_file`], and if layers have not as many slots each. Messages name the layer.
+    pub fn from_file(
+        text: &str,
+        origin: &str,
+        cluster: &Cluster,
+        model: &Model,
+    ) -> Result<Self, PlacementError> {
+        check_length(text, origin)?;
+        let (all, ranks) = (model.num_layers, cluster.num_ranks());
+        let Some(maps) = foreign::read(text, origin)? else {
+            let placement = Placement::from_json(text, origin, cluster, model.num_experts)?;
+            return Ok(Self::alike(0..all, placement));
+        };
+        let moe: Vec<u32> = (0..all).filter(|&layer| model.is_moe_layer(layer)).collect();
+        let mut slots = None;
+        Self::of_model(model, |layer| {
+            let nth = moe.partition_point(|&other| other < layer);
+            let map = maps.of_model(origin, (layer, nth), (moe.len(), all), ranks)?;
+            let place = format!("{origin}: layer {layer}");
+            let placement = Placement::of_map(cluster, map, model.num_experts, &place)?;
+            let (got, wanted) = (placement.num_slots(), *slots.get_or_insert(placement.num_slots()));
+            if got != wanted {
+                let problem = format!("{got} slots where others have {wanted}: give each layer as many");
+                return Err(PlacementError::Foreign { origin: place, problem });
+            }
+            Ok(Arc::new(placement))
+        })
+    }
+}
+
 fn check_length(text: &str, origin: &str) -> Result<(), PlacementError> {
     if text.len() > MAX_JSON_BYTES {
         let (origin, bytes) = (origin.to_owned(), text.len());
@@ -167,3 +211,6 @@ fn check_length(text: &str, origin: &str) -> Result<(), PlacementError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,16 @@ impl Shares {
         &self.shares[span(&self.first, rack.0 * replicated + index)]
     }
 
+    /// A table whose racks have what `racks` of this one have, of which there are `replicated` lists a rack.
+    pub(super) fn by_racks(&self, replicated: u32, racks: impl Iterator<Item = u32>) -> Self {
+        let mut table = Self { first: vec![0], shares: Vec::new() };
+        for (rack, index) in racks.flat_map(|rack| (0..replicated).map(move |index| (rack, index))) {
+            table.shares.extend(self.of(RackId(rack), replicated, index));
+            table.first.push(table.shares.len() as u32);
+        }
+        table
+    }
+
     /// Number of (rack, replicated expert).
     pub(super) fn lists(&self) -> usize {
         self.first.len().saturating_sub(1)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use topology::{Cluster, RackId, RankId};
 
 /// The flows of a layer's dispatch; its combine has the same ones reversed. Takes 8 B a flow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flows {
     cluster: Arc<Cluster>,
     /// Ranks that host an expert for the sources of a rack; one list for all racks where no expert has replicas.
@@ -23,7 +23,7 @@ pub struct Flows {
 }
 
 /// Lists of ranks, ascending, in one piece of memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Lists {
     ranks: Vec<RankId>,
     /// List i: `start[i]..start[i + 1]`.

@@ -2,7 +2,7 @@
 
 use super::routed;
 use crate::experts::{ExpertKind, Experts, WEIGHT_CACHE_BYTES};
-use crate::placement::Placement;
+use crate::placement::LayerPlacements;
 use crate::plan::DispatchScheme;
 use crate::routing::{GateLimit, Router, Routing, RoutingError, RoutingSpec};
 use crate::stack::{KvCache, LocalLayer, Stack, StepBatch, TokenId, add_routed, answers, fill_embedding};
@@ -13,7 +13,7 @@ use topology::{Cluster, RankId};
 pub struct StackReference {
     stack: Stack,
     cluster: Cluster,
-    placements: Vec<Placement>,
+    placements: LayerPlacements,
     scheme: DispatchScheme,
     seed: u64,
     layers: Vec<(LocalLayer, Option<(Router, Experts)>)>,
@@ -30,7 +30,7 @@ struct Tokens {
 }
 
 impl StackReference {
-    /// A reference whose caches are empty. `placements` has one of each stage.
+    /// A reference whose caches are empty. `placements` has one of each layer, on the ranks of its stage.
     ///
     /// # Errors
     /// Where the routing can't be made.
@@ -38,7 +38,7 @@ impl StackReference {
     pub fn new(
         stack: &Stack,
         cluster: &Cluster,
-        placements: &[Placement],
+        placements: &LayerPlacements,
         scheme: DispatchScheme,
         routing: &RoutingSpec,
         limit: Option<&GateLimit>,
@@ -61,7 +61,7 @@ impl StackReference {
             cache: KvCache::new(model.num_layers, model.hidden),
             stack: stack.clone(),
             cluster: cluster.clone(),
-            placements: placements.to_vec(),
+            placements: placements.clone(),
             scheme,
             seed,
         })
@@ -110,10 +110,9 @@ impl StackReference {
             }
         }
         let Some((router, experts)) = moe else { return };
-        let stages = self.stack.stages();
-        let at = stages.iter().position(|stage| stage.layers.contains(&(index as u32)));
-        let at = at.expect("every layer is in a stage");
-        let first = stages[at].ranks.start;
+        let layer = index as u32;
+        let stage = self.stack.stages().iter().find(|stage| stage.layers.contains(&layer));
+        let first = stage.expect("every layer is in a stage").ranks.start;
         let none = Routing { top_k: self.stack.model.top_k, topk_idx: Vec::new(), topk_weights: Vec::new() };
         let mut routings = vec![none; self.cluster.num_ranks() as usize];
         for (rank, tokens) in (first as usize..).zip(&*columns) {
@@ -124,7 +123,8 @@ impl StackReference {
             x.copy_from_slice(&tokens.entering[token as usize * hidden..][..hidden]);
         };
         let (scheme, shape) = (self.scheme, self.stack.shape());
-        let outputs = routed(scheme, &self.cluster, &self.placements[at], experts, &shape, &routings, fill);
+        let placement = self.placements.of(layer);
+        let outputs = routed(scheme, &self.cluster, placement, experts, &shape, &routings, fill);
         for (tokens, outputs) in columns.iter_mut().zip(&outputs[first as usize..]) {
             let rows = tokens.states.chunks_exact_mut(hidden).zip(outputs.chunks_exact(hidden));
             rows.for_each(|(state, routed)| add_routed(state, routed));

@@ -118,7 +118,7 @@ fn config() -> Configuration<LittleEndian, Fixint, Limit<MESSAGE_BYTES_MAX>> {
 }
 
 /// Header and body of a message.
-fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
+pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(message, &mut bytes, config())?;
     let body = bytes.len() - HEADER_BYTES;

@@ -221,8 +221,8 @@ impl Stacked {
         } else {
             &self.ids
         };
-        let step = self.flow.map_or(0, |flow| flow.step);
-        for &to in self.run.peers(self.me, step, Phase::Hop).to {
+        let Some(flow) = self.flow else { return };
+        for &to in self.run.peers(self.me, flow, Phase::Hop).to {
             for (token, (id, data)) in (0..).zip(ids.iter().zip(self.leaving.drain(..))) {
                 let TokenId { sequence, position } = *id;
                 let origin = Origin { source: self.me, token, sequence, position };

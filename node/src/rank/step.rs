@@ -138,7 +138,8 @@ impl Step {
 
     pub(super) fn set_routing(&mut self, routing: &Routing) {
         let setup = self.run.setup();
-        let planned = dispatch_rows(setup.scheme, &setup.cluster, &setup.placement, self.me, routing);
+        let placement = self.run.placement(self.flow.layer);
+        let planned = dispatch_rows(setup.scheme, &setup.cluster, placement, self.me, routing);
         let mut keys: Vec<Vec<(PartKey, f32)>> = vec![Vec::new(); self.outputs.len()];
         for row in &planned {
             let key = match setup.scheme {
@@ -150,7 +151,7 @@ impl Step {
         for keys in &mut keys {
             // Canonical order of a token's sum: by logical expert (flat), by contributing rank (others).
             keys.sort_by_key(|(key, _)| match *key {
-                PartKey::Slot(slot) => setup.placement.expert_of(slot).0,
+                PartKey::Slot(slot) => placement.expert_of(slot).0,
                 PartKey::Rank(rank) => rank.0,
             });
         }
@@ -183,7 +184,7 @@ impl Step {
     fn open(&mut self, phase: Phase) {
         self.phase = Some(phase);
         self.closed = false;
-        self.open = self.run.peers(self.me, self.flow.step, phase).from.len();
+        self.open = self.run.peers(self.me, self.flow, phase).from.len();
     }
 
     pub(super) fn begin_dispatch(&mut self, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
@@ -209,8 +210,8 @@ impl Step {
                 });
             }
         }
-        self.forwarding = run.flows().forwarded(self.me).len();
-        for &to in run.flows().downstream(self.me) {
+        self.forwarding = run.flows(self.flow.layer).forwarded(self.me).len();
+        for &to in run.flows(self.flow.layer).downstream(self.me) {
             // A gateway's flows inside its rack stay open for what it forwards.
             if self.forwarding == 0 || !cluster.same_rack(self.me, to) {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
@@ -251,7 +252,7 @@ impl Step {
         self.open(Phase::Combine);
         let run = Arc::clone(&self.run);
         let (scheme, cluster) = (run.setup().scheme, &run.setup().cluster);
-        self.owed = run.flows().forwarded(self.me).iter().map(|&source| (source, 0)).collect();
+        self.owed = run.flows(self.flow.layer).forwarded(self.me).iter().map(|&source| (source, 0)).collect();
         for (source, _) in self.gathers.keys() {
             *self.owed.entry(*source).or_default() += 1;
         }
@@ -274,7 +275,7 @@ impl Step {
         for (to, row) in staying {
             self.send_result(to, row, sends)?;
         }
-        for &to in run.peers(self.me, self.flow.step, Phase::Combine).to {
+        for &to in run.peers(self.me, self.flow, Phase::Combine).to {
             if self.owed.get(&to).copied().unwrap_or(0) == 0 {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
@@ -323,7 +324,7 @@ impl Step {
         sends: &mut VecDeque<Send>,
     ) -> Result<bool, RankError> {
         let run = Arc::clone(&self.run);
-        let RunSetup { placement, cluster, scheme, .. } = &**run.setup();
+        let (placement, RunSetup { cluster, scheme, .. }) = (run.placement(self.flow.layer), &**run.setup());
         let Origin { source, token, .. } = row.origin;
         let misrouted = |slot| RankError::Misrouted { rank: self.me, source_rank: source, token, slot };
         let unknown = |slot: SlotId| slot.0 >= placement.num_slots();
@@ -444,7 +445,7 @@ impl Step {
             if self.forwarding > 0 {
                 return;
             }
-            for &to in run.flows().downstream(self.me) {
+            for &to in run.flows(self.flow.layer).downstream(self.me) {
                 if cluster.same_rack(self.me, to) {
                     sends.push_back(Send::Close { to, at: now });
                 }

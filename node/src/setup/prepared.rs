@@ -1,21 +1,24 @@
-//! A setup with what all its ranks derive from it: who sends to whom, and which layers a stage has.
+//! A setup with what all its ranks derive from it: who sends to whom in which layer, and which layers a stage has.
 
 use super::{RunSetup, SetupError};
 use crate::nic::FlowPeers;
 use crate::stack::{StageSetup, Stop, layer_at, moe_layer};
-use crate::wire::Phase;
-use moe::placement::WeightMove;
+use crate::wire::{Flow, Phase};
+use moe::placement::{LayerPlacements, Placement, WeightMove};
 use moe::plan::Flows;
 use moe::stack::Stack;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use topology::RankId;
+use topology::{Cluster, RankId};
 
 /// A setup with what all its ranks derive from it, made once for a process.
 #[derive(Debug)]
 pub struct PreparedRun {
     setup: Arc<RunSetup>,
-    flows: Flows,
+    /// Of the run's layer, or of all layers of a stage.
+    placements: LayerPlacements,
+    /// Those of each distinct placement; many have the same.
+    flows: Vec<Arc<Flows>>,
     /// Index of each rank's first token over all ranks.
     first_token: Vec<u32>,
     /// Who sends weights to whom, by round.
@@ -67,7 +70,10 @@ impl PreparedRun {
         });
         let rounds = setup.moves.iter().map(|moves| MoveFlows::new(setup.cluster.num_ranks(), moves));
         let (first_token, rounds) = (counted.collect(), rounds.collect());
-        Ok(Self { flows: setup.flows(), first_token, rounds, stage: None, setup })
+        let layer = u32::from(setup.layer);
+        let placements = LayerPlacements::alike(layer..layer + 1, setup.placement.clone());
+        let flows = vec![Arc::new(setup.flows())];
+        Ok(Self { placements, flows, first_token, rounds, stage: None, setup })
     }
 
     /// Derives the flows of a stage of a whole model.
@@ -75,10 +81,16 @@ impl PreparedRun {
     /// # Errors
     /// As [`RunSetup::validate_stage`].
     pub fn of_stage(setup: Arc<RunSetup>, own: &StageSetup) -> Result<Self, SetupError> {
-        let StageSetup { stack, stage } = own;
-        setup.validate_stage(stack, *stage)?;
+        setup.validate_stage(own)?;
+        let StageSetup { stack, stage, placements } = own;
         let members = stack.stages()[*stage as usize].ranks.clone();
-        let flows = Flows::among(setup.scheme, &setup.cluster, &setup.placement, members);
+        let mut flows: Vec<Arc<Flows>> = Vec::new();
+        for placement in placements.distinct() {
+            let made = Flows::among(setup.scheme, &setup.cluster, placement, members.clone());
+            // On the ranks of a stage most placements have experts everywhere, and so the same flows.
+            let known = flows.iter().find(|known| ***known == made).cloned();
+            flows.push(known.unwrap_or_else(|| Arc::new(made)));
+        }
         let (stages, ranks) = (stack.num_stages(), setup.cluster.ranks());
         let neighbours = |steps: u32| {
             let neighbour = |rank| stack.rank_at(stack.stage_of(rank) + steps, stack.column_of(rank));
@@ -86,7 +98,8 @@ impl PreparedRun {
         };
         let (next, before) = (neighbours(1), neighbours(stages - 1));
         let stage = Some(OwnStage { stack: stack.clone(), stage: *stage, next, before });
-        Ok(Self { flows, first_token: Vec::new(), rounds: Vec::new(), stage, setup })
+        let (placements, first_token, rounds) = (placements.clone(), Vec::new(), Vec::new());
+        Ok(Self { placements, flows, first_token, rounds, stage, setup })
     }
 
     /// The model and the stage of it that this is; `None` in a run of one layer.
@@ -121,28 +134,52 @@ impl PreparedRun {
         &self.setup
     }
 
-    /// Which ranks may send to which.
+    /// The racks.
     #[must_use]
-    pub fn flows(&self) -> &Flows {
-        &self.flows
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        self.flows[0].cluster()
     }
 
-    /// Who `me` sends to and hears from in a phase of a step.
+    /// Which slot holds which expert of a layer, by its number on frames.
     ///
     /// # Panics
-    /// If the rank is not in the cluster.
+    /// If the layer is not of this run, or of this stage.
     #[must_use]
-    pub fn peers(&self, me: RankId, step: u32, phase: Phase) -> FlowPeers<'_> {
+    pub fn placement(&self, layer: u16) -> &Placement {
+        self.placements.of(layer.into())
+    }
+
+    /// Which ranks may send to which in a layer, by its number on frames.
+    ///
+    /// # Panics
+    /// As [`Self::placement`].
+    #[must_use]
+    pub fn flows(&self, layer: u16) -> &Flows {
+        &self.flows[self.placements.index_of(layer.into())]
+    }
+
+    /// Who `me` sends to and hears from in a phase of the step and layer of `flow`.
+    ///
+    /// # Panics
+    /// If the rank is not in the cluster, or rows travel in a layer that is not of this run or stage.
+    #[must_use]
+    pub fn peers(&self, me: RankId, flow: Flow, phase: Phase) -> FlowPeers<'_> {
         if let (Phase::Hop, Some(own)) = (phase, &self.stage) {
             let one = |ranks| std::slice::from_ref::<RankId>(&Vec::as_slice(ranks)[me.0 as usize]);
             return FlowPeers { to: one(&own.next), from: one(&own.before) };
         }
         let (tokens, at) = (self.rounds.is_empty(), me.0 as usize);
-        let (downstream, upstream) = (self.flows.downstream(me), self.flows.upstream(me));
-        match (phase, self.rounds.get(step as usize)) {
+        match (phase, self.rounds.get(flow.step as usize)) {
             (Phase::Dispatch, Some(round)) => FlowPeers { to: &round.to[at], from: &round.from[at] },
-            (Phase::Dispatch, None) if tokens => FlowPeers { to: downstream, from: upstream },
-            (Phase::Combine, _) if tokens => FlowPeers { to: upstream, from: downstream },
+            (Phase::Dispatch | Phase::Combine, _) if tokens => {
+                let flows = self.flows(flow.layer);
+                let (downstream, upstream) = (flows.downstream(me), flows.upstream(me));
+                if phase == Phase::Dispatch {
+                    FlowPeers { to: downstream, from: upstream }
+                } else {
+                    FlowPeers { to: upstream, from: downstream }
+                }
+            }
             _ => FlowPeers { to: &[], from: &[] },
         }
     }

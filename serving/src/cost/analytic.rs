@@ -4,13 +4,13 @@ use super::{CostError, LayerCost, LayerTimes, RankTokens};
 use blackboard::CopiesPerToken;
 use blackboard::scale_up::{a2a_time_on, expected_copies};
 use blackboard::units::{Seconds, Tokens};
-use moe::placement::Placement;
+use moe::placement::{LayerPlacements, Placement};
 use moe::{DispatchScheme, LayerShape, RowBytes};
 use topology::{A2aLinks, Cluster, Hardware, Picos};
 
 /// Closed forms for uniform routing.
 ///
-/// - Dispatch and combine: copies a token (on this placement, as `blackboard::scale_up::expected_copies` has them) times the tokens of the
+/// - Dispatch and combine: copies a token (on the layer's placement, as `blackboard::scale_up::expected_copies` has them) times the tokens of the
 ///   fullest rank, since a port sends what its own rank has; receiving is even.
 /// - Experts: each of the s slots of the fullest rank gets `T k / E` rows of the T tokens of all ranks and reads its weights if it gets
 ///   any, of which the probability is `1 - (1 - k/E)^T`.
@@ -20,13 +20,21 @@ pub struct Analytic {
     hardware: Hardware,
     links: A2aLinks,
     scheme: DispatchScheme,
+    placements: LayerPlacements,
+    /// Of each distinct placement.
+    placed: Vec<Placed>,
+}
+
+/// What closed forms ask of a placement.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
     copies: CopiesPerToken,
     slots_max: u32,
     num_slots: u32,
 }
 
 impl Analytic {
-    /// For the ranks of one stage.
+    /// For the ranks of one stage, on which `placements` has each layer.
     ///
     /// # Errors
     /// A sentence, where the closed forms don't know the placement or the layer.
@@ -35,33 +43,40 @@ impl Analytic {
         links: A2aLinks,
         hardware: &Hardware,
         shape: LayerShape,
-        placement: &Placement,
+        placements: &LayerPlacements,
         scheme: DispatchScheme,
     ) -> Result<Self, String> {
         let tokens = vec![1; cluster.num_ranks() as usize];
-        let copies = expected_copies(scheme, cluster, placement, shape.top_k, None, &tokens);
-        let copies = copies.map_err(|error| error.to_string())?;
-        let slots_max = cluster.ranks().map(|rank| placement.slots_of(rank).len() as u32).max().unwrap_or(0);
-        let (hardware, num_slots) = (hardware.clone(), placement.num_slots());
-        Ok(Self { shape, hardware, links, scheme, copies, slots_max, num_slots })
+        let placed = |placement: &Placement| {
+            let copies = expected_copies(scheme, cluster, placement, shape.top_k, None, &tokens);
+            let copies = copies.map_err(|error| error.to_string())?;
+            Ok(Placed { copies, slots_max: placement.max_slots_per_rank(), num_slots: placement.num_slots() })
+        };
+        let placed = placements.distinct().iter().map(|placement| placed(placement));
+        let placed = placed.collect::<Result<_, String>>()?;
+        Ok(Self { shape, hardware: hardware.clone(), links, scheme, placements: placements.clone(), placed })
     }
 
-    /// Rows that a slot gets, and the probability that it gets any.
-    pub(super) fn rows_of_slot(&self, tokens: u64) -> (f64, f64) {
-        let chosen = f64::from(self.shape.top_k) / f64::from(self.num_slots.max(1));
+    fn placed(&self, layer: u32) -> &Placed {
+        &self.placed[self.placements.index_of(layer)]
+    }
+
+    /// Rows that a slot of `layer` gets, and the probability that it gets any.
+    pub(super) fn rows_of_slot(&self, layer: u32, tokens: u64) -> (f64, f64) {
+        let chosen = f64::from(self.shape.top_k) / f64::from(self.placed(layer).num_slots.max(1));
         let tokens = tokens as f64;
         (tokens * chosen, -(tokens * (-chosen.min(1.0)).ln_1p()).exp_m1())
     }
 
-    /// Slots of all ranks.
-    pub(super) const fn num_slots(&self) -> u32 {
-        self.num_slots
+    /// Slots of all ranks in `layer`.
+    pub(super) fn num_slots(&self, layer: u32) -> u32 {
+        self.placed(layer).num_slots
     }
 
-    /// Both phases of the all-to-all.
-    pub(super) fn all_to_all(&self, tokens: &RankTokens) -> (Picos, Picos) {
-        let rows = RowBytes::new(self.shape.hidden);
-        let time = a2a_time_on(self.scheme, self.copies, Tokens(tokens.max().into()), rows, &self.links);
+    /// Both phases of the all-to-all of `layer`.
+    pub(super) fn all_to_all(&self, layer: u32, tokens: &RankTokens) -> (Picos, Picos) {
+        let (rows, copies) = (RowBytes::new(self.shape.hidden), self.placed(layer).copies);
+        let time = a2a_time_on(self.scheme, copies, Tokens(tokens.max().into()), rows, &self.links);
         (picos(time.dispatch), picos(time.combine))
     }
 }
@@ -71,18 +86,19 @@ pub(super) fn picos(time: Seconds) -> Picos {
 }
 
 impl LayerCost for Analytic {
-    fn layer(&mut self, _: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
         if tokens.total() == 0 {
             return Ok(LayerTimes::default());
         }
-        let (dispatch, combine) = self.all_to_all(tokens);
-        let (rows, touched) = self.rows_of_slot(tokens.total());
+        let (dispatch, combine) = self.all_to_all(layer, tokens);
+        let (rows, touched) = self.rows_of_slot(layer, tokens.total());
         let bytes = touched * self.shape.expert_weight_bytes() as f64;
         let slot = self
             .hardware
             .time(self.shape.expert_flops(1) * rows, bytes, self.shape.dtype)
             .map_err(|error| CostError { step, problem: error.to_string() })?;
-        Ok(LayerTimes { dispatch, experts: Picos(slot.0 * u64::from(self.slots_max)), combine })
+        let slots = u64::from(self.placed(layer).slots_max);
+        Ok(LayerTimes { dispatch, experts: Picos(slot.0 * slots), combine })
     }
 
     fn name(&self) -> &'static str {

@@ -58,10 +58,12 @@ impl<L: LayerCost> Checked<L> {
         for shape in kept {
             let tokens: u64 = shape.ranks.iter().map(moe::work::RankLoad::tokens).sum();
             let layers = usize::try_from(CHECK_TOKENS / tokens.max(1)).unwrap_or(usize::MAX);
-            let looked_up = total(&self.cost.step(&shape)?);
             let memo = self.cost.layers_mut();
             check.layers += layers.clamp(1, memo.num_layers()) as u32;
-            memo.compute_in_full(layers);
+            // Layers that are not alike are looked up and computed for the same of them.
+            memo.let_stand(layers);
+            let looked_up = total(&self.cost.step(&shape)?);
+            self.cost.layers_mut().compute_in_full();
             let computed = self.cost.step(&shape);
             self.cost.layers_mut().look_up();
             let computed = total(&computed?).max(1.0);

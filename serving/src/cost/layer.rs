@@ -72,6 +72,11 @@ pub trait LayerCost {
     /// [`CostError`].
     fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError>;
 
+    /// Whether a layer takes the same at any step: the same tokens go the same way then, and another step tells nothing more.
+    fn repeats(&self) -> bool {
+        false
+    }
+
     /// Where the times are from, in a word.
     fn name(&self) -> &'static str;
 }
@@ -79,6 +84,10 @@ pub trait LayerCost {
 impl<L: LayerCost + ?Sized> LayerCost for Box<L> {
     fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
         (**self).layer(layer, step, tokens)
+    }
+
+    fn repeats(&self) -> bool {
+        (**self).repeats()
     }
 
     fn name(&self) -> &'static str {

@@ -2,7 +2,8 @@
 //!
 //! What a layer takes depends, near enough, on how many tokens a rank has on average and on how many the fullest has. Both are put on
 //! a grid; a corner is computed when it is first needed, as the mean of a few layers with different seeds, and what lies between corners is
-//! interpolated. How far off that is measures [`Checked`](super::Checked).
+//! interpolated. Layers that are not alike, with popular experts or a placement of their own, each have a grid of their own: the time of
+//! one is not that of another. How far off that is measures [`Checked`](super::Checked).
 
 use super::{CostError, LayerCost, LayerTimes, RankTokens};
 use std::collections::BTreeMap;
@@ -18,13 +19,27 @@ const CORNER_LAYERS_MAX: u64 = 64;
 #[derive(Debug)]
 pub struct Memoised<L> {
     inner: L,
-    /// Layers with experts, which a corner's are taken from in turn.
+    /// Layers with experts, ascending.
     layers: Vec<u32>,
+    /// Layers that are alike, `[kinds]`: a corner's are taken from them in turn.
+    kinds: Vec<Vec<u32>>,
+    /// Of each layer, an index into `kinds`.
+    kind_of: BTreeMap<u32, usize>,
     ranks: u32,
-    corners: BTreeMap<(u32, u32), Mean>,
-    last: Option<(u64, u32, LayerTimes)>,
-    /// While steps are computed in full: so many of their layers, and what these took.
-    in_full: Option<(usize, Computed)>,
+    /// By kind, then place on the grid.
+    corners: BTreeMap<(usize, u32, u32), Mean>,
+    last: Last,
+    /// While steps are checked: so many layers, evenly spaced, each stand for those up to the next.
+    standing: Option<usize>,
+    /// While steps are computed in full: what layers took.
+    in_full: Option<Computed>,
+}
+
+/// What kinds took for the tokens of all ranks and of the fullest that were last asked for.
+#[derive(Debug, Default)]
+struct Last {
+    tokens: (u64, u32),
+    times: BTreeMap<usize, LayerTimes>,
 }
 
 /// What layers took, by layer, tokens in all and tokens of the fullest rank.
@@ -66,14 +81,28 @@ impl From<LayerTimes> for Mean {
 }
 
 impl<L: LayerCost> Memoised<L> {
-    /// Remembers what `inner` says of `layers` for stages of `ranks` ranks.
+    /// Remembers what `inner` says of layers for stages of `ranks` ranks. `kinds` has the layers that are alike, each layer once.
     ///
     /// # Panics
-    /// If there are no layers or ranks.
+    /// If there are no layers or ranks, or a kind without layers.
     #[must_use]
-    pub fn new(inner: L, layers: Vec<u32>, ranks: u32) -> Self {
-        assert!(!layers.is_empty() && ranks > 0, "layers and ranks to remember");
-        Self { inner, layers, ranks, corners: BTreeMap::new(), last: None, in_full: None }
+    pub fn new(inner: L, kinds: Vec<Vec<u32>>, ranks: u32) -> Self {
+        let some = !kinds.is_empty() && kinds.iter().all(|kind| !kind.is_empty());
+        assert!(some && ranks > 0, "layers and ranks to remember");
+        let numbered = kinds.iter().enumerate();
+        let kind_of: BTreeMap<u32, usize> =
+            numbered.flat_map(|(index, kind)| kind.iter().map(move |&layer| (layer, index))).collect();
+        Self {
+            inner,
+            layers: kind_of.keys().copied().collect(),
+            kinds,
+            kind_of,
+            ranks,
+            corners: BTreeMap::new(),
+            last: Last::default(),
+            standing: None,
+            in_full: None,
+        }
     }
 
     /// Corners that were computed.
@@ -88,44 +117,48 @@ impl<L: LayerCost> Memoised<L> {
         self.layers.len()
     }
 
-    /// Computes every layer from now on, or only so many of them, evenly spaced, each standing for those up to the next.
-    pub(super) fn compute_in_full(&mut self, layers: usize) {
-        self.in_full = Some((layers.clamp(1, self.layers.len()), Computed::new()));
+    /// From now on only so many layers are asked for, evenly spaced, each standing for those up to the next.
+    pub(super) fn let_stand(&mut self, layers: usize) {
+        self.standing = Some(layers.clamp(1, self.layers.len()));
     }
 
-    /// Looks layers up again.
+    /// Computes layers from now on, each once a shape.
+    pub(super) fn compute_in_full(&mut self) {
+        self.in_full = Some(Computed::new());
+    }
+
+    /// Looks up each layer again.
     pub(super) fn look_up(&mut self) {
-        self.in_full = None;
+        (self.standing, self.in_full) = (None, None);
     }
 
-    fn computed(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
-        let Some((most, computed)) = &mut self.in_full else { return Ok(LayerTimes::default()) };
-        let place = self.layers.iter().position(|&known| known == layer).unwrap_or(0);
-        let stands = self.layers[place * *most / self.layers.len() * self.layers.len() / *most];
-        let key = (stands, tokens.total(), tokens.max());
-        if let Some(&times) = computed.get(&key) {
-            return Ok(times);
-        }
-        let times = self.inner.layer(stands, step, tokens)?;
-        computed.insert(key, times);
-        Ok(times)
+    /// The layer that stands for `layer`.
+    fn stands_for(&self, layer: u32) -> u32 {
+        let Some(most) = self.standing else { return layer };
+        let (place, all) = (self.layers.partition_point(|&known| known < layer), self.layers.len());
+        self.layers[place * most / all * all / most]
     }
 
-    /// The corner where ranks have `total` tokens together and the fullest has `max`.
-    fn corner(&mut self, step: u32, mean_line: u32, skew_line: u32) -> Result<Mean, CostError> {
-        if let Some(&known) = self.corners.get(&(mean_line, skew_line)) {
+    /// The corner of a kind where ranks have `total` tokens together and the fullest has `max`.
+    fn corner(&mut self, step: u32, kind: usize, lines: (u32, u32)) -> Result<Mean, CostError> {
+        let place = (kind, lines.0, lines.1);
+        if let Some(&known) = self.corners.get(&place) {
             return Ok(known);
         }
-        let tokens = self.tokens_at(mean_line, skew_line);
-        let count = (CORNER_TOKENS / tokens.total().max(1)).clamp(1, CORNER_LAYERS_MAX);
+        let tokens = self.tokens_at(lines.0, lines.1);
+        let (layers, kinds) = (&self.kinds[kind], self.kinds.len() as u64);
+        let mut count = (CORNER_TOKENS / (tokens.total().max(1) * kinds)).clamp(1, CORNER_LAYERS_MAX);
+        if self.inner.repeats() {
+            count = count.min(layers.len() as u64);
+        }
         let mut mean = Mean::default();
         for turn in 0..count {
-            let layer = self.layers[(turn as usize * self.layers.len() / count as usize) % self.layers.len()];
+            let layer = layers[(turn as usize * layers.len() / count as usize) % layers.len()];
             // Where there are fewer layers than turns, their steps tell turns apart.
             let times = self.inner.layer(layer, turn as u32, &tokens);
             mean.add(times.map_err(|error| CostError { step, ..error })?.into(), 1.0 / count as f64);
         }
-        self.corners.insert((mean_line, skew_line), mean);
+        self.corners.insert(place, mean);
         Ok(mean)
     }
 
@@ -145,7 +178,7 @@ impl<L: LayerCost> Memoised<L> {
         RankTokens::new(ranks)
     }
 
-    fn interpolated(&mut self, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+    fn interpolated(&mut self, step: u32, kind: usize, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
         let total = tokens.total() as f64;
         let skew = (f64::from(tokens.max()) / tokens.mean()).max(1.0);
         let lower = total_line_below(tokens.total());
@@ -158,7 +191,7 @@ impl<L: LayerCost> Memoised<L> {
         for (line, weight) in [(lower, 1.0 - across), (lower + 1, across)] {
             for (skew, part) in [(below, 1.0 - up), (below + 1, up)] {
                 if weight * part > 0.0 {
-                    sum.add(self.corner(step, line, skew)?, weight * part);
+                    sum.add(self.corner(step, kind, (line, skew))?, weight * part);
                 }
             }
         }
@@ -171,16 +204,26 @@ impl<L: LayerCost> LayerCost for Memoised<L> {
         if tokens.total() == 0 {
             return Ok(LayerTimes::default());
         }
-        if self.in_full.is_some() {
-            return self.computed(layer, step, tokens);
-        }
-        if let Some((total, max, times)) = self.last
-            && (total, max) == (tokens.total(), tokens.max())
-        {
+        let layer = self.stands_for(layer);
+        let shape = (tokens.total(), tokens.max());
+        if let Some(computed) = &mut self.in_full {
+            let key = (layer, shape.0, shape.1);
+            if let Some(&times) = computed.get(&key) {
+                return Ok(times);
+            }
+            let times = self.inner.layer(layer, step, tokens)?;
+            computed.insert(key, times);
             return Ok(times);
         }
-        let times = self.interpolated(step, tokens)?;
-        self.last = Some((tokens.total(), tokens.max(), times));
+        let kind = self.kind_of.get(&layer).copied().unwrap_or(0);
+        if self.last.tokens != shape {
+            self.last = Last { tokens: shape, times: BTreeMap::new() };
+        }
+        if let Some(&times) = self.last.times.get(&kind) {
+            return Ok(times);
+        }
+        let times = self.interpolated(step, kind, tokens)?;
+        self.last.times.insert(kind, times);
         Ok(times)
     }
 
@@ -244,7 +287,7 @@ mod tests {
     }
 
     fn memoised() -> Memoised<Kinked> {
-        Memoised::new(Kinked { calls: 0 }, (0..10).collect(), 8)
+        Memoised::new(Kinked { calls: 0 }, vec![(0..10).collect()], 8)
     }
 
     #[test]
@@ -254,7 +297,7 @@ mod tests {
             let tokens = RankTokens::new((0..8).map(|rank| (step * 7 + rank * 13) % 90).collect());
             let looked_up = memo.layer(0, step, &tokens).unwrap().total().0 as f64;
             if step % 100 == 0 {
-                memo.compute_in_full(10);
+                memo.compute_in_full();
                 let layers = (0..10).map(|layer| memo.layer(layer, step, &tokens).unwrap().total().0);
                 let computed = layers.sum::<u64>() as f64 / 10.0;
                 memo.look_up();
@@ -262,6 +305,50 @@ mod tests {
             }
         }
         assert!(memo.inner.calls < 3_000 && memo.corners() < 200, "{}, {}", memo.inner.calls, memo.corners());
+    }
+
+    /// A layer takes as many microseconds a token as its number says, at every step.
+    struct Unlike {
+        calls: u32,
+    }
+
+    impl LayerCost for Unlike {
+        fn layer(&mut self, layer: u32, _: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+            self.calls += 1;
+            let experts = Picos(u64::from(layer) * tokens.total() * 1_000_000);
+            Ok(LayerTimes { experts, ..LayerTimes::default() })
+        }
+
+        fn repeats(&self) -> bool {
+            true
+        }
+
+        fn name(&self) -> &'static str {
+            "unlike"
+        }
+    }
+
+    #[test]
+    fn layers_that_are_not_alike_are_remembered_apart() {
+        let kinds = vec![vec![3], vec![4, 6], vec![5], vec![9]];
+        let mut memo = Memoised::new(Unlike { calls: 0 }, kinds, 4);
+        let tokens = RankTokens::new(vec![4; 4]);
+        let micros = |memo: &mut Memoised<Unlike>, layer| {
+            memo.layer(layer, 1, &tokens).unwrap().total().0 / 1_000_000 / 16
+        };
+        for _ in 0..2 {
+            // 4 and 6 are said to be alike: both take their mean.
+            assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [3, 5, 5, 5, 9]);
+        }
+        // Layers that do the same at every step are asked once.
+        assert_eq!((memo.corners(), memo.inner.calls), (4, 5));
+        // Two layers stand for five when steps are checked, looked up as well as computed.
+        memo.let_stand(2);
+        assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [3, 3, 3, 5, 5]);
+        memo.compute_in_full();
+        assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [3, 3, 3, 5, 5]);
+        memo.look_up();
+        assert_eq!(micros(&mut memo, 9), 9);
     }
 
     #[test]

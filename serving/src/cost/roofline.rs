@@ -30,11 +30,11 @@ impl Roofline {
             .map_err(|error| CostError { step, problem: error.to_string() })
     }
 
-    /// The routed experts of a layer on the mean rank.
-    fn experts(&self, tokens: u64, ranks: f64) -> Work {
+    /// The routed experts of `layer` on the mean rank.
+    fn experts(&self, layer: u32, tokens: u64, ranks: f64) -> Work {
         let shape = self.stack.shape();
-        let (rows, touched) = self.layers.rows_of_slot(tokens);
-        let slots = f64::from(self.layers.num_slots()) / ranks;
+        let (rows, touched) = self.layers.rows_of_slot(layer, tokens);
+        let slots = f64::from(self.layers.num_slots(layer)) / ranks;
         Work {
             flops: slots * rows * shape.expert_flops(1),
             bytes: slots * touched * shape.expert_weight_bytes() as f64,
@@ -62,8 +62,8 @@ impl StepCost for Roofline {
                 // `local_work` of the sum has the weights once; each busy rank reads them.
                 own.bytes += weights * (busy - f64::from(u8::from(busy > 0.0))) / ranks;
                 if self.stack.model.is_moe_layer(layer) {
-                    experts += self.experts(tokens.total(), ranks);
-                    let (dispatch, combine) = self.layers.all_to_all(&tokens);
+                    experts += self.experts(layer, tokens.total(), ranks);
+                    let (dispatch, combine) = self.layers.all_to_all(layer, &tokens);
                     all_to_all += dispatch + combine;
                 }
             }

@@ -4,20 +4,20 @@
 use super::*;
 use crate::memory::stage_memory;
 use crate::trains::TrainPolicy;
-use moe::placement::Placement;
+use moe::placement::{LayerPlacements, Placement};
 use moe::stack::Stack;
 use moe::work::{CommonWeights, RankLoad, TokenLoad};
 use moe::{DispatchScheme, Model};
 use topology::{Cluster, Dtype, Hardware, Picos};
 
 /// DeepSeek-V3 in FP8 on `stages` racks of 64 GB200, weights spread evenly, hops of 20 us: the inputs of the table.
-fn section_5(stages: u32) -> (Stack, Hardware, Placement, Cluster) {
+fn section_5(stages: u32) -> (Stack, Hardware, LayerPlacements, Cluster) {
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let model = Model::preset("deepseek-v3").unwrap();
     let stack = Stack::new(model, Dtype::Fp8, Dtype::Fp8, CommonWeights::Even, stages, &cluster).unwrap();
     let rack = Cluster::uniform(1, 64).unwrap();
-    let placement = Placement::linear(&rack, 256).unwrap();
-    (stack, Hardware::preset("gb200").unwrap(), placement, rack)
+    let placements = LayerPlacements::alike(0..61, Placement::linear(&rack, 256).unwrap());
+    (stack, Hardware::preset("gb200").unwrap(), placements, rack)
 }
 
 /// `batch` sequences of `context` tokens on the ranks of a stage, evenly but for the remainder.
@@ -34,10 +34,10 @@ fn decode(batch: u64, context: u64) -> StepShape {
 }
 
 fn analytic(stages: u32) -> (Stack, Hardware, Hops, Analytic) {
-    let (stack, hardware, placement, rack) = section_5(stages);
+    let (stack, hardware, placements, rack) = section_5(stages);
     let links = hardware.links().without_latency();
     let layers =
-        Analytic::new(&rack, links, &hardware, stack.shape(), &placement, DispatchScheme::Flat).unwrap();
+        Analytic::new(&rack, links, &hardware, stack.shape(), &placements, DispatchScheme::Flat).unwrap();
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let hops = Hops::new(&stack, &cluster, &hardware.fabric(), Some(Picos(20_000_000)));
     (stack, hardware, hops, layers)
@@ -73,8 +73,8 @@ fn the_pipeline_table_within_a_percent() {
 fn weights_fall_with_stages_and_caches_do_not() {
     // Weights a rank in GB for P = 1, 2, 4, 8; KV a rank: b L kappa / 64, whatever P.
     for (stages, weights_gb) in [(1, 10.48), (2, 5.24), (4, 2.62), (8, 1.31)] {
-        let (stack, hardware, placement, _) = section_5(stages);
-        let memory = stage_memory(&stack, &hardware, &placement, &TrainPolicy::default(), 0.0);
+        let (stack, hardware, placements, _) = section_5(stages);
+        let memory = stage_memory(&stack, &hardware, &placements, &TrainPolicy::default(), 0.0);
         let mean = |of: fn(&crate::ledger::StageMemory) -> u64| {
             memory.iter().map(|stage| of(stage) as f64).sum::<f64>() / f64::from(stages)
         };
@@ -106,4 +106,23 @@ fn parts_one_after_the_other_take_longer_by_the_all_to_all() {
     // Weights are read twice, and communication hides.
     assert!(halves.total < halves.local + halves.experts + halves.all_to_all);
     assert!(halves.experts.0 as f64 > 1.9 * serial.experts.0 as f64);
+}
+
+#[test]
+fn a_ranks_slots_are_counted_layer_by_layer() {
+    let (stack, hardware, linear, rack) = section_5(1);
+    let weights = |placements: &LayerPlacements| {
+        stage_memory(&stack, &hardware, placements, &TrainPolicy::default(), 0.0)[0].weights_bytes
+    };
+    // One more slot, in even layers on the first rank, in odd ones on the last.
+    let more = |layer: u32| {
+        let map: Vec<u32> = (0..257).map(|slot| slot % 256).collect();
+        let counts: Vec<u32> = (0..64).map(|rank| 4 + u32::from(rank == layer % 2 * 63)).collect();
+        let json = format!("{{\"physical_to_logical_map\": {map:?}, \"slots_per_rank\": {counts:?}}}");
+        std::sync::Arc::new(Placement::from_json(&json, "test", &rack, 256).unwrap())
+    };
+    let placements = LayerPlacements::new(0, (0..61).map(more));
+    let added = weights(&placements) - weights(&linear);
+    // Of 58 layers with experts, 3 to 60, 29 are even.
+    assert_eq!(added, 29 * stack.shape().expert_weight_bytes());
 }

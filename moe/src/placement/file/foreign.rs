@@ -1,11 +1,12 @@
-//! Placement files of other systems, brought to one layer's map and the slots of each rank.
+//! Placement files of other systems, brought to a layer's map and the slots of each rank.
 //!
 //! vLLM's placement file (`expert_to_ep_rank`) names a rank for each expert. TensorRT-LLM's load balancer configuration is
 //! YAML, as its `generate_eplb_config.py` writes it: block or flow lists of numbers under numbered keys, which are scanned for
 //! without the rest of YAML. SGLang's `--init-expert-location` and EPLB's own result are lists of slots by layer.
 
 use crate::placement::{PlacementError, even_split};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// One layer for all, or a list for each.
@@ -14,7 +15,15 @@ use std::collections::BTreeMap;
 enum Layers {
     One(Vec<u32>),
     Many(Vec<Vec<u32>>),
-    Named(BTreeMap<String, Vec<u32>>),
+    #[serde(deserialize_with = "numbered")]
+    Named(BTreeMap<u32, Vec<u32>>),
+}
+
+/// Keys of JSON are words.
+fn numbered<'de, D: Deserializer<'de>>(layers: D) -> Result<BTreeMap<u32, Vec<u32>>, D::Error> {
+    let named = BTreeMap::<String, Vec<u32>>::deserialize(layers)?;
+    let number = |(name, map): (String, Vec<u32>)| Ok((name.parse().map_err(D::Error::custom)?, map));
+    named.into_iter().map(number).collect()
 }
 
 #[derive(Deserialize)]
@@ -27,49 +36,74 @@ struct ByLayer {
     physical_to_logical_map: Vec<Vec<u32>>,
 }
 
+/// The experts of all slots, and the slots of each rank.
 type Map = (Vec<u32>, Vec<u32>);
 
-/// The experts of all slots and the slots of each rank, or `None` for a file of none of these kinds.
-pub(super) fn read(text: &str, origin: &str, layer: u32, ranks: u32) -> Result<Option<Map>, PlacementError> {
-    let even = |map: Vec<u32>| {
-        let counts = even_split(map.len() as u32, ranks);
-        (map, counts)
-    };
-    if text.contains("initial_global_assignments") {
-        let mut layers = assignments(text, origin)?;
-        let given = layers.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        let map = layers.remove(&layer).ok_or_else(|| missing(origin, layer, given))?;
-        return Ok(Some(even(map)));
+/// The layers of a file. Experts by slot, slots evenly by rank, or where `by_expert` a rank for each expert.
+pub(super) struct Maps {
+    layers: Layers,
+    by_expert: bool,
+}
+
+impl Maps {
+    /// What layer `layer` of the model has, the `nth` of those that have experts, of `moe` among `all`. A list has all layers, or those
+    /// with experts.
+    pub(super) fn of_model(
+        &self,
+        origin: &str,
+        (layer, nth): (u32, usize),
+        (moe, all): (usize, u32),
+        ranks: u32,
+    ) -> Result<Map, PlacementError> {
+        let at = match &self.layers {
+            Layers::Many(rows) if rows.len() == moe => nth as u32,
+            Layers::Many(rows) if rows.len() != all as usize => {
+                let problem = format!(
+                    "layer {layer}: the file has {} layers, the model {all}, of which {moe} have experts: give one of the two numbers",
+                    rows.len()
+                );
+                return Err(PlacementError::Foreign { origin: origin.to_owned(), problem });
+            }
+            _ => layer,
+        };
+        self.of(origin, at, ranks)
     }
-    if let Ok(Vllm { expert_to_ep_rank }) = serde_json::from_str(text) {
-        let map = match expert_to_ep_rank {
+
+    /// What the file has for `layer`.
+    pub(super) fn of(&self, origin: &str, layer: u32, ranks: u32) -> Result<Map, PlacementError> {
+        let missing = |given| PlacementError::NoSuchLayer { origin: origin.to_owned(), layer, given };
+        let map = match &self.layers {
             Layers::One(map) => map,
-            Layers::Many(layers) => pick(layers, origin, layer)?,
-            Layers::Named(mut layers) => {
-                let given = layers.keys().cloned().collect::<Vec<_>>().join(", ");
-                layers.remove(&layer.to_string()).ok_or_else(|| missing(origin, layer, given))?
+            Layers::Many(rows) => {
+                let given = || format!("{} layers, from 0", rows.len());
+                rows.get(layer as usize).ok_or_else(|| missing(given()))?
+            }
+            Layers::Named(named) => {
+                let given = || named.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
+                named.get(&layer).ok_or_else(|| missing(given()))?
             }
         };
-        return by_rank(&map, origin, ranks).map(Some);
-    }
-    match serde_json::from_str(text) {
-        Ok(ByLayer { physical_to_logical_map }) => {
-            Ok(Some(even(pick(physical_to_logical_map, origin, layer)?)))
+        if self.by_expert {
+            return by_rank(map, origin, ranks);
         }
-        Err(_) => Ok(None),
+        Ok((map.clone(), even_split(map.len() as u32, ranks)))
     }
 }
 
-fn pick(mut layers: Vec<Vec<u32>>, origin: &str, layer: u32) -> Result<Vec<u32>, PlacementError> {
-    let given = layers.len();
-    if layer as usize >= given {
-        return Err(missing(origin, layer, format!("{given} layers, from 0")));
+/// The layers of a file, or `None` for one of none of these kinds.
+pub(super) fn read(text: &str, origin: &str) -> Result<Option<Maps>, PlacementError> {
+    if text.contains("initial_global_assignments") {
+        let layers = Layers::Named(assignments(text, origin)?);
+        return Ok(Some(Maps { layers, by_expert: false }));
     }
-    Ok(layers.swap_remove(layer as usize))
-}
-
-fn missing(origin: &str, layer: u32, given: String) -> PlacementError {
-    PlacementError::NoSuchLayer { origin: origin.to_owned(), layer, given }
+    if let Ok(Vllm { expert_to_ep_rank: layers }) = serde_json::from_str(text) {
+        return Ok(Some(Maps { layers, by_expert: true }));
+    }
+    let by_layer = serde_json::from_str(text).ok();
+    Ok(by_layer.map(|ByLayer { physical_to_logical_map }| Maps {
+        layers: Layers::Many(physical_to_logical_map),
+        by_expert: false,
+    }))
 }
 
 /// Inverts a rank for each expert; experts ascend on a rank.
@@ -131,7 +165,8 @@ mod tests {
     use super::*;
 
     fn map(text: &str, layer: u32) -> Result<Option<Map>, String> {
-        read(text, "file", layer, 2).map_err(|error| error.to_string())
+        let maps = read(text, "file").map_err(|error| error.to_string())?;
+        maps.map(|maps| maps.of("file", layer, 2)).transpose().map_err(|error| error.to_string())
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! Experts on the ranks of a stage, layer by layer: each policy sees what is asked of its own layer.
+
+use super::ServeError;
+use super::deploy::Deployment;
+use crate::compare::{CompareError, CompareSpec, PlacementChoice, place_layer};
+use moe::placement::LayerPlacements;
+use moe::{PlacementError, RoutingSpec};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use topology::{Cluster, RankId};
+
+/// Whether each layer has popular experts of its own. Of a trace all layers replay the same rows.
+pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
+    !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_))
+}
+
+/// Where `choice` puts the experts of each layer of the model of `spec` on `cluster`, the ranks of a stage.
+///
+/// # Errors
+/// [`CompareError::Placement`] when experts, slots, layers and racks don't fit each other.
+pub(super) fn place_layers(
+    spec: &CompareSpec,
+    choice: &PlacementChoice,
+    cluster: &Cluster,
+) -> Result<LayerPlacements, CompareError> {
+    let model = &spec.model;
+    if let PlacementChoice::File { origin, text } = choice {
+        let placements = LayerPlacements::from_file(text, origin, cluster, model)?;
+        let needed = placements.distinct()[0].num_slots();
+        return match spec.slots.filter(|&slots| slots != needed) {
+            Some(slots) => {
+                let (policy, needed) = (origin.clone(), needed.into());
+                Err(PlacementError::FixedSlots { policy, slots, needed }.into())
+            }
+            None => Ok(placements),
+        };
+    }
+    if choice.is_for_demand() && is_popular(&spec.routing) {
+        return LayerPlacements::of_model(model, |layer| {
+            Ok(Arc::new(place_layer(spec, choice, cluster, layer)?))
+        });
+    }
+    Ok(LayerPlacements::alike(0..model.num_layers, place_layer(spec, choice, cluster, 0)?))
+}
+
+impl Deployment {
+    /// The layers with experts that are alike, `[kinds]`: those that are placed alike and have no popular experts of their own.
+    pub(super) fn alike_layers(&self) -> Vec<Vec<u32>> {
+        let mut kinds: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
+        let model = &self.stack.model;
+        for layer in (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)) {
+            let popular = if is_popular(&self.routing) { layer } else { 0 };
+            kinds.entry((self.placements.index_of(layer), popular)).or_default().push(layer);
+        }
+        kinds.into_values().collect()
+    }
+
+    /// The placement of each layer on the ranks of its stage.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] where there are too many racks for so many replicas.
+    pub(super) fn on_stages(&self) -> Result<LayerPlacements, ServeError> {
+        let mut layers = Vec::new();
+        for stage in self.stack.stages() {
+            let mut moved = BTreeMap::new();
+            for layer in stage.layers.clone() {
+                let index = self.placements.index_of(layer);
+                if !moved.contains_key(&index) {
+                    let placement =
+                        self.placements.of(layer).moved_to(&self.cluster, RankId(stage.ranks.start));
+                    let placement = placement.map_err(|error| ServeError::Setting {
+                        what: "serve.placement".to_owned(),
+                        problem: error.to_string(),
+                    })?;
+                    moved.insert(index, Arc::new(placement));
+                }
+                layers.push(Arc::clone(&moved[&index]));
+            }
+        }
+        Ok(LayerPlacements::new(0, layers))
+    }
+}
