@@ -71,7 +71,7 @@ impl TrafficMatrix {
         self.assert_has(from, to);
         self.total = self.total.checked_add(bytes).expect("a traffic matrix holds less than 2^64 bytes");
         let row = &mut self.rows[from.0 as usize];
-        match row.binary_search_by_key(&to, |(to, _)| *to) {
+        match find(row, to) {
             Ok(at) => row[at].1 += bytes,
             Err(at) if bytes > 0 => row.insert(at, (to, bytes)),
             Err(_) => {}
@@ -85,7 +85,7 @@ impl TrafficMatrix {
     pub fn get(&self, from: RankId, to: RankId) -> u64 {
         self.assert_has(from, to);
         let row = &self.rows[from.0 as usize];
-        row.binary_search_by_key(&to, |(to, _)| *to).map_or(0, |at| row[at].1)
+        find(row, to).map_or(0, |at| row[at].1)
     }
 
     /// Number of ranks, that is rows and columns.
@@ -163,6 +163,14 @@ impl TrafficMatrix {
         let n = self.num_ranks();
         assert!(from.0 < n && to.0 < n, "{from} or {to} is outside of {n}");
     }
+}
+
+/// Where `to` stands in a row, or would stand.
+fn find(row: &[(RankId, u64)], to: RankId) -> Result<usize, usize> {
+    // Receivers ascend, so that none stands behind its number. In a full row it stands there, or one before without the diagonal.
+    let end = row.len().min(to.0 as usize + 1);
+    let near = (end.saturating_sub(2)..end).rev().find(|&at| row[at].0 == to);
+    near.map_or_else(|| row[..end].binary_search_by_key(&to, |(to, _)| *to), Ok)
 }
 
 impl TryFrom<Vec<Vec<u64>>> for TrafficMatrix {

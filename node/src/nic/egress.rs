@@ -138,6 +138,11 @@ impl Egress {
         self.spec.latency
     }
 
+    /// The peer at a place of the rotation.
+    pub(super) fn visits(&self, cluster: &Cluster, place: usize) -> Option<RankId> {
+        (place < self.peers.len()).then(|| self.peers.at(cluster, place))
+    }
+
     /// True if some queue may have been given more than its credit: what its peer grants, and when, then matters.
     pub(super) fn needs_credit(&self) -> bool {
         let bytes = |queue: &PeerQueue| u64::from(queue.rows_queued) * self.largest_row;

@@ -174,7 +174,7 @@ impl Nic {
     }
 
     /// Lets the card work in batches of about this much time: it sends ahead of the clock and asks to be polled late. Stamps stay
-    /// what they are; what it delivers is known later by as much. For a shell that knows that nothing waits for it.
+    /// what they are; what it delivers is known later by as much. For a shell that knows that nothing waits for it and no flow of any card needs credit.
     pub fn batch(&mut self, patience: Picos) {
         self.patience = patience;
         for port in &mut self.egress {
@@ -186,6 +186,18 @@ impl Nic {
     #[must_use]
     pub fn wake_for(&self, arrive: Picos) -> Picos {
         arrive.saturating_add(self.patience)
+    }
+
+    /// The link that joins this rank to `peer`.
+    #[must_use]
+    pub fn link_class(&self, peer: RankId) -> LinkClass {
+        self.cluster.link_class(self.me, peer)
+    }
+
+    /// The peer at a place, from 0, of the order in which the port of `link` visits those that it sends to; `None` after the last.
+    #[must_use]
+    pub fn visits(&self, link: LinkClass, place: usize) -> Option<RankId> {
+        self.egress[index(link)].visits(&self.cluster, place)
     }
 
     /// Phase that the card serves.
@@ -282,8 +294,12 @@ impl Nic {
         }
     }
 
-    /// Gives `bytes` of credit back to `to`, in a control frame once a quarter of the window has come together.
+    /// Gives `bytes` of credit back to `to`, in a control frame once a quarter of the window has come together. Not in
+    /// [batches](Self::batch): nobody needs it there.
     pub fn grant(&mut self, to: RankId, bytes: u64, now: Picos) {
+        if self.patience > Picos::ZERO {
+            return;
+        }
         let port = index(self.cluster.link_class(self.me, to));
         let Some(credit_bytes) = self.ingress[port].owe(&self.cluster, to, bytes) else { return };
         self.credits_due.push_back(Frame {

@@ -9,7 +9,7 @@ use crate::seat::SeatError;
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};
 use moe::plan::Targets;
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Picos, RankId, TrafficMatrix};
+use topology::{Cluster, Fabric, LinkClass, Picos, RankId, TrafficMatrix};
 
 /// What an exchange yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,10 +44,29 @@ pub fn exchange(
     traffic: &TrafficMatrix,
     chunk_bytes: u32,
 ) -> Result<Exchanged, SimError> {
-    assert_eq!(traffic.num_ranks(), cluster.num_ranks(), "one row a rank");
     if chunk_bytes == 0 {
         return Err(SimError::Chunk);
     }
+    let mut cards = cards(cluster, fabric, traffic, chunk_bytes);
+    drive(&mut cards, lookahead(cluster, fabric), &mut None)?;
+    let stuck = cards.iter().find(|card| !card.nic.is_idle());
+    if let Some(card) = stuck {
+        return Err(SimError::Stuck { rank: card.me, phase: Phase::Combine });
+    }
+    Ok(Exchanged {
+        done: cards.iter().map(|card| card.done).collect(),
+        frames: cards.iter().map(|card| card.nic.frames_received()).sum(),
+    })
+}
+
+/// A card a rank, with the first flow of each port in its queues.
+fn cards<'a>(
+    cluster: &Cluster,
+    fabric: &Fabric,
+    traffic: &'a TrafficMatrix,
+    chunk_bytes: u32,
+) -> Vec<Card<'a>> {
+    assert_eq!(traffic.num_ranks(), cluster.num_ranks(), "one row a rank");
     let chunk = u64::from(chunk_bytes);
     let config = NicConfig {
         fabric: *fabric,
@@ -60,60 +79,71 @@ pub fn exchange(
     };
     let shared = Arc::new(cluster.clone());
     let mut heard_from: Vec<Vec<RankId>> = vec![Vec::new(); cluster.num_ranks() as usize];
+    let mut largest = 0;
     for from in cluster.ranks() {
-        for (to, _) in traffic.sent(from).filter(|(to, _)| *to != from) {
+        for (to, bytes) in traffic.sent(from).filter(|(to, _)| *to != from) {
             heard_from[to.0 as usize].push(from);
+            largest = bytes.max(largest);
         }
     }
+    let hindered = largest > config.credit_bytes;
+    let used = if cluster.num_racks() > 1 { fabric.scale_out } else { fabric.scale_up };
+    let patience = used.rate.transfer(BATCH_FRAMES * chunk.min(largest));
     let flow = Flow { cluster: 0, run: 0, epoch: 0, step: 0, micro_batch: 0, layer: 0 };
     let mut cards = Vec::with_capacity(heard_from.len());
     for (me, from) in cluster.ranks().zip(&heard_from) {
         let to: Vec<RankId> = traffic.sent(me).map(|(to, _)| to).filter(|to| *to != me).collect();
         let peers = FlowPeers { to: &to, from };
         let mut nic = Nic::new(me, Arc::clone(&shared), &config, flow, Phase::Combine, peers);
-        for (to, bytes) in traffic.sent(me).filter(|(to, _)| *to != me) {
-            for part in 0..bytes.div_ceil(chunk) {
-                let len = (bytes - part * chunk).min(chunk) as u32;
-                let origin = Origin { source: me, token: 0, sequence: 0, position: 0 };
-                let row = Row { origin, targets: Targets::new(), data: RowData::Len(len) };
-                nic.enqueue(to, OutRow { row, ready: Picos::ZERO, release: None });
-            }
-            nic.close(to, Picos::ZERO);
+        if !hindered {
+            nic.batch(patience);
         }
-        cards.push(Card { me, nic, done: Picos::ZERO });
+        let mut card = Card { me, nic, traffic, chunk, entered: [0; 2], done: Picos::ZERO };
+        LinkClass::ALL.into_iter().for_each(|link| card.enter(link));
+        cards.push(card);
     }
-    drop(heard_from);
-    if !cards.iter().any(|card| card.nic.needs_credit()) {
-        let used = if cluster.num_racks() > 1 { fabric.scale_out } else { fabric.scale_up };
-        let largest = cluster.ranks().flat_map(|from| traffic.sent(from)).map(|(_, bytes)| bytes).max();
-        let patience = used.rate.transfer(BATCH_FRAMES * chunk.min(largest.unwrap_or(0)));
-        cards.iter_mut().for_each(|card| card.nic.batch(patience));
-    }
-    drive(&mut cards, lookahead(cluster, fabric), &mut None)?;
-    let stuck = cards.iter().find(|card| !card.nic.is_idle());
-    if let Some(card) = stuck {
-        return Err(SimError::Stuck { rank: card.me, phase: Phase::Combine });
-    }
-    Ok(Exchanged {
-        done: cards.iter().map(|card| card.done).collect(),
-        frames: cards.iter().map(|card| card.nic.frames_received()).sum(),
-    })
+    cards
 }
 
 /// A card by itself.
-struct Card {
+struct Card<'a> {
     me: RankId,
     nic: Nic,
+    traffic: &'a TrafficMatrix,
+    chunk: u64,
+    /// By link: flows whose rows have been queued. In their first round ports visit flows in this order, so that rows need not
+    /// stand in a queue before the flow's turn is next: a million flows of one row never do at once.
+    entered: [usize; 2],
     done: Picos,
 }
 
-impl Station for Card {
+impl Card<'_> {
+    /// Queues all rows of the flow that the port of `link` visits next for the first time, if there is one.
+    fn enter(&mut self, link: LinkClass) {
+        let entered = &mut self.entered[usize::from(link == LinkClass::ScaleOut)];
+        let Some(to) = self.nic.visits(link, *entered) else { return };
+        *entered += 1;
+        let bytes = self.traffic.get(self.me, to);
+        for part in 0..bytes.div_ceil(self.chunk) {
+            let len = (bytes - part * self.chunk).min(self.chunk) as u32;
+            let origin = Origin { source: self.me, token: 0, sequence: 0, position: 0 };
+            let row = Row { origin, targets: Targets::new(), data: RowData::Len(len) };
+            self.nic.enqueue(to, OutRow { row, ready: Picos::ZERO, release: None });
+        }
+        self.nic.close(to, Picos::ZERO);
+    }
+}
+
+impl Station for Card<'_> {
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
         while let Some((due, frame)) = self.nic.poll_deliver(now) {
             self.done = self.done.max(due);
             self.nic.grant(frame.source, frame.charged_bytes(), due);
         }
         while let Some(frame) = self.nic.poll_transmit(now) {
+            if frame.class == TrafficClass::Bulk {
+                self.enter(self.nic.link_class(frame.destination));
+            }
             out.push(frame);
         }
         Ok(())
@@ -130,5 +160,41 @@ impl Station for Card {
 
     fn poll_timeout(&self) -> Option<Picos> {
         self.nic.poll_timeout()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use topology::Hardware;
+
+    proptest! {
+        #[test]
+        fn rows_that_queue_when_it_is_their_turn_leave_as_if_all_had_been_there(
+            sizes in prop::collection::vec(1u32..5, 1..5),
+            sends in prop::collection::vec((0u32..16, 0u32..16, 1u64..40_000), 1..80),
+            chunk_bytes in 1u32..1_500, latency in 0u64..3,
+        ) {
+            let cluster = Cluster::new(&sizes).expect("small");
+            let n = cluster.num_ranks();
+            let mut traffic = TrafficMatrix::new(n);
+            for (from, to, bytes) in sends {
+                traffic.add(RankId(from % n), RankId(to % n), bytes);
+            }
+            let mut fabric = Hardware::preset("gb200").expect("a preset").fabric();
+            (fabric.scale_up.latency, fabric.scale_out.latency) = (Picos(latency * 1_000), Picos(latency * 3_700));
+            let run = |mut cards: Vec<Card<'_>>| {
+                drive(&mut cards, lookahead(&cluster, &fabric), &mut None).expect("all arrives");
+                cards.iter().map(|card| (card.done, card.nic.frames_received())).collect::<Vec<_>>()
+            };
+            let mut filled = cards(&cluster, &fabric, &traffic, chunk_bytes);
+            for card in &mut filled {
+                for _ in 0..n {
+                    LinkClass::ALL.into_iter().for_each(|link| card.enter(link));
+                }
+            }
+            prop_assert_eq!(run(cards(&cluster, &fabric, &traffic, chunk_bytes)), run(filled));
+        }
     }
 }
