@@ -1,6 +1,6 @@
 //! `railyard serve-bench` from outside: its tables, its JSON, its faults, and the same tokens on worker processes as in the simulator.
 
-use coordinator::compare::PlacementChoice;
+use coordinator::compare::{Host, PlacementChoice};
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
 use coordinator::serve_bench::{Live, Sources, parse_serve_file};
@@ -159,7 +159,7 @@ output_len = 3
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
     let spec = parse_serve_file(LAB, "lab.toml").unwrap().points[0].1.clone();
-    let live = Live::new(&spec, &Presets, 2, 0).unwrap();
+    let live = Live::new(&spec, &Presets, Host::this(false), 0).unwrap();
     let request: &StepsRequest = live.request();
     let mut sim = SimSteps::open(request).unwrap();
     let (_, simulated) = live.serve(&mut sim, &Presets, "simulated", &mut |_| ()).await.unwrap();

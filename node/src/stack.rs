@@ -302,6 +302,7 @@ mod tests {
             };
             setup.validate().unwrap();
             let message = ToNode::ConfigureStage {
+                halves: 1,
                 setup: Box::new(setup.stage_run(0)),
                 stage: Box::new(setup.stage(0)),
                 seats: SeatPlan { seats: Vec::new() },

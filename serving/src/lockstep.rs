@@ -1,12 +1,12 @@
 //! Serving where all stages go in step: each tick a train, or none, enters the first stage, and every other goes one on.
 //!
-//! So a pipeline of real ranks runs, whose steps are asked for one after the other and timed as they end. What is idle shows by itself:
+//! So a pipeline of real ranks runs, and on request a computed one: steps are asked for one after the other and timed as they end. What is idle shows by itself:
 //! a tick lasts as long as its slowest stage, whether the others have a train or not. While nothing is under way the clock goes on to
 //! the next request at once.
 
 use crate::arrivals::Arrivals;
 use crate::books::{Books, Outcome};
-use crate::cost::{StageTime, StepShape, StepTimes};
+use crate::cost::{StageTime, StepCost, StepShape, StepTimes};
 use crate::drive::DriveError;
 use crate::metrics::Meter;
 use crate::trains::{Departure, PrefixCache, Station};
@@ -14,19 +14,31 @@ use moe::stack::StepBatch;
 use std::collections::VecDeque;
 use topology::Picos;
 
-/// What a tick takes, by kind of phase. Phases of two half batches may overlap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a tick takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TickTime {
     /// From its start to its end.
     pub total: Picos,
-    /// Attention, dense and shared blocks, head.
-    pub local: Picos,
-    /// Routed experts.
-    pub experts: Picos,
-    /// Dispatch and combine.
-    pub all_to_all: Picos,
-    /// How much longer it takes for the hop from stage to stage.
+    /// What each stage did, `[stages]`.
+    pub stages: Vec<StageTime>,
+    /// How much longer than the slowest of them it takes for the hop from stage to stage.
     pub hop: Picos,
+}
+
+impl TickTime {
+    /// A tick as long as its slowest stage, and as the slowest hop after it: `trains` are the times of those under way, that which entered
+    /// first in front, `None` where a stage has none.
+    fn of(trains: &VecDeque<Option<StepTimes>>) -> Self {
+        let mut time = Self::default();
+        for (place, times) in trains.iter().rev().enumerate() {
+            let stage = times.as_ref().map_or_else(StageTime::default, |times| times.stages[place]);
+            time.total = time.total.max(stage.total);
+            time.hop = time.hop.max(times.as_ref().map_or(Picos::ZERO, |times| times.hops[place]));
+            time.stages.push(stage);
+        }
+        time.total += time.hop;
+        time
+    }
 }
 
 /// A run whose ticks are computed by someone else.
@@ -50,7 +62,7 @@ impl std::fmt::Debug for Lockstep<'_> {
 }
 
 impl<'a> Lockstep<'a> {
-    /// A run on `stages` stages of `columns` ranks.
+    /// A run on `stages` stages of `columns` ranks. Batches say who is in them if the station was asked for that.
     #[must_use]
     pub fn new(
         station: Station,
@@ -60,7 +72,7 @@ impl<'a> Lockstep<'a> {
         columns: u32,
         stages: usize,
     ) -> Self {
-        let books = Books::new(station.with_batches(), meter, cache, progress);
+        let books = Books::new(station, meter, cache, progress);
         let busy = vec![Picos::ZERO; stages];
         Self { books, columns, stages: VecDeque::new(), num_stages: stages, now: Picos::ZERO, busy }
     }
@@ -106,19 +118,15 @@ impl<'a> Lockstep<'a> {
         self.now += time.total;
         let entered = self.stages.back().expect("a tick was asked for");
         let (empty, shape) = (StepShape::default(), entered.as_ref().map(|departure| &departure.shape));
-        let stage = StageTime {
-            total: time.total.saturating_sub(time.hop),
-            local: time.local,
-            experts: time.experts,
-            all_to_all: time.all_to_all,
-        };
         let working = |place: usize| self.stages.iter().rev().nth(place).is_some_and(Option::is_some);
-        for (place, busy) in self.busy.iter_mut().enumerate() {
+        let mut worked = Vec::with_capacity(self.busy.len());
+        for ((place, busy), stage) in self.busy.iter_mut().enumerate().zip(time.stages) {
             if working(place) {
                 *busy += stage.total;
+                worked.push(stage);
             }
         }
-        let times = StepTimes { stages: vec![stage], hops: vec![time.hop] };
+        let times = StepTimes { stages: worked, hops: vec![time.hop] };
         let riders = entered.as_ref().map_or(0, |departure| departure.riders);
         self.books.count(shape.unwrap_or(&empty), riders, &times)?;
         if self.stages.len() == self.num_stages
@@ -127,6 +135,27 @@ impl<'a> Lockstep<'a> {
             self.books.arrive(departure.train, self.now, arrivals);
         }
         Ok(())
+    }
+
+    /// Serves every request of `arrivals`, in ticks that take what `cost` says.
+    ///
+    /// # Errors
+    /// [`DriveError`].
+    pub fn serve(
+        mut self,
+        cost: &mut dyn StepCost,
+        arrivals: &mut dyn Arrivals,
+    ) -> Result<Outcome, DriveError> {
+        let mut times = VecDeque::new();
+        while self.next(arrivals)?.is_some() {
+            let entered = self.stages.back().and_then(Option::as_ref);
+            times.push_back(entered.map(|departure| cost.step(&departure.shape)).transpose()?);
+            self.done(TickTime::of(&times), arrivals)?;
+            if times.len() == self.num_stages {
+                times.pop_front();
+            }
+        }
+        Ok(self.close())
     }
 
     /// The time of the run.

@@ -11,7 +11,7 @@ use crate::serve_plot::{figure, short};
 use crate::serve_sources::Files;
 use crate::serve_table::shown;
 use crate::{files, output};
-use ::coordinator::compare::BackendKind;
+use ::coordinator::compare::{BackendKind, Host};
 use ::coordinator::serve_bench::{
     CostChoice, Deployment, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord,
     parse_serve_file, serve,
@@ -168,14 +168,13 @@ async fn serve_measured(
     in_process: bool,
     meter: &PointMeter,
 ) -> Result<Vec<ServeRecord>, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    let host = Host::this(in_process);
     let ranks =
         file.points.iter().map(|(_, spec)| spec.serve.racks.saturating_mul(spec.serve.ranks_per_rack));
     let racks = Cluster::new(&[ranks.max().unwrap_or(1)]).map_err(Failure::usage)?;
     // Faults of a point are told before workers start.
     for (_, spec) in &file.points {
-        Live::new(spec, &Files, cores, 0).map_err(failure)?;
+        Live::new(spec, &Files, host, 0).map_err(failure)?;
     }
     meter.say(&format!("starting {} workers", racks.num_ranks()));
     let mut cluster = start_workers(&racks, in_process).await?;
@@ -183,7 +182,7 @@ async fn serve_measured(
     for (swept, spec) in &file.points {
         let mut retries = 0;
         let record = loop {
-            let live = Live::new(spec, &Files, cores, retries).map_err(failure)?;
+            let live = Live::new(spec, &Files, host, retries).map_err(failure)?;
             let mut session = cluster.open(live.request()).await.map_err(Failure::failed)?;
             let mut progress = |steps| meter.note(&format!("step {steps} {}", swept_words(swept)));
             let served = live.serve(&mut session, &Files, "measured", &mut progress);

@@ -1,7 +1,8 @@
 //! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
 
 use super::analytic::closed_form;
-use super::measure::{Disturbance, bounds, judge, request, slowest_pace};
+use super::judge::{Disturbance, judge};
+use super::measure::{bounds, request, slowest_pace};
 use super::record::{Record, Verification};
 use super::samples::Samples;
 use super::stats::median;

@@ -1,13 +1,11 @@
-//! Paces a row on the wall clock so that this machine can follow, and judges from its records whether it did.
+//! Paces a row on the wall clock so that this machine can follow.
 
 use super::truth::Truth;
 use super::{CompareSpec, Configuration, Dilation, LatencyChoice};
-use crate::run::{RoundRecord, RunRequest};
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
+use crate::run::RunRequest;
 use moe::plan::Flows;
 use moe::{DispatchScheme, ExpertKind, RowBytes};
-use node::control::{Pacing, PhaseReport};
+use node::control::Pacing;
 use node::setup::RunSetup;
 use topology::{A2aLinks, Fabric, Hardware, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
 
@@ -45,17 +43,6 @@ pub(crate) const GEMM_FLOPS: f64 = 32e9;
 
 /// Dilation of a phase in which nothing moves: what the host takes for it then doesn't show.
 const EMPTY_DILATION: u64 = 1_000_000;
-
-/// p99 of lateness over the phase's wall time, at most.
-const LATENESS_SHARE_MAX: f64 = 0.10;
-/// What is not known of the nodes' clocks over the phase's wall time, at most: less than the 3% to which measured times are held.
-const CLOCK_SHARE_MAX: f64 = 0.01;
-/// CPU time of all workers over wall time and cores, at most.
-const CPU_SHARE_MAX: f64 = 0.75;
-/// Overtaken frames over all frames of a run's measured rounds, at most.
-const OVERTAKEN_SHARE_MAX: f64 = 0.001;
-/// The same of any one phase, which a run of many rounds would hide.
-const PHASE_OVERTAKEN_SHARE_MAX: f64 = 0.01;
 
 /// Where the ranks of a quic run live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,118 +219,6 @@ fn compute_cpu_s(spec: &CompareSpec, row: &Configuration, truth: &Truth, host: H
         .map(|rank| row.placement.slots_of(rank).iter().map(|slot| rows[slot.0 as usize]).sum::<u64>());
     let (all, busiest) = (rows.iter().sum::<u64>() as f64, busiest.max().unwrap_or(0) as f64);
     seconds_of_row * (all / f64::from(host.cores)).max(busiest)
-}
-
-/// How far the host was from following, over measured rounds and their communication phases.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Disturbance {
-    /// p99 of lateness over the phase's wall time, the worst phase's.
-    pub lateness_share: f64,
-    /// CPU time of all workers over wall time and cores, the worst phase's.
-    pub cpu_share: f64,
-    /// Overtaken frames over all frames.
-    pub overtaken_share: f64,
-    /// p99 of lateness over all measured deliveries, emulated microseconds.
-    pub lateness_p99_us: f64,
-    /// Why the run doesn't count; `None` if it does.
-    pub problem: Option<String>,
-}
-
-/// Judges the measured rounds of a run.
-#[must_use]
-pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance {
-    let mut worst = Disturbance::default();
-    let mut all = new_histogram();
-    let (mut frames_overtaken, mut frames_in_all) = (0.0, 0.0);
-    for round in rounds.iter().filter(|round| !round.warmup) {
-        for (reports, clock_error_ns) in
-            [(&round.phases[0], round.clock_error_ns[0]), (&round.phases[2], round.clock_error_ns[2])]
-        {
-            let phase = reports.first().map_or("phase", |report| name(report));
-            let measured = PhaseReport::slowest(reports);
-            let wall_ns = measured.0 as f64 / 1e3 * pacing.network_dilation as f64;
-            let mut late = new_histogram();
-            for report in reports.iter().filter(|report| !report.lateness_ns.is_empty()) {
-                let read = Deserializer::new().deserialize::<u64, _>(&mut report.lateness_ns.as_slice());
-                if read.is_ok_and(|rank| late.add(rank).is_ok()) {
-                    continue;
-                }
-                worst.blame(format!("{phase} of step {}: a lateness histogram can't be read", round.step));
-            }
-            let sum = |of: fn(&PhaseReport) -> u64| reports.iter().map(of).sum::<u64>() as f64;
-            let (frames, overtaken) = (sum(|report| report.frames), sum(|report| report.overtaken));
-            let bytes: u64 =
-                reports.iter().flat_map(|report| &report.sent_bytes).map(|(_, bytes)| bytes).sum();
-            // Nothing is late where nothing moves.
-            if bytes == 0 || wall_ns == 0.0 {
-                continue;
-            }
-            let cpu_ns = if host.one_process {
-                reports.iter().map(|report| report.cpu_ns).max().unwrap_or(0) as f64
-            } else {
-                sum(|report| report.cpu_ns)
-            };
-            let shares = [
-                ("clocks unknown by", clock_error_ns as f64 / wall_ns, CLOCK_SHARE_MAX, "of the phase"),
-                (
-                    "lateness p99",
-                    late.value_at_quantile(0.99) as f64 / wall_ns,
-                    LATENESS_SHARE_MAX,
-                    "of the phase",
-                ),
-                ("CPU use", cpu_ns / (wall_ns * f64::from(host.cores)), CPU_SHARE_MAX, "of all cores"),
-                ("overtaken frames", overtaken / frames, PHASE_OVERTAKEN_SHARE_MAX, "of all"),
-            ];
-            for (what, share, most, whole) in shares {
-                if share > most {
-                    let (share, most) = (share * 100.0, most * 100.0);
-                    worst.blame(format!(
-                        "{phase} of step {}: {what} {share:.1}% {whole}, at most {most}%",
-                        round.step
-                    ));
-                }
-            }
-            worst.lateness_share = worst.lateness_share.max(shares[1].1);
-            worst.cpu_share = worst.cpu_share.max(shares[2].1);
-            frames_overtaken += overtaken;
-            frames_in_all += frames;
-            // Both have the same resizing settings, which can't fail to add.
-            let _ = all.add(late);
-        }
-    }
-    if frames_in_all > 0.0 {
-        worst.overtaken_share = frames_overtaken / frames_in_all;
-    }
-    if worst.overtaken_share > OVERTAKEN_SHARE_MAX {
-        let (share, most) = (worst.overtaken_share * 100.0, OVERTAKEN_SHARE_MAX * 100.0);
-        worst.blame(format!("overtaken frames {share:.2}% of all measured rounds, at most {most}%"));
-    }
-    worst.lateness_p99_us = all.value_at_quantile(0.99) as f64 / 1e3 / pacing.network_dilation as f64;
-    worst
-}
-
-impl Disturbance {
-    /// Keeps the first problem.
-    fn blame(&mut self, problem: String) {
-        self.problem.get_or_insert(problem);
-    }
-}
-
-fn name(report: &PhaseReport) -> &'static str {
-    match report.phase {
-        node::wire::Phase::Dispatch => "dispatch",
-        node::wire::Phase::Expert => "expert",
-        node::wire::Phase::Combine => "combine",
-        node::wire::Phase::Local => "local phase",
-        node::wire::Phase::Hop => "hop",
-    }
-}
-
-fn new_histogram() -> Histogram<u64> {
-    // Two significant digits and resizing are always possible.
-    let mut histogram = Histogram::new(2).expect("two digits are valid");
-    histogram.auto(true);
-    histogram
 }
 
 /// A request for `row` at `latency`.

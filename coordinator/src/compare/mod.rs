@@ -1,7 +1,7 @@
 //! One rack against two (or more): the same layer under every scheme and placement, on up to three backends.
 //!
 //! [`CompareSpec`] says everything that a comparison is defined by. `rows` turns it into configurations, `truth`
-//! knows what each must yield, `run` drives the backends, `measure` paces and judges what they measured, and
+//! knows what each must yield, `run` drives the backends, `measure` paces them, `judge` judges what they measured, and
 //! [`Report`] is what comes out: one [`Record`] for each configuration, latency and backend, as JSON or as a table with a
 //! few sentences.
 //!
@@ -14,6 +14,7 @@ mod choice;
 mod client;
 mod error;
 mod expected;
+pub(crate) mod judge;
 mod line;
 pub(crate) mod measure;
 mod memory;
@@ -46,7 +47,8 @@ pub use choice::{
 pub use client::{Client, ClientError};
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
-pub use measure::{Disturbance, Host, chunk_rows, judge};
+pub use judge::{Disturbance, judge};
+pub use measure::{Host, chunk_rows};
 pub use memory::{Estimate, available_bytes, estimate};
 pub(crate) use place::place_layer;
 pub use protocol::Status;

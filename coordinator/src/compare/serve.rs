@@ -188,7 +188,7 @@ impl Service {
         };
         let host = self.host();
         let slower = host.pace.next_power_of_two().trailing_zeros();
-        match Box::pin(packed.serve_on(&self.handle, host.cores, slower)).await {
+        match Box::pin(packed.serve_on(&self.handle, host, slower)).await {
             Err(error) => refused(error.to_string(), error.is_usage()),
             Ok(record) => match serde_json::to_string(&record) {
                 Ok(json) => Reply::Report(json),

@@ -1,7 +1,8 @@
 //! The run under way: what it waits for, from whom, until when, and the records so far.
 
 use super::Limits;
-use super::task::{Task, Walls};
+use super::schedule::{Opening, Schedule};
+use super::task::{Task, Walls, rank_at};
 use crate::run::RoundRecord;
 use crate::steps::StepRecord;
 use moe::stack::StepBatch;
@@ -21,8 +22,7 @@ const LATENESS_BYTES_MAX: usize = 1 << 20;
 enum Asked {
     Configure,
     Prepare,
-    /// The stop of that index.
-    Stop(usize),
+    Stop(Opening),
 }
 
 /// Answers that are owed.
@@ -61,15 +61,12 @@ pub(super) enum Next {
 pub(super) struct Active {
     pub(super) run: u64,
     task: Task,
-    program: Vec<Stop>,
+    schedule: Schedule,
     seats: SeatPlan,
     seated: BTreeMap<NodeId, (RankId, String)>,
     step: u32,
-    /// One wait, or one for arithmetic and one for the network; none until the next batch comes.
+    /// One wait, or in each stage one for arithmetic and one for the network; none until the next batch comes.
     waits: Vec<Wait>,
-    /// Which stops have been opened and which have closed everywhere, `[stops]`.
-    opened: Vec<bool>,
-    closed: Vec<bool>,
     /// By stop and rank.
     phases: Vec<Vec<Option<PhaseReport>>>,
     /// By half and rank.
@@ -96,13 +93,11 @@ impl Active {
         let mut active = Self {
             run,
             seated: seated.collect(),
-            program: task.program(),
+            schedule: Schedule::new(task.program(), task.num_stages()),
             task,
             seats,
             step: 0,
             waits: Vec::new(),
-            opened: Vec::new(),
-            closed: Vec::new(),
             phases: Vec::new(),
             digests: Vec::new(),
             wall_ns: Vec::new(),
@@ -153,7 +148,7 @@ impl Active {
             None => format!("a pause of run {} after {} steps", self.run, self.step),
             Some(Asked::Configure) => format!("the configuration of run {}", self.run),
             Some(Asked::Prepare) => format!("the preparation of step {} of run {}", self.step, self.run),
-            Some(Asked::Stop(at)) => {
+            Some(Asked::Stop(Opening { at, .. })) => {
                 format!("the {} of step {} of run {}", self.stop_name(at), self.step, self.run)
             }
         }
@@ -170,7 +165,7 @@ impl Active {
     }
 
     fn stop_name(&self, at: usize) -> String {
-        let Stop { half, layer, phase } = self.program[at];
+        let Stop { half, layer, phase } = self.schedule.program()[at];
         match &self.task {
             Task::Layer { .. } => phase_name(phase).to_owned(),
             Task::Model { request, .. } => {
@@ -207,21 +202,22 @@ impl Active {
             FromNode::Configured { .. } => self.answered(Asked::Configure, rank)?,
             FromNode::Prepared { step, .. } if step == self.step => self.answered(Asked::Prepare, rank)?,
             FromNode::Closed { step, half, report, .. } if step == self.step => {
-                let stop = self.open_stop(|stop| stop.half == half && stop.phase == report.phase);
-                let stop = stop.ok_or_else(|| out_of_turn("closed"))?;
+                let is = |stop: Stop| stop.half == half && stop.phase == report.phase;
+                let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("closed"))?;
+                let stop = opening.at;
                 self.check(&report)?;
                 if self.phases[stop][at].replace(report).is_some() {
                     return Err(format!("it closed {} twice", self.stop_name(stop)));
                 }
-                let owes = self.task.finishes_at(self.program[stop]);
+                let owes = self.task.finishes_at(self.schedule.program()[stop]);
                 if owes && self.digests[usize::from(half)][at].is_none() {
                     return Ok(Next::Wait);
                 }
-                self.answered(Asked::Stop(stop), rank)?
+                self.answered(Asked::Stop(opening), rank)?
             }
             FromNode::Finished { step, half, digests, .. } if step == self.step => {
-                let stop = self.open_stop(|stop| stop.half == half && self.task.finishes_at(stop));
-                let stop = stop.ok_or_else(|| out_of_turn("finished"))?;
+                let is = |stop: Stop| stop.half == half && self.task.finishes_at(stop);
+                let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("finished"))?;
                 let tokens = self.task.digests_of(rank, half);
                 if digests.len() != tokens {
                     return Err(format!("it finished {} of its {tokens} tokens", digests.len()));
@@ -229,20 +225,23 @@ impl Active {
                 if self.digests[usize::from(half)][at].replace(digests).is_some() {
                     return Err("it finished twice".to_owned());
                 }
-                if self.phases[stop][at].is_none() {
+                if self.phases[opening.at][at].is_none() {
                     return Ok(Next::Wait);
                 }
-                self.answered(Asked::Stop(stop), rank)?
+                self.answered(Asked::Stop(opening), rank)?
             }
             message => return Err(out_of_turn(message_name(&message))),
         };
         Ok(done.map_or(Next::Wait, |asked| self.advance(now_ns, asked)))
     }
 
-    /// An open stop.
-    fn open_stop(&self, is: impl Fn(Stop) -> bool) -> Option<usize> {
+    /// An open stop of a rank.
+    fn open_stop(&self, rank: RankId, is: impl Fn(Stop) -> bool) -> Option<Opening> {
+        let stage = self.task.stage_of(rank);
         self.waits.iter().find_map(|wait| match wait.asked {
-            Asked::Stop(at) if is(self.program[at]) => Some(at),
+            Asked::Stop(opening) if opening == self.schedule.of(opening.at, stage) => {
+                is(self.schedule.program()[opening.at]).then_some(opening)
+            }
             _ => None,
         })
     }
@@ -287,40 +286,23 @@ impl Active {
             Asked::Configure if matches!(self.task, Task::Model { .. }) => Next::Opened,
             Asked::Configure => Next::Tell(self.prepare(now_ns)),
             Asked::Prepare => Next::Tell(self.begin_ready(now_ns)),
-            Asked::Stop(at) => {
-                self.wall_ns[at] = now_ns.saturating_sub(start_ns);
-                self.closed[at] = true;
-                let messages = self.begin_ready(now_ns);
-                if self.closed.iter().all(|closed| *closed) {
+            Asked::Stop(opening) => {
+                let wall_ns = &mut self.wall_ns[opening.at];
+                *wall_ns = now_ns.saturating_sub(start_ns).max(*wall_ns);
+                self.schedule.close(opening);
+                if self.schedule.is_done() {
                     self.finish_step(now_ns)
                 } else {
-                    Next::Tell(messages)
+                    Next::Tell(self.begin_ready(now_ns))
                 }
             }
         }
     }
 
-    /// Opens what can be opened: of arithmetic and of the network the next stop each, if nothing else uses it and the stop before it of
-    /// the same half has closed.
+    /// Opens what can be opened.
     fn begin_ready(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
-        let mut messages = Vec::new();
-        for computes in [true, false] {
-            let of_kind = |at: usize| self.program[at].computes() == computes;
-            let busy = (0..self.program.len()).any(|at| of_kind(at) && self.opened[at] && !self.closed[at]);
-            let next = (0..self.program.len()).find(|&at| of_kind(at) && !self.opened[at]);
-            if let Some(at) = next.filter(|&at| !busy && self.may_open(at)) {
-                messages.extend(self.begin(now_ns, at));
-            }
-        }
-        messages
-    }
-
-    fn may_open(&self, at: usize) -> bool {
-        let half = self.program[at].half;
-        (0..at)
-            .rev()
-            .find(|&before| self.program[before].half == half)
-            .is_none_or(|before| self.closed[before])
+        let openings = self.schedule.open();
+        openings.into_iter().flat_map(|opening| self.begin(now_ns, opening)).collect()
     }
 
     fn finish_step(&mut self, now_ns: u64) -> Next {
@@ -331,7 +313,7 @@ impl Active {
         let wall_ns = std::mem::take(&mut self.wall_ns);
         let clock_error_ns = std::mem::take(&mut self.clock_error_ns);
         let record =
-            self.task.finish(self.step, &self.program, phases, digests, Walls { wall_ns, clock_error_ns });
+            self.task.finish(self.step, self.schedule.program(), phases, digests, Walls { wall_ns, clock_error_ns });
         self.step += 1;
         match (record, &mut self.task) {
             (Some(record), _) => Next::Stepped(Box::new(record)),
@@ -344,9 +326,8 @@ impl Active {
 
     fn prepare(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
         self.wait(now_ns, Asked::Prepare, self.limits.prepare_ns);
-        let (ranks, stops) = (self.seats.seats.len(), self.program.len());
-        self.opened = vec![false; stops];
-        self.closed = vec![false; stops];
+        let (ranks, stops) = (self.seats.seats.len(), self.schedule.program().len());
+        self.schedule.reset();
         self.phases = vec![vec![None; ranks]; stops];
         self.digests = vec![vec![None; ranks]; self.task.halves()];
         self.wall_ns = vec![0; stops];
@@ -354,29 +335,38 @@ impl Active {
         self.task.prepare(self.run, self.step, &self.seats)
     }
 
-    fn begin(&mut self, now_ns: u64, at: usize) -> Vec<(NodeId, ToNode)> {
+    fn begin(&mut self, now_ns: u64, opening: Opening) -> Vec<(NodeId, ToNode)> {
         let ranks = self.seats.seats.len() as u64;
         let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
         let expected_ns = self.task.expected_phase_ns();
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
-        self.wait(start_at_ns, Asked::Stop(at), limit_ns);
-        self.opened[at] = true;
-        let message = self.task.begin(self.run, self.step, self.program[at], start_at_ns);
-        self.nodes().map(|node| (node, message.clone())).collect()
+        self.wait(start_at_ns, Asked::Stop(opening), limit_ns);
+        let stop = self.schedule.program()[opening.at];
+        let message = self.task.begin(self.run, self.step, stop, start_at_ns);
+        let asked = self.ranks_asked(Asked::Stop(opening));
+        asked.map(|rank| (self.seats.seats[rank.0 as usize].0, message.clone())).collect()
     }
 
     /// How far off the nodes' clocks the common start of the stops may be that have just been opened.
     pub(super) fn set_clock_error(&mut self, now_ns: u64, error_ns: u64) {
         for wait in self.waits.iter().filter(|wait| wait.start_ns >= now_ns) {
-            if let Asked::Stop(at) = wait.asked {
-                self.clock_error_ns[at] = error_ns;
+            if let Asked::Stop(Opening { at, .. }) = wait.asked {
+                self.clock_error_ns[at] = error_ns.max(self.clock_error_ns[at]);
             }
         }
     }
 
     fn wait(&mut self, start_ns: u64, asked: Asked, limit_ns: u64) {
-        let from = self.seated.values().map(|(rank, _)| *rank).collect();
+        let from = self.ranks_asked(asked).collect();
         self.waits.push(Wait { asked, from, start_ns, limit_ns });
+    }
+
+    fn ranks_asked(&self, asked: Asked) -> impl Iterator<Item = RankId> + use<'_> {
+        let ranks = (0..self.seats.seats.len()).map(rank_at);
+        ranks.filter(move |&rank| match asked {
+            Asked::Configure | Asked::Prepare => true,
+            Asked::Stop(opening) => opening == self.schedule.of(opening.at, self.task.stage_of(rank)),
+        })
     }
 }
 

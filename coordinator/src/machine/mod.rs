@@ -13,6 +13,7 @@
 mod active;
 mod clock;
 mod members;
+mod schedule;
 mod session;
 mod task;
 

@@ -53,6 +53,20 @@ impl Task {
         }
     }
 
+    pub(super) fn num_stages(&self) -> u32 {
+        match self {
+            Self::Layer { .. } => 1,
+            Self::Model { request, .. } => request.setup.stack.num_stages(),
+        }
+    }
+
+    pub(super) fn stage_of(&self, rank: RankId) -> u32 {
+        match self {
+            Self::Layer { .. } => 0,
+            Self::Model { request, .. } => request.setup.stack.stage_of(rank),
+        }
+    }
+
     pub(super) fn num_ranks(&self) -> u32 {
         match self {
             Self::Layer { request, .. } => request.setup.cluster.num_ranks(),
@@ -207,6 +221,6 @@ pub(super) struct Walls {
     pub(super) clock_error_ns: Vec<u64>,
 }
 
-fn rank_at(index: usize) -> RankId {
+pub(super) fn rank_at(index: usize) -> RankId {
     RankId(u32::try_from(index).expect("ranks are bounded"))
 }

@@ -6,7 +6,9 @@ use super::ServeError;
 use super::deploy::{Deployment, Sources};
 use super::record::ServeRecord;
 use super::spec::{CostChoice, Prefill, ServeSpec};
-use crate::compare::chunk_rows;
+use crate::compare::judge::Judge;
+use crate::compare::measure::NETWORK_WALL_S_MIN;
+use crate::compare::{Host, chunk_rows};
 use crate::run::RunError;
 use crate::steps::{SimSteps, StepRecord, Stepper, StepsRequest, pace};
 use moe::RoutingSpec;
@@ -16,9 +18,8 @@ use moe::stack::{Chunk, StepBatch};
 use node::control::{Pacing, PhaseReport};
 use node::digest::token_digest;
 use node::stack::StackSetup;
-use node::wire::Phase;
 use serving::cost::Overlap;
-use serving::{Ledger, Lockstep, Meter, NoCache, Station, TickTime};
+use serving::{Ledger, Lockstep, Meter, NoCache, Station};
 use std::collections::{BTreeMap, VecDeque};
 use twox_hash::XxHash3_64;
 
@@ -35,21 +36,21 @@ pub struct Live {
     spec: ServeSpec,
     deployment: Deployment,
     request: StepsRequest,
+    host: Host,
 }
 
 /// What tokens came out as, by sequence and position.
 pub type TokenDigests = BTreeMap<(u32, u32), u64>;
 
 impl Live {
-    /// Resolves `spec` for ranks that compute, `retries` times slower by a factor of 2 than the machine of `cores` cores should
-    /// follow.
+    /// Resolves `spec` for ranks that compute on `host`, `retries` times slower by a factor of 2 than it should follow.
     ///
     /// # Errors
     /// [`ServeError::Setting`] for what such a run can't have: prompts from elsewhere, caches, fixed hops.
     pub fn new(
         spec: &ServeSpec,
         sources: &dyn Sources,
-        cores: u32,
+        host: Host,
         retries: u32,
     ) -> Result<Self, ServeError> {
         let setting = |what: &str, problem: &str| {
@@ -99,14 +100,14 @@ impl Live {
         };
         let mut request =
             StepsRequest { setup, halves, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
-        let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), cores)?;
+        let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), host.cores)?;
         request.pacing = Pacing {
             network_dilation: pacing.network_dilation << retries.min(16),
             compute_dilation: pacing.compute_dilation << retries.min(16),
             ..pacing
         };
         request.expected_phase_ns = expected_phase_ns << retries.min(16);
-        Ok(Self { spec: spec.clone(), deployment, request })
+        Ok(Self { spec: spec.clone(), deployment, request, host })
     }
 
     /// What a session is to be opened with.
@@ -135,22 +136,24 @@ impl Live {
             problem: error.to_string(),
         })?;
         let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
-        let mut witness = Witness::new(&self.request)?;
+        let mut witness = Witness::new(&self.request, self.host)?;
         let (mut cache, mut unheard) = (NoCache, |_| ());
         let meter = Meter::new(self.spec.slo);
         let stages = stack.stages().len();
-        let mut run = Lockstep::new(station, meter, &mut cache, &mut unheard, stack.columns(), stages);
+        let mut run = Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
         let mut ticks = 0;
         while let Some(batch) = run.next(&mut *source.arrivals)? {
             witness.expect(&batch)?;
             let record = session.step(&batch).await?;
             witness.look_at(&record)?;
-            run.done(tick_time(&record), &mut *source.arrivals)?;
+            run.done(record.times(stack), &mut *source.arrivals)?;
             ticks += 1;
             progress(ticks);
         }
         let outcome = run.close();
-        let mut record = ServeRecord::new(&self.spec, &self.deployment, &outcome, "frames", None, None);
+        let mut spec = self.spec.clone();
+        spec.parallel.lockstep = true;
+        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, None);
         record.clock = clock.to_owned();
         record.notes = source.summary.iter().flat_map(|summary| summary.notes()).collect();
         record.notes.push(format!(
@@ -158,8 +161,8 @@ impl Live {
             witness.tokens.len(),
             digest(&witness.tokens)
         ));
-        witness.judge(&mut record);
-        Ok((record, witness.tokens))
+        let tokens = witness.judge(&mut record);
+        Ok((record, tokens))
     }
 }
 
@@ -185,23 +188,6 @@ fn typical(spec: &ServeSpec, columns: u32) -> StepBatch {
     batch
 }
 
-/// What a step took, by kind of phase.
-fn tick_time(record: &StepRecord) -> TickTime {
-    let mut time = TickTime { total: record.time(), ..TickTime::default() };
-    for (stop, reports) in &record.phases {
-        let part = match stop.phase {
-            Phase::Local => &mut time.local,
-            Phase::Expert => &mut time.experts,
-            Phase::Dispatch | Phase::Combine => &mut time.all_to_all,
-            Phase::Hop => continue,
-        };
-        *part += PhaseReport::slowest(reports);
-    }
-    let stage = record.phases.iter().filter(|(stop, _)| stop.phase != Phase::Hop);
-    time.hop = time.total.saturating_sub(StepRecord::time_of(stage));
-    time
-}
-
 /// Looks at every step beside whoever runs it.
 struct Witness {
     reference: StackReference,
@@ -215,10 +201,11 @@ struct Witness {
     /// Times measured and simulated, all phases and long ones, ps.
     all: [f64; 2],
     long: [f64; 2],
+    host: Judge,
 }
 
 impl Witness {
-    fn new(request: &StepsRequest) -> Result<Self, ServeError> {
+    fn new(request: &StepsRequest, host: Host) -> Result<Self, ServeError> {
         let reference = request.setup.reference().map_err(|error| ServeError::Setting {
             what: "serve.routing".to_owned(),
             problem: error.to_string(),
@@ -233,6 +220,7 @@ impl Witness {
             tokens: TokenDigests::new(),
             all: [0.0; 2],
             long: [0.0; 2],
+            host: Judge::new(request.pacing, host, (NETWORK_WALL_S_MIN * 1e9) as u64),
         })
     }
 
@@ -262,7 +250,11 @@ impl Witness {
             }
         }
         let Some(simulated) = self.simulated.take() else { return Ok(()) };
-        for ((stop, measured), (_, expected)) in record.phases.iter().zip(&simulated.phases) {
+        let stops = record.phases.iter().zip(&record.clock_error_ns).zip(&simulated.phases);
+        for (((stop, measured), &clock_error_ns), (_, expected)) in stops {
+            if !stop.computes() {
+                self.host.look_at(record.step, measured, clock_error_ns);
+            }
             let times = [measured, expected].map(|reports| PhaseReport::slowest(reports));
             let Pacing { compute_dilation, network_dilation, .. } = self.pacing;
             let dilation = if stop.computes() { compute_dilation } else { network_dilation };
@@ -280,7 +272,7 @@ impl Witness {
     }
 
     /// Says how far times were off, and whether they can be trusted.
-    fn judge(&self, record: &mut ServeRecord) {
+    fn judge(self, record: &mut ServeRecord) -> TokenDigests {
         let off = |[measured, simulated]: [f64; 2]| {
             if simulated > 0.0 { measured / simulated - 1.0 } else { 0.0 }
         };
@@ -294,6 +286,10 @@ impl Witness {
         record
             .notes
             .push(format!("times are {:+.2}% off a simulation of the same steps; {in_long}", all * 100.0));
+        let disturbance = self.host.verdict();
+        if let Some(problem) = disturbance.problem {
+            record.problem = Some(format!("INVALID: this host could not keep up: {problem}; stop other work on it"));
+        }
         if all.abs() > ERROR_MAX || long.abs() > LONG_PHASE_ERROR_MAX {
             record.problem = Some(format!(
                 "INVALID: this host could not keep up: {:+.1}% off a simulation of the same steps (limit {:.0}%), {:+.1}% in long phases (limit {:.0}%); stop other work on it",
@@ -303,6 +299,7 @@ impl Witness {
                 LONG_PHASE_ERROR_MAX * 100.0
             ));
         }
+        self.tokens
     }
 }
 

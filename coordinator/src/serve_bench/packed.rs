@@ -5,7 +5,7 @@ use super::deploy::Sources;
 use super::live::Live;
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
-use crate::compare::PlacementChoice;
+use crate::compare::{Host, PlacementChoice};
 use crate::server::ClusterHandle;
 use moe::{Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,7 @@ impl Packed {
         })
     }
 
-    /// Serves on the nodes of `cluster`, which share `cores` cores; once again at half the pace where they can't keep up.
+    /// Serves on the nodes of `cluster`, which live on `host`; once again at half the pace where they can't keep up.
     /// `retries` is how many times slower by a factor of 2 they begin.
     ///
     /// # Errors
@@ -75,12 +75,12 @@ impl Packed {
     pub async fn serve_on(
         &self,
         cluster: &ClusterHandle,
-        cores: u32,
+        host: Host,
         retries: u32,
     ) -> Result<ServeRecord, ServeError> {
         let mut slower = retries;
         loop {
-            let live = Live::new(&self.spec, self, cores, slower)?;
+            let live = Live::new(&self.spec, self, host, slower)?;
             let mut session = cluster.open(live.request()).await?;
             let mut unheard = |_| ();
             let (record, _) = Box::pin(live.serve(&mut session, self, "measured", &mut unheard)).await?;

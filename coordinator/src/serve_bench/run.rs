@@ -5,7 +5,8 @@ use super::cache::Cache;
 use super::deploy::{Deployment, Sources};
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
-use serving::{Drive, Ledger, Meter, Station, StepCost};
+use serving::cost::Overlap;
+use serving::{Drive, Ledger, Lockstep, Meter, Station, StepCost};
 
 /// Serves the requests of `spec`; `progress` is told how many are answered.
 ///
@@ -21,18 +22,18 @@ pub fn serve(
     let ledger = Ledger::new(deployment.memory.clone(), stack.columns(), spec.scheduler.block_tokens)?;
     let station = Station::new(spec.scheduler.clone(), ledger, stack.columns(), spec.micro_batches())
         .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })?;
+    let station = if spec.parallel.overlap == Overlap::TwoBatch { station.with_halves() } else { station };
     let mut source = spec.arrivals.build(spec.serve.seed, &mut |name| sources.open(name))?;
     let mut cost = deployment.cost(spec)?;
     let mut cache = Cache::new(spec, &deployment)?;
-    let drive = Drive {
-        station,
-        cost: &mut cost,
-        cache: &mut cache,
-        meter: Meter::new(spec.slo),
-        stages: stack.stages().len(),
-        progress,
+    let (meter, stages) = (Meter::new(spec.slo), stack.stages().len());
+    let outcome = if spec.parallel.lockstep {
+        let run = Lockstep::new(station, meter, &mut cache, progress, stack.columns(), stages);
+        run.serve(&mut cost, &mut *source.arrivals)?
+    } else {
+        let drive = Drive { station, cost: &mut cost, cache: &mut cache, meter, stages, progress };
+        drive.run(&mut *source.arrivals)?
     };
-    let outcome = drive.run(&mut *source.arrivals)?;
     let cached = cache.report(outcome.ended)?;
     let memo = cost.check().map_err(serving::DriveError::from)?;
     let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);

@@ -112,13 +112,15 @@ pub struct Parallel {
     pub micro_batches: Option<u32>,
     /// What overlaps in a stage.
     pub overlap: Overlap,
+    /// Whether stages go in step, as on real ranks: each tick a train, or none, enters the first, and all wait for the slowest.
+    pub lockstep: bool,
     /// Takes the place of what links say of a hop from stage to stage, us.
     pub hop_us: Option<f64>,
 }
 
 impl Default for Parallel {
     fn default() -> Self {
-        Self { ep: None, pp: 1, micro_batches: None, overlap: Overlap::None, hop_us: None }
+        Self { ep: None, pp: 1, micro_batches: None, overlap: Overlap::None, lockstep: false, hop_us: None }
     }
 }
 

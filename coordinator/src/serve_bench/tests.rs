@@ -1,7 +1,7 @@
 //! Serving experiments without files: faults with their lines, sweeps, and ranks that compute what they should.
 
 use super::*;
-use crate::compare::PlacementChoice;
+use crate::compare::{Host, PlacementChoice};
 use crate::steps::SimSteps;
 use moe::placement::LayerPlacements;
 use moe::{Model, RoutingSpec};
@@ -294,7 +294,7 @@ file = "any"
 /// What a lab run on the simulator's ranks yields.
 async fn live(text: &str) -> (ServeRecord, TokenDigests) {
     let spec = points(text).unwrap().points[0].1.clone();
-    let live = Live::new(&spec, &Presets, 2, 0).unwrap();
+    let live = Live::new(&spec, &Presets, Host::this(true), 0).unwrap();
     let mut session = SimSteps::open(live.request()).unwrap();
     live.serve(&mut session, &Presets, "simulated", &mut |_| ()).await.unwrap()
 }
@@ -324,7 +324,7 @@ async fn ranks_that_compute_have_a_placement_of_each_layer() {
         let serve = format!("placement = \"eplb\"\nslots = {slots}\n{spread}[scheduler]");
         let text = lab.replace("[scheduler]", &serve);
         let spec = points(&text).unwrap().points[0].1.clone();
-        let request = Live::new(&spec, &Presets, 2, 0).unwrap().request().clone();
+        let request = Live::new(&spec, &Presets, Host::this(true), 0).unwrap().request().clone();
         assert!(request.setup.placements.distinct().len() > 1, "{spread}");
         // Every token is as the reference has it, and wherever an expert is, it says the same.
         assert_eq!(live(&text).await.1, linear, "{spread}");
@@ -340,7 +340,7 @@ fn what_ranks_that_compute_can_not_have_is_refused() {
         ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
     ] {
         let spec = points(&LAB.replace("[scheduler]", more)).unwrap().points[0].1.clone();
-        let error = Live::new(&spec, &Presets, 2, 0).unwrap_err().to_string();
+        let error = Live::new(&spec, &Presets, Host::this(true), 0).unwrap_err().to_string();
         assert!(error.starts_with(said), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod pace;
 mod sim;
+mod tick;
 #[cfg(test)]
 mod tests;
 
@@ -13,12 +14,11 @@ pub use pace::pace;
 pub use sim::SimSteps;
 
 use crate::run::RunError;
-use moe::stack::StepBatch;
+use moe::stack::{Stack, StepBatch};
 use node::control::{Pacing, PhaseReport};
 use node::setup::SetupError;
 use node::stack::{StackSetup, Stop};
-use serving::cost::Timeline;
-use topology::Picos;
+use serving::TickTime;
 
 /// A model on racks, to be stepped.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,21 +65,10 @@ pub struct StepRecord {
 }
 
 impl StepRecord {
-    /// How long the step lasts: its stops one after the other, each as long as its slowest rank; those of two halves beside each other
-    /// where one computes and the other communicates ([`Timeline`]).
+    /// What the step takes on the stages of `stack`.
     #[must_use]
-    pub fn time(&self) -> Picos {
-        Self::time_of(&self.phases)
-    }
-
-    /// The same of some of its stops.
-    #[must_use]
-    pub fn time_of<'a>(stops: impl IntoIterator<Item = &'a (Stop, Vec<PhaseReport>)>) -> Picos {
-        let mut timeline = Timeline::default();
-        for (stop, reports) in stops {
-            timeline.add(stop.half.into(), stop.computes(), PhaseReport::slowest(reports));
-        }
-        timeline.end()
+    pub fn times(&self, stack: &Stack) -> TickTime {
+        tick::times(&self.phases, stack)
     }
 }
 

@@ -36,8 +36,19 @@ pub struct StepShape {
     pub answers: Vec<u64>,
     /// Number of the step in the run: routing may depend on it.
     pub step: u32,
+    /// The same in two halves, where the station was asked for it ([`crate::Station::with_halves`]).
+    pub halves: Option<[HalfShape; 2]>,
     /// The same by sequence, where the station was asked for it ([`crate::Station::with_batches`]).
     pub batch: Option<StepBatch>,
+}
+
+/// Half of the sequences of a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HalfShape {
+    /// As in [`StepShape`].
+    pub ranks: Vec<RankLoad>,
+    /// As in [`StepShape`].
+    pub answers: Vec<u64>,
 }
 
 /// How long it takes.

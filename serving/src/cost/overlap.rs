@@ -43,8 +43,24 @@ impl Timeline {
     /// # Panics
     /// If there is no such half.
     pub fn add(&mut self, half: usize, computes: bool, time: Picos) {
+        self.add_until(half, computes, self.start(half, computes) + time);
+    }
+
+    /// When the next part can begin.
+    ///
+    /// # Panics
+    /// If there is no such half.
+    #[must_use]
+    pub fn start(&self, half: usize, computes: bool) -> Picos {
+        self.ready[half].max(if computes { self.compute } else { self.network })
+    }
+
+    /// Adds the next part by its end.
+    ///
+    /// # Panics
+    /// If there is no such half.
+    pub fn add_until(&mut self, half: usize, computes: bool, end: Picos) {
         let resource = if computes { &mut self.compute } else { &mut self.network };
-        let end = self.ready[half].max(*resource) + time;
         (*resource, self.ready[half]) = (end, end);
     }
 
@@ -55,12 +71,12 @@ impl Timeline {
     }
 }
 
-/// How long `layers` take with two half batches (`[layers][2]`) that take turns on two resources, the arithmetic and the network.
+/// `layers` with two half batches (`[layers][2]`) that take turns on two resources, the arithmetic and the network.
 ///
 /// Work is done in a fixed order on each, the first half's part before the second's: local, local, dispatch of each, experts of each,
 /// combine of each, layer by layer; a part begins when what it needs and its resource are there.
 #[must_use]
-pub fn two_batches(layers: &[[HalfLayer; 2]]) -> Picos {
+pub fn two_batches(layers: &[[HalfLayer; 2]]) -> Timeline {
     let mut timeline = Timeline::default();
     for halves in layers {
         for (half, layer) in halves.iter().enumerate() {
@@ -76,7 +92,7 @@ pub fn two_batches(layers: &[[HalfLayer; 2]]) -> Picos {
             }
         }
     }
-    timeline.end()
+    timeline
 }
 
 #[cfg(test)]
@@ -94,8 +110,8 @@ mod tests {
     fn communication_hides_behind_the_other_half() {
         // Equal parts: the second half is one part behind, and one part remains.
         let layer = [half(10, 10, 10, 10); 2];
-        assert_eq!(two_batches(&[layer]), Picos(50));
-        assert_eq!(two_batches(&[layer; 10]), Picos(10 * 40 + 10));
+        assert_eq!(two_batches(&[layer]).end(), Picos(50));
+        assert_eq!(two_batches(&[layer; 10]).end(), Picos(10 * 40 + 10));
         // One after the other: 80 a layer.
     }
 
@@ -108,7 +124,7 @@ mod tests {
                 layers.iter().map(|pair| pair.map(|(l, d, e, c)| half(l, d, e, c))).collect();
             let parts = layers.iter().flatten();
             let (compute, network) = parts.fold((0, 0), |sum, (l, d, e, c)| (sum.0 + l + e, sum.1 + d + c));
-            let time = two_batches(&halves).0;
+            let time = two_batches(&halves).end().0;
             prop_assert!(time >= compute.max(network) && time <= compute + network);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::overlap::HalfLayer;
 use super::{
+    HalfShape,
     CostError, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape, StepTimes,
     two_batches,
 };
@@ -117,9 +118,8 @@ impl<L: LayerCost> StackCost<L> {
         Ok(slowest)
     }
 
-    fn head(&self, shape: &StepShape) -> Result<Picos, CostError> {
-        let answers = shape.answers.iter().copied().max().unwrap_or(0);
-        self.time(shape.step, self.stack.head_work(answers))
+    fn head(&self, step: u32, answers: &[u64]) -> Result<Picos, CostError> {
+        self.time(step, self.stack.head_work(answers.iter().copied().max().unwrap_or(0)))
     }
 
     /// One part after the other.
@@ -142,21 +142,24 @@ impl<L: LayerCost> StackCost<L> {
             time.experts += experts;
             time.all_to_all += dispatch + combine;
         }
+        if stage + 1 == self.kinds.len() {
+            time.local += self.head(shape.step, &shape.answers)?;
+        }
         time.total = time.local + time.experts + time.all_to_all;
         Ok(time)
     }
 
     /// Two half batches. The parts are both halves'.
     fn halves(&mut self, stage: usize, shape: &StepShape) -> Result<StageTime, CostError> {
-        let halves = split(&shape.ranks).map(|loads| (tokens_of(&loads), loads));
+        let halves = halves(shape).map(|half| (tokens_of(&half.ranks), half));
         let mut time = StageTime::default();
         let layers: Vec<u32> = self.stack.stages()[stage].layers.clone().collect();
         let kinds = self.kinds[stage].clone();
         let mut local = [[Picos::ZERO; 2]; 2];
         for (kind, layers) in [&kinds.dense, &kinds.moe].into_iter().enumerate() {
             if let Some(&first) = layers.first() {
-                for (half, (_, loads)) in halves.iter().enumerate() {
-                    local[kind][half] = self.local(shape.step, first, loads)?;
+                for (half, (_, of_half)) in halves.iter().enumerate() {
+                    local[kind][half] = self.local(shape.step, first, &of_half.ranks)?;
                 }
             }
         }
@@ -176,7 +179,15 @@ impl<L: LayerCost> StackCost<L> {
             }
             parts.push(pair);
         }
-        time.total = two_batches(&parts);
+        let mut timeline = two_batches(&parts);
+        if stage + 1 == self.kinds.len() {
+            for (at, (_, half)) in halves.iter().enumerate() {
+                let head = self.head(shape.step, &half.answers)?;
+                time.local += head;
+                timeline.add(at, true, head);
+            }
+        }
+        time.total = timeline.end();
         Ok(time)
     }
 }
@@ -187,8 +198,11 @@ pub(super) fn tokens_of(loads: &[RankLoad]) -> RankTokens {
     RankTokens::new(loads.iter().map(tokens).collect())
 }
 
-/// Every rank's tokens in two halves, sequences of all lengths alike in both.
-fn split(loads: &[RankLoad]) -> [Vec<RankLoad>; 2] {
+/// The halves of a step: by sequences where these are known, otherwise every rank's tokens in two, those of all lengths alike in both.
+fn halves(shape: &StepShape) -> [HalfShape; 2] {
+    if let Some(halves) = &shape.halves {
+        return halves.clone();
+    }
     let part = |load: TokenLoad, up: bool| {
         let half = |all: u64| if up { all.div_ceil(2) } else { all / 2 };
         TokenLoad { tokens: half(load.tokens), read: half(load.read), pairs: half(load.pairs) }
@@ -196,7 +210,11 @@ fn split(loads: &[RankLoad]) -> [Vec<RankLoad>; 2] {
     [true, false].map(|up| {
         let half =
             |load: &RankLoad| RankLoad { decode: part(load.decode, up), prefill: part(load.prefill, up) };
-        loads.iter().map(half).collect()
+        let answers = |answers: &u64| if up { answers.div_ceil(2) } else { answers / 2 };
+        HalfShape {
+            ranks: shape.ranks.iter().map(half).collect(),
+            answers: shape.answers.iter().map(answers).collect(),
+        }
     })
 }
 
@@ -205,16 +223,10 @@ impl<L: LayerCost> StepCost for StackCost<L> {
         let tokens = tokens_of(&shape.ranks);
         let mut stages = Vec::with_capacity(self.kinds.len());
         for stage in 0..self.kinds.len() {
-            let mut time = match self.overlap {
+            stages.push(match self.overlap {
                 Overlap::TwoBatch => self.halves(stage, shape)?,
                 Overlap::None | Overlap::Full => self.serial(stage, shape, &tokens)?,
-            };
-            if stage + 1 == self.kinds.len() {
-                let head = self.head(shape)?;
-                time.local += head;
-                time.total += head;
-            }
-            stages.push(time);
+            });
         }
         Ok(StepTimes { stages, hops: self.hops.times(tokens.max().into()) })
     }

@@ -14,10 +14,10 @@ pub use policy::{Leave, PolicyError, TrainPolicy};
 pub use queue::{Order, Queue};
 pub use seats::{Ended, Riders, Seat, Token};
 
-use crate::cost::StepShape;
+use crate::cost::{HalfShape, StepShape};
 use crate::ledger::Ledger;
 use crate::request::Request;
-use moe::stack::StepBatch;
+use moe::stack::{Column, Halves, StepBatch};
 use moe::work::RankLoad;
 use seats::{Train, sequence_of};
 use thiserror::Error;
@@ -97,6 +97,15 @@ pub struct Station {
     left_at: Option<Picos>,
     /// Whether departures say what each sequence takes along, and then who ended since the last one, `[ranks of a stage]`.
     ended: Option<Vec<Vec<u32>>>,
+    /// Whether departures say what each half takes along, and then who is in which.
+    halves: Option<Halves>,
+}
+
+fn half_shape(batch: &StepBatch) -> HalfShape {
+    HalfShape {
+        ranks: batch.columns.iter().map(Column::load).collect(),
+        answers: batch.columns.iter().map(|column| column.answered().count() as u64).collect(),
+    }
 }
 
 impl Station {
@@ -113,7 +122,7 @@ impl Station {
         policy.validate()?;
         let queue = Queue::new(policy.order, policy.queue_max as usize);
         let trains = (0..micro_batches).map(|_| Train::new(ranks as usize)).collect();
-        Ok(Self { policy, ledger, queue, trains, steps: 0, left_at: None, ended: None })
+        Ok(Self { policy, ledger, queue, trains, steps: 0, left_at: None, ended: None, halves: None })
     }
 
     /// Departures say what each sequence takes along: for steps in which sequences are really computed. Sequences are called by the
@@ -122,6 +131,12 @@ impl Station {
     pub fn with_batches(self) -> Self {
         let ranks = self.trains.first().map_or(0, |train| train.ranks.len());
         Self { ended: Some(vec![Vec::new(); ranks]), ..self }
+    }
+
+    /// As [`Self::with_batches`], and departures say what each of two half batches takes along.
+    #[must_use]
+    pub fn with_halves(self) -> Self {
+        Self { halves: Some(Halves::default()), ..self.with_batches() }
     }
 
     /// A request comes; it waits for a seat.
@@ -185,6 +200,7 @@ impl Station {
             ranks: vec![RankLoad::default(); ranks],
             answers: vec![0; ranks],
             step: self.steps,
+            halves: None,
             batch: self.ended.as_ref().map(|_| StepBatch::default()),
         };
         let riders = train.board(&self.policy, now, &mut shape);
@@ -195,6 +211,9 @@ impl Station {
         if let (Some(batch), Some(ended)) = (&mut shape.batch, &mut self.ended) {
             for (column, ended) in batch.columns.iter_mut().zip(ended) {
                 column.ended = std::mem::take(ended);
+            }
+            if let Some(halves) = &mut self.halves {
+                shape.halves = Some(halves.split(batch).halves.each_ref().map(half_shape));
             }
         }
         self.left_at = Some(now);

@@ -274,7 +274,7 @@ fn serve_in_step(
     let mut arrivals = Listed(requests.to_vec().into());
     let (mut cache, mut quiet) = (NoCache, |_| ());
     let meter = Meter::new(Slo::default());
-    let mut run = Lockstep::new(station, meter, &mut cache, &mut quiet, ranks, stages);
+    let mut run = Lockstep::new(station.with_batches(), meter, &mut cache, &mut quiet, ranks, stages);
     let (mut cached, mut home, mut computed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     while let Some(batch) = run.next(&mut arrivals).unwrap() {
         batch.validate(ranks).unwrap();
@@ -291,7 +291,7 @@ fn serve_in_step(
                 }
             }
         }
-        run.done(TickTime { experts: STEP, ..TickTime::default() }, &mut arrivals).unwrap();
+        run.done(TickTime { total: STEP, ..TickTime::default() }, &mut arrivals).unwrap();
     }
     (run.close(), computed)
 }
