@@ -312,8 +312,13 @@ impl Active {
         let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
         let wall_ns = std::mem::take(&mut self.wall_ns);
         let clock_error_ns = std::mem::take(&mut self.clock_error_ns);
-        let record =
-            self.task.finish(self.step, self.schedule.program(), phases, digests, Walls { wall_ns, clock_error_ns });
+        let record = self.task.finish(
+            self.step,
+            self.schedule.program(),
+            phases,
+            digests,
+            Walls { wall_ns, clock_error_ns },
+        );
         self.step += 1;
         match (record, &mut self.task) {
             (Some(record), _) => Next::Stepped(Box::new(record)),

@@ -3,7 +3,9 @@
 //! Every token is compared with the one-process reference, bit for bit, and the time of every phase with a simulation of the same batch.
 
 use super::ServeError;
+use super::cache::Cache;
 use super::deploy::{Deployment, Sources};
+use super::elsewhere::Elsewhere;
 use super::record::ServeRecord;
 use super::spec::{CostChoice, Prefill, ServeSpec};
 use crate::compare::judge::Judge;
@@ -19,7 +21,7 @@ use node::control::{Pacing, PhaseReport};
 use node::digest::token_digest;
 use node::stack::StackSetup;
 use serving::cost::Overlap;
-use serving::{Ledger, Lockstep, Meter, NoCache, Station};
+use serving::{Ledger, Lockstep, Meter, Station};
 use std::collections::{BTreeMap, VecDeque};
 use twox_hash::XxHash3_64;
 
@@ -46,7 +48,7 @@ impl Live {
     /// Resolves `spec` for ranks that compute on `host`, `retries` times slower by a factor of 2 than it should follow.
     ///
     /// # Errors
-    /// [`ServeError::Setting`] for what such a run can't have: prompts from elsewhere, caches, fixed hops.
+    /// [`ServeError::Setting`] for what such a run can't have: caches from elsewhere in a pipeline, fixed hops.
     pub fn new(
         spec: &ServeSpec,
         sources: &dyn Sources,
@@ -56,10 +58,10 @@ impl Live {
         let setting = |what: &str, problem: &str| {
             Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
         };
-        if spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some() {
+        if spec.parallel.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
             return setting(
                 "serve.prefill",
-                "ranks that compute need every prompt: leave prefill and [cache] out",
+                "caches from elsewhere are computed between two steps, when a pipeline is not empty: give pp = 1, or leave prefill and [cache] out",
             );
         }
         if spec.parallel.hop_us.is_some() {
@@ -137,15 +139,21 @@ impl Live {
         })?;
         let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
         let mut witness = Witness::new(&self.request, self.host)?;
-        let (mut cache, mut unheard) = (NoCache, |_| ());
+        let (mut cache, mut unheard) = (Cache::new(&self.spec, &self.deployment)?, |_| ());
+        let mut elsewhere = Elsewhere::new(policy.max_num_batched_tokens);
         let meter = Meter::new(self.spec.slo);
         let stages = stack.stages().len();
-        let mut run = Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
+        let mut run =
+            Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
         let mut ticks = 0;
         while let Some(batch) = run.next(&mut *source.arrivals)? {
+            for computed in elsewhere.before(&batch) {
+                witness.expect(&computed)?;
+                witness.look_at(&session.step(&computed).await?, false)?;
+            }
             witness.expect(&batch)?;
             let record = session.step(&batch).await?;
-            witness.look_at(&record)?;
+            witness.look_at(&record, true)?;
             run.done(record.times(stack), &mut *source.arrivals)?;
             ticks += 1;
             progress(ticks);
@@ -153,7 +161,8 @@ impl Live {
         let outcome = run.close();
         let mut spec = self.spec.clone();
         spec.parallel.lockstep = true;
-        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, None);
+        let cached = cache.report(outcome.ended)?;
+        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, cached);
         record.clock = clock.to_owned();
         record.notes = source.summary.iter().flat_map(|summary| summary.notes()).collect();
         record.notes.push(format!(
@@ -161,6 +170,7 @@ impl Live {
             witness.tokens.len(),
             digest(&witness.tokens)
         ));
+        record.notes.extend(elsewhere.note());
         let tokens = witness.judge(&mut record);
         Ok((record, tokens))
     }
@@ -234,7 +244,8 @@ impl Witness {
         Ok(())
     }
 
-    fn look_at(&mut self, record: &StepRecord) -> Result<(), ServeError> {
+    /// Compares every token, and the times of a step that is `timed`.
+    fn look_at(&mut self, record: &StepRecord, timed: bool) -> Result<(), ServeError> {
         if let Some(answered) = record.answered
             && let Some((step, batch, expected)) = self.expected.pop_front()
         {
@@ -249,7 +260,7 @@ impl Witness {
                 self.tokens.extend(named.zip(digests.iter().copied()));
             }
         }
-        let Some(simulated) = self.simulated.take() else { return Ok(()) };
+        let Some(simulated) = self.simulated.take().filter(|_| timed) else { return Ok(()) };
         let stops = record.phases.iter().zip(&record.clock_error_ns).zip(&simulated.phases);
         for (((stop, measured), &clock_error_ns), (_, expected)) in stops {
             if !stop.computes() {
@@ -288,7 +299,8 @@ impl Witness {
             .push(format!("times are {:+.2}% off a simulation of the same steps; {in_long}", all * 100.0));
         let disturbance = self.host.verdict();
         if let Some(problem) = disturbance.problem {
-            record.problem = Some(format!("INVALID: this host could not keep up: {problem}; stop other work on it"));
+            record.problem =
+                Some(format!("INVALID: this host could not keep up: {problem}; stop other work on it"));
         }
         if all.abs() > ERROR_MAX || long.abs() > LONG_PHASE_ERROR_MAX {
             record.problem = Some(format!(

@@ -3,6 +3,7 @@
 
 mod cache;
 mod deploy;
+mod elsewhere;
 mod file;
 mod frames;
 mod live;

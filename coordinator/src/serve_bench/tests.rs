@@ -317,6 +317,48 @@ async fn ranks_that_compute_answer_the_same_tokens_however_they_are_spread() {
 }
 
 #[tokio::test]
+async fn halves_and_caches_from_elsewhere_change_no_token() {
+    let (_, tokens) = live(LAB).await;
+    for (more, note) in [
+        ("[parallel]\noverlap = \"two_batch\"\n[scheduler]", None),
+        ("[parallel]\noverlap = \"two_batch\"\npp = 2\n[scheduler]", None),
+        ("prefill = \"elsewhere\"\n[scheduler]", Some("40 tokens of caches from elsewhere")),
+        ("prefill = \"elsewhere\"\n[parallel]\noverlap = \"two_batch\"\n[scheduler]", Some("40 tokens")),
+    ] {
+        let (record, others) = live(&LAB.replace("[scheduler]", more)).await;
+        assert_eq!(others, tokens, "{more}");
+        assert_eq!((record.over_sim, record.problem), (Some(1.0), None));
+        let noted = record.notes.iter().any(|said| note.is_some_and(|note| said.starts_with(note)));
+        assert_eq!(noted, note.is_some(), "{:?}", record.notes);
+    }
+    // What a tier hands over is right too: three askers share their prompts' beginnings.
+    let shared = LAB.replace("kind = \"trace\"\nfile = \"any\"", "kind = \"closed\"\nusers = 1\nnum_prompts = 6\ninput_len = 8\noutput_len = 2\nprefixes = { num_prefixes = 2, prefix_len = 32, block_tokens = 8 }");
+    let (_, computed) = live(&shared).await;
+    let (record, found) = live(&shared.replace(
+        "[scheduler]",
+        "[cache]\nblock_tokens = 8\nhbm_share = 0.1\ntiers = [{ preset = \"hbm\" }]\n[scheduler]",
+    ))
+    .await;
+    assert!(record.cache.is_some_and(|cache| cache.hit_tokens > 0));
+    assert!(record.notes.iter().any(|note| note.contains("off the clock")), "{:?}", record.notes);
+    assert_eq!(found, computed);
+}
+
+/// What ranks take, and what the virtual clock says of the same requests.
+#[tokio::test]
+async fn the_virtual_clock_says_what_ranks_take() {
+    let lab = LAB.replace("\"gate\"", "\"uniform\"\ncost = \"frames\"");
+    for more in ["", "pp = 2", "pp = 4", "overlap = \"two_batch\"", "overlap = \"two_batch\"\npp = 2"] {
+        let text = lab.replace("[scheduler]", &format!("[parallel]\nlockstep = true\n{more}\n[scheduler]"));
+        let computed = serve(&points(&text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap();
+        let (ranks, _) = live(&text).await;
+        assert_eq!(ranks.steps, computed.steps, "{more}");
+        let off = ranks.duration / computed.duration - 1.0;
+        assert!(off.abs() < 0.05, "{more}: {off:+.3}");
+    }
+}
+
+#[tokio::test]
 async fn ranks_that_compute_have_a_placement_of_each_layer() {
     let lab = LAB.replace("\"gate\"", "\"zipf\"");
     let (_, linear) = live(&lab).await;
@@ -334,8 +376,8 @@ async fn ranks_that_compute_have_a_placement_of_each_layer() {
 #[test]
 fn what_ranks_that_compute_can_not_have_is_refused() {
     for (more, said) in [
-        ("prefill = \"elsewhere\"\n[scheduler]", "serve.prefill: "),
-        ("[cache]\n[scheduler]", "serve.prefill: "),
+        ("prefill = \"elsewhere\"\n[parallel]\npp = 2\n[scheduler]", "serve.prefill: "),
+        ("[parallel]\npp = 2\n[cache]\n[scheduler]", "serve.prefill: "),
         ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
         ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
     ] {

@@ -6,9 +6,9 @@
 
 mod pace;
 mod sim;
-mod tick;
 #[cfg(test)]
 mod tests;
+mod tick;
 
 pub use pace::pace;
 pub use sim::SimSteps;

@@ -2,9 +2,8 @@
 
 use super::overlap::HalfLayer;
 use super::{
-    HalfShape,
-    CostError, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape, StepTimes,
-    two_batches,
+    CostError, HalfShape, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape,
+    StepTimes, two_batches,
 };
 use moe::stack::{Stack, Stage};
 use moe::work::{RankLoad, TokenLoad, Work};
