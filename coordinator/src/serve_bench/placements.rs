@@ -2,12 +2,49 @@
 
 use super::ServeError;
 use super::deploy::Deployment;
+use super::spec::ServeSpec;
 use crate::compare::{CompareError, CompareSpec, PlacementChoice, place_layer};
 use moe::placement::LayerPlacements;
 use moe::{PlacementError, RoutingSpec};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topology::{Cluster, RankId};
+
+/// Placements that runs have in common, each made once.
+///
+/// A policy looks at thousands of tokens of every layer, which takes seconds for a whole model; the points of a sweep differ in other
+/// things most of the time.
+#[derive(Debug, Default)]
+pub struct SharedPlacements {
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
+}
+
+/// Set by whoever comes first; the others wait.
+type Made = OnceLock<Result<LayerPlacements, String>>;
+
+impl SharedPlacements {
+    /// What `make` made for `spec` when it was first asked for.
+    pub(super) fn of(
+        &self,
+        spec: &ServeSpec,
+        make: impl FnOnce() -> Result<LayerPlacements, String>,
+    ) -> Result<LayerPlacements, String> {
+        let ServeSpec { serve, parallel, .. } = spec;
+        // All that a placement follows from; names lead to the same things everywhere.
+        let key = format!(
+            "{:?}",
+            (
+                (&serve.model, &serve.routing, serve.seed),
+                (serve.racks, serve.ranks_per_rack, parallel.pp),
+                (&serve.placement, serve.slots, serve.dtype),
+            )
+        );
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = Arc::clone(all.entry(key).or_default());
+        drop(all);
+        made.get_or_init(make).clone()
+    }
+}
 
 /// Whether each layer has popular experts of its own. Of a trace all layers replay the same rows.
 pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
