@@ -99,20 +99,17 @@ impl Deployment {
     pub(super) fn on_stages(&self) -> Result<LayerPlacements, ServeError> {
         let mut layers = Vec::new();
         for stage in self.stack.stages() {
-            let mut moved = BTreeMap::new();
-            for layer in stage.layers.clone() {
-                let index = self.placements.index_of(layer);
-                if !moved.contains_key(&index) {
-                    let placement =
-                        self.placements.of(layer).moved_to(&self.cluster, RankId(stage.ranks.start));
-                    let placement = placement.map_err(|error| ServeError::Setting {
-                        what: "serve.placement".to_owned(),
-                        problem: error.to_string(),
-                    })?;
-                    moved.insert(index, Arc::new(placement));
-                }
-                layers.push(Arc::clone(&moved[&index]));
-            }
+            let first = RankId(stage.ranks.start);
+            let moved = self.placements.distinct().iter().map(|placement| {
+                let moved = placement.moved_to(&self.cluster, first).map(Arc::new);
+                moved.map_err(|error| ServeError::Setting {
+                    what: "serve.placement".to_owned(),
+                    problem: error.to_string(),
+                })
+            });
+            let moved = moved.collect::<Result<Vec<_>, _>>()?;
+            let of_layer = |layer| Arc::clone(&moved[self.placements.index_of(layer)]);
+            layers.extend(stage.layers.clone().map(of_layer));
         }
         Ok(LayerPlacements::new(0, layers))
     }

@@ -269,10 +269,7 @@ fn runs_with_the_same_placement_share_it() {
     batch.scheduler.max_num_seqs = 7;
     other.serve.placement = "eplb".to_owned();
     seed.serve.seed = 9;
-    assert_eq!(
-        [&batch, &other, &seed].map(|spec| of(spec)),
-        [first, "the 2th".to_owned(), "the 3th".to_owned()]
-    );
+    assert_eq!([&batch, &other, &seed].map(of), [first, "the 2th".to_owned(), "the 3th".to_owned()]);
 }
 
 #[test]
