@@ -420,6 +420,7 @@ Examples:
   railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --groups 8     EPLB, a group stays in a rack
   railyard place --loads loads.json --ranks-per-rack 72,36 --policy rack-aware --slots 288 --model deepseek-v3
   railyard place --loads loads.json --ranks 64 --slots 320 --export sglang > init.json
+  railyard serve-bench examples/batch-curve.toml --set serve.placement=init.json    what these layers serve
   railyard place --loads loads.json --ranks 16 --racks 2 --layer 3 --export railyard > layer.json
   railyard compare --placement layer.json                                           what that placement costs
 

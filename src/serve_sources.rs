@@ -2,7 +2,7 @@
 
 use crate::resolve;
 use coordinator::compare::PlacementChoice;
-use coordinator::serve_bench::Sources;
+use coordinator::serve_bench::{SharedPlacements, Sources};
 use moe::routing::RoutingChoice;
 use moe::trace::read_trace;
 use moe::{Model, RoutingSpec};
@@ -11,8 +11,10 @@ use std::io::{self, BufRead, BufReader};
 use topology::{Fabric, Hardware};
 
 /// Presets, and files from the working directory.
-#[derive(Debug)]
-pub(crate) struct Files;
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    shared: SharedPlacements,
+}
 
 impl Sources for Files {
     fn model(&self, name: &str) -> Result<Model, String> {
@@ -41,6 +43,10 @@ impl Sources for Files {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
         Ok(Box::new(BufReader::new(File::open(name)?)))
+    }
+
+    fn shared_placements(&self) -> Option<&SharedPlacements> {
+        Some(&self.shared)
     }
 }
 

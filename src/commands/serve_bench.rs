@@ -86,9 +86,10 @@ fn failure(error: ServeError) -> Failure {
 /// What would run, a line a point.
 fn dry_run(file: &ServeFile) -> Result<(), Failure> {
     let mut text = format!("{}: {} points\n", file.name, file.points.len());
+    let sources = Files::default();
     for (swept, spec) in &file.points {
         let point = swept_words(swept);
-        let deployment = Deployment::new(spec, &Files).map_err(|error| failure(error.at(&point)))?;
+        let deployment = Deployment::new(spec, &sources).map_err(|error| failure(error.at(&point)))?;
         let stack = &deployment.stack;
         text.push_str(&format!(
             "{} stages of {} ranks, {} tokens of KV a rank  {point}\n",
@@ -172,9 +173,10 @@ async fn serve_measured(
     let ranks =
         file.points.iter().map(|(_, spec)| spec.serve.racks.saturating_mul(spec.serve.ranks_per_rack));
     let racks = Cluster::new(&[ranks.max().unwrap_or(1)]).map_err(Failure::usage)?;
+    let sources = Files::default();
     // Faults of a point are told before workers start.
     for (_, spec) in &file.points {
-        Live::new(spec, &Files, host, 0).map_err(failure)?;
+        Live::new(spec, &sources, host, 0).map_err(failure)?;
     }
     meter.say(&format!("starting {} workers", racks.num_ranks()));
     let mut cluster = start_workers(&racks, in_process).await?;
@@ -182,10 +184,10 @@ async fn serve_measured(
     for (swept, spec) in &file.points {
         let mut retries = 0;
         let record = loop {
-            let live = Live::new(spec, &Files, host, retries).map_err(failure)?;
+            let live = Live::new(spec, &sources, host, retries).map_err(failure)?;
             let mut session = cluster.open(live.request()).await.map_err(Failure::failed)?;
             let mut progress = |steps| meter.note(&format!("step {steps} {}", swept_words(swept)));
-            let served = live.serve(&mut session, &Files, "measured", &mut progress);
+            let served = live.serve(&mut session, &sources, "measured", &mut progress);
             let (mut record, _) = Box::pin(served).await.map_err(failure)?;
             record.settings.clone_from(swept);
             if record.problem.is_none() || retries == 1 {
@@ -206,9 +208,9 @@ async fn serve_there(
     client: &Client<'_>,
     meter: &PointMeter,
 ) -> Result<Vec<ServeRecord>, Failure> {
-    let mut records = Vec::with_capacity(file.points.len());
+    let (mut records, sources) = (Vec::with_capacity(file.points.len()), Files::default());
     for (swept, spec) in &file.points {
-        let packed = Packed::new(spec, &Files).map_err(failure)?;
+        let packed = Packed::new(spec, &sources).map_err(failure)?;
         let mut record = client.serve(&packed, meter).await?;
         record.settings.clone_from(swept);
         meter.done(&swept_words(swept));
@@ -231,7 +233,7 @@ fn serve_all(
 ) -> Result<Vec<ServeRecord>, ServeError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let jobs = jobs.map_or(cores, |jobs| jobs as usize).min(file.points.len().max(1));
-    let next = AtomicUsize::new(0);
+    let (next, sources) = (AtomicUsize::new(0), Files::default());
     let done: Vec<Mutex<Option<Result<ServeRecord, ServeError>>>> =
         file.points.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
@@ -248,7 +250,7 @@ fn serve_all(
                             meter.note(&format!("{answered} requests answered {words}"));
                         }
                     };
-                    let record = serve(spec, &Files, &mut progress).map(|mut record| {
+                    let record = serve(spec, &sources, &mut progress).map(|mut record| {
                         record.settings.clone_from(swept);
                         record
                     });

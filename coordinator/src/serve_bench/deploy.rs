@@ -2,7 +2,7 @@
 
 use super::ServeError;
 use super::frames::Frames;
-use super::placements::place_layers;
+use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
 use crate::compare::{CompareSpec, PlacementChoice};
 use moe::placement::LayerPlacements;
@@ -45,6 +45,11 @@ pub trait Sources: Sync {
     /// # Errors
     /// Why it can't be read.
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>>;
+
+    /// What runs from these sources have in common; `None` where each is on its own.
+    fn shared_placements(&self) -> Option<&SharedPlacements> {
+        None
+    }
 }
 
 /// A deployment, ready to serve.
@@ -150,8 +155,12 @@ impl Deployment {
         compare.placement = choice.clone();
         compare.slots = serve.slots;
         compare.seeds = vec![serve.seed];
-        let placements = place_layers(&compare, &choice, &stage_cluster)
-            .map_err(|error| setting("serve.placement", error.to_string()))?;
+        let make = || place_layers(&compare, &choice, &stage_cluster).map_err(|error| error.to_string());
+        let placements = match sources.shared_placements() {
+            Some(shared) => shared.of(spec, make),
+            None => make(),
+        };
+        let placements = placements.map_err(|problem| setting("serve.placement", problem))?;
         let share = spec.cache.as_ref().map_or(0.0, |cache| cache.hbm_share);
         if !(0.0..=0.95).contains(&share) {
             return Err(setting("cache.hbm_share", format!("{share}: give a share from 0 to 0.95")));

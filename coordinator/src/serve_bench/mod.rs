@@ -22,6 +22,7 @@ pub use file::{POINTS_MAX, ServeFile, parse_serve_file};
 pub use frames::Frames;
 pub use live::{Live, TokenDigests};
 pub use packed::Packed;
+pub use placements::SharedPlacements;
 pub use record::{MEMO_ERROR_MAX, SERVE_SCHEMA_VERSION, ServeRecord, Shares};
 pub use run::serve;
 pub use spec::{CacheTable, CostChoice, Deployed, Parallel, PlotTable, Prefill, ServeSpec, TierTable};

@@ -2,12 +2,49 @@
 
 use super::ServeError;
 use super::deploy::Deployment;
+use super::spec::ServeSpec;
 use crate::compare::{CompareError, CompareSpec, PlacementChoice, place_layer};
 use moe::placement::LayerPlacements;
 use moe::{PlacementError, RoutingSpec};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topology::{Cluster, RankId};
+
+/// Placements that runs have in common, each made once.
+///
+/// A policy looks at thousands of tokens of every layer, which takes seconds for a whole model; the points of a sweep differ in other
+/// things most of the time.
+#[derive(Debug, Default)]
+pub struct SharedPlacements {
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
+}
+
+/// Set by whoever comes first; the others wait.
+type Made = OnceLock<Result<LayerPlacements, String>>;
+
+impl SharedPlacements {
+    /// What `make` made for `spec` when it was first asked for.
+    pub(super) fn of(
+        &self,
+        spec: &ServeSpec,
+        make: impl FnOnce() -> Result<LayerPlacements, String>,
+    ) -> Result<LayerPlacements, String> {
+        let ServeSpec { serve, parallel, .. } = spec;
+        // All that a placement follows from; names lead to the same things everywhere.
+        let key = format!(
+            "{:?}",
+            (
+                (&serve.model, &serve.routing, serve.seed),
+                (serve.racks, serve.ranks_per_rack, parallel.pp),
+                (&serve.placement, serve.slots, serve.dtype),
+            )
+        );
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = Arc::clone(all.entry(key).or_default());
+        drop(all);
+        made.get_or_init(make).clone()
+    }
+}
 
 /// Whether each layer has popular experts of its own. Of a trace all layers replay the same rows.
 pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
@@ -62,20 +99,17 @@ impl Deployment {
     pub(super) fn on_stages(&self) -> Result<LayerPlacements, ServeError> {
         let mut layers = Vec::new();
         for stage in self.stack.stages() {
-            let mut moved = BTreeMap::new();
-            for layer in stage.layers.clone() {
-                let index = self.placements.index_of(layer);
-                if !moved.contains_key(&index) {
-                    let placement =
-                        self.placements.of(layer).moved_to(&self.cluster, RankId(stage.ranks.start));
-                    let placement = placement.map_err(|error| ServeError::Setting {
-                        what: "serve.placement".to_owned(),
-                        problem: error.to_string(),
-                    })?;
-                    moved.insert(index, Arc::new(placement));
-                }
-                layers.push(Arc::clone(&moved[&index]));
-            }
+            let first = RankId(stage.ranks.start);
+            let moved = self.placements.distinct().iter().map(|placement| {
+                let moved = placement.moved_to(&self.cluster, first).map(Arc::new);
+                moved.map_err(|error| ServeError::Setting {
+                    what: "serve.placement".to_owned(),
+                    problem: error.to_string(),
+                })
+            });
+            let moved = moved.collect::<Result<Vec<_>, _>>()?;
+            let of_layer = |layer| Arc::clone(&moved[self.placements.index_of(layer)]);
+            layers.extend(stage.layers.clone().map(of_layer));
         }
         Ok(LayerPlacements::new(0, layers))
     }

@@ -253,6 +253,26 @@ fn each_layer_is_placed_for_its_own_popular_experts() {
 }
 
 #[test]
+fn runs_with_the_same_placement_share_it() {
+    let shared = SharedPlacements::default();
+    let spec = points(FULL).unwrap().points[0].1.clone();
+    let mut made = 0;
+    let mut of = |spec: &ServeSpec| {
+        let made_now = || {
+            made += 1;
+            Err(format!("the {made}th"))
+        };
+        shared.of(spec, made_now).unwrap_err()
+    };
+    let first = of(&spec);
+    let (mut batch, mut other, mut seed) = (spec.clone(), spec.clone(), spec.clone());
+    batch.scheduler.max_num_seqs = 7;
+    other.serve.placement = "eplb".to_owned();
+    seed.serve.seed = 9;
+    assert_eq!([&batch, &other, &seed].map(of), [first, "the 2th".to_owned(), "the 3th".to_owned()]);
+}
+
+#[test]
 fn balanced_layers_shorten_steps_with_popular_experts() {
     let step = |placement: &str, cost: &str| {
         let serve = format!("placement = \"{placement}\"\ncost = \"{cost}\"\n[arrivals]");

@@ -194,7 +194,8 @@ impl LayerPlacements {
             let map = maps.of_model(origin, (layer, nth), (moe.len(), all), ranks)?;
             let place = format!("{origin}: layer {layer}");
             let placement = Placement::of_map(cluster, map, model.num_experts, &place)?;
-            let (got, wanted) = (placement.num_slots(), *slots.get_or_insert(placement.num_slots()));
+            let got = placement.num_slots();
+            let wanted = *slots.get_or_insert(got);
             if got != wanted {
                 let problem = format!("{got} slots where others have {wanted}: give each layer as many");
                 return Err(PlacementError::Foreign { origin: place, problem });
