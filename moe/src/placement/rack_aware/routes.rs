@@ -7,40 +7,41 @@ pub(super) struct Routes {
     first: Vec<u32>,
     /// Where each ends in 0..1, and its rack.
     stretches: Vec<(f64, u8)>,
+    /// Racks whose replicas' even share is more than they want themselves, and how much of that is left.
+    spare: Vec<(u8, f64)>,
 }
 
 impl Routes {
     /// For each source rack, the racks that serve its tokens: its own as far as its replicas' even share goes, then others that
-    /// have some left, in order. `wanted` and `replicas` are by rack; `count` is the sum of the latter.
-    pub(super) fn fill(&mut self, wanted: &[f64], replicas: &[u16], count: u16) {
-        let racks = wanted.len();
-        let each = wanted.iter().sum::<f64>() / f64::from(count);
-        let part = |rack: usize| each * f64::from(replicas[rack]);
-        let first_holder = replicas.iter().position(|&n| n > 0).unwrap_or(0);
+    /// have some left, in order. `wanted` and `replicas` are by rack; a replica's even share is `each`.
+    pub(super) fn fill(&mut self, wanted: &[f64], replicas: &[u16], each: f64) {
         self.first.clear();
         self.stretches.clear();
-        let (mut next, mut left) = (0, (part(0) - wanted[0]).max(0.0));
-        for (rank_wants, (rack, &held)) in wanted.iter().zip(replicas.iter().enumerate()) {
-            let (begin, wanted_here) = (self.stretches.len(), *rank_wants);
+        self.spare.clear();
+        let holders = replicas.iter().enumerate().filter(|(_, held)| **held > 0);
+        let spare = holders.map(|(rack, &held)| (rack as u8, each * f64::from(held) - wanted[rack]));
+        self.spare.extend(spare.filter(|(_, spare)| *spare > 0.0));
+        let mut spare = self.spare.iter_mut();
+        let mut next = spare.next();
+        for (rack, (&wanted_here, &held)) in wanted.iter().zip(replicas).enumerate() {
+            let begin = self.stretches.len();
             self.first.push(begin as u32);
-            let mut sum = wanted_here.min(part(rack));
+            let mut sum = if held > 0 { wanted_here.min(each * f64::from(held)) } else { 0.0 };
             if sum > 0.0 {
                 self.stretches.push((sum / wanted_here, rack as u8));
             }
-            while sum < wanted_here && next < racks {
+            while let Some((other, left)) = next.as_mut().filter(|_| sum < wanted_here) {
                 let taken = left.min(wanted_here - sum);
-                left -= taken;
-                if taken > 0.0 {
-                    sum += taken;
-                    self.stretches.push((sum / wanted_here, next as u8));
-                }
-                if left <= 0.0 {
-                    next += 1;
-                    left = if next < racks { (part(next) - wanted[next]).max(0.0) } else { 0.0 };
+                *left -= taken;
+                sum += taken;
+                self.stretches.push((sum / wanted_here, *other));
+                if *left <= 0.0 {
+                    next = spare.next();
                 }
             }
             if self.stretches.len() == begin {
-                let nearest = if held > 0 { rack } else { first_holder };
+                let first_holder = || replicas.iter().position(|&held| held > 0).unwrap_or(0);
+                let nearest = if held > 0 { rack } else { first_holder() };
                 self.stretches.push((1.0, nearest as u8));
             }
         }

@@ -22,6 +22,8 @@ pub(super) struct Search {
     racks: usize,
     /// By expert: what each rack wants of it, `[experts, racks]` by rows.
     wanted: Vec<f64>,
+    /// Its sums by expert.
+    total: Vec<f64>,
     /// Picks of the sample, by expert, then source rack, then point.
     picks: Vec<Pick>,
     /// The rack that serves each.
@@ -71,11 +73,14 @@ impl Search {
                 count[expert as usize] += 1;
             }
         }
+        let wanted: Vec<f64> =
+            (0..experts).flat_map(|expert| by_rack.iter().map(move |row| row[expert])).collect();
         let mut search = Self {
             packing,
             rack_of,
             racks,
-            wanted: (0..experts).flat_map(|expert| by_rack.iter().map(move |row| row[expert])).collect(),
+            total: wanted.chunks(racks).map(|wanted| wanted.iter().sum()).collect(),
+            wanted,
             picks: Vec::new(),
             served: Vec::new(),
             groups: Vec::new(),
@@ -399,7 +404,8 @@ impl Search {
     /// Where the tokens of each rack go for `expert`.
     fn routes(&self, expert: usize, routes: &mut Routes) {
         let row = expert * self.racks..(expert + 1) * self.racks;
-        routes.fill(&self.wanted[row.clone()], &self.replicas[row], self.count[expert]);
+        let each = self.total[expert] / f64::from(self.count[expert]);
+        routes.fill(&self.wanted[row.clone()], &self.replicas[row], each);
     }
 }
 
