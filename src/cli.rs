@@ -504,7 +504,7 @@ pub(crate) struct CalibrateArgs {
     /// Experts
     #[arg(long, value_name = "E", default_value_t = 256)]
     pub(crate) experts: u32,
-    /// Simulate every measurement as well (seeds 1 to 4)
+    /// Simulate every measurement as well (seeds 1 to 4): the mean over ranks, and the last rank
     #[arg(long)]
     pub(crate) check_sim: bool,
     /// Write the profile to this cluster file, for --hardware

@@ -48,6 +48,20 @@ fn the_written_profile_is_the_shipped_preset() {
 }
 
 #[test]
+fn a_simulated_rank_is_held_against_a_measured_one_and_the_last_rank_told_apart() {
+    let args = ["calibrate", "--measured", SHIPPED, "--check-sim", "--json"];
+    let fitted: Value = serde_json::from_str(&text(&args)).expect("JSON");
+    let column = |key: &str, at: usize, what: &str| fitted[key][at][what].as_f64().expect("a number");
+    let (mut rows, mut sum) = (0.0, 0.0);
+    for at in 0..4 {
+        assert!(column("sim", at, "bias") < column("sim_last_rank", at, "bias"), "column {at}");
+        rows += column("sim", at, "rows");
+        sum += column("sim", at, "rows") * column("sim", at, "mean");
+    }
+    assert!(sum / rows < 0.03, "{}", sum / rows);
+}
+
+#[test]
 fn what_was_not_measured_is_told() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "tokens,dispatch_1\n16,17.6\n64,27.8\n256,67\n").expect("written");

@@ -4,8 +4,8 @@
 //! their bytes, `W` the rate, and `f` the floor that waiting for every peer's counts takes beside the transfer. On several
 //! nodes the same holds of the cards; scale-up and scale-out overlap, and with these kernels the cards decide.
 //!
-//! `x` is that of the *average rank's* port, as measured times are averages over ranks: see [`Layer::rows`]. The closed form
-//! ([`a2a_time_on`]: the mean port) then lies a little below the measurement and a simulation (the last rank) above it.
+//! `x` is that of the *average rank's* port, as measured times are one rank's or averages over ranks: see [`Layer::rows`]. The closed
+//! form ([`a2a_time_on`]: the mean port) then lies a little below the measurement and the last rank of a simulation above it.
 
 mod error;
 mod fit;

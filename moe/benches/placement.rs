@@ -1,4 +1,6 @@
-//! How long placements take: 58 layers of 256 experts in 288 slots on 72 ranks of 4 racks.
+//! How long placements take: 58 layers of 256 experts, in 288 slots on 72 ranks or 320 on 64 and 80, by the number of racks.
+//!
+//!     cargo bench -p railyard-moe --bench placement -- [NAME]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use moe::placement::{Demand, Eplb, PlacementPolicy, RackAware};
@@ -13,24 +15,41 @@ fn demand(layer: u64) -> Demand {
     Demand::new(load, 8)
 }
 
+/// `ranks` ranks in `racks` racks, as even as they can be.
+fn cluster(racks: u32, ranks: u32) -> Cluster {
+    let size = |rack| ranks / racks + u32::from(rack < ranks % racks);
+    Cluster::new(&(0..racks).map(size).collect::<Vec<u32>>()).expect("valid")
+}
+
 fn placements(c: &mut Criterion) {
-    let cluster = Cluster::uniform(4, 18).expect("valid");
     let layers: Vec<Demand> = (0..LAYERS).map(demand).collect();
-    let mut group = c.benchmark_group("58 layers of 256 experts, 288 slots, 72 ranks");
+    let mut group = c.benchmark_group("58 layers of 256 experts");
     group.sample_size(10);
-    let policies: [(&str, &dyn PlacementPolicy); 3] = [
-        ("eplb, 4 groups", &Eplb { num_groups: 4 }),
-        ("eplb-global", &Eplb { num_groups: 1 }),
-        ("rack-aware", &RackAware),
-    ];
-    for (name, policy) in policies {
+    let mut run = |name: &str, policy: &dyn PlacementPolicy, cluster: &Cluster, slots: u32| {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for demand in &layers {
-                    black_box(policy.place(&cluster, 288, demand).expect("placed"));
+                    black_box(policy.place(cluster, slots, demand).expect("placed"));
                 }
             });
         });
+    };
+    let four = cluster(4, 72);
+    run("eplb, 4 groups, 288 slots on 72 ranks", &Eplb { num_groups: 4 }, &four, 288);
+    run("eplb-global, 288 slots on 72 ranks", &Eplb { num_groups: 1 }, &four, 288);
+    for (racks, ranks, slots) in [
+        (4, 72, 288),
+        (8, 72, 288),
+        (9, 72, 288),
+        (16, 72, 288),
+        (36, 72, 288),
+        (8, 64, 320),
+        (16, 64, 320),
+        (8, 80, 320),
+        (16, 80, 320),
+    ] {
+        let name = format!("rack-aware, {slots} slots on {ranks} ranks in {racks} racks");
+        run(&name, &RackAware, &cluster(racks, ranks), slots);
     }
     group.finish();
 }

@@ -1,22 +1,25 @@
 //! `railyard calibrate`: fits a hardware profile to measured times, says how far off it is, and writes it.
 
-use super::block_on_interruptibly;
 use crate::cli::CalibrateArgs;
 use crate::failure::Failure;
 use crate::{files, output};
-use ::coordinator::SimBackend;
-use ::coordinator::compare::{
-    self, BackendKind, BaseChoice, CompareSpec, GateChoice, Host, LatencyChoice, Report,
-};
+use ::coordinator::compare::chunk_rows;
 use anyhow::{Context, bail};
 use blackboard::calibration::{
     Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
     parse_measurements,
 };
+use moe::experts::ExpertKind;
+use moe::placement::Placement;
+use moe::routing::RoutingSpec;
 use moe::{DispatchScheme, Model};
+use node::control::PhaseReport;
+use node::setup::RunSetup;
+use node::sim::SimCluster;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use topology::{Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
+use std::sync::Arc;
+use topology::{Cluster, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -35,14 +38,15 @@ struct Fitted {
     calibration: Calibration,
     /// By variant: name, parameters, errors of the closed form by column.
     alternatives: Vec<(&'static str, u32, Vec<ColumnError>)>,
-    sim: Option<Vec<ColumnError>>,
+    /// The simulator's errors by column: of the mean over ranks, of the last rank.
+    sim: Option<[Vec<ColumnError>; 2]>,
 }
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     let (measured, layer, mut fitted) = fit(args).map_err(Failure::Usage)?;
     if args.check_sim {
-        let predicted = block_on_interruptibly(simulated(args, &measured, &fitted.calibration.hardware))?;
-        fitted.sim = Some(column_errors(&measured, &predicted));
+        let times = simulated(args, &measured, &fitted.calibration.hardware).map_err(Failure::Failed)?;
+        fitted.sim = Some([times.mean_rank, times.last_rank].map(|times| column_errors(&measured, &times)));
     }
     if let Some(path) = &args.out {
         let written = std::fs::write(path, profile(args, &fitted));
@@ -95,51 +99,72 @@ fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)
     Ok((measured, layer, Fitted { nominal, calibration, alternatives, sim: None }))
 }
 
-/// The simulator's time of every measurement, the mean over [`SIM_SEEDS`] of the last rank's.
-async fn simulated(
+/// Simulated times of every measurement, each a mean over [`SIM_SEEDS`].
+struct Simulated {
+    /// Of the ranks' ends of a phase, their mean: what is measured, on one rank or as an average over ranks.
+    mean_rank: Vec<f64>,
+    /// Their largest.
+    last_rank: Vec<f64>,
+}
+
+/// Simulates every measurement.
+fn simulated(
     args: &CalibrateArgs,
     measured: &[Measurement],
     hardware: &Hardware,
-) -> Result<Vec<f64>, Failure> {
-    let mut times = BTreeMap::new();
-    let mut model = Model::preset("deepseek-v3").map_err(Failure::usage)?;
+) -> anyhow::Result<Simulated> {
+    let mut model = Model::preset("deepseek-v3")?;
     (model.hidden, model.num_experts, model.top_k) = (args.hidden, args.experts, args.top_k);
+    let mut shape = model.layer();
+    (shape.gate.n_group, shape.gate.topk_group) = (1, 1);
+    // By nodes and tokens: of dispatch and combine, the mean rank's and the last rank's time.
+    let mut times = BTreeMap::<(u32, u32), [[f64; 2]; 2]>::new();
     for row in measured {
         if times.contains_key(&(row.nodes, row.tokens)) {
             continue;
         }
-        let mut spec = CompareSpec::new(model.clone(), hardware.clone());
-        (spec.shape.gate.n_group, spec.shape.gate.topk_group) = (1, 1);
-        spec.rack_sizes = vec![args.ranks_per_node; row.nodes as usize];
-        spec.base = BaseChoice::Rack;
-        spec.latencies = vec![LatencyChoice::Preset];
-        spec.tokens = row.tokens;
-        spec.gates = Some(vec![GateChoice::Unlimited]);
-        spec.schemes = vec![DispatchScheme::Flat];
-        spec.backends = vec![BackendKind::Sim];
-        spec.payload = false;
-        let (mut dispatch, mut combine) = (0.0, 0.0);
+        let cluster = Cluster::uniform(row.nodes, args.ranks_per_node)?;
+        let mut sums = [[0.0; 2]; 2];
         for seed in SIM_SEEDS {
-            spec.seeds = vec![seed];
-            let report: Report =
-                Box::pin(compare::compare(&spec, None::<&mut SimBackend>, Host::this(true), &mut |_| {}))
-                    .await?;
-            let record = report.rows.iter().find(|record| {
-                record.racks == row.nodes
-                    && record.scheme == DispatchScheme::Flat
-                    && record.placement == "linear"
-            });
-            let record = record.context("the comparison has no flat row").map_err(Failure::Failed)?;
-            dispatch += record.dispatch_us / SIM_SEEDS.count() as f64;
-            combine += record.combine_us / SIM_SEEDS.count() as f64;
+            let setup = RunSetup {
+                cluster_id: 0,
+                run: 1,
+                epoch: 0,
+                cluster: cluster.clone(),
+                fabric: hardware.fabric(),
+                hardware: hardware.clone(),
+                shape,
+                placement: Placement::linear(&cluster, args.experts)?,
+                scheme: DispatchScheme::Flat,
+                routing: RoutingSpec::Uniform,
+                gate_limit: None,
+                tokens: vec![row.tokens; cluster.num_ranks() as usize],
+                seed,
+                layer: 0,
+                experts: ExpertKind::Modelled,
+                chunk_rows: chunk_rows(row.tokens),
+                payload: false,
+                first_step: 0,
+                moves: Vec::new(),
+            };
+            let [dispatch, _, combine] = SimCluster::new(Arc::new(setup))?.step(0)?.phases;
+            for (sums, reports) in sums.iter_mut().zip([dispatch, combine]) {
+                let ends = reports.iter().map(|report| report.measured.as_micros_f64());
+                sums[0] += ends.sum::<f64>() / reports.len() as f64;
+                sums[1] += PhaseReport::slowest(&reports).as_micros_f64();
+            }
         }
-        times.insert((row.nodes, row.tokens), (dispatch, combine));
+        let seeds = SIM_SEEDS.count() as f64;
+        times.insert((row.nodes, row.tokens), sums.map(|sums| sums.map(|sum| sum / seeds)));
     }
-    let of = |row: &Measurement| {
-        let (dispatch, combine) = times[&(row.nodes, row.tokens)];
-        if row.phase == Phase::Dispatch { dispatch } else { combine }
+    let of = |which: usize| {
+        let time = |row: &Measurement| {
+            let phase = usize::from(row.phase == Phase::Combine);
+            times[&(row.nodes, row.tokens)][phase][which]
+        };
+        measured.iter().map(time).collect()
     };
-    Ok(measured.iter().map(of).collect())
+    Ok(Simulated { mean_rank: of(0), last_rank: of(1) })
 }
 
 /// Phase, class, fitted link and nominal rate, in the order of the report.
@@ -212,11 +237,13 @@ fn text(args: &CalibrateArgs, measured: &[Measurement], fitted: &Fitted) -> Stri
         text.push_str(&format!("{name:<8} all             {:>6.2}\n", mean(columns) * 100.0));
     };
     table("analytic", &fitted.alternatives[0].2);
-    if let Some(sim) = &fitted.sim {
-        table("sim", sim);
+    if let Some([mean_rank, last_rank]) = &fitted.sim {
+        table("sim", mean_rank);
+        table("sim last", last_rank);
     }
     text.push_str(
-        "analytic: the mean port; sim: the last rank, seeds 1 to 4; the fit is of the average rank, between the two\n\n\
+        "measured: one rank's kernel or an average over ranks; sim: the mean over ranks of when each is done, seeds 1 to 4, which is the\n\
+         same; sim last: when the last rank is, as `compare` has it; analytic: the mean port. The fit is of the average rank\n\n\
          model                       parameters  analytic mean error%, by column, all\n",
     );
     for (name, parameters, columns) in &fitted.alternatives {
@@ -269,7 +296,8 @@ fn object(args: &CalibrateArgs, layer: &Layer, fitted: &Fitted) -> Value {
         "dispatch_floor_us": dispatch.floor.as_micros_f64(),
         "combine_floor_us": combine.floor.as_micros_f64(),
         "analytic": columns(&fitted.alternatives[0].2),
-        "sim": fitted.sim.as_deref().map(columns),
+        "sim": fitted.sim.as_ref().map(|[mean_rank, _]| columns(mean_rank)),
+        "sim_last_rank": fitted.sim.as_ref().map(|[_, last_rank]| columns(last_rank)),
         "models": fitted.alternatives.iter().map(alternative).collect::<Vec<_>>(),
     })
 }

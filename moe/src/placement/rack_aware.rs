@@ -8,6 +8,7 @@
 
 mod grow;
 mod pack;
+mod routes;
 mod search;
 
 use super::{Demand, Placement, PlacementError, PlacementPolicy, eplb, shares};
@@ -76,7 +77,7 @@ impl PlacementPolicy for RackAware {
             search
         });
         // Those within the limit by their cost, before those that are not by their fullest rank.
-        let over = |search: &Search<'_>| (search.fullest() - limit).max(0.0);
+        let over = |search: &Search| (search.fullest() - limit).max(0.0);
         let best = starts.into_iter().reduce(|a, b| {
             let order = over(&a).total_cmp(&over(&b)).then(a.cost().cmp(&b.cost()));
             if order.is_le() { a } else { b }

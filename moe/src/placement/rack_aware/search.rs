@@ -5,8 +5,10 @@
 
 use super::COSTS;
 use super::pack::Packing;
+use super::routes::Routes;
 use crate::placement::demand::Sample;
-use std::collections::BTreeMap;
+use crate::placement::span;
+use std::ops::Range;
 use topology::Cluster;
 
 /// A pass that gains less than this part of the cost is the last.
@@ -14,26 +16,44 @@ const LEAST_GAIN: f64 = 3e-3;
 /// Swaps that fail before a slot is left alone for the rest of a pass.
 const FAILURES: u32 = 2;
 
-pub(super) struct Search<'a> {
+pub(super) struct Search {
     packing: Packing,
-    by_rack: &'a [Vec<f64>],
     rack_of: Vec<usize>,
     racks: usize,
-    top_k: usize,
-    /// Source rack by token.
-    source: Vec<usize>,
-    /// Point of the replica choice by token, in 0..1.
-    point: Vec<f64>,
-    /// By expert: its places in `served`.
-    picked: Vec<Vec<u32>>,
-    /// The rack that serves each pick, `[tokens, top_k]` by rows.
+    /// By expert: what each rack wants of it, `[experts, racks]` by rows.
+    wanted: Vec<f64>,
+    /// Its sums by expert.
+    total: Vec<f64>,
+    /// Picks of the sample, by expert, then source rack, then point.
+    picks: Vec<Pick>,
+    /// The rack that serves each.
     served: Vec<u8>,
+    /// Picks of one expert from one source rack.
+    groups: Vec<Group>,
+    /// Groups of expert e: `first[e]..first[e + 1]`.
+    first: Vec<u32>,
     /// Picks of a token that a rack serves, `[tokens, racks]` by rows.
     visits: Vec<u8>,
     /// Replicas of an expert in a rack, `[experts, racks]` by rows.
     replicas: Vec<u16>,
     count: Vec<u16>,
     cost: i64,
+    /// Room for the routes of the expert in hand.
+    routes: Routes,
+}
+
+/// A token's pick of an expert.
+#[derive(Clone, Copy)]
+struct Pick {
+    /// Where the token's row of `visits` begins.
+    row: u32,
+    /// The token's point of the replica choice, in 0..1.
+    point: f64,
+}
+
+struct Group {
+    source: u8,
+    picks: Range<usize>,
 }
 
 /// Racks beyond this are not searched: the start is kept.
@@ -41,14 +61,10 @@ const MAX_RACKS: usize = 256;
 
 type Slot = (usize, usize);
 
-impl<'a> Search<'a> {
-    pub(super) fn new(cluster: &Cluster, by_rack: &'a [Vec<f64>], sample: &Sample, packing: Packing) -> Self {
-        let (racks, tokens) = (cluster.num_racks() as usize, sample.racks.len());
+impl Search {
+    pub(super) fn new(cluster: &Cluster, by_rack: &[Vec<f64>], sample: &Sample, packing: Packing) -> Self {
+        let racks = cluster.num_racks() as usize;
         let experts = packing.load.len();
-        let mut picked = vec![Vec::new(); experts];
-        for (at, &expert) in (0..).zip(&sample.experts) {
-            picked[expert as usize].push(at);
-        }
         let rack_of: Vec<usize> = cluster.ranks().map(|rank| cluster.rack_of(rank).0 as usize).collect();
         let (mut replicas, mut count) = (vec![0; experts * racks], vec![0; experts]);
         for (rank, held) in packing.held.iter().enumerate() {
@@ -57,29 +73,59 @@ impl<'a> Search<'a> {
                 count[expert as usize] += 1;
             }
         }
-        // Tokens of a rack take points in turn; the golden ratio spreads any few of them.
-        let golden = |at: usize| (at as f64 * 0.618_033_988_749_894_9).fract();
+        let wanted: Vec<f64> =
+            (0..experts).flat_map(|expert| by_rack.iter().map(move |row| row[expert])).collect();
         let mut search = Self {
             packing,
-            by_rack,
             rack_of,
             racks,
-            top_k: sample.top_k,
-            source: sample.racks.iter().map(|rack| rack.0 as usize).collect(),
-            point: (0..tokens).map(golden).collect(),
-            picked,
-            served: vec![0; sample.experts.len()],
-            visits: vec![0; if racks <= MAX_RACKS { tokens * racks } else { 0 }],
+            total: wanted.chunks(racks).map(|wanted| wanted.iter().sum()).collect(),
+            wanted,
+            picks: Vec::new(),
+            served: Vec::new(),
+            groups: Vec::new(),
+            first: vec![0],
+            visits: Vec::new(),
             replicas,
             count,
             cost: 0,
+            routes: Routes::default(),
         };
-        if racks <= MAX_RACKS {
+        if (2..=MAX_RACKS).contains(&racks) {
+            search.take_picks(sample);
             for expert in 0..experts {
                 search.serve(expert, false);
             }
         }
         search
+    }
+
+    /// Puts the sample's picks in order.
+    fn take_picks(&mut self, sample: &Sample) {
+        // Tokens of a rack take points in turn; the golden ratio spreads any few of them.
+        let golden = |at: usize| (at as f64 * 0.618_033_988_749_894_9).fract();
+        let mut by_expert = vec![Vec::new(); self.count.len()];
+        for (token, picked) in sample.experts.chunks(sample.top_k).enumerate() {
+            for &expert in picked {
+                let pick = Pick { row: (token * self.racks) as u32, point: golden(token) };
+                by_expert[expert as usize].push((sample.racks[token].0 as u8, pick));
+            }
+        }
+        for mut picked in by_expert {
+            picked.sort_by(|(a, first), (b, second)| a.cmp(b).then(first.point.total_cmp(&second.point)));
+            for (source, pick) in picked {
+                let at = self.picks.len();
+                self.picks.push(pick);
+                let begun = self.groups.len() > self.first[self.first.len() - 1] as usize;
+                match self.groups.last_mut().filter(|group| begun && group.source == source) {
+                    Some(group) => group.picks.end = at + 1,
+                    None => self.groups.push(Group { source, picks: at..at + 1 }),
+                }
+            }
+            self.first.push(self.groups.len() as u32);
+        }
+        self.served = vec![0; self.picks.len()];
+        self.visits = vec![0; sample.racks.len() * self.racks];
     }
 
     pub(super) fn finish(self) -> Packing {
@@ -115,77 +161,131 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What each replica's move to each rack would add to the cost: by rank, slot and rack.
-    fn moves(&mut self) -> Vec<Vec<Vec<i64>>> {
-        // Replicas of an expert in one rack are alike.
-        let mut known: BTreeMap<(usize, usize), Vec<i64>> = BTreeMap::new();
-        let mut all = Vec::with_capacity(self.packing.held.len());
-        for rank in 0..self.packing.held.len() {
-            let from = self.rack_of[rank];
-            let mut by_slot = Vec::with_capacity(self.packing.held[rank].len());
-            for at in 0..self.packing.held[rank].len() {
-                let expert = self.packing.held[rank][at] as usize;
-                by_slot.push(if self.count[expert] == 1 {
-                    self.moves_of(expert, from)
-                } else {
-                    known.entry((expert, from)).or_insert_with(|| self.moves_of(expert, from)).clone()
-                });
+    /// All slots, by rank.
+    fn slots(&self) -> Vec<Slot> {
+        let held = self.packing.held.iter().enumerate();
+        held.flat_map(|(rank, held)| (0..held.len()).map(move |at| (rank, at))).collect()
+    }
+
+    /// What each replica's move to each rack would add to the cost, `[slots, racks]` by rows.
+    fn moves(&mut self) -> Vec<i64> {
+        // Replicas of an expert in one rack are alike: the row of the first.
+        let mut known: Vec<Option<usize>> = vec![None; self.count.len() * self.racks];
+        let slots = self.slots();
+        let mut all = vec![0; slots.len() * self.racks];
+        let mut scratch = Scratch::default();
+        for (begin, (rank, at)) in (0..).step_by(self.racks).zip(slots) {
+            let (expert, from) = (self.packing.held[rank][at] as usize, self.rack_of[rank]);
+            let first = *known[expert * self.racks + from].get_or_insert(begin);
+            if first < begin {
+                all.copy_within(first..first + self.racks, begin);
+            } else if self.count[expert] == 1 {
+                self.moves_of_only(expert, from, &mut all[begin..][..self.racks]);
+            } else {
+                self.moves_of_replica(expert, from, &mut all[begin..][..self.racks], &mut scratch);
             }
-            all.push(by_slot);
         }
         all
     }
 
-    fn moves_of(&mut self, expert: usize, from: usize) -> Vec<i64> {
+    fn groups(&self, expert: usize) -> &[Group] {
+        &self.groups[span(&self.first, expert as u32)]
+    }
+
+    /// Moves of an expert that has one replica: all its picks go along.
+    fn moves_of_only(&self, expert: usize, from: usize, added: &mut [i64]) {
         let [visit, copy] = COSTS;
-        let mut added = vec![0; self.racks];
-        if self.count[expert] == 1 {
-            let mut leaving = 0;
-            for &at in &self.picked[expert] {
-                let token = at as usize / self.top_k;
-                let (source, visits) = (self.source[token], &self.visits[token * self.racks..][..self.racks]);
+        // A rack that a token does not visit yet costs a visit more.
+        let (mut leaving, mut picks, mut unvisited) = (0, 0, [0_u32; MAX_RACKS]);
+        for group in self.groups(expert) {
+            let source = usize::from(group.source);
+            for pick in &self.picks[group.picks.clone()] {
+                let visits = &self.visits[pick.row as usize..][..self.racks];
                 if source != from {
                     leaving -= copy + if visits[from] == 1 { visit } else { 0 };
                 }
-                for (added, &visits) in added.iter_mut().zip(visits) {
-                    *added += if visits == 0 { visit + copy } else { copy };
+                for (unvisited, &visits) in unvisited.iter_mut().zip(visits) {
+                    *unvisited += u32::from(visits == 0);
                 }
-                added[source] -= if visits[source] == 0 { visit + copy } else { copy };
-            }
-            added.iter_mut().for_each(|added| *added += leaving);
-        } else {
-            for to in (0..self.racks).filter(|&to| to != from) {
-                added[to] = self.added(expert, from, to);
+                added[source] -= copy + if visits[source] == 0 { visit } else { 0 };
+                picks += 1;
             }
         }
+        for (added, unvisited) in added.iter_mut().zip(unvisited) {
+            *added += leaving + picks * copy + i64::from(unvisited) * visit;
+        }
         added[from] = 0;
-        added
+    }
+
+    /// Moves of one of several replicas: for each rack, its picks are shared out anew.
+    fn moves_of_replica(&mut self, expert: usize, from: usize, added: &mut [i64], scratch: &mut Scratch) {
+        let [visit, copy] = COSTS;
+        let Scratch { routes, moved, leaving } = scratch;
+        self.routes(expert, routes);
+        leaving.clear();
+        for group in self.groups(expert) {
+            let picks = &self.picks[group.picks.clone()];
+            leaving.extend(picks.iter().zip(&self.served[group.picks.clone()]).map(|(pick, &served)| {
+                let last = self.visits[pick.row as usize + usize::from(served)] == 1;
+                if served == group.source { 0 } else { copy + if last { visit } else { 0 } }
+            }));
+        }
+        for to in (0..self.racks).filter(|&to| to != from) {
+            self.replicas[expert * self.racks + from] -= 1;
+            self.replicas[expert * self.racks + to] += 1;
+            self.routes(expert, moved);
+            self.replicas[expert * self.racks + from] += 1;
+            self.replicas[expert * self.racks + to] -= 1;
+            let groups = self.groups(expert);
+            let begin = groups.first().map_or(0, |group| group.picks.start);
+            // Where a source's tokens go as before, nothing is added.
+            for group in groups.iter().filter(|group| routes.of(group.source) != moved.of(group.source)) {
+                let mut way = moved.way(group.source);
+                for at in group.picks.clone() {
+                    let Pick { row, point } = self.picks[at];
+                    let new = way.to(point);
+                    if new == self.served[at] {
+                        continue;
+                    }
+                    added[to] -= leaving[at - begin];
+                    if new != group.source {
+                        let first = self.visits[row as usize + usize::from(new)] == 0;
+                        added[to] += copy + if first { visit } else { 0 };
+                    }
+                }
+            }
+        }
     }
 
     /// Swaps of two replicas in different racks, those that promise most first.
-    fn swap_slots(&mut self, moves: &[Vec<Vec<i64>>], limit: f64) {
-        let slots: Vec<Slot> =
-            (0..moves.len()).flat_map(|rank| (0..moves[rank].len()).map(move |at| (rank, at))).collect();
+    fn swap_slots(&mut self, moves: &[i64], limit: f64) {
+        let slots = self.slots();
+        let move_to = |slot: usize, rack: usize| moves[slot * self.racks + rack];
+        // Slots of a rack are neighbours.
+        let end = |rack: usize| slots.partition_point(|&(rank, _)| self.rack_of[rank] <= rack);
+        let ends: Vec<usize> = (0..self.racks).map(end).collect();
+        let held = |rack: usize| if rack == 0 { 0 } else { ends[rack - 1] }..ends[rack];
         let mut promising = Vec::new();
-        for (first, &(a, i)) in slots.iter().enumerate() {
-            for &(b, j) in &slots[first + 1..] {
-                let (from, to) = (self.rack_of[a], self.rack_of[b]);
-                if from == to {
-                    continue;
-                }
-                let promise = moves[a][i][to] + moves[b][j][from];
-                if promise < 0 && self.within(limit, (a, i), (b, j)) {
-                    promising.push((promise, (a, i), (b, j)));
+        for to in 0..self.racks {
+            for from in 0..to {
+                let least = held(to).map(|slot| move_to(slot, from)).min().unwrap_or(0);
+                for mine in held(from).filter(|&mine| move_to(mine, to) + least < 0) {
+                    for theirs in held(to) {
+                        let promise = move_to(mine, to) + move_to(theirs, from);
+                        if promise < 0 && self.within(limit, slots[mine], slots[theirs]) {
+                            promising.push((promise, mine as u32, theirs as u32));
+                        }
+                    }
                 }
             }
         }
         promising.sort_unstable();
         // What was worked out for a slot is only good until it is swapped.
-        let mut failures: Vec<Vec<u32>> = moves.iter().map(|rank| vec![0; rank.len()]).collect();
-        for (_, mine, theirs) in promising {
-            let done = |(rank, at): Slot| failures[rank][at] >= FAILURES;
-            if done(mine)
-                || done(theirs)
+        let mut failures = vec![0_u32; slots.len()];
+        for (_, first, second) in promising {
+            let both = [first as usize, second as usize];
+            let [mine, theirs] = both.map(|slot| slots[slot]);
+            if both.iter().any(|&slot| failures[slot] >= FAILURES)
                 || !self.within(limit, mine, theirs)
                 || !self.packing.fits(mine, theirs)
             {
@@ -197,8 +297,8 @@ impl<'a> Search<'a> {
             if failed {
                 self.swap(mine, theirs);
             }
-            for (rank, at) in [mine, theirs] {
-                failures[rank][at] += if failed { 1 } else { FAILURES };
+            for slot in both {
+                failures[slot] += if failed { 1 } else { FAILURES };
             }
         }
     }
@@ -206,22 +306,23 @@ impl<'a> Search<'a> {
     /// Swaps of all that two ranks of different racks hold; no rank carries more than before.
     fn swap_ranks(&mut self) {
         let moves = self.moves();
-        let sums: Vec<Vec<i64>> = moves
-            .iter()
-            .map(|rank| (0..self.racks).map(|rack| rank.iter().map(|slot| slot[rack]).sum()).collect())
-            .collect();
+        let mut sums = vec![vec![0; self.racks]; self.packing.held.len()];
+        for (&(rank, _), moves) in self.slots().iter().zip(moves.chunks(self.racks)) {
+            sums[rank].iter_mut().zip(moves).for_each(|(sum, added)| *sum += added);
+        }
         let mut promising = Vec::new();
-        for a in 0..moves.len() {
-            for b in a + 1..moves.len() {
+        for a in 0..sums.len() {
+            for b in a + 1..sums.len() {
                 let (from, to) = (self.rack_of[a], self.rack_of[b]);
                 let promise = sums[a][to] + sums[b][from];
-                if from != to && promise < 0 && moves[a].len() == moves[b].len() {
+                let alike = self.packing.held[a].len() == self.packing.held[b].len();
+                if from != to && promise < 0 && alike {
                     promising.push((promise, a, b));
                 }
             }
         }
         promising.sort_unstable();
-        let mut failures = vec![0; moves.len()];
+        let mut failures = vec![0; sums.len()];
         for (_, a, b) in promising {
             if failures[a] >= FAILURES || failures[b] >= FAILURES {
                 continue;
@@ -270,121 +371,51 @@ impl<'a> Search<'a> {
         self.serve(expert, true);
     }
 
-    /// What moving one replica from rack to rack would add to the cost.
-    fn added(&mut self, expert: usize, from: usize, to: usize) -> i64 {
-        let [visit, copy] = COSTS;
-        self.replicas[expert * self.racks + from] -= 1;
-        self.replicas[expert * self.racks + to] += 1;
-        let routes = self.routes(expert);
-        self.replicas[expert * self.racks + from] += 1;
-        self.replicas[expert * self.racks + to] -= 1;
-        let mut added = 0;
-        for &at in &self.picked[expert] {
-            let token = at as usize / self.top_k;
-            let (source, old) = (self.source[token], usize::from(self.served[at as usize]));
-            let new = routes.to(source, self.point[token]);
-            if new == old {
-                continue;
-            }
-            let visits = &self.visits[token * self.racks..][..self.racks];
-            if old != source {
-                added -= copy + if visits[old] == 1 { visit } else { 0 };
-            }
-            if new != source {
-                added += copy + if visits[new] == 0 { visit } else { 0 };
-            }
-        }
-        added
-    }
-
     /// Decides which racks serve the picks of `expert`; `again` if it was decided before.
     fn serve(&mut self, expert: usize, again: bool) {
         let [visit, copy] = COSTS;
-        let replicas = &self.replicas[expert * self.racks..][..self.racks];
-        let only = replicas.iter().position(|&n| n == self.count[expert]);
-        let routes = if only.is_none() { self.routes(expert) } else { Routes::default() };
-        for &at in &self.picked[expert] {
-            let token = at as usize / self.top_k;
-            let source = self.source[token];
-            let to = only.unwrap_or_else(|| routes.to(source, self.point[token]));
-            let visits = &mut self.visits[token * self.racks..][..self.racks];
-            let served = &mut self.served[at as usize];
-            if again {
-                let from = usize::from(*served);
-                if from == to {
-                    continue;
+        let mut routes = std::mem::take(&mut self.routes);
+        self.routes(expert, &mut routes);
+        for group in &self.groups[span(&self.first, expert as u32)] {
+            let mut way = routes.way(group.source);
+            for at in group.picks.clone() {
+                let Pick { row, point } = self.picks[at];
+                let (from, to) = (self.served[at], way.to(point));
+                let visits = &mut self.visits[row as usize..][..self.racks];
+                if again {
+                    if from == to {
+                        continue;
+                    }
+                    visits[usize::from(from)] -= 1;
+                    if from != group.source {
+                        self.cost -= copy + if visits[usize::from(from)] == 0 { visit } else { 0 };
+                    }
                 }
-                visits[from] -= 1;
-                if from != source {
-                    self.cost -= copy + if visits[from] == 0 { visit } else { 0 };
+                if to != group.source {
+                    self.cost += copy + if visits[usize::from(to)] == 0 { visit } else { 0 };
                 }
+                visits[usize::from(to)] += 1;
+                self.served[at] = to;
             }
-            if to != source {
-                self.cost += copy + if visits[to] == 0 { visit } else { 0 };
-            }
-            visits[to] += 1;
-            *served = to as u8;
         }
+        self.routes = routes;
     }
 
-    /// For each source rack, the racks that serve its tokens for `expert`: its own as far as its replicas' even share goes,
-    /// then others that have some left, in order.
-    fn routes(&self, expert: usize) -> Routes {
-        let wanted = |rack: usize| self.by_rack[rack][expert];
-        let total: f64 = (0..self.racks).map(wanted).sum();
-        let replicas = &self.replicas[expert * self.racks..][..self.racks];
-        let each = total / f64::from(self.count[expert]);
-        let part = |rack: usize| each * f64::from(replicas[rack]);
-        let first_holder = replicas.iter().position(|&n| n > 0).unwrap_or(0);
-        let mut routes = Routes {
-            first: Vec::with_capacity(self.racks + 1),
-            stretches: Vec::with_capacity(2 * self.racks),
-        };
-        let (mut next, mut left) = (0, (part(0) - wanted(0)).max(0.0));
-        for (rack, &held) in replicas.iter().enumerate() {
-            let begin = routes.stretches.len();
-            routes.first.push(begin as u32);
-            let wanted_here = wanted(rack);
-            let mut sum = wanted_here.min(part(rack));
-            if sum > 0.0 {
-                routes.stretches.push((sum / wanted_here, rack as u8));
-            }
-            while sum < wanted_here && next < self.racks {
-                let taken = left.min(wanted_here - sum);
-                left -= taken;
-                if taken > 0.0 {
-                    sum += taken;
-                    routes.stretches.push((sum / wanted_here, next as u8));
-                }
-                if left <= 0.0 {
-                    next += 1;
-                    left = if next < self.racks { (part(next) - wanted(next)).max(0.0) } else { 0.0 };
-                }
-            }
-            if routes.stretches.len() == begin {
-                let nearest = if held > 0 { rack } else { first_holder };
-                routes.stretches.push((1.0, nearest as u8));
-            }
-        }
-        routes.first.push(routes.stretches.len() as u32);
-        routes
+    /// Where the tokens of each rack go for `expert`.
+    fn routes(&self, expert: usize, routes: &mut Routes) {
+        let row = expert * self.racks..(expert + 1) * self.racks;
+        let each = self.total[expert] / f64::from(self.count[expert]);
+        routes.fill(&self.wanted[row.clone()], &self.replicas[row], each);
     }
 }
 
-/// Which rack serves the tokens of each source rack for one expert.
+/// What is used again from one expert to the next.
 #[derive(Default)]
-struct Routes {
-    /// Stretches of rack r: `first[r]..first[r + 1]`.
-    first: Vec<u32>,
-    /// Where each ends in 0..1, and its rack.
-    stretches: Vec<(f64, u8)>,
-}
-
-impl Routes {
-    fn to(&self, source: usize, point: f64) -> usize {
-        let stretches = &self.stretches[self.first[source] as usize..self.first[source + 1] as usize];
-        let found = stretches.iter().find(|&&(end, _)| point < end);
-        let (_, rack) = found.unwrap_or(&stretches[stretches.len() - 1]);
-        usize::from(*rack)
-    }
+struct Scratch {
+    /// Of the expert as it is.
+    routes: Routes,
+    /// With a replica moved.
+    moved: Routes,
+    /// By pick: what its leaving the rack that serves it takes off the cost.
+    leaving: Vec<i64>,
 }
