@@ -15,18 +15,20 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod text;
+mod witness;
 
 pub use cache::{Cache, cache_spec};
 pub use deploy::{Cost, Deployment, Layers, Sources};
 pub use file::{POINTS_MAX, ServeFile, parse_serve_file};
 pub use frames::Frames;
-pub use live::{Live, TokenDigests};
+pub use live::Live;
 pub use packed::Packed;
 pub use placements::SharedPlacements;
 pub use record::{MEMO_ERROR_MAX, SERVE_SCHEMA_VERSION, ServeRecord, Shares};
 pub use run::serve;
 pub use spec::{CacheTable, CostChoice, Deployed, Parallel, PlotTable, Prefill, ServeSpec, TierTable};
 pub use text::block;
+pub use witness::TokenDigests;
 
 use thiserror::Error;
 
