@@ -14,7 +14,7 @@ use crate::steps::StepsRequest;
 use link::{Input, Link};
 use node::control::NodeId;
 use node::net::clock::monotonic_ns;
-use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions};
+use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions, this_machine};
 use session::{Asked, OpenSession, Opening};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -96,7 +96,12 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerErr
     let (members_in, members) = watch::channel(Membership::default());
     let shell = Shell {
         // The standard library's hasher keys are the one source of random numbers at hand; nothing else depends on this one.
-        machine: Coordinator::new(monotonic_ns(), RandomState::new().build_hasher().finish(), config.limits),
+        machine: Coordinator::new(
+            monotonic_ns(),
+            RandomState::new().build_hasher().finish(),
+            &this_machine().id,
+            config.limits,
+        ),
         links: BTreeMap::new(),
         running: None,
         session: None,

@@ -217,9 +217,9 @@ pub struct PhaseReport {
     pub lateness_ns: Vec<u8>,
     /// Row bytes sent to each rank that was sent any, ascending by rank.
     pub sent_bytes: Vec<(RankId, u64)>,
-    /// CPU time that this process used during the phase, ns.
+    /// CPU time that this process used during the phase, ns. What it did for the other half of a batch meanwhile is in it.
     pub cpu_ns: u64,
-    /// Bytes that QUIC put on the network during the phase, counted by QUIC; 0 in the simulator.
+    /// Bytes that QUIC put on the network during the phase, for the other half of a batch as well, counted by QUIC; 0 in the simulator.
     pub udp_bytes: u64,
 }
 

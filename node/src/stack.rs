@@ -55,7 +55,7 @@ pub struct StageSetup {
     pub placements: LayerPlacements,
 }
 
-/// A part of a step: the same phase on all ranks, each in a layer of its own stage.
+/// A part of a step: a phase in the k-th layer of each stage, which a stage goes through when it has come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Stop {
     /// Which half of the batch, 0 or 1; where it is whole, 0. It is the micro-batch of the stop's frames.
@@ -72,7 +72,7 @@ pub struct Stop {
 /// The halves know nothing of each other: a stop waits for the one before it of its own half, and for the stops before it that use what
 /// it uses, arithmetic or the network ([`Stop::computes`]).
 ///
-/// All stages take their k-th layer at once: [`Phase::Local`], then dispatch, expert and combine if any of these layers has experts.
+/// For the k-th layer of every stage: [`Phase::Local`], then dispatch, expert and combine if any of these layers has experts.
 /// After the last layer there is another local phase, in which the last stage answers, and with several stages a hop.
 #[must_use]
 pub fn program(stack: &Stack, halves: u16) -> Vec<Stop> {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use topology::{Cluster, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 const SIM_SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
 
 /// The variants that the report sets beside the shipped model.

@@ -94,7 +94,10 @@ impl Service {
     /// Where the nodes live: before any is there, this machine.
     fn host(&self) -> Host {
         let own = Host::bridged();
-        Host { cores: self.handle.num_cores().max(own.cores), ..own }
+        match self.handle.num_cores() {
+            0 => own,
+            cores => Host { cores, ..own },
+        }
     }
 
     /// Waits for this caller's turn, which lasts until the ticket is dropped.

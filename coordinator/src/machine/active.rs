@@ -142,14 +142,16 @@ impl Active {
         self.seated.get(&node).map(|(rank, name)| format!("{name} ({rank})"))
     }
 
-    /// What the run is doing, for messages.
-    pub(super) fn during(&self) -> String {
-        match self.first().map(|wait| wait.asked) {
+    /// What the run is doing, for messages; of several things that which waits for `node`, or which ends first.
+    pub(super) fn during(&self, node: Option<NodeId>) -> String {
+        let rank = node.and_then(|node| self.seated.get(&node)).map(|(rank, _)| *rank);
+        let of_rank = self.waits.iter().find(|wait| rank.is_some_and(|rank| wait.from.contains(&rank)));
+        match of_rank.or_else(|| self.first()).map(|wait| wait.asked) {
             None => format!("a pause of run {} after {} steps", self.run, self.step),
             Some(Asked::Configure) => format!("the configuration of run {}", self.run),
             Some(Asked::Prepare) => format!("the preparation of step {} of run {}", self.step, self.run),
-            Some(Asked::Stop(Opening { at, .. })) => {
-                format!("the {} of step {} of run {}", self.stop_name(at), self.step, self.run)
+            Some(Asked::Stop(opening)) => {
+                format!("the {} of step {} of run {}", self.stop_name(opening), self.step, self.run)
             }
         }
     }
@@ -164,13 +166,16 @@ impl Active {
         self.first().map(Wait::deadline_ns)
     }
 
-    fn stop_name(&self, at: usize) -> String {
-        let Stop { half, layer, phase } = self.schedule.program()[at];
+    fn stop_name(&self, opening: Opening) -> String {
+        let Stop { half, layer, phase } = self.schedule.program()[opening.at];
         match &self.task {
             Task::Layer { .. } => phase_name(phase).to_owned(),
             Task::Model { request, .. } => {
                 let of = if request.halves > 1 { format!(", half {half}") } else { String::new() };
-                format!("{} {layer} of each stage{of}", phase_name(phase))
+                match opening.stage {
+                    Some(stage) => format!("{} {layer} of stage {stage}{of}", phase_name(phase)),
+                    None => format!("{} of all stages{of}", phase_name(phase)),
+                }
             }
         }
     }
@@ -207,7 +212,7 @@ impl Active {
                 let stop = opening.at;
                 self.check(&report)?;
                 if self.phases[stop][at].replace(report).is_some() {
-                    return Err(format!("it closed {} twice", self.stop_name(stop)));
+                    return Err(format!("it closed {} twice", self.stop_name(opening)));
                 }
                 let owes = self.task.finishes_at(self.schedule.program()[stop]);
                 if owes && self.digests[usize::from(half)][at].is_none() {

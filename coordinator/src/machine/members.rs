@@ -54,6 +54,7 @@ pub(super) struct Members {
     nodes: BTreeMap<NodeId, Member>,
     last: u32,
     epoch: u32,
+    cores: u32,
 }
 
 impl Members {
@@ -63,6 +64,7 @@ impl Members {
         name: &str,
         address: SocketAddr,
         machine: Machine,
+        clock: NodeClock,
     ) -> Result<(NodeId, Option<NodeId>), JoinError> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(JoinError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
@@ -80,8 +82,9 @@ impl Members {
         self.last += 1;
         self.epoch += 1;
         let node = NodeId(self.last);
-        let (name, clock) = (name.to_owned(), NodeClock::default());
+        let name = name.to_owned();
         self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0 });
+        self.count_cores();
         Ok((node, replaced))
     }
 
@@ -89,6 +92,7 @@ impl Members {
     pub(super) fn leave(&mut self, node: NodeId) -> Option<Member> {
         let member = self.nodes.remove(&node)?;
         self.epoch += 1;
+        self.count_cores();
         Some(member)
     }
 
@@ -103,12 +107,16 @@ impl Members {
 
     /// Cores of all machines, each counted once.
     pub(super) fn cores(&self) -> u32 {
+        self.cores
+    }
+
+    fn count_cores(&mut self) {
         let mut cores = BTreeMap::<&str, u32>::new();
         for Member { machine, .. } in self.nodes.values() {
             let known = cores.entry(&machine.id).or_default();
             *known = machine.cores.max(*known);
         }
-        cores.into_values().fold(0, u32::saturating_add)
+        self.cores = cores.into_values().fold(0, u32::saturating_add);
     }
 
     pub(super) fn contains(&self, node: NodeId) -> bool {
@@ -175,7 +183,9 @@ mod tests {
     fn cores_of_a_machine_count_once() {
         let mut members = Members::default();
         for (name, id, cores) in [("a", "one", 2), ("b", "one", 4), ("c", "two", 8)] {
-            members.join(name, address(), Machine { id: id.to_owned(), cores }).unwrap();
+            members
+                .join(name, address(), Machine { id: id.to_owned(), cores }, NodeClock::new(false))
+                .unwrap();
         }
         assert_eq!(members.cores(), 12);
     }
@@ -184,7 +194,7 @@ mod tests {
     fn nodes_sit_by_rack_and_number_whatever_order_they_come_in() {
         let mut members = Members::default();
         for name in ["rack1-0", "rack0-10", "rack0-9", "rack10-0", "rack0-0", "rack2-1"] {
-            members.join(name, address(), machine()).unwrap();
+            members.join(name, address(), machine(), NodeClock::new(false)).unwrap();
         }
         let names: Vec<_> = members.seating().iter().map(|(_, member)| member.name.as_str()).collect();
         assert_eq!(names, ["rack0-0", "rack0-9", "rack0-10", "rack1-0", "rack2-1", "rack10-0"]);
@@ -194,8 +204,8 @@ mod tests {
     #[test]
     fn a_name_that_comes_again_replaces_the_process_before_it() {
         let mut members = Members::default();
-        let (first, none) = members.join("a", address(), machine()).unwrap();
-        let (second, replaced) = members.join("a", address(), machine()).unwrap();
+        let (first, none) = members.join("a", address(), machine(), NodeClock::new(false)).unwrap();
+        let (second, replaced) = members.join("a", address(), machine(), NodeClock::new(false)).unwrap();
         assert_eq!((none, replaced, members.len(), members.epoch()), (None, Some(first), 1, 2));
         assert!(members.contains(second) && !members.contains(first));
         assert!(members.leave(first).is_none());
@@ -206,7 +216,10 @@ mod tests {
     fn names_that_would_break_a_line_are_refused() {
         let mut members = Members::default();
         for name in ["", "a\nb", &"x".repeat(256)] {
-            assert!(matches!(members.join(name, address(), machine()), Err(JoinError::Name(_))));
+            assert!(matches!(
+                members.join(name, address(), machine(), NodeClock::new(false)),
+                Err(JoinError::Name(_))
+            ));
         }
         assert_eq!(members.epoch(), 0);
     }

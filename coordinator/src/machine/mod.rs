@@ -22,6 +22,7 @@ pub use session::SessionEvent;
 
 use crate::run::{RoundRecord, RunError, RunRequest};
 use active::{Active, Next};
+use clock::NodeClock;
 use members::Members;
 use node::control::{FromNode, Machine, NodeId, SeatPlan, ToNode};
 use std::collections::{BTreeMap, VecDeque};
@@ -152,6 +153,7 @@ enum State {
 #[derive(Debug)]
 pub struct Coordinator {
     cluster_id: u64,
+    machine_id: String,
     limits: Limits,
     members: Members,
     changed_ns: u64,
@@ -167,11 +169,12 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A coordinator without nodes. `cluster_id` is on every frame of its runs.
+    /// A coordinator without nodes, on the machine `machine_id` ([`Machine`]). `cluster_id` is on every frame of its runs.
     #[must_use]
-    pub fn new(now_ns: u64, cluster_id: u64, limits: Limits) -> Self {
+    pub fn new(now_ns: u64, cluster_id: u64, machine_id: &str, limits: Limits) -> Self {
         Self {
             cluster_id,
+            machine_id: machine_id.to_owned(),
             limits,
             members: Members::default(),
             changed_ns: now_ns,
@@ -275,7 +278,8 @@ impl Coordinator {
         if self.closing {
             return Err(JoinError::Closing);
         }
-        let (node, replaced) = self.members.join(name, address, machine)?;
+        let clock = NodeClock::new(machine.id != self.machine_id);
+        let (node, replaced) = self.members.join(name, address, machine, clock)?;
         self.changed_ns = now_ns;
         if let Some(old) = replaced {
             let reason = "another process registered under its name";
@@ -364,7 +368,7 @@ impl Coordinator {
                 self.end(RunError::TooFewNodes { there: self.members.len(), needed });
             }
             State::Active(active) => {
-                let (nodes, during, limit_s) = (active.owing(), active.during(), active.limit_s());
+                let (nodes, during, limit_s) = (active.owing(), active.during(None), active.limit_s());
                 self.fail(now_ns, RunError::Timeout { nodes, during, limit_s });
             }
             State::Ending { error, .. } => self.end(error.clone()),
@@ -480,10 +484,10 @@ impl Coordinator {
 
     fn breach(&mut self, now_ns: u64, node: NodeId, what: String) {
         if let State::Active(active) = &self.state
-            && let Some(node) = active.label(node)
+            && let Some(label) = active.label(node)
         {
-            let during = active.during();
-            self.fail(now_ns, RunError::Protocol { node, during, what });
+            let during = active.during(Some(node));
+            self.fail(now_ns, RunError::Protocol { node: label, during, what });
         }
     }
 
@@ -492,9 +496,9 @@ impl Coordinator {
         let reason = one_line(reason);
         match &mut self.state {
             State::Active(active) => {
-                if let Some(node) = active.label(node) {
-                    let during = active.during();
-                    self.fail(now_ns, RunError::Lost { node, during, reason });
+                if let Some(label) = active.label(node) {
+                    let during = active.during(Some(node));
+                    self.fail(now_ns, RunError::Lost { node: label, during, reason });
                 }
             }
             State::Ending { seated, error: RunError::Failed { .. }, during, .. } => {
@@ -515,7 +519,7 @@ impl Coordinator {
         if !matches!(error, RunError::Failed { .. }) {
             return self.end(error);
         }
-        let (run, during) = (active.run, active.during());
+        let (run, during) = (active.run, active.during(None));
         let seated = active.nodes().filter_map(|node| Some((node, active.label(node)?))).collect();
         self.abort();
         let until_ns = now_ns.saturating_add(self.limits.blame_ns);

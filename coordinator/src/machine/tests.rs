@@ -23,7 +23,7 @@ struct Yard {
 
 impl Yard {
     fn new(nodes: u32) -> Self {
-        let machine = Coordinator::new(0, 9, Limits::default());
+        let machine = Coordinator::new(0, 9, "m", Limits::default());
         let mut yard = Self {
             machine,
             now: 0,

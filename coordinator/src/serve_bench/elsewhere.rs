@@ -21,13 +21,13 @@ impl Elsewhere {
         Self { tokens_max: tokens_max.max(1), held: BTreeMap::new(), given: 0 }
     }
 
-    /// Steps after which ranks hold what `batch` takes for granted; it is counted as done.
-    pub(super) fn before(&mut self, batch: &StepBatch) -> Vec<StepBatch> {
+    /// Steps after which ranks hold what `batch` takes for granted; it is counted as done. Whoever has ended leaves with the first of them.
+    pub(super) fn before(&mut self, batch: &mut StepBatch) -> Vec<StepBatch> {
         let mut steps = Vec::new();
+        for sequence in batch.columns.iter().flat_map(|column| &column.ended) {
+            self.held.remove(sequence);
+        }
         for (at, column) in batch.columns.iter().enumerate() {
-            for sequence in &column.ended {
-                self.held.remove(sequence);
-            }
             let (mut step, mut room) = (0, self.tokens_max);
             for chunk in &column.chunks {
                 let mut held = self.held.get(&chunk.sequence).copied().unwrap_or(0).min(chunk.context);
@@ -45,6 +45,11 @@ impl Elsewhere {
                     (held, room) = (held + tokens, room - tokens);
                 }
                 self.held.insert(chunk.sequence, chunk.context + chunk.tokens);
+            }
+        }
+        if let Some(first) = steps.first_mut() {
+            for (early, column) in first.columns.iter_mut().zip(&mut batch.columns) {
+                early.ended = std::mem::take(&mut column.ended);
             }
         }
         steps
@@ -80,12 +85,15 @@ mod tests {
             steps.iter().map(|step| step.columns[1].chunks.iter().map(of).collect()).collect()
         };
         assert_eq!(
-            chunks(elsewhere.before(&batch(&[(1, 5, 1), (2, 0, 3), (3, 2, 1)], &[]))),
+            chunks(elsewhere.before(&mut batch(&[(1, 5, 1), (2, 0, 3), (3, 2, 1)], &[]))),
             [vec![(1, 0, 4)], vec![(1, 4, 1), (3, 0, 2)]]
         );
-        assert!(elsewhere.before(&batch(&[(1, 6, 1), (2, 3, 1)], &[])).is_empty());
+        assert!(elsewhere.before(&mut batch(&[(1, 6, 1), (2, 3, 1)], &[])).is_empty());
         // 1 has ended; its number comes again with a cache of its own.
-        assert_eq!(chunks(elsewhere.before(&batch(&[(1, 3, 1)], &[1]))), [vec![(1, 0, 3)]]);
+        let mut again = batch(&[(1, 3, 1)], &[1]);
+        let steps = elsewhere.before(&mut again);
+        assert_eq!((&steps[0].columns[1].ended, again.columns[1].ended.len()), (&vec![1], 0));
+        assert_eq!(chunks(steps), [vec![(1, 0, 3)]]);
         assert!(elsewhere.note().unwrap().starts_with("10 tokens"));
     }
 }

@@ -43,9 +43,10 @@ impl Live {
         let setting = |what: &str, problem: &str| {
             Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
         };
+        let from = if spec.cache.is_some() { "cache" } else { "serve.prefill" };
         if spec.parallel.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
             return setting(
-                "serve.prefill",
+                from,
                 "caches from elsewhere are computed between two steps, when a pipeline is not empty: give pp = 1, or leave prefill and [cache] out",
             );
         }
@@ -131,8 +132,8 @@ impl Live {
         let mut run =
             Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
         let mut ticks = 0;
-        while let Some(batch) = run.next(&mut *source.arrivals)? {
-            for computed in elsewhere.before(&batch) {
+        while let Some(mut batch) = run.next(&mut *source.arrivals)? {
+            for computed in elsewhere.before(&mut batch) {
                 witness.expect(&computed)?;
                 witness.look_at(&session.step(&computed).await?, false)?;
             }

@@ -19,6 +19,9 @@ pub struct SharedPlacements {
     made: Mutex<BTreeMap<String, Arc<Made>>>,
 }
 
+/// Placements of whole models that are kept: a sweep over more makes some of them again.
+const KEPT_MAX: usize = 32;
+
 /// Set by whoever comes first; the others wait.
 type Made = OnceLock<Result<LayerPlacements, String>>;
 
@@ -40,6 +43,9 @@ impl SharedPlacements {
             )
         );
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= KEPT_MAX && !all.contains_key(&key) {
+            all.pop_first();
+        }
         let made = Arc::clone(all.entry(key).or_default());
         drop(all);
         made.get_or_init(make).clone()

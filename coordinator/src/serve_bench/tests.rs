@@ -351,6 +351,13 @@ async fn halves_and_caches_from_elsewhere_change_no_token() {
         let noted = record.notes.iter().any(|said| note.is_some_and(|note| said.starts_with(note)));
         assert_eq!(noted, note.is_some(), "{:?}", record.notes);
     }
+    // Which replica serves a token depends on what its rank has in hand, which is half a batch.
+    for scheme in ["dedup", "hierarchical"] {
+        let placed = LAB.replace("\"gate\"", "\"zipf\"\nplacement = \"eplb\"\nslots = 32");
+        let placed = placed.replace("\"flat\"", &format!("\"{scheme}\""));
+        let halves = placed.replace("[scheduler]", "[parallel]\noverlap = \"two_batch\"\n[scheduler]");
+        assert_eq!(live(&halves).await.0.problem, None, "{scheme}");
+    }
     // What a tier hands over is right too: three askers share their prompts' beginnings.
     let shared = LAB.replace("kind = \"trace\"\nfile = \"any\"", "kind = \"closed\"\nusers = 1\nnum_prompts = 6\ninput_len = 8\noutput_len = 2\nprefixes = { num_prefixes = 2, prefix_len = 32, block_tokens = 8 }");
     let (_, computed) = live(&shared).await;
@@ -364,17 +371,24 @@ async fn halves_and_caches_from_elsewhere_change_no_token() {
     assert_eq!(found, computed);
 }
 
-/// What ranks take, and what the virtual clock says of the same requests.
+/// What ranks take, and what the virtual clock says of the same requests, to the 10% that docs/trust.md allows: the virtual clock adds a
+/// tick up from its slowest stage and its slowest hop, ranks measure both.
 #[tokio::test]
 async fn the_virtual_clock_says_what_ranks_take() {
     let lab = LAB.replace("\"gate\"", "\"uniform\"\ncost = \"frames\"");
-    for more in ["", "pp = 2", "pp = 4", "overlap = \"two_batch\"", "overlap = \"two_batch\"\npp = 2"] {
+    // Prompts whose rows take longer to hop than links take to answer.
+    let long = lab.replace("max_num_batched_tokens = 8", "max_num_batched_tokens = 512").replace(
+        "kind = \"trace\"\nfile = \"any\"",
+        "kind = \"closed\"\nusers = 6\nnum_prompts = 8\ninput_len = 384\noutput_len = 2",
+    );
+    let spreads = ["", "pp = 2", "pp = 4", "overlap = \"two_batch\"", "overlap = \"two_batch\"\npp = 2"];
+    for (lab, more) in [&lab, &long].into_iter().flat_map(|lab| spreads.map(|more| (lab, more))) {
         let text = lab.replace("[scheduler]", &format!("[parallel]\nlockstep = true\n{more}\n[scheduler]"));
         let computed = serve(&points(&text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap();
         let (ranks, _) = live(&text).await;
         assert_eq!(ranks.steps, computed.steps, "{more}");
         let off = ranks.duration / computed.duration - 1.0;
-        assert!(off.abs() < 0.05, "{more}: {off:+.3}");
+        assert!(off.abs() < 0.10, "{more}: {off:+.3}");
     }
 }
 
@@ -397,7 +411,7 @@ async fn ranks_that_compute_have_a_placement_of_each_layer() {
 fn what_ranks_that_compute_can_not_have_is_refused() {
     for (more, said) in [
         ("prefill = \"elsewhere\"\n[parallel]\npp = 2\n[scheduler]", "serve.prefill: "),
-        ("[parallel]\npp = 2\n[cache]\n[scheduler]", "serve.prefill: "),
+        ("[parallel]\npp = 2\n[cache]\n[scheduler]", "cache: "),
         ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
         ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
     ] {

@@ -7,7 +7,7 @@ use crate::compare::judge::Judge;
 use crate::compare::measure::NETWORK_WALL_S_MIN;
 use crate::steps::{SimSteps, StepRecord, StepsRequest};
 use moe::reference::StackReference;
-use moe::stack::StepBatch;
+use moe::stack::{Halves, StepBatch};
 use node::control::{Pacing, PhaseReport};
 use node::digest::token_digest;
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +26,8 @@ pub type TokenDigests = BTreeMap<(u32, u32), u64>;
 /// Looks at every step beside whoever runs it.
 pub(super) struct Witness {
     reference: StackReference,
+    /// Where batches go in two halves: a rank's choice of replicas follows from a token's place in what it has in hand.
+    halves: Option<Halves>,
     sim: SimSteps,
     pacing: Pacing,
     steps: u32,
@@ -47,6 +49,7 @@ impl Witness {
         })?;
         Ok(Self {
             reference,
+            halves: (request.halves == 2).then(Halves::default),
             sim: SimSteps::open(request)?,
             pacing: request.pacing,
             steps: 0,
@@ -61,7 +64,13 @@ impl Witness {
 
     /// Computes what is to come out of `batch`, which enters now.
     pub(super) fn expect(&mut self, batch: &StepBatch) -> Result<(), ServeError> {
-        let answers = self.reference.step(self.steps, batch);
+        let answers = match &mut self.halves {
+            Some(halves) => {
+                let split = halves.split(batch);
+                split.join(split.halves.each_ref().map(|half| self.reference.step(self.steps, half)))
+            }
+            None => self.reference.step(self.steps, batch),
+        };
         let digests = |tokens: &Vec<Vec<f32>>| tokens.iter().map(|values| token_digest(values)).collect();
         self.expected.push_back((self.steps, batch.clone(), answers.iter().map(digests).collect()));
         self.simulated = Some(self.sim.step_blocking(batch)?);

@@ -206,7 +206,7 @@ async fn strangers_and_liars_are_turned_away_and_the_cluster_goes_on() {
     let liar = bind(&yard.authority, "liar", Role::Node);
     let peer = liar.dial(yard.handle.address(), Role::Coordinator).await.unwrap();
     let (mut send, _recv) = peer.connection.open_bi().await.unwrap();
-    send.write_all(&[255, 255, 255, 255, 1]).await.unwrap();
+    send.write_all(&[255, 255, 255, 255, node::net::frames::VERSION]).await.unwrap();
     let reason = yard.refusal().await;
     assert!(reason.starts_with("node liar at 127.0.0.1") && reason.contains("4294967295 bytes"), "{reason}");
 

@@ -58,7 +58,8 @@ pub struct StepRecord {
     pub phases: Vec<(Stop, Vec<PhaseReport>)>,
     /// XXH3-64 of what the model answers for each token of the batch that was answered: `[columns][tokens]`.
     pub digests: Vec<Vec<u64>>,
-    /// From a stop's common start until the coordinator knew that it had closed everywhere, wall ns: `[stops]`; 0 in the simulator.
+    /// From a stop's common start on a stage until the coordinator knew that it had closed there, wall ns, the longest of all stages:
+    /// `[stops]`; 0 in the simulator.
     pub wall_ns: Vec<u64>,
     /// How far from a stop's common start some rank may have begun, as in [`crate::run::RoundRecord`]: `[stops]`.
     pub clock_error_ns: Vec<u64>,

@@ -29,7 +29,8 @@ impl Halves {
     pub fn split(&mut self, batch: &StepBatch) -> Split {
         self.seated.resize(batch.columns.len().max(self.seated.len()), [0; 2]);
         let mut split = Split::default();
-        for (at, column) in batch.columns.iter().enumerate() {
+        // All who leave first: a number may begin anew elsewhere in the same batch.
+        let leave = |column: &Column| {
             let mut parts = [Column::default(), Column::default()];
             for &sequence in &column.ended {
                 if let Some((place, half)) = self.seats.remove(&sequence) {
@@ -37,6 +38,10 @@ impl Halves {
                     parts[half].ended.push(sequence);
                 }
             }
+            parts
+        };
+        let left: Vec<_> = batch.columns.iter().map(leave).collect();
+        for ((at, column), mut parts) in batch.columns.iter().enumerate().zip(left) {
             let mut chunks = Vec::with_capacity(column.chunks.len());
             for &chunk in &column.chunks {
                 let seated = &mut self.seated;
@@ -107,6 +112,11 @@ mod tests {
         let [first, second] = halves.split(&batch).halves;
         assert_eq!((sequences(&first), sequences(&second)), (vec![vec![], vec![]], vec![vec![], vec![4, 5]]));
         assert_eq!((&first.columns[1].ended, &second.columns[1].ended), (&vec![], &vec![2]));
+        // 1 begins anew in the other column than the one that says it has ended: it stays seated.
+        let batch = StepBatch { columns: vec![column(&[(1, 1)], &[]), column(&[], &[1])] };
+        let once = halves.split(&batch).halves;
+        let batch = StepBatch { columns: vec![column(&[(1, 1)], &[]), column(&[], &[])] };
+        assert_eq!(halves.split(&batch).halves.each_ref().map(sequences), once.each_ref().map(sequences));
     }
 
     proptest! {

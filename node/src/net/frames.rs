@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 /// Largest body in bytes, for the sender and the receiver alike.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Version of the encoding, the fifth byte of every message.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes before the body.
 const HEADER_BYTES: usize = 5;
 
@@ -192,7 +192,7 @@ mod tests {
     /// The bytes that every later build, and any other encoder, must produce.
     const GOLDEN: &[u8] = &[
         0x31, 0, 0, 0, // length 49
-        1, // version
+        2, // version
         7, 0, 0, 0, // epoch
         0, 0, 0, 0, 0, 1, 0, 0, // start_at_ns
         2, 0, 0, 0, 0, 0, 0, 0, b'n', b'0', // name
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn another_version_is_named_whatever_follows() {
-        assert!(matches!(body_bytes([255, 255, 255, 255, 2]), Err(MessageError::Version { found: 2 })));
+        assert!(matches!(body_bytes([255, 255, 255, 255, 1]), Err(MessageError::Version { found: 1 })));
     }
 
     #[test]

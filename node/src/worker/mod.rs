@@ -100,7 +100,7 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
     let register = FromNode::Register {
         name: config.name.clone(),
         address: SocketAddr::new(host, port),
-        machine: this_machine(&config.name),
+        machine: this_machine(),
     };
     send_message(&mut send, &register).await.map_err(|error| lost(&error))?;
 

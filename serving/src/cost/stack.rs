@@ -71,16 +71,20 @@ impl Hops {
     }
 
     pub(super) fn times(&self, tokens_max: u64) -> Vec<Picos> {
-        let last = self.links.len() - 1;
-        let hop = |(stage, link): (usize, &Option<topology::LinkSpec>)| match (self.fixed, link) {
+        (0..self.links.len()).map(|stage| self.time(stage, tokens_max)).collect()
+    }
+
+    /// The hop after a stage.
+    fn time(&self, stage: usize, tokens_max: u64) -> Picos {
+        match (self.fixed, self.links[stage]) {
             (Some(fixed), _) => fixed,
             (None, None) => Picos::ZERO,
             (None, Some(link)) => {
-                let bytes = if stage == last { TOKEN_BYTES } else { self.row_bytes };
+                let last = stage + 1 == self.links.len();
+                let bytes = if last { TOKEN_BYTES } else { self.row_bytes };
                 link.rate.transfer(tokens_max * bytes) + link.latency
             }
-        };
-        self.links.iter().enumerate().map(hop).collect()
+        }
     }
 }
 
@@ -149,7 +153,9 @@ impl<L: LayerCost> StackCost<L> {
     }
 
     /// Two half batches. The parts are both halves'.
-    fn halves(&mut self, stage: usize, shape: &StepShape) -> Result<StageTime, CostError> {
+    ///
+    /// With them comes what the hop takes, one of each half, beyond the end of the stage.
+    fn halves(&mut self, stage: usize, shape: &StepShape) -> Result<(StageTime, Picos), CostError> {
         let halves = halves(shape).map(|half| (tokens_of(&half.ranks), half));
         let mut time = StageTime::default();
         let layers: Vec<u32> = self.stack.stages()[stage].layers.clone().collect();
@@ -187,7 +193,10 @@ impl<L: LayerCost> StackCost<L> {
             }
         }
         time.total = timeline.end();
-        Ok(time)
+        for (at, (tokens, _)) in halves.iter().enumerate() {
+            timeline.add(at, false, self.hops.time(stage, tokens.max().into()));
+        }
+        Ok((time, timeline.end().saturating_sub(time.total)))
     }
 }
 
@@ -197,7 +206,7 @@ pub(super) fn tokens_of(loads: &[RankLoad]) -> RankTokens {
     RankTokens::new(loads.iter().map(tokens).collect())
 }
 
-/// The halves of a step: by sequences where these are known, otherwise every rank's tokens in two, those of all lengths alike in both.
+/// The halves of a step: by sequences where a station says so ([`crate::Station::with_halves`]), for other callers every rank's tokens in two, those of all lengths alike in both.
 fn halves(shape: &StepShape) -> [HalfShape; 2] {
     if let Some(halves) = &shape.halves {
         return halves.clone();
@@ -220,14 +229,18 @@ fn halves(shape: &StepShape) -> [HalfShape; 2] {
 impl<L: LayerCost> StepCost for StackCost<L> {
     fn step(&mut self, shape: &StepShape) -> Result<StepTimes, CostError> {
         let tokens = tokens_of(&shape.ranks);
-        let mut stages = Vec::with_capacity(self.kinds.len());
+        let (mut stages, mut hops) = (Vec::with_capacity(self.kinds.len()), Vec::new());
         for stage in 0..self.kinds.len() {
-            stages.push(match self.overlap {
+            let (time, hop) = match self.overlap {
                 Overlap::TwoBatch => self.halves(stage, shape)?,
-                Overlap::None | Overlap::Full => self.serial(stage, shape, &tokens)?,
-            });
+                Overlap::None | Overlap::Full => {
+                    (self.serial(stage, shape, &tokens)?, self.hops.time(stage, tokens.max().into()))
+                }
+            };
+            stages.push(time);
+            hops.push(hop);
         }
-        Ok(StepTimes { stages, hops: self.hops.times(tokens.max().into()) })
+        Ok(StepTimes { stages, hops })
     }
 
     fn name(&self) -> &'static str {

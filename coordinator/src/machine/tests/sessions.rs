@@ -149,7 +149,7 @@ fn a_node_that_is_silent_in_a_stop_is_named_with_it() {
     yard.answer(Some(NodeId(2)));
     yard.pass(60_000 * MS);
     let (_, error) = yard.failure();
-    assert!(error.contains("n1 (rank 1)") && error.contains("dispatch 1 of each stage of step 0"), "{error}");
+    assert!(error.contains("n1 (rank 1)") && error.contains("dispatch 1 of stage 0 of step 0"), "{error}");
 }
 
 #[test]
