@@ -53,7 +53,7 @@ async fn a_message_goes_and_its_answer_comes_back() {
             send_message(&mut send, &(number, "seen".to_owned())).await.unwrap();
         }
         // Cut in the middle of a message: a header that promises 100 bytes, of which one comes.
-        send.write_all(&[100, 0, 0, 0, 1, 7]).await.unwrap();
+        send.write_all(&[100, 0, 0, 0, crate::net::frames::VERSION, 7]).await.unwrap();
         send.finish().unwrap();
         here.connection.closed().await;
     });
