@@ -8,7 +8,6 @@
 //! how many copies of a token travel, and whether the outputs are those of the one-process references.
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
-use coordinator::compare::chunk_rows;
 use moe::reference::{FP8_TOLERANCE, float64, quantised, relative_rms_error};
 use moe::{DispatchScheme, ExpertKind, Model, Placement, RoutingSpec, plan_traffic};
 use node::control::PhaseReport;
@@ -16,6 +15,7 @@ use node::setup::RunSetup;
 use node::sim::SimCluster;
 use std::error::Error;
 use std::sync::Arc;
+use study::layer::chunk_rows;
 use topology::{Cluster, Hardware, Rate, fluid_bound};
 
 const TOKENS_PER_RANK: u32 = 32;

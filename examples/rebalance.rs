@@ -11,8 +11,6 @@
 //! batch: whether it pays depends on how long the load stays. The last column says after how many steps it has.
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
-use coordinator::compare::chunk_rows;
-use coordinator::rebalance::{Rebalancing, Segment, rebalance};
 use coordinator::{RunRequest, SimBackend};
 use moe::placement::{Demand, PlacementPolicy, RackAware};
 use moe::routing::{RoutingSpec, Workload};
@@ -20,6 +18,8 @@ use moe::{DispatchScheme, ExpertKind, Model};
 use node::control::Pacing;
 use node::setup::RunSetup;
 use std::error::Error;
+use study::layer::chunk_rows;
+use study::rebalance::{Rebalancing, Segment, rebalance};
 use topology::{Cluster, Hardware};
 
 const RANKS: u32 = 16;

@@ -4,11 +4,11 @@ use crate::options::{BackendArg, SpecArgs, bytes};
 use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coordinator::compare::BackendKind;
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use study::layer::BackendKind;
 use topology::Dtype;
 
 /// Expert-parallel mixture-of-experts over emulated racks: what a second rack costs, measured over QUIC.

@@ -6,9 +6,9 @@
 use crate::options::SpecArgs;
 use crate::resolve;
 use clap::{ArgAction, CommandFactory, Parser};
-use coordinator::compare::{BackendKind, CompareSpec};
-use coordinator::experiment::{Experiment, Options, Point, Resolved, Resolver, Settings, Value};
 use moe::RoutingSpec;
+use study::experiment::{Experiment, Options, Point, Resolved, Resolver, Settings, Value};
+use study::layer::{BackendKind, CompareSpec};
 
 /// Flags that no key stands for.
 const NO_KEYS: [&str; 4] = ["backend", "seeds", "no-payload", "memory-limit"];

@@ -1,8 +1,8 @@
 //! Why a command ends badly, and with which exit code.
 
-use coordinator::compare::CompareError;
 use std::fmt;
 use std::process::ExitCode;
+use study::layer::CompareError;
 
 /// The end of a command that did not do what was asked.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! The flags that define a comparison, as typed; `resolve` says what they mean.
 
 use clap::Args;
-use coordinator::compare::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice, parse_seeds};
 use moe::routing::RoutingChoice;
 use moe::{DispatchScheme, ExpertKind};
 use std::str::FromStr;
+use study::layer::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice, parse_seeds};
 
 #[derive(Debug, Args)]
 pub(crate) struct SpecArgs {
@@ -96,7 +96,7 @@ pub(crate) enum BackendArg {
 }
 
 impl FromStr for BackendArg {
-    type Err = coordinator::compare::ChoiceError;
+    type Err = study::layer::ChoiceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
@@ -111,7 +111,7 @@ fn experts(text: &str) -> Result<ExpertKind, String> {
     }
 }
 
-fn seeds(text: &str) -> Result<Seeds, coordinator::compare::ChoiceError> {
+fn seeds(text: &str) -> Result<Seeds, study::layer::ChoiceError> {
     parse_seeds(text).map(Seeds)
 }
 

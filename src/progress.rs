@@ -1,12 +1,12 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 use crate::output;
-use coordinator::compare::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use study::layer::Progress;
 
 /// Shows how far a comparison is.
 #[derive(Debug)]

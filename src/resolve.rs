@@ -3,11 +3,11 @@
 use crate::files;
 use crate::options::{BackendArg, SpecArgs};
 use anyhow::{Context, bail};
-use coordinator::compare::{BackendKind, CompareSpec, PlacementChoice};
 use moe::routing::{RoutingChoice, Workload};
 use moe::trace::{Trace, read_trace};
 use moe::{DispatchScheme, GateKind, GateSpec, Model, ModelError, RoutingSpec};
 use std::path::Path;
+use study::layer::{BackendKind, CompareSpec, PlacementChoice};
 use topology::{ClusterSpec, Dtype, Hardware, MAX_RANKS, Rate, parse_cluster_file};
 
 const DEFAULT_MODEL: &str = "deepseek-v3";

@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 use blackboard::figure::{Axis, Figure, Layer};
-use coordinator::serve_bench::{PlotTable, ServeFile, ServeRecord};
 use std::collections::BTreeMap;
+use study::serving::{PlotTable, ServeFile, ServeRecord};
 
 /// A line: its label, and its points.
 type Line = (String, Vec<(f64, f64)>);

@@ -1,13 +1,13 @@
 //! Where the names of a serving experiment lead to: presets and files, as those of the other commands.
 
 use crate::resolve;
-use coordinator::compare::PlacementChoice;
-use coordinator::serve_bench::{SharedPlacements, Sources};
 use moe::routing::RoutingChoice;
 use moe::trace::read_trace;
 use moe::{Model, RoutingSpec};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use study::layer::PlacementChoice;
+use study::serving::{SharedPlacements, Sources};
 use topology::{Fabric, Hardware};
 
 /// Presets, and files from the working directory.

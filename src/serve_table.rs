@@ -1,7 +1,7 @@
 //! The records of a serving experiment for people: one as a block, several as a table.
 
 use crate::serve_plot::short;
-use coordinator::serve_bench::{ServeFile, ServeRecord, block};
+use study::serving::{ServeFile, ServeRecord, block};
 
 /// Columns of the table beside the swept keys and those of plots.
 const COLUMNS: [&str; 6] =

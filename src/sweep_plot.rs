@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use blackboard::figure::{Axis, Figure, Layer};
-use coordinator::experiment::{COLUMNS, Merged, SummaryRow, Value};
+use study::experiment::{COLUMNS, Merged, SummaryRow, Value};
 
 /// The longest axis of equal steps: ends that are further apart get equal factors.
 const LINEAR_RATIO_MAX: f64 = 10.0;

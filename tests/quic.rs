@@ -1,10 +1,10 @@
 //! Whole small layers on real workers over QUIC, as processes and as tasks: the same bits as the simulator, the planned
 //! bytes on every pair, and no disturbance unnoticed.
 
-use coordinator::compare::{Host, judge};
+use ::coordinator::judge::judge;
+use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use coordinator::machine::{CoordinatorEvent, Limits};
-use coordinator::rebalance::{Moved, Rebalancing, rebalance};
 use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
 use moe::experts::ExpertKind;
 use moe::model::{GateKind, GateSpec, LayerShape};
@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
+use study::rebalance::{Moved, Rebalancing, rebalance};
 use topology::{Cluster, Dtype, Hardware, RackId};
 
 fn program() -> WorkerKind {

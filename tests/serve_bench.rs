@@ -1,9 +1,8 @@
 //! `railyard serve-bench` from outside: its tables, its JSON, its faults, and the same tokens on worker processes as in the simulator.
 
-use coordinator::compare::{Host, PlacementChoice};
+use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use coordinator::serve_bench::{Live, Sources, parse_serve_file};
 use coordinator::{SimSteps, StepsRequest};
 use moe::{Model, RoutingSpec};
 use node::net::TransportOptions;
@@ -11,6 +10,8 @@ use serde_json::Value;
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::process::{Command, Output};
+use study::layer::PlacementChoice;
+use study::serving::{Live, Sources, parse_serve_file};
 use topology::{Fabric, Hardware};
 
 fn railyard(args: &[&str]) -> Output {

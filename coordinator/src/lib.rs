@@ -1,14 +1,12 @@
-//! Membership, epochs, the step driver, experiments, the backends and their records.
+//! Drives ranks through rounds and steps, on a virtual clock or over QUIC: membership, epochs, sessions, pace, and a judgement of whether
+//! the machine could follow.
 
 pub mod backend;
-pub mod compare;
-mod difference;
-pub mod experiment;
+pub mod judge;
 pub mod local;
 pub mod machine;
-pub mod rebalance;
+pub mod pace;
 pub mod run;
-pub mod serve_bench;
 pub mod server;
 pub mod steps;
 #[cfg(test)]

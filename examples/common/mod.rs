@@ -1,12 +1,12 @@
 //! What the examples share: a mixture-of-experts layer without row values on the simulator, and its times.
 
-use coordinator::compare::chunk_rows;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Placement, RoutingSpec};
 use node::control::PhaseReport;
 use node::setup::RunSetup;
 use node::sim::SimCluster;
 use std::error::Error;
 use std::sync::Arc;
+use study::layer::chunk_rows;
 use topology::{Cluster, Fabric, Hardware};
 
 /// Dispatch and combine of one simulated layer, microseconds, the slowest rank's.

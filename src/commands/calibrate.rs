@@ -3,7 +3,6 @@
 use crate::cli::CalibrateArgs;
 use crate::failure::Failure;
 use crate::{files, output};
-use ::coordinator::compare::chunk_rows;
 use anyhow::{Context, bail};
 use blackboard::calibration::{
     Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
@@ -19,6 +18,7 @@ use node::sim::SimCluster;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use study::layer::chunk_rows;
 use topology::{Cluster, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
 
 /// Raised when a key of the JSON changes its meaning or goes away.

@@ -4,11 +4,12 @@ use super::block_on_interruptibly;
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
 use crate::{output, progress::Meter, resolve};
-use ::coordinator::compare::{self, BackendKind, CompareSpec, Host, Report};
 use ::coordinator::local::rack_names;
+use ::coordinator::pace::Host;
 use ::coordinator::{Limits, LocalCluster, LocalConfig, SimBackend, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
+use study::layer::{self, BackendKind, CompareSpec, Report};
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
@@ -18,7 +19,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         Some(client) => block_on_interruptibly(client.compare(&spec, &meter))?,
         None => {
             let quic = spec.backends.contains(&BackendKind::Quic);
-            compare::check(&spec, quic)?;
+            layer::check(&spec, quic)?;
             block_on_interruptibly(run_here(&spec, args.in_process, &meter))?
         }
     };
@@ -46,13 +47,13 @@ async fn run_here(spec: &CompareSpec, in_process: bool, meter: &Meter) -> Result
     let host = Host::this(in_process);
     let mut show = |progress| meter.show(&progress);
     if !spec.backends.contains(&BackendKind::Quic) {
-        let report = compare::compare(spec, None::<&mut SimBackend>, host, &mut show);
+        let report = layer::compare(spec, None::<&mut SimBackend>, host, &mut show);
         return Ok(Box::pin(report).await?);
     }
     let racks = spec.cluster().map_err(Failure::usage)?;
     meter.say(&format!("starting {} workers", racks.num_ranks()));
     let mut cluster = start_workers(&racks, in_process).await?;
-    let report = Box::pin(compare::compare(spec, Some(&mut cluster), host, &mut show)).await?;
+    let report = Box::pin(layer::compare(spec, Some(&mut cluster), host, &mut show)).await?;
     cluster.shutdown().await;
     Ok(report)
 }

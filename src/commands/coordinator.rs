@@ -6,17 +6,18 @@ use crate::cli::CoordinatorArgs;
 use crate::failure::Failure;
 use crate::progress::Meter;
 use crate::{output, resolve};
-use ::coordinator::compare::{self, CompareSpec, Service};
 use ::coordinator::local::Interrupts;
 use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
 use node::net::{Identity, TransportOptions};
 use std::sync::Arc;
 use std::time::Duration;
+use study::layer::{self, CompareSpec};
+use study::service::Service;
 
 pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
     let spec = resolve::spec(&args.spec, Some(args.nodes)).map_err(Failure::Usage)?;
     if !args.no_first_run {
-        compare::check(&spec, true)?;
+        layer::check(&spec, true)?;
     }
     let identity = Identity::load(&args.certs, COORDINATOR).map_err(Failure::usage)?;
     let forming = Duration::from_secs(args.forming_limit.into());

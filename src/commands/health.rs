@@ -5,16 +5,17 @@ use crate::cli::{ClusterArgs, HealthArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::{Meter, PointMeter};
-use ::coordinator::compare::{self, ClientError, CompareSpec, Report};
-use ::coordinator::serve_bench::{Packed, ServeRecord};
 use node::net::{Identity, TransportOptions};
 use std::path::Path;
+use study::layer::{CompareSpec, Report};
+use study::service::{self, ClientError};
+use study::serving::{Packed, ServeRecord};
 
 pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
     let options = TransportOptions { datagram_bytes: args.datagram_bytes };
     let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
     let status = block_on(async {
-        let client = compare::Client { address: &args.coordinator, identity: &identity, transport: options };
+        let client = service::Client { address: &args.coordinator, identity: &identity, transport: options };
         Box::pin(client.status()).await.map_err(failure)
     })?;
     let there = status.nodes.len();
@@ -48,7 +49,7 @@ impl<'a> Client<'a> {
     /// Has the cluster serve `run`; `say` is told who is before.
     pub(crate) async fn serve(&self, run: &Packed, meter: &PointMeter) -> Result<ServeRecord, Failure> {
         let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
-        let client = compare::Client { address: self.address, identity: &identity, transport: self.options };
+        let client = service::Client { address: self.address, identity: &identity, transport: self.options };
         let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} others"));
         Box::pin(client.serve(run, &mut waiting)).await.map_err(failure)
     }
@@ -56,7 +57,7 @@ impl<'a> Client<'a> {
     /// Has the cluster run `spec`.
     pub(crate) async fn compare(&self, spec: &CompareSpec, meter: &Meter) -> Result<Report, Failure> {
         let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
-        let client = compare::Client { address: self.address, identity: &identity, transport: self.options };
+        let client = service::Client { address: self.address, identity: &identity, transport: self.options };
         let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} comparisons"));
         let mut progress = |news| meter.show(&news);
         Box::pin(client.compare(spec, &mut waiting, &mut progress)).await.map_err(failure)

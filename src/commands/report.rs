@@ -5,10 +5,10 @@ use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::sweep_plot::figure;
-use ::coordinator::experiment::{ExperimentError, Merged, RESULTS_VERSION, csv, merge, summarise, table};
 use anyhow::Context;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use study::experiment::{ExperimentError, Merged, RESULTS_VERSION, csv, merge, summarise, table};
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;

@@ -9,12 +9,13 @@ use crate::options::BackendArg;
 use crate::progress::PointMeter;
 use crate::{files, output};
 use ::coordinator::LocalCluster;
-use ::coordinator::compare::{BackendKind, Host, available_bytes, compare_rows};
-use ::coordinator::experiment::{
+use ::coordinator::pace::Host;
+use std::sync::Arc;
+use study::experiment::{
     Experiment, ExperimentError, Plan, Point, PointLine, Results, Shard, parse_experiment, point_line,
     run_offline,
 };
-use std::sync::Arc;
+use study::layer::{BackendKind, available_bytes, compare_rows};
 use topology::Cluster;
 
 /// Share of the available memory that all points under way may take.

@@ -11,11 +11,7 @@ use crate::serve_plot::{figure, short};
 use crate::serve_sources::Files;
 use crate::serve_table::shown;
 use crate::{files, output};
-use ::coordinator::compare::{BackendKind, Host};
-use ::coordinator::serve_bench::{
-    CostChoice, Deployment, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord,
-    parse_serve_file, serve,
-};
+use ::coordinator::pace::Host;
 use ::serving::StageMemory;
 use anyhow::{Context, anyhow};
 use serde_json::json;
@@ -23,6 +19,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use study::layer::BackendKind;
+use study::serving::{
+    CostChoice, Deployment, Live, Packed, SERVE_SCHEMA_VERSION, ServeError, ServeFile, ServeRecord,
+    parse_serve_file, serve,
+};
 use topology::Cluster;
 
 /// Answers between two words of progress.

@@ -4,21 +4,17 @@
 //! layer is. [`SimSteps`] runs them in memory, [`crate::ClusterHandle::open`] and [`crate::LocalCluster::open`] on nodes; all are
 //! [`Stepper`]s.
 
-mod pace;
 mod sim;
 #[cfg(test)]
 mod tests;
-mod tick;
 
-pub use pace::pace;
 pub use sim::SimSteps;
 
 use crate::run::RunError;
-use moe::stack::{Stack, StepBatch};
+use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
 use node::setup::SetupError;
 use node::stack::{StackSetup, Stop};
-use serving::TickTime;
 
 /// A model on racks, to be stepped.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +24,7 @@ pub struct StepsRequest {
     /// 1, or 2 for batches in two halves, of which one computes while the rows of the other are on their way. Their sequences sit in
     /// halves as [`moe::stack::Halves`] says.
     pub halves: u16,
-    /// How emulated time maps to the wall clock; the simulator ignores it. [`pace`] knows one.
+    /// How emulated time maps to the wall clock; the simulator ignores it. [`crate::pace::pace`] knows one.
     pub pacing: Pacing,
     /// How long the longest phase should take, wall ns, as in [`crate::RunRequest::expected_phase_ns`].
     pub expected_phase_ns: u64,
@@ -63,14 +59,6 @@ pub struct StepRecord {
     pub wall_ns: Vec<u64>,
     /// How far from a stop's common start some rank may have begun, as in [`crate::run::RoundRecord`]: `[stops]`.
     pub clock_error_ns: Vec<u64>,
-}
-
-impl StepRecord {
-    /// What the step takes on the stages of `stack`.
-    #[must_use]
-    pub fn times(&self, stack: &Stack) -> TickTime {
-        tick::times(&self.phases, stack)
-    }
 }
 
 /// An open session.

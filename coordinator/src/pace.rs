@@ -1,0 +1,100 @@
+//! How slowly nodes on one machine must run a model so that it can follow, and what machines were measured to follow.
+
+use crate::run::RunError;
+use crate::steps::{SimSteps, StepsRequest};
+use moe::experts::ExpertKind;
+use moe::stack::StepBatch;
+use node::control::{Pacing, PhaseReport};
+use node::wire::Phase;
+
+/// Payload bytes that 16 processes on 2 cores move in a second with room to spare (they reach twice that).
+pub const BYTES_PER_S: f64 = 500e6;
+/// Frames that they handle in a second, at 100 to 150 us of CPU each end to end.
+pub const FRAMES_PER_S: f64 = 7_000.0;
+/// Cores behind these rates.
+pub const RATED_CORES: f64 = 2.0;
+/// Shortest wall time of a communication phase: timers and schedulers then stay within a few percent of it.
+pub const NETWORK_WALL_S_MIN: f64 = 0.040;
+/// Charged compute over the CPU time it really takes.
+pub const COMPUTE_HEADROOM: f64 = 3.0;
+/// CPU time of a modelled expert for one element of one row, with its share of quantisation and sums.
+pub const MODELLED_S_PER_ELEMENT: f64 = 3e-9;
+/// FLOP/s of real experts on one core with AVX2 or better, small products included (a multiply and an add are two).
+pub const GEMM_FLOPS: f64 = 32e9;
+
+/// Where the ranks of a quic run live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Cores that they share.
+    pub cores: u32,
+    /// True if they are tasks of one process, each of which then reports the CPU time of all.
+    pub one_process: bool,
+    /// How many times slower rows are paced than on this machine's loopback.
+    pub pace: u64,
+}
+
+impl Host {
+    /// This machine.
+    #[must_use]
+    pub fn this(one_process: bool) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { cores: u32::try_from(cores).unwrap_or(u32::MAX), one_process, pace: 1 }
+    }
+
+    /// Nodes of a cluster that may reach each other through a bridge: a container's datagram takes more CPU time
+    /// than one on loopback, and comes later.
+    #[must_use]
+    pub fn bridged() -> Self {
+        Self { pace: 2, ..Self::this(false) }
+    }
+}
+
+/// A pace at which `cores` cores follow steps like `batch`, and how long their longest phase then takes, wall ns.
+///
+/// It is found by a simulated step without values; a gate is replaced by uniform routing for that.
+///
+/// # Errors
+/// As a simulated step.
+pub fn pace(request: &StepsRequest, batch: &StepBatch, cores: u32) -> Result<(Pacing, u64), RunError> {
+    let mut light = request.clone();
+    light.setup.payload = false;
+    if light.setup.routing == moe::routing::RoutingSpec::Gate {
+        light.setup.routing = moe::routing::RoutingSpec::Uniform;
+    }
+    let record = SimSteps::open(&light)?.step_blocking(batch)?;
+    let (model, cores) = (&request.setup.stack.model, f64::from(cores.max(1)));
+    let tokens = batch.tokens() as f64;
+    let flops = 6.0 * f64::from(model.hidden) * f64::from(model.expert_inter.max(model.dense_inter));
+    let rows = tokens * f64::from(model.top_k.max(1));
+    let compute_s = match request.setup.experts {
+        ExpertKind::Modelled => rows * f64::from(model.hidden) * MODELLED_S_PER_ELEMENT,
+        ExpertKind::Gemm => rows * flops / GEMM_FLOPS,
+    } / cores;
+    let (mut network, mut compute, mut longest) = (1.0_f64, 1.0_f64, 0.0_f64);
+    for (stop, reports) in &record.phases {
+        let emulated_ns = PhaseReport::slowest(reports).0 as f64 / 1e3;
+        if emulated_ns <= 0.0 {
+            continue;
+        }
+        let total = |count: fn(&PhaseReport) -> u64| reports.iter().map(count).sum::<u64>() as f64 / cores;
+        let bytes = total(|report| report.sent_bytes.iter().map(|(_, bytes)| bytes).sum());
+        let frames = total(|report| report.frames);
+        match stop.phase {
+            Phase::Local | Phase::Expert => {
+                compute = compute.max(compute_s * COMPUTE_HEADROOM * 1e9 / emulated_ns);
+            }
+            Phase::Dispatch | Phase::Combine | Phase::Hop => {
+                let wall_s = (bytes / BYTES_PER_S).max(frames / FRAMES_PER_S) * RATED_CORES;
+                network = network.max(wall_s * 1e9 / emulated_ns);
+            }
+        }
+        longest = longest.max(emulated_ns);
+    }
+    network = network.max(NETWORK_WALL_S_MIN * 1e9 / longest.max(1.0));
+    let pacing = Pacing {
+        network_dilation: network.ceil() as u64,
+        compute_dilation: compute.ceil() as u64,
+        ..Pacing::default()
+    };
+    Ok((pacing, (longest * network.max(compute).ceil()) as u64))
+}

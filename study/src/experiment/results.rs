@@ -1,0 +1,276 @@
+//! The file of results: a header that says of which experiment, then one line a finished point, each on disk before the next.
+//!
+//! A process that is killed leaves at most one torn line, the last, which is dropped when the file is opened again. Points
+//! finish in any order; [`Results::finish`] puts the lines in theirs, in a new file that takes the place of the old one.
+
+use super::error::ExperimentError;
+use super::shard::Shard;
+use super::value::Settings;
+use crate::layer::{BackendKind, Record};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Version of the lines: raised when a key changes its meaning or goes away.
+pub const RESULTS_VERSION: u32 = 1;
+/// Longest file of results, bytes.
+const RESULTS_BYTES_MAX: u64 = 2 << 30;
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`RESULTS_VERSION`].
+    pub schema_version: u32,
+    /// The experiment's name.
+    pub name: String,
+    /// Hash of everything that decides the records: every point's resolved options with the contents of files, the backends,
+    /// the program's version.
+    pub experiment: String,
+    /// The program's version.
+    pub version: String,
+    /// Keys with one value.
+    pub fixed: Settings,
+    /// Swept keys, the slowest first.
+    pub swept: Vec<String>,
+    /// Seeds of every combination.
+    pub seeds: Vec<u64>,
+    /// Backends of every point.
+    pub backends: Vec<BackendKind>,
+    /// Points of the whole experiment.
+    pub points: usize,
+    /// This file's part, from 1.
+    pub shard: usize,
+    /// Of so many.
+    pub shards: usize,
+}
+
+/// A finished point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointLine {
+    /// Its number.
+    pub point: usize,
+    /// The swept keys' values.
+    pub settings: Settings,
+    /// Its seed.
+    pub seed: u64,
+    /// The command that has this row among others.
+    pub command: String,
+    /// A record a backend.
+    pub records: Vec<Record>,
+}
+
+/// An open file of results.
+#[derive(Debug)]
+pub struct Results {
+    path: PathBuf,
+    file: File,
+    header: String,
+    /// The lines by point, without line ends.
+    lines: BTreeMap<usize, String>,
+    in_order: bool,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Contents {
+    /// Its first line; `None` if the file ends before it does.
+    pub header: Option<Header>,
+    /// Points with their lines as they stand, in the order of the file.
+    pub lines: Vec<(PointLine, String)>,
+    /// Bytes up to the end of the last whole line.
+    whole_bytes: u64,
+}
+
+/// Reads a file of results; a torn last line is left out.
+///
+/// # Errors
+/// [`ExperimentError::Io`], or [`ExperimentError::Results`] for what no killed run leaves.
+pub fn read_results(path: &Path) -> Result<Contents, ExperimentError> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    read(&file, path)
+}
+
+fn read(file: &File, path: &Path) -> Result<Contents, ExperimentError> {
+    let mut bytes = Vec::new();
+    file.take(RESULTS_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| io_error(path, source))?;
+    if bytes.len() as u64 > RESULTS_BYTES_MAX {
+        return Err(results_error(
+            path,
+            format!("longer than {RESULTS_BYTES_MAX} bytes; split the experiment into shards"),
+        ));
+    }
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    bytes.truncate(whole);
+    let mut contents = Contents { header: None, lines: Vec::new(), whole_bytes: whole as u64 };
+    for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        let fault = |error: &dyn std::fmt::Display| {
+            results_error(path, format!("line {}: {error}; move the file away to begin anew", at + 1))
+        };
+        let text = std::str::from_utf8(line).map_err(|error| fault(&error))?;
+        if contents.header.is_none() {
+            let version: Version = serde_json::from_str(text).map_err(|error| fault(&error))?;
+            if version.schema_version != RESULTS_VERSION {
+                return Err(fault(&format!(
+                    "results of version {}, this program has {RESULTS_VERSION}",
+                    version.schema_version
+                )));
+            }
+            contents.header = Some(serde_json::from_str(text).map_err(|error| fault(&error))?);
+        } else {
+            let point = serde_json::from_str(text).map_err(|error| fault(&error))?;
+            contents.lines.push((point, text.to_owned()));
+        }
+    }
+    Ok(contents)
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
+}
+
+impl Results {
+    /// Opens or begins the results of `header`'s experiment.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Results`] if the file is another experiment's or in use, or [`ExperimentError::Io`].
+    pub fn open(path: &Path, header: &Header) -> Result<Self, ExperimentError> {
+        let io = |source| io_error(path, source);
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|source| io_error(directory, source))?;
+        }
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(results_error(
+                    path,
+                    "another process writes to it; wait for it, or give another --out".to_owned(),
+                ));
+            }
+            // A file system without locks, as some clusters have: two processes are then up to the user.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        let contents = read(&file, path)?;
+        let text = serde_json::to_string(header).map_err(|error| results_error(path, error.to_string()))?;
+        let mut lines = BTreeMap::new();
+        let mut in_order = true;
+        match &contents.header {
+            Some(known) if known == header => {}
+            Some(known) => return Err(results_error(path, different(known, header))),
+            None => {
+                file.set_len(0).map_err(io)?;
+                file.rewind().map_err(io)?;
+                file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+                sync_directory(path).map_err(io)?;
+            }
+        }
+        if contents.header.is_some() {
+            file.set_len(contents.whole_bytes).map_err(io)?;
+            file.seek(SeekFrom::End(0)).map_err(io)?;
+        }
+        let shard = Shard { index: header.shard, count: header.shards };
+        for (line, text) in contents.lines {
+            in_order &= lines.last_key_value().is_none_or(|(&last, _)| last < line.point);
+            if line.point >= header.points || !shard.has(line.point) {
+                return Err(results_error(
+                    path,
+                    format!("point {} does not belong here; move the file away to begin anew", line.point),
+                ));
+            }
+            if lines.insert(line.point, text.clone()).is_some_and(|known| known != text) {
+                return Err(results_error(
+                    path,
+                    format!(
+                        "point {} stands there twice and differs; move the file away to begin anew",
+                        line.point
+                    ),
+                ));
+            }
+        }
+        Ok(Self { path: path.to_owned(), file, header: text, lines, in_order })
+    }
+
+    /// True if the point is finished.
+    #[must_use]
+    pub fn has(&self, point: usize) -> bool {
+        self.lines.contains_key(&point)
+    }
+
+    /// How many are finished.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Adds a finished point; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Io`].
+    pub fn append(&mut self, line: &PointLine) -> Result<(), ExperimentError> {
+        let text =
+            serde_json::to_string(line).map_err(|error| results_error(&self.path, error.to_string()))?;
+        let written =
+            self.file.write_all(format!("{text}\n").as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(|source| io_error(&self.path, source))?;
+        self.in_order &= self.lines.last_key_value().is_none_or(|(&last, _)| last < line.point);
+        self.lines.insert(line.point, text);
+        Ok(())
+    }
+
+    /// Puts the lines in the order of their points, and returns the file's path.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Io`].
+    pub fn finish(self) -> Result<PathBuf, ExperimentError> {
+        if !self.in_order {
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(".new");
+            let new = self.path.with_file_name(name);
+            let write = || -> io::Result<()> {
+                let mut file = io::BufWriter::new(File::create(&new)?);
+                writeln!(file, "{}", self.header)?;
+                for line in self.lines.values() {
+                    writeln!(file, "{line}")?;
+                }
+                file.into_inner()?.sync_all()?;
+                std::fs::rename(&new, &self.path)?;
+                sync_directory(&self.path)
+            };
+            write().map_err(|source| io_error(&self.path, source))?;
+        }
+        Ok(self.path)
+    }
+}
+
+/// Which difference between two headers to tell.
+fn different(there: &Header, wanted: &Header) -> String {
+    let what = if there.name != wanted.name {
+        format!("it holds `{}`, not `{}`", there.name, wanted.name)
+    } else if (there.shard, there.shards) != (wanted.shard, wanted.shards) {
+        format!("it holds shard {}/{}, not {}/{}", there.shard, there.shards, wanted.shard, wanted.shards)
+    } else if there.backends != wanted.backends {
+        "it was run with other backends".to_owned()
+    } else if there.version != wanted.version {
+        format!("it is of railyard {}, this is {}", there.version, wanted.version)
+    } else {
+        "the experiment has changed since: its file, a file that it names, or a preset".to_owned()
+    };
+    format!("{what}; move it away to begin anew, or give another --out")
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+fn io_error(path: &Path, source: io::Error) -> ExperimentError {
+    ExperimentError::Io { path: path.to_owned(), source }
+}
+
+pub(super) fn results_error(path: &Path, problem: String) -> ExperimentError {
+    ExperimentError::Results { path: path.to_owned(), problem }
+}

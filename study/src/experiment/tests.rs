@@ -1,0 +1,331 @@
+//! Experiments as a whole: files and their faults, points and shards, results that are cut anywhere and go on.
+
+use super::*;
+use crate::layer::{BackendKind, CompareSpec, GateChoice, LatencyChoice};
+use moe::{DispatchScheme, Model};
+use proptest::prelude::*;
+use std::fs;
+use std::path::Path;
+use topology::Hardware;
+
+/// Keys for tests: three numbers, a word, a list.
+struct Few;
+
+impl Options for Few {
+    fn keys(&self) -> Vec<String> {
+        ["throttle", "tokens", "top_k", "scheme", "ranks_per_rack"].map(str::to_owned).to_vec()
+    }
+
+    fn check(&self, key: &str, value: &Value) -> Result<(), String> {
+        match (key, value) {
+            ("scheme", Value::Text(text)) => {
+                text.parse::<DispatchScheme>().map(drop).map_err(|error| error.to_string())
+            }
+            ("ranks_per_rack", Value::Integer(_) | Value::List(_)) => Ok(()),
+            ("throttle" | "tokens" | "top_k", Value::Integer(_) | Value::Number(_)) => Ok(()),
+            _ => Err(format!("`{value}` is not what it takes")),
+        }
+    }
+}
+
+impl Resolver for Few {
+    fn resolve(
+        &self,
+        experiment: &Experiment,
+        point: &Point,
+        backends: &[BackendKind],
+    ) -> Result<Resolved, String> {
+        let settings = experiment.settings(point);
+        let model = Model::preset("granite-1b").map_err(|error| error.to_string())?;
+        let hardware = Hardware::preset("gb200").map_err(|error| error.to_string())?;
+        let mut spec = CompareSpec::new(model, hardware);
+        spec.rack_sizes = vec![2, 2];
+        spec.latencies = vec![LatencyChoice::Zero];
+        spec.gates = Some(vec![GateChoice::Unlimited]);
+        spec.seeds = vec![point.seed];
+        spec.backends = backends.to_vec();
+        spec.payload = false;
+        spec.tokens = settings.get("tokens").and_then(Value::number).map_or(4, |tokens| tokens as u32);
+        let scheme = settings.get("scheme").map_or_else(|| "flat".to_owned(), Value::to_string);
+        spec.schemes = vec![scheme.parse().map_err(|_| format!("no scheme {scheme}"))?];
+        Ok(Resolved { spec, with_base: true, command: format!("compare {settings}") })
+    }
+}
+
+fn parse(text: &str) -> Result<Experiment, String> {
+    parse_experiment(text, "sweep.toml", &Few).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn check_error(text: &str, message: &str) {
+    let error = parse(text).expect_err("faulty");
+    assert!(error.starts_with(message), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+}
+
+const WHOLE: &str = r#"name = "all-of-it"
+
+[experiment]
+top_k = 4
+ranks_per_rack = [8, 6]
+backend = ["sim", "analytic"]
+
+[sweep]
+throttle = [1, 2.5]
+tokens = { from = 32, to = 128, steps = 3, scale = "log" }
+seeds = "1-2,9"
+
+[[sweep.points]]
+scheme = "flat"
+
+[[sweep.points]]
+scheme = "hierarchical"
+"#;
+
+#[test]
+fn a_whole_file() {
+    let experiment = parse(WHOLE).expect("sound");
+    assert_eq!((experiment.name.as_str(), experiment.num_points()), ("all-of-it", 2 * 3 * 2 * 3));
+    assert_eq!(experiment.fixed.to_string(), "top_k = 4, ranks_per_rack = 8,6");
+    assert_eq!(experiment.backends, Some(vec![BackendKind::Analytic, BackendKind::Sim]));
+    let shown: Vec<String> =
+        [0, 1, 2, 3, 6, 35].into_iter().map(|index| experiment.point(index).to_string()).collect();
+    assert_eq!(
+        shown,
+        [
+            "throttle = 1, tokens = 32, scheme = flat, seed 1",
+            "throttle = 1, tokens = 32, scheme = flat, seed 2",
+            "throttle = 1, tokens = 32, scheme = flat, seed 9",
+            "throttle = 1, tokens = 32, scheme = hierarchical, seed 1",
+            "throttle = 1, tokens = 64, scheme = flat, seed 1",
+            "throttle = 2.5, tokens = 128, scheme = hierarchical, seed 9",
+        ]
+    );
+    assert_eq!(
+        experiment.settings(&experiment.point(0)).to_string(),
+        "top_k = 4, ranks_per_rack = 8,6, throttle = 1, tokens = 32, scheme = flat"
+    );
+}
+
+#[test]
+fn a_file_without_a_sweep_is_one_point_called_by_the_file() {
+    let experiment = parse("[experiment]\ntokens = 8").expect("sound");
+    assert_eq!((experiment.name.as_str(), experiment.num_points(), experiment.seeds), ("sweep", 1, vec![1]));
+}
+
+#[test]
+fn faults_name_file_line_and_remedy() {
+    check_error("[experiment\n", "sweep.toml:1: ");
+    check_error("nam = 'x'", "sweep.toml:1: unknown key `nam`; did you mean `name`?");
+    check_error("name = 'a/b'", "sweep.toml:1: name = \"a/b\": give up to 64 letters");
+    check_error("name = 3", "sweep.toml:1: name: give a text");
+    check_error("sweep = 3", "sweep.toml:1: sweep: give a table, [sweep]");
+    check_error("[experiment]\n\ntoken = 3", "sweep.toml:3: unknown key `token`; did you mean `tokens`?");
+    check_error("[sweep]\ntop-k = [3]", "sweep.toml:2: unknown key `top-k`; did you mean `top_k`?");
+    check_error("[sweep]\nseed = [3]", "sweep.toml:2: unknown key `seed`; did you mean `seeds`?");
+    check_error("[sweep]\nqqq = [3]", "sweep.toml:2: unknown key `qqq`; known are throttle, tokens,");
+    check_error("[experiment]\ntokens = 3\ntokens = 4", "sweep.toml:3: duplicate key");
+    check_error("[experiment]\ntokens = 'x'", "sweep.toml:2: tokens: `x` is not what it takes");
+    check_error("[experiment]\ntokens = 2020-01-01", "sweep.toml:2: tokens: a date");
+    check_error("[experiment]\nthrottle = inf", "sweep.toml:2: throttle: not a finite number");
+    check_error(
+        "[experiment]\ntokens = {from = 1, to = 2, step = 1}",
+        "sweep.toml:2: tokens: a range varies; put it under [sweep]",
+    );
+    check_error("[sweep]\ntokens = 3", "sweep.toml:2: tokens: give a list of values or a range");
+    check_error("[sweep]\ntokens = []", "sweep.toml:2: tokens: an empty list");
+    check_error("[sweep]\ntokens = [1, 2, 1]", "sweep.toml:2: tokens: 1 stands twice");
+    check_error("[sweep]\ntokens = [\n1,\n'x']", "sweep.toml:4: tokens: `x` is not");
+    check_error(
+        "[experiment]\ntokens = 3\n[sweep]\ntokens = [4]",
+        "sweep.toml:4: `tokens` is fixed in line 2 and swept here",
+    );
+    check_error(
+        "[sweep]\ntokens = [4]\n[[sweep.points]]\ntokens = 5",
+        "sweep.toml:3: `tokens` is swept twice",
+    );
+    check_error(
+        "[[sweep.points]]\ntokens = 5\n[[sweep.points]]\ntop_k = 5",
+        "sweep.toml:3: points: every row has the same keys",
+    );
+    check_error(
+        "[[sweep.points]]\ntokens = 5\n[[sweep.points]]\ntokens = 5",
+        "sweep.toml:3: points: this row stands twice",
+    );
+    check_error("[sweep]\npoints = 3", "sweep.toml:2: points: give rows");
+    check_error("[sweep]\ntokens = {from = 1, to = 2}", "sweep.toml:2: tokens: a range is {");
+    check_error(
+        "[sweep]\ntokens = {from = 1, stepps = 2}",
+        "sweep.toml:2: unknown key `stepps`; did you mean `steps`?",
+    );
+    check_error(
+        "[sweep]\ntokens = {from = 2, to = 1, step = 1}",
+        "sweep.toml:2: tokens: the range goes from 2 down to 1",
+    );
+    check_error("[sweep]\nseeds = 'x'", "sweep.toml:2: seeds: `x`: give whole numbers and ranges");
+    check_error("[sweep]\nseeds = [1, 1]", "sweep.toml:2: seeds: one of them stands twice");
+    check_error("[experiment]\nseeds = 1\n[sweep]\nseeds = 2", "sweep.toml:4: `seeds` is given twice");
+    check_error("[experiment]\nbackend = 'gpu'", "sweep.toml:2: backend: `gpu`: a backend is");
+    let many =
+        "[sweep]\ntokens = {from = 1, to = 5000, step = 1}\nthrottle = {from = 1, to = 1000, step = 1}";
+    check_error(many, "sweep.toml:2: 5000 x 1000 x 1 seeds are more than 100000 points");
+    check_error(&"#".repeat((1 << 20) + 1), "sweep.toml:1: the file has 1048577 bytes");
+}
+
+proptest! {
+    #[test]
+    fn points_are_the_product_in_order_and_shards_part_them(
+        sizes in prop::collection::vec(1_usize..5, 0..4),
+        seeds in 1_u64..4,
+        shards in 1_usize..9,
+    ) {
+        let axes: Vec<Axis> = sizes.iter().enumerate().map(|(at, &size)| Axis {
+            keys: vec![format!("k{at}")],
+            rows: (0..size as i64).map(|value| vec![Value::Integer(value)]).collect(),
+        }).collect();
+        let experiment = Experiment {
+            name: "x".to_owned(),
+            fixed: Settings::default(),
+            backends: None,
+            axes,
+            seeds: (1..=seeds).collect(),
+        };
+        let count = experiment.num_points();
+        prop_assert_eq!(count, sizes.iter().product::<usize>() * seeds as usize);
+        let order: Vec<Vec<u64>> = (0..count)
+            .map(|index| {
+                let point = experiment.point(index);
+                let values = point.settings.0.iter().map(|(_, value)| value.number().unwrap_or(-1.0) as u64);
+                values.chain([point.seed]).collect()
+            })
+            .collect();
+        prop_assert!(order.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", order);
+        for index in 0..count {
+            let owners = (1..=shards).filter(|&index_| Shard { index: index_, count: shards }.has(index));
+            prop_assert_eq!(owners.count(), 1);
+        }
+    }
+}
+
+const SMALL: &str =
+    "name = 'small'\n[sweep]\ntokens = [0, 3, 8]\nscheme = ['flat', 'hierarchical']\nseeds = '1-3'";
+
+fn plan(text: &str) -> Plan {
+    let experiment = parse(text).expect("sound");
+    Plan::new(experiment, vec![BackendKind::Analytic, BackendKind::Sim], &Few).expect("can be run")
+}
+
+/// Runs what is left of a shard and gives the number of points run.
+fn run(plan: &Plan, shard: Shard, path: &Path, jobs: usize) -> Result<usize, ExperimentError> {
+    let mut results = Results::open(path, &plan.header(shard))?;
+    let left: Vec<Point> = plan.points(shard).filter(|point| !results.has(point.index)).collect();
+    run_offline(plan, &left, &Few, jobs, &mut results, &mut |_| {})?;
+    results.finish()?;
+    Ok(left.len())
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let (plan, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
+    let bytes: Vec<Vec<u8>> = [1, 2, 5]
+        .into_iter()
+        .map(|jobs| {
+            let path = directory.path().join(format!("{jobs}.jsonl"));
+            assert_eq!(run(&plan, Shard::ALL, &path, jobs).expect("runs"), 18);
+            fs::read(path).expect("a file")
+        })
+        .collect();
+    assert_eq!(bytes[0].iter().filter(|&&byte| byte == b'\n').count(), 19);
+    assert!(bytes[0] == bytes[1] && bytes[0] == bytes[2]);
+}
+
+#[test]
+fn a_file_cut_anywhere_goes_on_to_the_same_bytes() {
+    let (plan, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
+    let path = directory.path().join("small.jsonl");
+    run(&plan, Shard::ALL, &path, 1).expect("runs");
+    let whole = fs::read(&path).expect("a file");
+    let lines: Vec<usize> =
+        whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    // Around every line's end, and every 4999th byte between.
+    let ends = lines.iter().flat_map(|&end| [end.saturating_sub(1), end, end + 1]);
+    for cut in ends.chain((0..whole.len()).step_by(4_999)) {
+        fs::write(&path, &whole[..cut]).expect("written");
+        let finished = lines.iter().filter(|&&end| end < cut).count().saturating_sub(1);
+        assert_eq!(run(&plan, Shard::ALL, &path, 2).expect("goes on"), 18 - finished, "cut at {cut}");
+        assert!(fs::read(&path).expect("a file") == whole, "cut at {cut}");
+    }
+}
+
+#[test]
+fn every_cut_is_read_as_the_points_before_it() {
+    let (plan, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
+    let path = directory.path().join("small.jsonl");
+    run(&plan, Shard { index: 1, count: 9 }, &path, 1).expect("runs");
+    let whole = fs::read(&path).expect("a file");
+    for cut in 0..=whole.len() {
+        fs::write(&path, &whole[..cut]).expect("written");
+        let contents = read_results(&path).expect("readable");
+        let ends = whole[..cut].iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!((contents.header.is_some(), contents.lines.len()), (ends > 0, ends.saturating_sub(1)));
+    }
+}
+
+#[test]
+fn shards_merge_into_the_whole_and_what_is_missing_is_named() {
+    let (plan, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
+    let whole = directory.path().join("whole");
+    run(&plan, Shard::ALL, &whole.join("small.jsonl"), 2).expect("runs");
+    let parts = directory.path().join("parts");
+    for index in [1, 3] {
+        let shard = Shard { index, count: 3 };
+        run(&plan, shard, &parts.join(plan.file_name(shard)), 2).expect("runs");
+    }
+    let some = merge(std::slice::from_ref(&parts)).expect("merges");
+    assert_eq!(some.missing, [1, 4, 7, 10, 13, 16]);
+    let shard = Shard { index: 2, count: 3 };
+    run(&plan, shard, &parts.join(plan.file_name(shard)), 2).expect("runs");
+    let all = merge(std::slice::from_ref(&parts)).expect("merges");
+    assert_eq!(all, merge(&[whole.join("small.jsonl")]).expect("merges"));
+    // The same point in two files is no harm while it is equal.
+    assert_eq!(all, merge(&[parts.clone(), whole.clone()]).expect("merges"));
+    let rows = summarise(&all);
+    assert_eq!((rows.len(), rows[0].seeds), (12, 3));
+    let text = table(&all, &rows);
+    assert!(text.contains("tokens") && text.contains("± "), "{text}");
+    let csv = csv(&all).expect("CSV");
+    assert_eq!(
+        (csv.lines().count(), csv.lines().next().map(|line| &line[..28])),
+        (37, Some("point,seed,set_tokens,racks,"))
+    );
+}
+
+#[test]
+fn what_is_not_this_experiment_s_is_refused() {
+    let (plan_, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
+    let path = directory.path().join("small.jsonl");
+    run(&plan_, Shard::ALL, &path, 2).expect("runs");
+    let refused = |plan: &Plan, shard| run(plan, shard, &path, 1).expect_err("another").to_string();
+    let other = plan(&SMALL.replace('8', "9"));
+    assert!(refused(&other, Shard::ALL).contains("the experiment has changed since"));
+    assert!(refused(&plan_, Shard { index: 1, count: 2 }).contains("shard 1/1, not 1/2"));
+    assert!(refused(&plan(&SMALL.replace("small", "big")), Shard::ALL).contains("holds `small`, not `big`"));
+    let other_path = directory.path().join("other.jsonl");
+    run(&other, Shard::ALL, &other_path, 2).expect("runs");
+    let error = merge(&[directory.path().to_owned()]).expect_err("two experiments").to_string();
+    assert!(error.contains("name the files of one experiment"), "{error}");
+    // A point that says otherwise in another file.
+    let text = fs::read_to_string(&path).expect("a file");
+    let changed = directory.path().join("changed.jsonl");
+    fs::write(&changed, text.replacen("\"verified\":true", "\"verified\":false", 1)).expect("written");
+    let error = merge(&[path.clone(), changed]).expect_err("differs").to_string();
+    assert!(error.contains("point 0 differs from that in"), "{error}");
+    // Damage in the middle is no torn line.
+    fs::write(&path, text.replacen("\"seed\":1", "\"seed\":x", 1)).expect("written");
+    assert!(refused(&plan_, Shard::ALL).contains("line 2: "));
+    let held = Results::open(&other_path, &other.header(Shard::ALL)).expect("free");
+    assert!(
+        run(&other, Shard::ALL, &other_path, 1).expect_err("in use").to_string().contains("another process")
+    );
+    drop(held);
+}

@@ -1,0 +1,192 @@
+//! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
+
+use super::analytic::closed_form;
+use super::measure::{bounds, request, slowest_pace};
+use super::record::{Record, Verification};
+use super::samples::Samples;
+use super::stats::median;
+use super::truth::Truth;
+use super::{
+    BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, Progress, ProgressSink,
+};
+use coordinator::backend::Backend;
+use coordinator::judge::{Disturbance, judge};
+use coordinator::pace::Host;
+use coordinator::run::{RoundRecord, RunError};
+use node::control::Pacing;
+use topology::{A2aLinks, Picos};
+
+/// Rounds by seed.
+pub(super) type Simulated = Vec<Vec<RoundRecord>>;
+
+/// One configuration with what is known of it.
+pub(super) struct Line<'a> {
+    pub(super) spec: &'a CompareSpec,
+    pub(super) row: &'a Configuration,
+    pub(super) at: usize,
+    pub(super) expected: &'a Expected,
+    /// By seed, each by step.
+    pub(super) truths: Vec<&'a [Truth]>,
+}
+
+impl Line<'_> {
+    fn links(&self, latency: LatencyChoice) -> A2aLinks {
+        self.spec.links(latency)
+    }
+
+    pub(super) fn analytic(&self, latency: LatencyChoice) -> Result<Record, CompareError> {
+        let time = closed_form(self.spec, self.row, self.expected, &self.links(latency))?;
+        let mut record = self.record(BackendKind::Analytic, latency);
+        record.bound_us = time.dispatch_us + time.combine_us;
+        record.a2a_stamped_us = record.bound_us;
+        (record.intra_copies_per_token, record.inter_copies_per_token) =
+            (record.expected_intra, record.expected_inter);
+        record.set_times([&[time.dispatch_us], &[time.compute_us], &[time.combine_us]]);
+        Ok(record)
+    }
+
+    pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> Record {
+        let mut samples = Samples::default();
+        for (truths, rounds) in self.truths.iter().zip(&simulated) {
+            samples.take(self.row, self.spec, truths, rounds);
+        }
+        self.measured(BackendKind::Sim, latency, &samples)
+    }
+
+    pub(super) async fn quic<Q: Backend + Send>(
+        &self,
+        latency: LatencyChoice,
+        quic: &mut Q,
+        host: Host,
+        what: &str,
+        progress: ProgressSink<'_>,
+    ) -> Result<Record, RunError> {
+        let mut retries = 0;
+        loop {
+            let (mut samples, mut judged) = (Samples::default(), Vec::new());
+            let mut rounds = Vec::new();
+            let mut dilations = Pacing::default();
+            for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
+                let steps = (self.spec.warmup, self.spec.rounds);
+                let mut request = request(self.spec, self.row, seed, latency, steps);
+                (request.pacing, request.expected_phase_ns) =
+                    slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
+                rounds = quic.run(&request).await?;
+                samples.take(self.row, self.spec, truths, &rounds);
+                judged.push(judge(&rounds, request.pacing, host));
+                dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);
+                dilations.compute_dilation = dilations.compute_dilation.max(request.pacing.compute_dilation);
+            }
+            drop(rounds);
+            let problem = judged.iter().find_map(|judged| judged.problem.clone());
+            if let Some(problem) = &problem
+                && retries == 0
+                && samples.difference.is_none()
+            {
+                progress(Progress::Retrying { what: what.to_owned(), problem: problem.clone() });
+                retries += 1;
+                continue;
+            }
+            let mut record = self.measured(BackendKind::Quic, latency, &samples);
+            let worst = |of: fn(&Disturbance) -> f64| Some(judged.iter().map(of).fold(0.0, f64::max));
+            record.lateness_p99_us = worst(|judged| judged.lateness_p99_us);
+            record.lateness_share = worst(|judged| judged.lateness_share);
+            record.cpu_share = worst(|judged| judged.cpu_share);
+            record.overtaken_share = worst(|judged| judged.overtaken_share);
+            record.network_dilation = Some(dilations.network_dilation);
+            record.compute_dilation = Some(dilations.compute_dilation);
+            record.udp_bytes = Some(median(&samples.udp_bytes));
+            record.retries = retries;
+            record.valid &= problem.is_none();
+            record.problem = record.problem.or(problem);
+            return Ok(record);
+        }
+    }
+
+    /// The record of rounds on a backend that runs something.
+    fn measured(&self, backend: BackendKind, latency: LatencyChoice, samples: &Samples) -> Record {
+        let links = self.links(latency);
+        let mut record = self.record(backend, latency);
+        // Of measured steps; one truth stands for all where steps are alike.
+        let warmup = if self.spec.distinct_steps() > 1 { self.spec.warmup as usize } else { 0 };
+        let of_truths = |of: &dyn Fn(&Truth) -> f64| {
+            self.truths.iter().flat_map(|truths| &truths[warmup..]).map(of).collect::<Vec<_>>()
+        };
+        record.bound_us = median(&of_truths(&|truth| {
+            bounds(self.row, truth, &links).into_iter().map(Picos::as_micros_f64).sum()
+        }));
+        record.tokens_crossing = Some(median(&of_truths(&|truth| truth.traffic.tokens_crossing as f64)));
+        let errors = self.truths.iter().copied().flatten().filter_map(|truth| truth.error_rms);
+        record.error_rms =
+            errors.fold(None, |worst, error| Some(worst.map_or(error, |worst: f64| worst.max(error))));
+        let tokens = (record.tokens * samples.phases[0].len() as u64) as f64;
+        let per_token = |rows: u64| if tokens > 0.0 { rows as f64 / tokens } else { 0.0 };
+        record.intra_copies_per_token = per_token(samples.intra_rows);
+        record.inter_copies_per_token = per_token(samples.inter_rows);
+        record.a2a_stamped_us = median(&samples.stamped);
+        let [dispatch, compute, combine] = &samples.phases;
+        record.set_times([dispatch, compute, combine]);
+        record.verification =
+            if self.spec.payload { Verification::OutputsAndTraffic } else { Verification::Traffic };
+        record.verified = samples.difference.is_none();
+        record.valid = record.verified;
+        record.problem.clone_from(&samples.difference);
+        record
+    }
+
+    /// A record that knows what it is of, and no times.
+    fn record(&self, backend: BackendKind, latency: LatencyChoice) -> Record {
+        let (row, copies) = (self.row, self.expected.copies);
+        Record {
+            racks: row.cluster.num_racks(),
+            ranks: row.cluster.num_ranks(),
+            scheme: row.scheme,
+            placement: row.placement_name.clone(),
+            gate: self.spec.routing_name.clone(),
+            gate_rack_limit: row.gate_rack_limit(),
+            backend,
+            latency: latency.to_string(),
+            intra_copies_per_token: 0.0,
+            inter_copies_per_token: 0.0,
+            expected_intra: copies.intra,
+            expected_inter: copies.inter,
+            dispatch_us: 0.0,
+            combine_us: 0.0,
+            a2a_us: 0.0,
+            compute_us: 0.0,
+            layer_us: 0.0,
+            bound_us: 0.0,
+            a2a_slowdown: None,
+            layer_slowdown: None,
+            lateness_p99_us: None,
+            verified: true,
+            valid: true,
+            title: row.title.clone(),
+            configuration: self.at,
+            base_configuration: row.base,
+            expected_kind: self.expected.kind,
+            tokens: u64::from(self.spec.tokens) * u64::from(row.cluster.num_ranks()),
+            tokens_crossing: None,
+            weight_bytes_per_rank: row.weight_bytes_per_rank(self.spec),
+            samples: 0,
+            a2a_p10_us: 0.0,
+            a2a_p90_us: 0.0,
+            compute_p10_us: 0.0,
+            compute_p90_us: 0.0,
+            layer_p10_us: 0.0,
+            layer_p90_us: 0.0,
+            a2a_stamped_us: 0.0,
+            measured_over_sim: None,
+            verification: Verification::NothingRan,
+            error_rms: None,
+            network_dilation: None,
+            compute_dilation: None,
+            cpu_share: None,
+            overtaken_share: None,
+            lateness_share: None,
+            udp_bytes: None,
+            retries: 0,
+            problem: None,
+        }
+    }
+}

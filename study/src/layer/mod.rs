@@ -1,0 +1,53 @@
+//! One rack against two (or more): the same layer under every scheme and placement, on up to three backends.
+//!
+//! [`CompareSpec`] says everything that a comparison is defined by. `rows` turns it into configurations, `truth`
+//! knows what each must yield, `run` drives the backends, `measure` paces them, [`coordinator::judge`] judges what they
+//! measured, and [`Report`] is what comes out: one [`Record`] for each configuration, latency and backend, as JSON or as a table with a
+//! few sentences.
+//!
+//! Times are emulated microseconds. Phases run in lockstep: dispatch, expert and combine each open at a common instant,
+//! a phase's time is the largest over the ranks, the all-to-all is dispatch + combine and the layer adds compute. Overlap
+//! of compute and communication is off.
+
+mod analytic;
+mod choice;
+mod error;
+mod expected;
+mod line;
+mod measure;
+mod memory;
+mod place;
+#[cfg(test)]
+mod place_tests;
+mod record;
+mod render;
+mod rows;
+mod run;
+mod samples;
+mod spec;
+mod stats;
+mod summary;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod truth;
+
+pub use analytic::{PipelineRow, pipeline_row};
+pub use choice::{
+    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, PlacementChoice, parse_seeds,
+};
+pub use error::CompareError;
+pub use expected::{Expected, ExpectedKind};
+pub use measure::chunk_rows;
+#[cfg(test)]
+pub(crate) use measure::request;
+pub use memory::{Estimate, available_bytes, estimate};
+pub(crate) use place::place_layer;
+pub use record::{Record, Report, SCHEMA_VERSION, Verification};
+pub use rows::{Configuration, configuration, configurations};
+pub use run::{Progress, ProgressSink, check, compare, compare_offline, compare_rows};
+pub use spec::{CompareSpec, SEEDS_MAX};
+pub use summary::sentences;
+pub use table::tables;

@@ -1,0 +1,229 @@
+//! Runs a comparison: makes its rows and their truths, drives the backends and gathers the records.
+
+use super::analytic::pipeline_row;
+use super::expected::Expectations;
+use super::line::{Line, Simulated};
+use super::measure::request;
+use super::record::{Record, Report, SCHEMA_VERSION};
+use super::truth::{Truth, truths};
+use super::{
+    BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
+};
+use coordinator::backend::{Backend, SimBackend};
+use coordinator::pace::Host;
+use coordinator::run::RunError;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How far a comparison is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// References and expectations are being computed.
+    Preparing {
+        /// Records that will come.
+        total: usize,
+    },
+    /// A record is next.
+    Running {
+        /// Records that are done.
+        done: usize,
+        /// Records in all.
+        total: usize,
+        /// Configuration, latency and backend.
+        what: String,
+    },
+    /// A row that the host disturbed is repeated at twice the dilation.
+    Retrying {
+        /// Configuration, latency and backend.
+        what: String,
+        /// What disturbed it.
+        problem: String,
+    },
+    /// All records are done.
+    Done,
+}
+
+/// Where progress goes.
+pub type ProgressSink<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// Checks that `spec` can be run: racks, experts, placement and gates fit each other, and memory suffices. `quic_here` if
+/// workers run on this machine.
+///
+/// # Errors
+/// [`CompareError`], as [`compare`] would give it.
+pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
+    memory::check(spec, &configurations(spec, &mut Vec::new())?, quic_here)
+}
+
+/// Runs `spec`. The quic backend, if the spec asks for it, is `quic`, whose ranks live on `host`.
+///
+/// A row that fails its checks or that the host disturbed twice is in the report, marked.
+///
+/// # Errors
+/// [`CompareError`] when nothing can be run, or a backend gives up.
+pub async fn compare<Q: Backend + Send>(
+    spec: &CompareSpec,
+    quic: Option<&mut Q>,
+    host: Host,
+    progress: ProgressSink<'_>,
+) -> Result<Report, CompareError> {
+    let mut spec = spec.clone();
+    let mut notes = std::mem::take(&mut spec.notes);
+    let rows = configurations(&spec, &mut notes)?;
+    spec.notes = notes;
+    compare_rows(spec, rows, quic, host, progress).await
+}
+
+/// As [`compare`], with these configurations, each after its base.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_rows<Q: Backend + Send>(
+    spec: CompareSpec,
+    rows: Vec<Configuration>,
+    mut quic: Option<&mut Q>,
+    host: Host,
+    progress: ProgressSink<'_>,
+) -> Result<Report, CompareError> {
+    if spec.backends.contains(&BackendKind::Quic) && quic.is_none() {
+        return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
+    }
+    memory::check(&spec, &rows, quic.is_some())?;
+    let total = rows.len() * spec.latencies.len() * spec.backends.len();
+    progress(Progress::Preparing { total });
+    let job = Arc::new((spec, rows));
+    let (spec, rows) = &*job;
+    // The references and the simulations need each other only to be compared: two cores, half the time.
+    let (prepared, simulated) = tokio::join!(
+        blocking(
+            {
+                let job = Arc::clone(&job);
+                move || prepared(&job.0, &job.1)
+            },
+            "preparation"
+        ),
+        simulate(Arc::clone(&job))
+    );
+    let ((expected, truths), mut simulated) = (prepared?, simulated?.into_iter());
+    let mut records = Vec::with_capacity(total);
+    for (at, row) in rows.iter().enumerate() {
+        let line = Line {
+            spec,
+            row,
+            at,
+            expected: &expected[at],
+            truths: truths.iter().map(|seed| seed[at].as_slice()).collect(),
+        };
+        for &latency in &spec.latencies {
+            for &backend in &spec.backends {
+                let what = format!("{}, {latency} latency, {backend}", row.title);
+                progress(Progress::Running { done: records.len(), total, what: what.clone() });
+                let run = |source| CompareError::Run { row: what.clone(), source };
+                records.push(match (backend, &mut quic) {
+                    (BackendKind::Analytic, _) => line.analytic(latency)?,
+                    (BackendKind::Quic, Some(quic)) => {
+                        let record = line.quic(latency, *quic, host, &what, progress);
+                        Box::pin(record).await.map_err(run)?
+                    }
+                    _ => line.sim(latency, simulated.next().unwrap_or_default()),
+                });
+            }
+        }
+    }
+    progress(Progress::Done);
+    Ok(report(spec, records))
+}
+
+/// As [`compare_rows`] without quic, on the calling thread and without a runtime. Memory is not checked: whoever runs
+/// several at a time knows how many.
+///
+/// # Errors
+/// [`CompareError`] when routing can't be made or the simulator gives up.
+pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Report, CompareError> {
+    let (expected, truths) = prepared(spec, rows)?;
+    let mut records = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let truths = truths.iter().map(|seed| seed[at].as_slice()).collect();
+        let line = Line { spec, row, at, expected: &expected[at], truths };
+        for &latency in &spec.latencies {
+            for &backend in &spec.backends {
+                records.push(match backend {
+                    BackendKind::Analytic => line.analytic(latency)?,
+                    BackendKind::Sim => line.sim(latency, simulated(spec, row, latency)?),
+                    BackendKind::Quic => {
+                        return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
+                    }
+                });
+            }
+        }
+    }
+    Ok(report(spec, records))
+}
+
+fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        seeds: spec.seeds.clone(),
+        config: spec.config(),
+        rows: records,
+        pipeline: pipeline_row(spec),
+        header: spec.header(),
+    };
+    report.relate();
+    report
+}
+
+/// One row at one latency, simulated seed by seed.
+fn simulated(
+    spec: &CompareSpec,
+    row: &Configuration,
+    latency: LatencyChoice,
+) -> Result<Simulated, CompareError> {
+    // Steps that are alike need no more than one.
+    let steps = if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) };
+    let of_seed = |&seed| {
+        let request = request(spec, row, seed, latency, steps);
+        SimBackend::default().run_blocking(&request).map_err(|source| CompareError::Run {
+            row: format!("{}, {latency} latency, sim", row.title),
+            source,
+        })
+    };
+    spec.seeds.iter().map(of_seed).collect()
+}
+
+/// What all backends share: expectations by row; truths by seed, row and step, none for closed forms alone.
+type Prepared = (Vec<Expected>, Vec<Vec<Vec<Truth>>>);
+
+fn prepared(spec: &CompareSpec, rows: &[Configuration]) -> Result<Prepared, CompareError> {
+    let mut expectations = Expectations::new(spec);
+    let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
+    let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
+    let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
+    let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
+    Ok((expected, truths))
+}
+
+/// Simulates every row at every latency, on a thread that may block; nothing where the simulator is not asked for.
+async fn simulate(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Vec<Simulated>, CompareError> {
+    let all = move || {
+        let (spec, rows) = &*job;
+        if !spec.backends.contains(&BackendKind::Sim) {
+            return Ok(Vec::new());
+        }
+        let lines = rows.iter().flat_map(|row| spec.latencies.iter().map(move |&latency| (row, latency)));
+        lines.map(|(row, latency)| simulated(spec, row, latency)).collect()
+    };
+    blocking(all, "simulation").await
+}
+
+/// Runs `work` where it may take its time.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CompareError> + Send + 'static,
+    what: &str,
+) -> Result<T, CompareError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(CompareError::Run { row: what.to_owned(), source: RunError::Closed }),
+    }
+}

@@ -1,0 +1,83 @@
+//! What the rounds of a row measured, checked against what they must yield, and its times in a record.
+
+use super::record::Record;
+use super::stats::{median, percentile};
+use super::truth::{Truth, truth_at};
+use super::{CompareSpec, Configuration};
+use coordinator::run::RoundRecord;
+use moe::RowBytes;
+use node::control::PhaseReport;
+use topology::Picos;
+
+/// What the rounds of a row measured, a sample a round.
+#[derive(Default)]
+pub(super) struct Samples {
+    /// Dispatch, expert and combine, microseconds.
+    pub(super) phases: [Vec<f64>; 3],
+    /// Dispatch and combine by stamps, microseconds.
+    pub(super) stamped: Vec<f64>,
+    pub(super) udp_bytes: Vec<f64>,
+    pub(super) intra_rows: u64,
+    pub(super) inter_rows: u64,
+    /// The first thing that was not as it must be.
+    pub(super) difference: Option<String>,
+}
+
+impl Samples {
+    /// Takes in the rounds of one seed. Warm-up steps are checked too, but not counted.
+    pub(super) fn take(
+        &mut self,
+        row: &Configuration,
+        spec: &CompareSpec,
+        truths: &[Truth],
+        rounds: &[RoundRecord],
+    ) {
+        let stamped_us = |reports: &Vec<PhaseReport>| {
+            reports.iter().map(|report| report.stamped).max().unwrap_or(Picos::ZERO).as_micros_f64()
+        };
+        let row_bytes = RowBytes::new(spec.shape.hidden).dispatch;
+        for round in rounds {
+            if self.difference.is_none() {
+                let truth = truth_at(truths, round.step);
+                self.difference = truth.difference(round).map(|what| format!("step {}: {what}", round.step));
+            }
+            if round.warmup {
+                continue;
+            }
+            for (samples, reports) in self.phases.iter_mut().zip(&round.phases) {
+                samples.push(PhaseReport::slowest(reports).as_micros_f64());
+            }
+            let network = [&round.phases[0], &round.phases[2]];
+            self.stamped.push(network.into_iter().map(stamped_us).sum());
+            let udp: u64 = network.into_iter().flatten().map(|report| report.udp_bytes).sum();
+            self.udp_bytes.push(udp as f64);
+            for (from, report) in row.cluster.ranks().zip(&round.phases[0]) {
+                for &(to, bytes) in &report.sent_bytes {
+                    let rows = bytes / row_bytes;
+                    *(if row.cluster.same_rack(from, to) {
+                        &mut self.intra_rows
+                    } else {
+                        &mut self.inter_rows
+                    }) += rows;
+                }
+            }
+        }
+    }
+}
+
+impl Record {
+    /// Sets times from samples of dispatch, compute and combine, one each a round.
+    pub(super) fn set_times(&mut self, [dispatch, compute, combine]: [&[f64]; 3]) {
+        let a2a: Vec<f64> = dispatch.iter().zip(combine).map(|(out, back)| out + back).collect();
+        let layer: Vec<f64> = a2a.iter().zip(compute).map(|(a2a, compute)| a2a + compute).collect();
+        self.dispatch_us = median(dispatch);
+        self.combine_us = median(combine);
+        self.a2a_us = self.dispatch_us + self.combine_us;
+        self.compute_us = median(compute);
+        self.layer_us = self.a2a_us + self.compute_us;
+        (self.a2a_p10_us, self.a2a_p90_us) = (percentile(&a2a, 10), percentile(&a2a, 90));
+        (self.compute_p10_us, self.compute_p90_us) = (percentile(compute, 10), percentile(compute, 90));
+        (self.layer_p10_us, self.layer_p90_us) = (percentile(&layer, 10), percentile(&layer, 90));
+        self.samples = u32::try_from(a2a.len()).unwrap_or(u32::MAX);
+    }
+}

@@ -1,0 +1,340 @@
+//! Everything that one comparison is defined by: what the flags say, with the contents of files, ready to be sent.
+
+use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, PlacementChoice};
+use coordinator::run::STEPS_MAX;
+use moe::routing::BURST_FACTOR;
+use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware};
+
+/// Most seeds of one comparison.
+pub const SEEDS_MAX: usize = 1_000;
+
+/// A comparison. Equal specs give equal `analytic` and `sim` rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompareSpec {
+    /// Ranks of each rack of the rows over several racks.
+    pub rack_sizes: Vec<u32>,
+    /// What they are compared with.
+    pub base: BaseChoice,
+    /// The accelerator behind every rank.
+    pub hardware: Hardware,
+    /// Link rates, throttle applied, and preset latencies.
+    pub fabric: Fabric,
+    /// Latencies to run with, each a set of rows.
+    pub latencies: Vec<LatencyChoice>,
+    /// The model whose layer is run.
+    pub model: Model,
+    /// The layer, with the top-k in use.
+    pub shape: LayerShape,
+    /// Tokens of each rank; their mean in a workload with ragged sources.
+    pub tokens: u32,
+    /// Gates to have rows for; `None` is unlimited and limited to one rack, as far as routing and experts allow.
+    pub gates: Option<Vec<GateChoice>>,
+    /// Where routing comes from.
+    pub routing: RoutingSpec,
+    /// Its name: `uniform`, `gate`, `zipf:1.2`, `workload:W2`, `trace:FILE`.
+    pub routing_name: String,
+    /// Schemes to have rows for; bases that these need come with them.
+    pub schemes: Vec<DispatchScheme>,
+    /// Where experts are in the rows that don't say otherwise.
+    pub placement: PlacementChoice,
+    /// Expert slots over all ranks in these rows; `None` is one an expert, or as many as the placement has of itself.
+    pub slots: Option<u32>,
+    /// Real or modelled experts.
+    pub experts: ExpertKind,
+    /// Backends to run, in ascending order.
+    pub backends: Vec<BackendKind>,
+    /// Seeds; each is a run of its own.
+    pub seeds: Vec<u64>,
+    /// Steps before the measured ones.
+    pub warmup: u32,
+    /// Measured steps a seed.
+    pub rounds: u32,
+    /// Wall time over emulated time.
+    pub dilation: Dilation,
+    /// False: rows are lengths without values, outputs are not checked. Simulator only.
+    pub payload: bool,
+    /// Most bytes of memory that the comparison may take; `None` is three quarters of what is available.
+    pub memory_limit_bytes: Option<u64>,
+    /// What was decided for the user, to be told.
+    pub notes: Vec<String>,
+}
+
+impl CompareSpec {
+    /// The default comparison of `model` on `hardware`: two racks of 8, 32 tokens a rank, throttle as the hardware has it,
+    /// uniform routing, all schemes, both latencies, all backends, seed 1, 2 warm-up steps and 5 rounds.
+    #[must_use]
+    pub fn new(model: Model, hardware: Hardware) -> Self {
+        Self {
+            rack_sizes: vec![8, 8],
+            base: BaseChoice::Ranks,
+            fabric: hardware.fabric(),
+            hardware,
+            latencies: vec![LatencyChoice::Zero, LatencyChoice::Preset],
+            shape: model.layer(),
+            model,
+            tokens: 32,
+            gates: None,
+            routing: RoutingSpec::Uniform,
+            routing_name: "uniform".to_owned(),
+            schemes: DispatchScheme::ALL.to_vec(),
+            placement: PlacementChoice::Linear,
+            slots: None,
+            experts: ExpertKind::Modelled,
+            backends: BackendKind::ALL.to_vec(),
+            seeds: vec![1],
+            warmup: 2,
+            rounds: 5,
+            dilation: Dilation::Auto,
+            payload: true,
+            memory_limit_bytes: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The links of both phases at `latency`.
+    #[must_use]
+    pub fn links(&self, latency: LatencyChoice) -> A2aLinks {
+        let kernels = self.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels));
+        A2aLinks::new(latency.apply(self.fabric), kernels)
+    }
+
+    /// The racks of the rows over several racks.
+    ///
+    /// # Errors
+    /// [`ClusterError`] for impossible sizes.
+    pub fn cluster(&self) -> Result<Cluster, ClusterError> {
+        Cluster::new(&self.rack_sizes)
+    }
+
+    /// The racks of the base rows.
+    ///
+    /// # Errors
+    /// [`ClusterError`] for impossible sizes.
+    pub fn base_cluster(&self) -> Result<Cluster, ClusterError> {
+        let all = self.cluster()?;
+        match self.base {
+            BaseChoice::Ranks => Cluster::new(&[all.num_ranks()]),
+            BaseChoice::Rack => Cluster::new(&all.rack_sizes()[..1]),
+        }
+    }
+
+    /// Tokens of each of `ranks` ranks, the same at every step: [`Self::tokens`] unless a workload shares them out otherwise.
+    #[must_use]
+    pub fn rank_tokens(&self, ranks: u32, seed: u64) -> Vec<u32> {
+        self.routing.tokens(ranks, self.tokens, seed, 0)
+    }
+
+    /// Steps of a run that may differ in what they yield: 1 where routing is the same at every step.
+    #[must_use]
+    pub fn distinct_steps(&self) -> u32 {
+        if self.routing.depends_on_step() { self.warmup + self.rounds } else { 1 }
+    }
+
+    /// True if a trace is replayed.
+    #[must_use]
+    pub fn is_trace(&self) -> bool {
+        matches!(self.routing, RoutingSpec::Rows(_))
+    }
+
+    /// Checks numbers and lists against their limits and each other; sizes of racks and experts are checked where rows
+    /// are made of them.
+    ///
+    /// # Errors
+    /// [`CompareError::Spec`] with the remedy, or what the layer's shape says.
+    pub fn validate(&self) -> Result<(), CompareError> {
+        let refuse = |problem: &str| Err(CompareError::Spec(problem.to_owned()));
+        self.shape.validate()?;
+        if self.seeds.is_empty() || self.seeds.len() > SEEDS_MAX {
+            return refuse("give between 1 and 1000 seeds");
+        }
+        if self.rounds == 0 || self.warmup.saturating_add(self.rounds) > STEPS_MAX {
+            return refuse("give at least 1 round, and at most 10000 rounds and warm-up steps together");
+        }
+        for (empty, problem) in [
+            (self.latencies.is_empty(), "no latency to run with; give zero, preset or two numbers"),
+            (self.schemes.is_empty(), "no scheme to run; give flat, dedup or hierarchical"),
+            (self.backends.is_empty(), "no backend to run; give analytic, sim, quic or all"),
+            (self.gates.as_ref().is_some_and(Vec::is_empty), "no gate to run; give unlimited or limit:M"),
+        ] {
+            if empty {
+                return refuse(problem);
+            }
+        }
+        if !self.payload && self.backends.contains(&BackendKind::Quic) {
+            return refuse("rows without payload are for the simulator alone; add --backend sim");
+        }
+        if !self.payload && matches!(self.routing, RoutingSpec::Gate) {
+            return refuse(
+                "a gate needs hidden states, which rows without payload don't have; use another routing",
+            );
+        }
+        if let RoutingSpec::Workload { workload, .. } = self.routing
+            && workload.tokens_vary()
+        {
+            return Err(CompareError::Spec(format!(
+                "workload {workload} changes the tokens of a rank from step to step, and a comparison has the same in each; \
+                 compare workload:W0 with --tokens {} and with --tokens {}",
+                self.tokens,
+                self.tokens.saturating_mul(BURST_FACTOR)
+            )));
+        }
+        // What is hot in a routing is drawn from the seed, and a row has one placement for all seeds.
+        let seedless = matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Rows(_));
+        if self.placement.is_for_demand() && self.seeds.len() > 1 && !seedless {
+            return Err(CompareError::Spec(format!(
+                "placement {} is made for one seed's demand; give one seed, or an experiment file, where each seed is a point",
+                self.placement.name()
+            )));
+        }
+        let limited = self.gates.iter().flatten().any(|gate| matches!(gate, GateChoice::Limit(_)));
+        if self.is_trace() && limited {
+            return refuse(
+                "a recorded trace can't be gated again: leave out --gate limit:M, or route by gate, uniform or zipf",
+            );
+        }
+        Ok(())
+    }
+
+    /// All resolved options as one JSON object, without the rows of a trace and the text of a placement.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        let link = |link: topology::LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
+        let mut config = json!({
+            "rack_sizes": self.rack_sizes,
+            "base": self.base,
+            "hardware": self.hardware.name,
+            "scale_up": link(self.fabric.scale_up),
+            "scale_out": link(self.fabric.scale_out),
+            "throttle": self.fabric.beta(),
+            "latencies": self.names(&self.latencies),
+            "model": self.model.name,
+            "hidden": self.shape.hidden,
+            "num_experts": self.shape.num_experts,
+            "top_k": self.shape.top_k,
+            "expert_inter": self.shape.expert_inter,
+            "weight_dtype": self.shape.dtype,
+            "tokens_per_rank": self.tokens,
+            "gates": self.gates.as_ref().map(|gates| self.names(gates)),
+            "routing": self.routing_name,
+            "trace_rows": self.trace_rows(),
+            "schemes": self.schemes,
+            "placement": self.placement.name(),
+            "slots": self.slots,
+            "experts": self.experts,
+            "backends": self.backends,
+            "warmup": self.warmup,
+            "rounds": self.rounds,
+            "dilation": self.dilation.to_string(),
+            "payload": self.payload,
+            "chunk_rows": super::chunk_rows(self.tokens),
+            "overlap": "off",
+            "notes": self.notes,
+        });
+        if let Some(kernels) = &self.hardware.kernels {
+            config["combine_scale_up"] = link(kernels.combine.scale_up);
+            config["combine_scale_out"] = link(kernels.combine.scale_out);
+            config["dispatch_floor_us"] = json!(kernels.dispatch_floor.as_micros_f64());
+            config["combine_floor_us"] = json!(kernels.combine_floor.as_micros_f64());
+        }
+        config
+    }
+
+    /// Rows of the trace, if one is replayed.
+    #[must_use]
+    pub fn trace_rows(&self) -> Option<usize> {
+        match &self.routing {
+            RoutingSpec::Rows(rows) => Some(rows.rows()),
+            _ => None,
+        }
+    }
+
+    /// The resolved options as aligned `key = value` lines, seeds first.
+    #[must_use]
+    pub fn header(&self) -> String {
+        let list = |parts: Vec<String>| parts.join(", ");
+        let latency = |link: topology::LinkSpec| link.latency.as_micros_f64();
+        let gigabytes = |link: topology::LinkSpec| link.rate.bytes_per_s() as f64 / 1e9;
+        let (up, out) = (self.fabric.scale_up, self.fabric.scale_out);
+        let shape = &self.shape;
+        let base = match self.base {
+            BaseChoice::Ranks => "all ranks in one rack",
+            BaseChoice::Rack => "the first rack alone, as many tokens a rank",
+        };
+        let trace = self
+            .trace_rows()
+            .map_or_else(String::new, |rows| format!(" (n = {rows} recorded rows, layers pooled)"));
+        let placement = match self.slots {
+            Some(slots) => format!("{}, {slots} slots", self.placement.name()),
+            None => self.placement.name().to_owned(),
+        };
+        let lines = [
+            ("seeds", list(self.seeds.iter().map(u64::to_string).collect())),
+            ("racks", format!("{:?} ranks; base: {base}", self.rack_sizes)),
+            (
+                "hardware",
+                format!(
+                    "{}; scale-up {:.4} GB/s, {} us; scale-out {:.4} GB/s, {} us (throttle {:.4}; latencies: {})",
+                    self.hardware.name,
+                    gigabytes(up),
+                    latency(up),
+                    gigabytes(out),
+                    latency(out),
+                    self.fabric.beta(),
+                    self.hardware.latency_source,
+                ),
+            ),
+            (
+                "model",
+                format!(
+                    "{}: hidden {}, {} experts of width {}, top-{}, weights {}; rows FP8 out, BF16 back",
+                    self.model.name,
+                    shape.hidden,
+                    shape.num_experts,
+                    shape.expert_inter,
+                    shape.top_k,
+                    shape.dtype
+                ),
+            ),
+            ("tokens", format!("{} a rank", self.tokens)),
+            ("routing", format!("{}{trace}", self.routing_name)),
+            ("placement", placement),
+            ("experts", if self.experts == ExpertKind::Gemm { "gemm" } else { "modelled" }.to_owned()),
+            (
+                "run",
+                format!(
+                    "backends {}; {} warm-up steps, {} rounds; dilation {}; {} rows a frame",
+                    list(self.names(&self.backends)),
+                    self.warmup,
+                    self.rounds,
+                    self.dilation,
+                    super::chunk_rows(self.tokens)
+                ),
+            ),
+            ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
+        ];
+        let mut text: String = lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect();
+        if let Some(kernels) = &self.hardware.kernels {
+            let (up, out) = (kernels.combine.scale_up, kernels.combine.scale_out);
+            text.push_str(&format!(
+                "combine   = scale-up {:.4} GB/s, {} us; scale-out {:.4} GB/s, {} us; least time of dispatch {} us, of combine {} us\n",
+                gigabytes(up),
+                latency(up),
+                gigabytes(out),
+                latency(out),
+                kernels.dispatch_floor.as_micros_f64(),
+                kernels.combine_floor.as_micros_f64(),
+            ));
+        }
+        for note in &self.notes {
+            text.push_str(&format!("note      = {note}\n"));
+        }
+        text
+    }
+
+    fn names<T: ToString>(&self, choices: &[T]) -> Vec<String> {
+        choices.iter().map(T::to_string).collect()
+    }
+}

@@ -1,0 +1,346 @@
+//! Comparisons as a whole: the published closed forms, verified simulations, and what a wrong or disturbed backend leads to.
+
+use super::testing::{default_spec, small_spec};
+use super::*;
+use coordinator::backend::{Backend, SimBackend};
+use coordinator::pace::Host;
+use coordinator::run::{RoundRecord, RunError, RunRequest};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+use moe::routing::Workload;
+use moe::{DispatchScheme, RecordedRows, RoutingSpec};
+
+const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
+
+#[track_caller]
+fn report(spec: &CompareSpec) -> Report {
+    let done = run(spec, None::<&mut SimBackend>);
+    done.expect("a comparison")
+}
+
+fn run<Q: Backend + Send>(spec: &CompareSpec, quic: Option<&mut Q>) -> Result<Report, CompareError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(Box::pin(compare(spec, quic, HOST, &mut |_| {})))
+}
+
+fn analytic(spec: CompareSpec) -> Report {
+    report(&CompareSpec {
+        backends: vec![BackendKind::Analytic],
+        latencies: vec![LatencyChoice::Zero],
+        ..spec
+    })
+}
+
+/// Slowdowns of flat, dedup and hierarchical over several racks, with two decimals.
+fn slowdowns(report: &Report) -> Vec<String> {
+    DispatchScheme::ALL
+        .iter()
+        .map(|&scheme| {
+            let row = report.rows.iter().find(|row| {
+                row.racks > 1
+                    && row.scheme == scheme
+                    && row.gate_rack_limit.is_none()
+                    && row.placement == "linear"
+            });
+            format!("{:.2}", row.and_then(|row| row.a2a_slowdown).expect("a slowdown"))
+        })
+        .collect()
+}
+
+#[test]
+fn two_racks_of_eight_cost_what_the_closed_forms_say() {
+    assert_eq!(slowdowns(&analytic(default_spec())), ["4.27", "4.27", "1.30"]);
+    let rack = CompareSpec { base: BaseChoice::Rack, ..default_spec() };
+    assert_eq!(slowdowns(&analytic(rack)), ["4.57", "5.63", "1.72"]);
+}
+
+#[test]
+fn two_racks_of_72_cost_what_the_closed_forms_say() {
+    let wide = CompareSpec { base: BaseChoice::Rack, rack_sizes: vec![72, 72], tokens: 32, ..default_spec() };
+    assert_eq!(slowdowns(&analytic(wide)), ["4.06", "4.16", "1.05"]);
+}
+
+#[test]
+fn racks_without_a_slower_link_between_them_cost_nothing_flat() {
+    let mut spec = default_spec();
+    spec.fabric.scale_out.rate = spec.fabric.scale_up.rate;
+    let slowdowns = slowdowns(&analytic(spec));
+    assert!(slowdowns[0].parse::<f64>().expect("a number") < 1.0, "{slowdowns:?}");
+}
+
+#[test]
+fn counted_copies_of_many_tokens_are_the_expected_ones() {
+    let spec =
+        CompareSpec { tokens: 6_250, payload: false, backends: vec![BackendKind::Sim], ..default_spec() };
+    let rows = configurations(&spec, &mut Vec::new()).expect("valid");
+    let truths = truth::truths(&spec, &rows, 1).expect("uniform routing");
+    let mut expectations = expected::Expectations::new(&spec);
+    for (row, truth) in rows.iter().zip(truths) {
+        let expected = expectations.of(row).expect("a closed form");
+        assert_eq!(expected.kind, ExpectedKind::ClosedForm);
+        let truth = &truth[0];
+        let tokens = truth.traffic.tokens as f64;
+        assert_eq!(tokens, 100_000.0);
+        let counted = truth.traffic.copies;
+        for (counted, expected) in
+            [(counted.intra, expected.copies.intra), (counted.inter, expected.copies.inter)]
+        {
+            let counted = counted as f64 / tokens;
+            assert!((counted - expected).abs() <= 0.01 * expected, "{}: {counted} {expected}", row.title);
+        }
+    }
+}
+
+#[test]
+fn every_row_of_a_small_comparison_is_verified_in_the_simulator() {
+    let spec = CompareSpec {
+        backends: vec![BackendKind::Analytic, BackendKind::Sim],
+        seeds: vec![1, 7],
+        ..small_spec()
+    };
+    let report = report(&spec);
+    assert_eq!(report.rows.len(), 9 * 2 * 2);
+    assert!(report.first_failure().is_none());
+    for row in report.rows.iter().filter(|row| row.backend == BackendKind::Sim) {
+        assert_eq!((row.verification, row.samples), (Verification::OutputsAndTraffic, 2));
+        assert!(row.a2a_us >= row.bound_us * 0.999, "{}: {} {}", row.title, row.a2a_us, row.bound_us);
+        assert!(row.error_rms.is_some_and(|error| error > 0.0 && error < 0.05));
+        assert!((row.layer_us - row.dispatch_us - row.combine_us - row.compute_us).abs() < 1e-9);
+        assert_eq!(row.tokens, 96);
+    }
+    let again = self::report(&spec);
+    assert!(again == report, "equal seeds give equal reports");
+}
+
+#[test]
+fn json_has_the_promised_keys_and_only_finite_numbers() {
+    let spec =
+        CompareSpec { backends: vec![BackendKind::Analytic, BackendKind::Sim], tokens: 0, ..small_spec() };
+    let report = report(&spec);
+    assert!(report.first_failure().is_none());
+    // With latency, the marks that end empty flows still travel.
+    for row in report.rows.iter().filter(|row| row.latency == "zero") {
+        assert_eq!((row.a2a_us, row.a2a_slowdown, row.layer_slowdown), (0.0, None, None), "{}", row.title);
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&report.to_json().expect("serialisable")).expect("JSON");
+    for key in ["schema_version", "seeds", "config", "rows"] {
+        assert!(json.get(key).is_some(), "{key}");
+    }
+    let row = json["rows"][0].as_object().expect("an object");
+    for key in [
+        "racks",
+        "ranks",
+        "scheme",
+        "placement",
+        "gate",
+        "gate_rack_limit",
+        "backend",
+        "latency",
+        "intra_copies_per_token",
+        "inter_copies_per_token",
+        "expected_intra",
+        "expected_inter",
+        "dispatch_us",
+        "combine_us",
+        "a2a_us",
+        "compute_us",
+        "layer_us",
+        "bound_us",
+        "a2a_slowdown",
+        "layer_slowdown",
+        "lateness_p99_us",
+        "verified",
+        "valid",
+    ] {
+        assert!(row.contains_key(key), "{key}");
+    }
+    let back: Report = serde_json::from_value(json).expect("a report");
+    let titles = |report: &Report| report.rows.iter().map(|row| row.title.clone()).collect::<Vec<_>>();
+    assert_eq!(titles(&back), titles(&report));
+    assert!(report.to_text().contains("2 racks: hierarchical"));
+}
+
+#[test]
+fn rows_follow_schemes_racks_and_gates() {
+    let titles = |spec: &CompareSpec| -> Vec<String> {
+        configurations(spec, &mut Vec::new()).expect("valid").into_iter().map(|row| row.title).collect()
+    };
+    let flat = CompareSpec { schemes: vec![DispatchScheme::Flat], ..default_spec() };
+    assert_eq!(titles(&flat), ["1 rack of 16: flat", "2 racks: flat"]);
+    let one = CompareSpec { rack_sizes: vec![8], ..default_spec() };
+    assert_eq!(titles(&one), ["1 rack of 8: flat", "1 rack of 8: dedup", "1 rack of 8: hierarchical"]);
+    let limited =
+        CompareSpec { gates: Some(vec![GateChoice::Limit(2)]), rack_sizes: vec![4, 4, 4], ..default_spec() };
+    assert_eq!(
+        titles(&limited),
+        ["1 rack of 12: dedup, gate <= 2 groups", "3 racks: hierarchical, gate <= 2 racks"]
+    );
+    let impossible = CompareSpec { gates: Some(vec![GateChoice::Limit(2)]), ..default_spec() };
+    let error = configurations(&impossible, &mut Vec::new()).expect_err("no limit").to_string();
+    assert!(error.contains("is no limit"), "{error}");
+}
+
+#[test]
+fn gates_that_can_not_be_limited_are_left_out_and_told() {
+    let mut spec = small_spec();
+    spec.shape.top_k = 16;
+    let mut notes = Vec::new();
+    let rows = configurations(&spec, &mut notes).expect("valid");
+    assert_eq!(rows.len(), 7);
+    assert!(notes[0].starts_with("no rows with the limited gate: gate limit: 1 group(s)"), "{notes:?}");
+    let asked = CompareSpec { gates: Some(vec![GateChoice::Limit(1)]), ..spec };
+    assert!(configurations(&asked, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_trace_is_expected_by_its_own_mean() {
+    let mut spec = CompareSpec {
+        backends: vec![BackendKind::Sim],
+        latencies: vec![LatencyChoice::Zero],
+        ..small_spec()
+    };
+    // Every token goes to the experts of ranks 0 and 1, two each.
+    let rows = RecordedRows { top_k: 4, idx: vec![0, 1, 2, 3], weights: vec![0.25; 4] };
+    (spec.routing, spec.routing_name) = (RoutingSpec::Rows(rows), "trace:x".to_owned());
+    let report = report(&spec);
+    assert!(report.first_failure().is_none());
+    assert!(report.rows.iter().all(|row| row.gate_rack_limit.is_none()), "a trace can't be gated again");
+    for row in &report.rows {
+        assert_eq!(row.expected_kind, ExpectedKind::TraceMean);
+        assert_eq!(
+            (row.intra_copies_per_token, row.inter_copies_per_token),
+            (row.expected_intra, row.expected_inter)
+        );
+    }
+}
+
+/// A stand-in for QUIC: simulated rounds, changed at will.
+struct Fake<F> {
+    change: F,
+    dilations: Vec<u64>,
+}
+
+impl<F: FnMut(&mut RoundRecord) + Send> Backend for Fake<F> {
+    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
+        self.dilations.push(request.pacing.network_dilation);
+        let mut rounds = SimBackend::default().run(request).await?;
+        rounds.iter_mut().for_each(&mut self.change);
+        Ok(rounds)
+    }
+}
+
+/// One configuration on the stand-in.
+fn changed(change: impl FnMut(&mut RoundRecord) + Send) -> (Record, Vec<u64>) {
+    let spec = CompareSpec {
+        backends: vec![BackendKind::Quic],
+        latencies: vec![LatencyChoice::Zero],
+        schemes: vec![DispatchScheme::Flat],
+        warmup: 1,
+        rounds: 2,
+        ..small_spec()
+    };
+    let mut fake = Fake { change, dilations: Vec::new() };
+    let report = run(&spec, Some(&mut fake)).expect("a report");
+    (report.rows[1].clone(), fake.dilations)
+}
+
+#[test]
+fn an_undisturbed_run_counts_and_is_paced_for_this_machine() {
+    let (record, dilations) = changed(|_| {});
+    assert!(record.verified && record.valid && record.retries == 0);
+    assert_eq!(record.network_dilation, Some(dilations[1]));
+    // 40 ms of wall time for the shorter phase at least.
+    let shorter = record.dispatch_us.min(record.combine_us);
+    assert!(shorter * dilations[1] as f64 >= 39_000.0, "{shorter} us at {}", dilations[1]);
+}
+
+#[test]
+fn wrong_outputs_and_bytes_are_named_and_not_retried() {
+    let (record, dilations) = changed(|round| round.digests[3][5] ^= 1);
+    assert_eq!((record.verified, record.valid, dilations.len()), (false, false, 2));
+    let problem = record.problem.expect("a problem");
+    assert!(problem.starts_with("step 0: output of token 5 of rank 3 has digest"), "{problem}");
+    let (record, _) = changed(|round| round.phases[2][1].sent_bytes[0].1 += 640);
+    let problem = record.problem.expect("a problem");
+    assert!(problem.starts_with("step 0: combine: rank 1 sent"), "{problem}");
+    let (record, _) = changed(|round| round.digests[0].truncate(11));
+    assert!(record.problem.expect("a problem").contains("rank 0 gave 11 outputs for 12 tokens"));
+}
+
+/// Makes a round look as if its deliveries had been `late_ns` late.
+fn delay(round: &mut RoundRecord, late_ns: u64) {
+    let mut histogram: Histogram<u64> = Histogram::new(2).expect("two digits");
+    histogram.record_n(late_ns, 100).expect("in range");
+    let mut bytes = Vec::new();
+    V2Serializer::new().serialize(&histogram, &mut bytes).expect("serialisable");
+    for report in &mut round.phases[0] {
+        report.lateness_ns.clone_from(&bytes);
+    }
+}
+
+#[test]
+fn a_disturbed_run_is_repeated_at_twice_the_dilation() {
+    let mut rounds = 0;
+    let (record, dilations) = changed(|round| {
+        rounds += 1;
+        // Base and row have 3 steps each; the row's first attempt is late in its last step.
+        delay(round, if rounds == 6 { 200_000_000 } else { 1_000 });
+    });
+    assert!(record.valid && record.problem.is_none());
+    assert_eq!((record.retries, dilations.len()), (1, 3));
+    assert_eq!(dilations[2], 2 * dilations[1]);
+    assert!(record.lateness_p99_us.is_some_and(|late| late < 2.0));
+}
+
+#[test]
+fn a_run_that_stays_disturbed_is_invalid() {
+    let (record, _) = changed(|round| delay(round, 200_000_000));
+    assert!(record.verified && !record.valid);
+    assert!(record.problem.expect("a problem").contains("lateness p99"));
+    let (record, _) = changed(|round| round.phases[0][0].overtaken = 100);
+    assert!(record.problem.expect("a problem").contains("overtaken frames"));
+    let (record, _) = changed(|round| round.phases[2][4].cpu_ns = 1_000_000_000);
+    assert!(record.problem.expect("a problem").contains("CPU use"));
+    let (record, _) = changed(|round| round.phases[2][4].lateness_ns = vec![1, 2, 3]);
+    assert!(record.problem.expect("a problem").contains("can't be read"));
+}
+
+#[test]
+fn warm_up_steps_are_checked_but_not_judged() {
+    let (record, dilations) = changed(|round| {
+        if round.warmup {
+            delay(round, 200_000_000);
+        }
+    });
+    assert!(record.valid && dilations.len() == 2);
+    assert_eq!(record.samples, 2);
+}
+
+fn workload_spec(workload: Workload, ranks: u32) -> CompareSpec {
+    CompareSpec {
+        routing: RoutingSpec::Workload { workload, ranks },
+        routing_name: format!("workload:{workload}"),
+        backends: vec![BackendKind::Analytic, BackendKind::Sim],
+        ..small_spec()
+    }
+}
+
+#[test]
+fn every_step_of_a_workload_is_verified_against_its_own_truth() {
+    for workload in [Workload::W2, Workload::W4, Workload::W6] {
+        let ranks = small_spec().cluster().expect("valid").num_ranks();
+        let spec = CompareSpec { warmup: 1, rounds: 2, ..workload_spec(workload, ranks) };
+        let report = report(&spec);
+        assert!(report.first_failure().is_none(), "{workload}: {:?}", report.first_failure());
+        for row in report.rows.iter().filter(|row| row.backend == BackendKind::Sim) {
+            assert_eq!((row.verification, row.samples, row.tokens), (Verification::OutputsAndTraffic, 2, 96));
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_refused_with_what_to_compare_instead() {
+    let error = workload_spec(Workload::W7, 8).validate().expect_err("tokens vary").to_string();
+    assert!(error.contains("compare workload:W0 with --tokens 12 and with --tokens 48"), "{error}");
+}

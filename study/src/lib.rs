@@ -1,0 +1,9 @@
+//! Studies what ranks do: comparisons of one layer, serving runs, rebalancing, experiments over them, and the queue in which a cluster
+//! serves them to clients.
+
+mod difference;
+pub mod experiment;
+pub mod layer;
+pub mod rebalance;
+pub mod service;
+pub mod serving;

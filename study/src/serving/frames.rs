@@ -1,0 +1,100 @@
+//! What a layer takes where its ranks really run: every frame on the simulator's virtual clock, rows without values.
+
+use crate::layer::chunk_rows;
+use moe::experts::ExpertKind;
+use moe::placement::{LayerPlacements, Placement};
+use moe::{DispatchScheme, LayerShape, RoutingSpec};
+use node::control::PhaseReport;
+use node::setup::RunSetup;
+use node::sim::SimCluster;
+use serving::cost::{CostError, LayerCost, LayerTimes, RankTokens};
+use std::sync::Arc;
+use topology::{Cluster, Fabric, Hardware};
+
+/// Layers by their frames, on the ranks of one stage.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    /// Racks of a stage.
+    pub cluster: Cluster,
+    /// Links.
+    pub fabric: Fabric,
+    /// The accelerator.
+    pub hardware: Hardware,
+    /// The layer.
+    pub shape: LayerShape,
+    /// Experts of each layer on the ranks of a stage.
+    pub placements: LayerPlacements,
+    /// How rows travel.
+    pub scheme: DispatchScheme,
+    /// Where routing comes from.
+    pub routing: RoutingSpec,
+    /// Its seed.
+    pub seed: u64,
+}
+
+/// Most rows of a frame: with many tokens a rank a frame of 8 rows would be one of thousands, and more of them tell no more.
+const CHUNK_ROWS_MAX: u32 = 64;
+
+impl Frames {
+    /// An eighth of the mean flow's rows at least, so that hierarchical dispatch still pipelines.
+    fn chunk_rows(&self, tokens: &RankTokens) -> u32 {
+        let mean = tokens.mean() as u32;
+        chunk_rows(mean).max((mean / 64).min(CHUNK_ROWS_MAX))
+    }
+
+    /// Uniform routing has nothing to keep, so that each step may have tokens of its own. Where experts are popular they stay so: these
+    /// follow from seed and layer, and what changes from step to step does so by the step's number.
+    fn seed_of(&self, step: u32) -> u64 {
+        match self.routing {
+            RoutingSpec::Uniform => self.seed.wrapping_add(u64::from(step) << 20),
+            _ => self.seed,
+        }
+    }
+
+    fn setup(&self, layer: u32, step: u32, tokens: &RankTokens) -> RunSetup {
+        RunSetup {
+            cluster_id: 0,
+            run: 0,
+            epoch: 0,
+            cluster: self.cluster.clone(),
+            fabric: self.fabric,
+            hardware: self.hardware.clone(),
+            shape: self.shape,
+            placement: Placement::clone(self.placements.of(layer)),
+            scheme: self.scheme,
+            routing: self.routing.clone(),
+            gate_limit: None,
+            tokens: tokens.ranks().to_vec(),
+            seed: self.seed_of(step),
+            layer: u16::try_from(layer).unwrap_or(u16::MAX),
+            experts: ExpertKind::Modelled,
+            chunk_rows: self.chunk_rows(tokens),
+            payload: false,
+            first_step: step,
+            moves: Vec::new(),
+        }
+    }
+}
+
+impl LayerCost for Frames {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        if tokens.total() == 0 {
+            return Ok(LayerTimes::default());
+        }
+        let told = |problem: String| CostError { step, problem };
+        let setup = Arc::new(self.setup(layer, step, tokens));
+        let mut cluster = SimCluster::new(setup).map_err(|error| told(error.to_string()))?;
+        let done = cluster.step(0).map_err(|error| told(error.to_string()))?;
+        let [dispatch, experts, combine] =
+            done.phases.each_ref().map(|reports| PhaseReport::slowest(reports));
+        Ok(LayerTimes { dispatch, experts, combine })
+    }
+
+    fn repeats(&self) -> bool {
+        self.routing != RoutingSpec::Uniform && !self.routing.depends_on_step()
+    }
+
+    fn name(&self) -> &'static str {
+        "frames"
+    }
+}

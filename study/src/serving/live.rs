@@ -1,0 +1,189 @@
+//! A serving run on ranks that really compute: every step goes to a session, is timed there, and is held against a reference.
+//!
+//! Every token is compared with the one-process reference, bit for bit, and the time of every phase with a simulation of the same batch.
+
+use super::ServeError;
+use super::cache::Cache;
+use super::deploy::{Deployment, Sources};
+use super::elsewhere::Elsewhere;
+use super::record::ServeRecord;
+use super::spec::{CostChoice, Prefill, ServeSpec};
+use super::tick::tick_time;
+use super::witness::{LONG_PHASE_WALL_NS, TokenDigests, Witness};
+use crate::layer::chunk_rows;
+use coordinator::pace::{Host, pace};
+use coordinator::run::RunError;
+use coordinator::steps::{Stepper, StepsRequest};
+use moe::RoutingSpec;
+use moe::experts::ExpertKind;
+use moe::stack::{Chunk, StepBatch};
+use node::control::Pacing;
+use node::stack::StackSetup;
+use serving::cost::Overlap;
+use serving::{Ledger, Lockstep, Meter, Station};
+
+/// A run, ready for a session.
+#[derive(Debug)]
+pub struct Live {
+    spec: ServeSpec,
+    deployment: Deployment,
+    request: StepsRequest,
+    host: Host,
+}
+
+impl Live {
+    /// Resolves `spec` for ranks that compute on `host`, `retries` times slower by a factor of 2 than it should follow.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] for what such a run can't have: caches from elsewhere in a pipeline, fixed hops.
+    pub fn new(
+        spec: &ServeSpec,
+        sources: &dyn Sources,
+        host: Host,
+        retries: u32,
+    ) -> Result<Self, ServeError> {
+        let setting = |what: &str, problem: &str| {
+            Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
+        };
+        let from = if spec.cache.is_some() { "cache" } else { "serve.prefill" };
+        if spec.parallel.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
+            return setting(
+                from,
+                "caches from elsewhere are computed between two steps, when a pipeline is not empty: give pp = 1, or leave prefill and [cache] out",
+            );
+        }
+        if spec.parallel.hop_us.is_some() {
+            return setting(
+                "parallel.hop_us",
+                "hops take what the links say where rows really move; leave it out",
+            );
+        }
+        let halves = match spec.parallel.overlap {
+            Overlap::None => 1,
+            Overlap::TwoBatch => 2,
+            Overlap::Full => {
+                return setting(
+                    "parallel.overlap",
+                    "full: real ranks can't do all at once; give none or two_batch",
+                );
+            }
+        };
+        let deployment = Deployment::new(&light(spec), sources)?;
+        let routing = match spec.serve.routing.as_str() {
+            "gate" => RoutingSpec::Gate,
+            _ => deployment.routing.clone(),
+        };
+        let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
+        let setup = StackSetup {
+            cluster: cluster.clone(),
+            fabric: *fabric,
+            hardware: hardware.clone(),
+            placements: deployment.on_stages()?,
+            stack: stack.clone(),
+            scheme: spec.serve.scheme,
+            routing,
+            gate_limit: None,
+            seed: spec.serve.seed,
+            experts: ExpertKind::Modelled,
+            chunk_rows: chunk_rows(spec.scheduler.max_num_seqs),
+            payload: true,
+        };
+        let mut request =
+            StepsRequest { setup, halves, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
+        let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), host.cores)?;
+        request.pacing = Pacing {
+            network_dilation: pacing.network_dilation << retries.min(16),
+            compute_dilation: pacing.compute_dilation << retries.min(16),
+            ..pacing
+        };
+        request.expected_phase_ns = expected_phase_ns << retries.min(16);
+        Ok(Self { spec: spec.clone(), deployment, request, host })
+    }
+
+    /// What a session is to be opened with.
+    #[must_use]
+    pub const fn request(&self) -> &StepsRequest {
+        &self.request
+    }
+
+    /// Serves every request on `session`; `clock` is the word for its times: `measured`, or `simulated`.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn serve<S: Stepper>(
+        &self,
+        session: &mut S,
+        sources: &dyn Sources,
+        clock: &str,
+        progress: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(ServeRecord, TokenDigests), ServeError> {
+        let stack = &self.deployment.stack;
+        let policy = &self.spec.scheduler;
+        let ledger = Ledger::new(self.deployment.memory.clone(), stack.columns(), policy.block_tokens)?;
+        let station = Station::new(policy.clone(), ledger, stack.columns(), self.spec.micro_batches());
+        let station = station.map_err(|error| ServeError::Setting {
+            what: "scheduler".to_owned(),
+            problem: error.to_string(),
+        })?;
+        let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
+        let mut witness = Witness::new(&self.request, self.host)?;
+        let (mut cache, mut unheard) = (Cache::new(&self.spec, &self.deployment)?, |_| ());
+        let mut elsewhere = Elsewhere::new(policy.max_num_batched_tokens);
+        let meter = Meter::new(self.spec.slo);
+        let stages = stack.stages().len();
+        let mut run =
+            Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
+        let mut ticks = 0;
+        while let Some(mut batch) = run.next(&mut *source.arrivals)? {
+            for computed in elsewhere.before(&mut batch) {
+                witness.expect(&computed)?;
+                witness.look_at(&session.step(&computed).await?, false)?;
+            }
+            witness.expect(&batch)?;
+            let record = session.step(&batch).await?;
+            witness.look_at(&record, true)?;
+            run.done(tick_time(&record.phases, stack), &mut *source.arrivals)?;
+            ticks += 1;
+            progress(ticks);
+        }
+        let outcome = run.close();
+        let mut spec = self.spec.clone();
+        spec.parallel.lockstep = true;
+        let cached = cache.report(outcome.ended)?;
+        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, cached);
+        record.clock = clock.to_owned();
+        record.notes = source.summary.iter().flat_map(|summary| summary.notes()).collect();
+        record.notes.push(witness.note());
+        record.notes.extend(elsewhere.note());
+        let tokens = witness.judge(&mut record);
+        Ok((record, tokens))
+    }
+}
+
+/// `spec` with what its deployment can resolve without hidden states.
+fn light(spec: &ServeSpec) -> ServeSpec {
+    let mut light = spec.clone();
+    // Where times are from in other runs is nothing to this one.
+    light.serve.cost = CostChoice::Frames;
+    if light.serve.routing == "gate" {
+        light.serve.routing = "uniform".to_owned();
+    }
+    light
+}
+
+/// A step as there will be many: every seat taken by a sequence that decodes, up to what one step may carry.
+fn typical(spec: &ServeSpec, columns: u32) -> StepBatch {
+    let mut batch = StepBatch::empty(columns);
+    let seats = spec.scheduler.max_num_seqs.min(64);
+    for sequence in 0..seats.saturating_mul(columns) {
+        let chunk = Chunk { sequence, context: 0, tokens: 1, sample: true };
+        batch.columns[(sequence % columns) as usize].chunks.push(chunk);
+    }
+    batch
+}
+
+impl From<RunError> for ServeError {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
+}

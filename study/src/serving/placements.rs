@@ -1,0 +1,122 @@
+//! Experts on the ranks of a stage, layer by layer: each policy sees what is asked of its own layer.
+
+use super::ServeError;
+use super::deploy::Deployment;
+use super::spec::ServeSpec;
+use crate::layer::{CompareError, CompareSpec, PlacementChoice, place_layer};
+use moe::placement::LayerPlacements;
+use moe::{PlacementError, RoutingSpec};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use topology::{Cluster, RankId};
+
+/// Placements that runs have in common, each made once.
+///
+/// A policy looks at thousands of tokens of every layer, which takes seconds for a whole model; the points of a sweep differ in other
+/// things most of the time.
+#[derive(Debug, Default)]
+pub struct SharedPlacements {
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
+}
+
+/// Placements of whole models that are kept: a sweep over more makes some of them again.
+const KEPT_MAX: usize = 32;
+
+/// Set by whoever comes first; the others wait.
+type Made = OnceLock<Result<LayerPlacements, String>>;
+
+impl SharedPlacements {
+    /// What `make` made for `spec` when it was first asked for.
+    pub(super) fn of(
+        &self,
+        spec: &ServeSpec,
+        make: impl FnOnce() -> Result<LayerPlacements, String>,
+    ) -> Result<LayerPlacements, String> {
+        let ServeSpec { serve, parallel, .. } = spec;
+        // All that a placement follows from; names lead to the same things everywhere.
+        let key = format!(
+            "{:?}",
+            (
+                (&serve.model, &serve.routing, serve.seed),
+                (serve.racks, serve.ranks_per_rack, parallel.pp),
+                (&serve.placement, serve.slots, serve.dtype),
+            )
+        );
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= KEPT_MAX && !all.contains_key(&key) {
+            all.pop_first();
+        }
+        let made = Arc::clone(all.entry(key).or_default());
+        drop(all);
+        made.get_or_init(make).clone()
+    }
+}
+
+/// Whether each layer has popular experts of its own. Of a trace all layers replay the same rows.
+pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
+    !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_))
+}
+
+/// Where `choice` puts the experts of each layer of the model of `spec` on `cluster`, the ranks of a stage.
+///
+/// # Errors
+/// [`CompareError::Placement`] when experts, slots, layers and racks don't fit each other.
+pub(super) fn place_layers(
+    spec: &CompareSpec,
+    choice: &PlacementChoice,
+    cluster: &Cluster,
+) -> Result<LayerPlacements, CompareError> {
+    let model = &spec.model;
+    if let PlacementChoice::File { origin, text } = choice {
+        let placements = LayerPlacements::from_file(text, origin, cluster, model)?;
+        let needed = placements.distinct()[0].num_slots();
+        return match spec.slots.filter(|&slots| slots != needed) {
+            Some(slots) => {
+                let (policy, needed) = (origin.clone(), needed.into());
+                Err(PlacementError::FixedSlots { policy, slots, needed }.into())
+            }
+            None => Ok(placements),
+        };
+    }
+    if choice.is_for_demand() && is_popular(&spec.routing) {
+        return LayerPlacements::of_model(model, |layer| {
+            Ok(Arc::new(place_layer(spec, choice, cluster, layer)?))
+        });
+    }
+    Ok(LayerPlacements::alike(0..model.num_layers, place_layer(spec, choice, cluster, 0)?))
+}
+
+impl Deployment {
+    /// The layers with experts that are alike, `[kinds]`: those that are placed alike and have no popular experts of their own.
+    pub(super) fn alike_layers(&self) -> Vec<Vec<u32>> {
+        let mut kinds: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
+        let model = &self.stack.model;
+        for layer in (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)) {
+            let popular = if is_popular(&self.routing) { layer } else { 0 };
+            kinds.entry((self.placements.index_of(layer), popular)).or_default().push(layer);
+        }
+        kinds.into_values().collect()
+    }
+
+    /// The placement of each layer on the ranks of its stage.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] where there are too many racks for so many replicas.
+    pub(super) fn on_stages(&self) -> Result<LayerPlacements, ServeError> {
+        let mut layers = Vec::new();
+        for stage in self.stack.stages() {
+            let first = RankId(stage.ranks.start);
+            let moved = self.placements.distinct().iter().map(|placement| {
+                let moved = placement.moved_to(&self.cluster, first).map(Arc::new);
+                moved.map_err(|error| ServeError::Setting {
+                    what: "serve.placement".to_owned(),
+                    problem: error.to_string(),
+                })
+            });
+            let moved = moved.collect::<Result<Vec<_>, _>>()?;
+            let of_layer = |layer| Arc::clone(&moved[self.placements.index_of(layer)]);
+            layers.extend(stage.layers.clone().map(of_layer));
+        }
+        Ok(LayerPlacements::new(0, layers))
+    }
+}

@@ -1,0 +1,423 @@
+//! Serving experiments without files: faults with their lines, sweeps, and ranks that compute what they should.
+
+use super::*;
+use crate::layer::PlacementChoice;
+use coordinator::pace::Host;
+use coordinator::steps::SimSteps;
+use moe::placement::LayerPlacements;
+use moe::{Model, RoutingSpec};
+use serving::cost::{LayerCost, RankTokens};
+use std::io::{self, BufRead, Cursor};
+use topology::{Fabric, Hardware};
+
+/// Presets, and one trace.
+struct Presets;
+
+impl Sources for Presets {
+    fn model(&self, name: &str) -> Result<Model, String> {
+        let model = Model::preset(name).map_err(|error| error.to_string())?;
+        Ok(match name {
+            // Small enough for a reference, all of its layers.
+            "lab-moe" => Model { hidden: 64, ..model },
+            // Small enough for steps of many tokens.
+            "qwen3-235b-a22b" => Model { num_layers: 4, moe_layers: 4, ..model },
+            _ => model,
+        })
+    }
+
+    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
+        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
+        Ok((hardware.clone(), hardware.fabric()))
+    }
+
+    fn routing(&self, name: &str, _: u32) -> Result<RoutingSpec, String> {
+        match name {
+            "uniform" => Ok(RoutingSpec::Uniform),
+            "zipf" => Ok(RoutingSpec::Zipf { exponent: 1.2 }),
+            "drifting" => Ok(RoutingSpec::Drifting { exponent: 1.2, period: 10 }),
+            _ => Err(format!("`{name}`: give uniform, zipf or drifting")),
+        }
+    }
+
+    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
+        let file = |layers: u32| {
+            let map = |layer| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
+            let maps: Vec<Vec<u32>> = (0..layers).map(map).collect();
+            let text = format!("{{\"physical_to_logical_map\": {maps:?}}}");
+            PlacementChoice::File { origin: name.to_owned(), text }
+        };
+        Ok(match name {
+            "eplb" => PlacementChoice::Eplb,
+            "by-layer" => file(4),
+            "two-layers" => file(2),
+            _ => PlacementChoice::Linear,
+        })
+    }
+
+    fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
+        let rows = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,12,3\n0.0,30,2\n\n0.6,1,5\n";
+        Ok(Box::new(Cursor::new(rows)))
+    }
+}
+
+const SMALL: &str = r#"
+[serve]
+model = "qwen3-30b-a3b"
+hardware = "h100"
+ranks_per_rack = 8
+[arrivals]
+kind = "constant"
+request_rate = 200.0
+num_prompts = 40
+input_len = 64
+output_len = 8
+"#;
+
+fn points(text: &str) -> Result<ServeFile, ServeError> {
+    parse_serve_file(text, "small.toml")
+}
+
+fn run(text: &str) -> ServeRecord {
+    serve(&points(text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap()
+}
+
+#[test]
+fn a_run_answers_everything_and_repeats_itself() {
+    let record = run(SMALL);
+    assert_eq!((record.completed, record.failed, record.total_output), (40, 0, 320));
+    assert_eq!((record.cost.as_str(), record.clock.as_str()), ("memoised", "simulated"));
+    assert_eq!(record.problem, None);
+    assert!(record.memo.is_some_and(|memo| memo.steps > 0));
+    assert_eq!(run(SMALL), record);
+    let json = serde_json::to_value(&record).unwrap();
+    for key in ["completed", "failed", "total_input", "request_throughput", "mean_ttft_ms", "p99_itl_ms"] {
+        assert!(json[key].is_number(), "{key}");
+    }
+    assert_eq!(serde_json::from_value::<ServeRecord>(json).unwrap(), record);
+}
+
+#[test]
+fn remembered_steps_are_near_those_that_are_simulated_in_full() {
+    let cost = |cost: &str| run(&SMALL.replace("[arrivals]", &format!("cost = \"{cost}\"\n[arrivals]")));
+    let (frames, memoised, analytic) = (cost("frames"), cost("memoised"), cost("analytic"));
+    let ratio = |record: &ServeRecord| record.mean_step_ms / frames.mean_step_ms;
+    assert!((ratio(&memoised) - 1.0).abs() < MEMO_ERROR_MAX, "{}", ratio(&memoised));
+    // Closed forms know no stragglers.
+    assert!((0.5..1.0).contains(&ratio(&analytic)), "{}", ratio(&analytic));
+}
+
+#[test]
+fn a_sweep_is_the_product_of_its_keys() {
+    let sweep = r#"
+[sweep]
+"parallel.pp" = [1, 2]
+arrivals.request_rate = { from = 1.0, to = 100.0, steps = 3, scale = "log" }
+[[sweep.points]]
+"serve.racks" = 2
+"scheduler.order" = "fair"
+[[sweep.points]]
+"serve.racks" = 4
+"scheduler.order" = "fcfs"
+"#;
+    let file = points(&format!("{SMALL}{sweep}")).unwrap();
+    assert_eq!(file.points.len(), 12);
+    assert_eq!(file.swept, ["arrivals.request_rate", "parallel.pp", "scheduler.order", "serve.racks"]);
+    let (settings, spec) = &file.points[3];
+    assert_eq!(spec.arrivals.request_rate, Some(1.0));
+    assert_eq!((spec.parallel.pp, spec.serve.racks), (2, 4));
+    assert_eq!(settings["serve.racks"].as_integer(), Some(4));
+}
+
+#[test]
+fn faults_are_told_with_their_lines() {
+    for (change, said) in [
+        (
+            ("[arrivals]", "placement = \"two-layers\"\n[arrivals]"),
+            "serve.placement: two-layers: layer 0: the file has 2 layers, the model 48, of which 48 have experts",
+        ),
+        (
+            ("[arrivals]", "placement = \"linear\"\nslots = 136\n[arrivals]"),
+            "serve.placement: 136 slots: linear has 128",
+        ),
+        (
+            ("[arrivals]", "routing = \"drifting\"\n[arrivals]"),
+            "serve.routing: drifting: it changes from step to step",
+        ),
+        (
+            ("[arrivals]", "routing = \"zipf\"\ncost = \"analytic\"\n[arrivals]"),
+            "serve.routing: zipf: closed forms know",
+        ),
+        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: 0: give a number"),
+        (("model =", "modle ="), "small.toml:3: unknown field `modle`"),
+        (("kind = \"constant\"", "kind = \"sometimes\""), "small.toml:7: unknown variant `sometimes`"),
+        (("[arrivals]", "[parallel]\npp = 0\n[arrivals]"), "parallel.pp: "),
+        (
+            ("[arrivals]", "[sweep]\n\"paralel.pp\" = [1]\n[arrivals]"),
+            "small.toml:7: `paralel.pp`: no table [paralel]",
+        ),
+        (("[arrivals]", "[sweep]\n\"serve.seed\" = []\n[arrivals]"), "small.toml:7: serve.seed: no values"),
+        (("[arrivals]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[arrivals]"), "small.toml:7: "),
+        (
+            (
+                "[arrivals]",
+                "[sweep]\n\"serve.seed\" = [1]\n[[sweep.points]]\n\"serve.racks\" = 1\n[[sweep.points]]\n\"serve.seed\" = 2\n[arrivals]",
+            ),
+            "small.toml:7: `serve.seed` is swept twice",
+        ),
+        (("[arrivals]", "[sweep]\npoints = []\n[arrivals]"), "small.toml:7: points: give rows of keys"),
+        (("[arrivals]", "[arivals]"), "small.toml:6: unknown field `arivals`"),
+        (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
+        (("request_rate = 200.0", "request_rate = -1.0"), "arrivals: request_rate = -1"),
+        (("ranks_per_rack = 8", "ranks_per_rack = 0"), "serve.racks: "),
+        (("[arrivals]", "dtype = \"fp4\"\n[arrivals]"), "serve.dtype: "),
+        (
+            ("[arrivals]", "[scheduler]\nmax_num_seqs = 0\n[arrivals]"),
+            "scheduler: max_num_seqs = 0: give 1 to 65536",
+        ),
+        (("[arrivals]", "[parallel]\noverlap = \"full\"\n[arrivals]"), "parallel.overlap: full: "),
+        (
+            (
+                "ranks_per_rack = 8",
+                "ranks_per_rack = 8\ndtype = \"bf16\"\ncost = \"analytic\"\nmodel = \"deepseek-v3\"",
+            ),
+            "small.toml:",
+        ),
+    ] {
+        let text = SMALL.replacen(change.0, change.1, 1);
+        let error = points(&text).and_then(|file| serve(&file.points[0].1, &Presets, &mut |_| ()));
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with(said) && !error.contains('\n'), "{said}: {error}");
+    }
+}
+
+#[test]
+fn popular_experts_stay_popular_from_step_to_step() {
+    let mut spec = points(SMALL).unwrap().points[0].1.clone();
+    let tokens = RankTokens::new(vec![64; 8]);
+    let mut times = |routing: &str, steps: [u32; 2]| {
+        spec.serve.routing = routing.to_owned();
+        spec.serve.cost = CostChoice::Frames;
+        let deployment = Deployment::new(&spec, &Presets).unwrap();
+        let mut frames = deployment.frames(&spec);
+        steps.map(|step| frames.layer(5, step, &tokens).unwrap())
+    };
+    // The experts' time is the popular rank's: another order of popularity would have another.
+    let [first, second] = times("zipf", [0, 9]);
+    assert_eq!(first, second);
+    let [first, second] = times("drifting", [0, 90]);
+    assert_ne!(first, second);
+    let [first, second] = times("uniform", [0, 9]);
+    assert_ne!(first, second);
+}
+
+/// Prompts of 1024 tokens, two on each rank, on four layers: experts have more to compute than to read.
+const FULL: &str = r#"
+[serve]
+model = "qwen3-235b-a22b"
+hardware = "h100"
+ranks_per_rack = 8
+routing = "zipf"
+[arrivals]
+kind = "burst"
+num_prompts = 16
+input_len = 1024
+output_len = 2
+"#;
+
+#[test]
+fn each_layer_is_placed_for_its_own_popular_experts() {
+    let mut spec = points(FULL).unwrap().points[0].1.clone();
+    let tokens = RankTokens::new(vec![2048; 8]);
+    let mut placed = |routing: &str, placement: &str| {
+        spec.serve.routing = routing.to_owned();
+        spec.serve.placement = placement.to_owned();
+        let deployment = Deployment::new(&spec, &Presets).unwrap();
+        let frames = deployment.frames(&spec);
+        (deployment.placements.distinct().len(), deployment.alike_layers().len(), frames)
+    };
+    let (distinct, kinds, mut linear) = placed("zipf", "linear");
+    assert_eq!((distinct, kinds), (1, 4), "popular experts are a layer's own");
+    let (distinct, kinds, mut eplb) = placed("zipf", "eplb");
+    assert_eq!((distinct, kinds), (4, 4));
+    // A placement that is made for a layer is worse for another.
+    let mut mixed = eplb.clone();
+    let next = |layer: u32| std::sync::Arc::clone(eplb.placements.of((layer + 1) % 4));
+    mixed.placements = LayerPlacements::new(0, (0..4).map(next));
+    for layer in 0..4 {
+        let [linear, own, other] = [&mut linear, &mut eplb, &mut mixed]
+            .map(|frames| frames.layer(layer, 0, &tokens).unwrap().experts);
+        assert!(own < linear && own < other, "layer {layer}: {own:?} of {linear:?} and {other:?}");
+    }
+    // Nothing tells layers apart, or only their maps do.
+    assert_eq!((placed("uniform", "eplb").0, placed("uniform", "eplb").1), (1, 1));
+    assert_eq!((placed("uniform", "by-layer").0, placed("uniform", "by-layer").1), (4, 4));
+}
+
+#[test]
+fn runs_with_the_same_placement_share_it() {
+    let shared = SharedPlacements::default();
+    let spec = points(FULL).unwrap().points[0].1.clone();
+    let mut made = 0;
+    let mut of = |spec: &ServeSpec| {
+        let made_now = || {
+            made += 1;
+            Err(format!("the {made}th"))
+        };
+        shared.of(spec, made_now).unwrap_err()
+    };
+    let first = of(&spec);
+    let (mut batch, mut other, mut seed) = (spec.clone(), spec.clone(), spec.clone());
+    batch.scheduler.max_num_seqs = 7;
+    other.serve.placement = "eplb".to_owned();
+    seed.serve.seed = 9;
+    assert_eq!([&batch, &other, &seed].map(of), [first, "the 2th".to_owned(), "the 3th".to_owned()]);
+}
+
+#[test]
+fn balanced_layers_shorten_steps_with_popular_experts() {
+    let step = |placement: &str, cost: &str| {
+        let serve = format!("placement = \"{placement}\"\ncost = \"{cost}\"\n[arrivals]");
+        run(&FULL.replace("[arrivals]", &serve)).mean_step_ms
+    };
+    let (linear, eplb) = (step("linear", "memoised"), step("eplb", "memoised"));
+    assert!(eplb < 0.9 * linear, "{eplb} of {linear} ms");
+    // Layers that are remembered apart add up to steps in full.
+    let full = step("eplb", "frames");
+    assert!((eplb / full - 1.0).abs() < MEMO_ERROR_MAX, "{eplb} for {full} ms");
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_with_the_remedy() {
+    let text = SMALL.replace("qwen3-30b-a3b", "deepseek-v3");
+    let error = serve(&points(&text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap_err().to_string();
+    assert!(
+        error.starts_with("stage 0: weights (") && error.contains("give more ranks or stages"),
+        "{error}"
+    );
+}
+
+const LAB: &str = r#"
+[serve]
+model = "lab-moe"
+hardware = "lab"
+racks = 2
+ranks_per_rack = 2
+routing = "gate"
+scheme = "flat"
+[scheduler]
+max_num_seqs = 2
+max_num_batched_tokens = 8
+[arrivals]
+kind = "trace"
+file = "any"
+"#;
+
+/// What a lab run on the simulator's ranks yields.
+async fn live(text: &str) -> (ServeRecord, TokenDigests) {
+    let spec = points(text).unwrap().points[0].1.clone();
+    let live = Live::new(&spec, &Presets, Host::this(true), 0).unwrap();
+    let mut session = SimSteps::open(live.request()).unwrap();
+    live.serve(&mut session, &Presets, "simulated", &mut |_| ()).await.unwrap()
+}
+
+#[tokio::test]
+async fn ranks_that_compute_answer_the_same_tokens_however_they_are_spread() {
+    let (one, tokens) = live(LAB).await;
+    assert_eq!((one.completed, one.total_input, one.total_output), (3, 43, 10));
+    // Every token of every prompt, and of every answer but the last, is computed once. (Flat: a hierarchical combine rounds a rack's
+    // sum, so that its bits depend on where a sequence sits.)
+    assert_eq!(tokens.len(), 43 + 10 - 3);
+    assert_eq!((one.over_sim, one.problem), (Some(1.0), None));
+    for spread in ["pp = 2", "pp = 2\nmicro_batches = 1", "pp = 4"] {
+        let (_, others) =
+            live(&LAB.replace("[scheduler]", &format!("[parallel]\n{spread}\n[scheduler]"))).await;
+        assert_eq!(others, tokens, "{spread}");
+    }
+    let (_, fewer) = live(&LAB.replace("max_num_seqs = 2", "max_num_seqs = 1")).await;
+    assert_eq!(fewer, tokens);
+}
+
+#[tokio::test]
+async fn halves_and_caches_from_elsewhere_change_no_token() {
+    let (_, tokens) = live(LAB).await;
+    for (more, note) in [
+        ("[parallel]\noverlap = \"two_batch\"\n[scheduler]", None),
+        ("[parallel]\noverlap = \"two_batch\"\npp = 2\n[scheduler]", None),
+        ("prefill = \"elsewhere\"\n[scheduler]", Some("40 tokens of caches from elsewhere")),
+        ("prefill = \"elsewhere\"\n[parallel]\noverlap = \"two_batch\"\n[scheduler]", Some("40 tokens")),
+    ] {
+        let (record, others) = live(&LAB.replace("[scheduler]", more)).await;
+        assert_eq!(others, tokens, "{more}");
+        assert_eq!((record.over_sim, record.problem), (Some(1.0), None));
+        let noted = record.notes.iter().any(|said| note.is_some_and(|note| said.starts_with(note)));
+        assert_eq!(noted, note.is_some(), "{:?}", record.notes);
+    }
+    // Which replica serves a token depends on what its rank has in hand, which is half a batch.
+    for scheme in ["dedup", "hierarchical"] {
+        let placed = LAB.replace("\"gate\"", "\"zipf\"\nplacement = \"eplb\"\nslots = 32");
+        let placed = placed.replace("\"flat\"", &format!("\"{scheme}\""));
+        let halves = placed.replace("[scheduler]", "[parallel]\noverlap = \"two_batch\"\n[scheduler]");
+        assert_eq!(live(&halves).await.0.problem, None, "{scheme}");
+    }
+    // What a tier hands over is right too: three askers share their prompts' beginnings.
+    let shared = LAB.replace("kind = \"trace\"\nfile = \"any\"", "kind = \"closed\"\nusers = 1\nnum_prompts = 6\ninput_len = 8\noutput_len = 2\nprefixes = { num_prefixes = 2, prefix_len = 32, block_tokens = 8 }");
+    let (_, computed) = live(&shared).await;
+    let (record, found) = live(&shared.replace(
+        "[scheduler]",
+        "[cache]\nblock_tokens = 8\nhbm_share = 0.1\ntiers = [{ preset = \"hbm\" }]\n[scheduler]",
+    ))
+    .await;
+    assert!(record.cache.is_some_and(|cache| cache.hit_tokens > 0));
+    assert!(record.notes.iter().any(|note| note.contains("off the clock")), "{:?}", record.notes);
+    assert_eq!(found, computed);
+}
+
+/// What ranks take, and what the virtual clock says of the same requests, to the 10% that docs/trust.md allows: the virtual clock adds a
+/// tick up from its slowest stage and its slowest hop, ranks measure both.
+#[tokio::test]
+async fn the_virtual_clock_says_what_ranks_take() {
+    let lab = LAB.replace("\"gate\"", "\"uniform\"\ncost = \"frames\"");
+    // Prompts whose rows take longer to hop than links take to answer.
+    let long = lab.replace("max_num_batched_tokens = 8", "max_num_batched_tokens = 512").replace(
+        "kind = \"trace\"\nfile = \"any\"",
+        "kind = \"closed\"\nusers = 6\nnum_prompts = 8\ninput_len = 384\noutput_len = 2",
+    );
+    let spreads = ["", "pp = 2", "pp = 4", "overlap = \"two_batch\"", "overlap = \"two_batch\"\npp = 2"];
+    for (lab, more) in [&lab, &long].into_iter().flat_map(|lab| spreads.map(|more| (lab, more))) {
+        let text = lab.replace("[scheduler]", &format!("[parallel]\nlockstep = true\n{more}\n[scheduler]"));
+        let computed = serve(&points(&text).unwrap().points[0].1, &Presets, &mut |_| ()).unwrap();
+        let (ranks, _) = live(&text).await;
+        assert_eq!(ranks.steps, computed.steps, "{more}");
+        let off = ranks.duration / computed.duration - 1.0;
+        assert!(off.abs() < 0.10, "{more}: {off:+.3}");
+    }
+}
+
+#[tokio::test]
+async fn ranks_that_compute_have_a_placement_of_each_layer() {
+    let lab = LAB.replace("\"gate\"", "\"zipf\"");
+    let (_, linear) = live(&lab).await;
+    for (spread, slots) in [("", 20), ("[parallel]\npp = 2\n", 18)] {
+        let serve = format!("placement = \"eplb\"\nslots = {slots}\n{spread}[scheduler]");
+        let text = lab.replace("[scheduler]", &serve);
+        let spec = points(&text).unwrap().points[0].1.clone();
+        let request = Live::new(&spec, &Presets, Host::this(true), 0).unwrap().request().clone();
+        assert!(request.setup.placements.distinct().len() > 1, "{spread}");
+        // Every token is as the reference has it, and wherever an expert is, it says the same.
+        assert_eq!(live(&text).await.1, linear, "{spread}");
+    }
+}
+
+#[test]
+fn what_ranks_that_compute_can_not_have_is_refused() {
+    for (more, said) in [
+        ("prefill = \"elsewhere\"\n[parallel]\npp = 2\n[scheduler]", "serve.prefill: "),
+        ("[parallel]\npp = 2\n[cache]\n[scheduler]", "cache: "),
+        ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
+        ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
+    ] {
+        let spec = points(&LAB.replace("[scheduler]", more)).unwrap().points[0].1.clone();
+        let error = Live::new(&spec, &Presets, Host::this(true), 0).unwrap_err().to_string();
+        assert!(error.starts_with(said), "{error}");
+    }
+}
