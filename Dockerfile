@@ -9,6 +9,9 @@ ARG RUST_VERSION=1.95
 FROM rust:${RUST_VERSION}-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+# The command says it with its version; .git is not copied.
+ARG REVISION=
+ENV RAILYARD_COMMIT=${REVISION}
 RUN deploy/build-static /image
 
 FROM scratch

@@ -15,7 +15,7 @@ use topology::Dtype;
 #[derive(Debug, Parser)]
 #[command(
     name = "railyard",
-    version,
+    version = env!("RAILYARD_VERSION"),
     arg_required_else_help = true,
     propagate_version = true,
     args_override_self = true
@@ -59,6 +59,16 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Ask a coordinator whether it, or one of its nodes, is well
     Health(HealthArgs),
+    /// Print a script that completes this command's words in a shell
+    Completions {
+        /// Whose script
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write those of all commands to a directory
+    Man {
+        /// Directory to write railyard.1, railyard-compare.1 and so on to
+        dir: Option<PathBuf>,
+    },
 }
 
 const COMPARE_EXAMPLES: &str = "\

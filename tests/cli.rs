@@ -81,6 +81,20 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn shells_and_man_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(text(&run(&["completions", shell]).stdout).contains("serve-bench"), "{shell}");
+    }
+    assert!(text(&run(&["man"]).stdout).starts_with(".ie"));
+    let files = Files::new();
+    let dir = files.path("man").display().to_string();
+    assert_eq!(run(&["man", &dir]).status.code(), Some(0));
+    let page = fs::read_to_string(files.path("man/railyard-compare.1")).expect("a page a command");
+    assert!(page.contains("rounds"), "{page}");
+    assert!(text(&run(&["--version"]).stdout).starts_with(concat!("railyard ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
 fn words_that_no_option_takes_are_usage() {
     for (args, message) in [
         (&["compare", "--backend=qick"][..], "analytic, sim or quic"),
@@ -96,6 +110,11 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--tokens=-1"], "invalid"),
         (&["compare", "--cluster=x:1"], "--certs"),
         (&["comprae"], "compare"),
+        (&["compare", "--scheme=hier"], "did you mean `hierarchical`?"),
+        (&["compare", "--routing=zip:1.2"], "did you mean `zipf`?"),
+        (&["compare", "--gate=unlimitd"], "did you mean `unlimited`?"),
+        (&["compare", "--backnd=sim"], "--backend"),
+        (&["roofline", "--sweep=contxt=1,2"], "did you mean `context`?"),
     ] {
         fails(2, args, &[message]);
     }
@@ -104,7 +123,7 @@ fn words_that_no_option_takes_are_usage() {
 #[test]
 fn options_that_contradict_each_other_are_usage() {
     for (more, message) in [
-        (&["--model=deepsek-v3"][..], "did you mean 'deepseek-v3'"),
+        (&["--model=deepsek-v3"][..], "did you mean `deepseek-v3`?"),
         (&["--hardware=gb20"], "did you mean `gb200`"),
         (&["--throttle=0"], "--throttle 0: give a number"),
         (&["--racks=0"], "at least one rack"),

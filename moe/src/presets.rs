@@ -7,9 +7,7 @@ mod table;
 
 use crate::model::{Model, ModelError};
 use table::{PRESETS, Preset};
-
-/// Names nearer than this (Jaro-Winkler) are suggested for a name that is not known.
-const SUGGESTION_THRESHOLD: f64 = 0.75;
+use topology::did_you_mean;
 
 impl Model {
     /// The preset of that name or alias. Letter case, punctuation and an organisation in front (`org/name`) don't
@@ -20,20 +18,10 @@ impl Model {
     pub fn preset(name: &str) -> Result<Self, ModelError> {
         let wanted = plain(name);
         let found = PRESETS.iter().find(|preset| preset.names().any(|known| plain(known) == wanted));
-        found.map(Preset::model).ok_or_else(|| {
-            let nearest = PRESETS
-                .iter()
-                .flat_map(|preset| {
-                    preset.names().map(|known| (strsim::jaro_winkler(&plain(known), &wanted), known))
-                })
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            ModelError::UnknownPreset {
-                name: name.to_owned(),
-                suggestion: nearest
-                    .filter(|&(likeness, _)| likeness >= SUGGESTION_THRESHOLD)
-                    .map(|(_, known)| known.to_owned()),
-                known: Self::preset_names().collect::<Vec<_>>().join(", "),
-            }
+        found.map(Preset::model).ok_or_else(|| ModelError::UnknownPreset {
+            name: name.to_owned(),
+            hint: did_you_mean(name, PRESETS.iter().flat_map(Preset::names)),
+            known: Self::preset_names().collect::<Vec<_>>().join(", "),
         })
     }
 
@@ -44,7 +32,7 @@ impl Model {
 }
 
 impl Preset {
-    fn names(&self) -> impl Iterator<Item = &'static str> {
+    fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
@@ -157,7 +145,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let message = Model::preset("mixtrall-8x7").unwrap_err().to_string();
-        assert!(message.contains("did you mean 'mixtral-8x7b'?"), "{message}");
+        assert!(message.contains("did you mean `mixtral-8x7b`?"), "{message}");
         let message = Model::preset("zzz").unwrap_err().to_string();
         assert!(!message.contains("did you mean") && message.contains("granite-1b"), "{message}");
     }

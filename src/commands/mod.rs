@@ -6,6 +6,7 @@ pub(crate) mod certs;
 pub(crate) mod compare;
 pub(crate) mod coordinator;
 pub(crate) mod health;
+pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod place;
 pub(crate) mod report;

@@ -19,6 +19,7 @@ mod port;
 mod presets;
 mod traffic;
 mod units;
+mod words;
 
 pub use cluster::{Cluster, ClusterError, MAX_RANKS};
 pub use cluster_file::{
@@ -33,3 +34,4 @@ pub use kernels::{A2aLinks, KernelProfile, PhaseLinks};
 pub use port::Port;
 pub use traffic::{MAX_MATRIX_RANKS, TrafficError, TrafficMatrix};
 pub use units::{Picos, Rate, UnitError};
+pub use words::did_you_mean;

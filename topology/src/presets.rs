@@ -9,6 +9,7 @@
 
 use crate::{
     Confidence, DomainTopology, Fabric, Hardware, HardwareError, KernelProfile, LinkSpec, Picos, Rate,
+    did_you_mean,
 };
 
 const T: f64 = 1e12;
@@ -386,17 +387,7 @@ fn canonical(name: &str) -> String {
     name.trim().to_lowercase().replace(['_', ' '], "-")
 }
 
-/// The known name nearest to `name`, if it is near enough to be a slip of the pen.
-fn nearest(name: &str) -> Option<&'static str> {
-    let known = ROWS.iter().flat_map(|row| std::iter::once(&row.name).chain(row.aliases));
-    known
-        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), *known))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
-/// Names longer than this are not compared with the known ones: the comparison is quadratic.
+/// Longer names are cut off in messages.
 const MAX_NAME_CHARS: usize = 64;
 
 impl Hardware {
@@ -416,7 +407,8 @@ impl Hardware {
         if let Some((_, missing)) = INCOMPLETE.iter().find(|(known, _)| *known == wanted) {
             return Err(HardwareError::Incomplete { name: short, missing });
         }
-        let hint = nearest(&wanted).map_or_else(String::new, |known| format!(", did you mean `{known}`?"));
+        let known = ROWS.iter().flat_map(|row| std::iter::once(&row.name).chain(row.aliases));
+        let hint = did_you_mean(&wanted, known.copied());
         Err(HardwareError::UnknownPreset { name: short, hint })
     }
 

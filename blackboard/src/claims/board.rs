@@ -4,6 +4,7 @@ use super::{Chapter, Claim, Definition, Input, Inputs, definitions};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use thiserror::Error;
+use topology::did_you_mean;
 
 /// Which values the inputs have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl FromStr for Preset {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ClaimError {
     /// No such preset.
-    #[error("no preset `{given}`; there are talk and dsv3")]
+    #[error("no preset `{given}`{}; there are talk and dsv3", did_you_mean(given, ["talk", "dsv3"]))]
     Preset {
         /// What was asked for.
         given: String,
@@ -120,7 +121,7 @@ impl Board {
         let name = name.trim();
         let known = input_names();
         let Some(&known_name) = known.iter().find(|known| **known == name) else {
-            let hint = nearest(name, known.iter().copied());
+            let hint = did_you_mean(name, known.iter().copied());
             return Err(ClaimError::Input { name: name.to_owned(), hint, known: known.join(", ") });
         };
         if let Err(must) = possible(known_name, number) {
@@ -155,7 +156,7 @@ impl Board {
             return Ok(chosen);
         }
         let names = Chapter::ALL.into_iter().map(Chapter::name).chain(definitions().map(|claim| claim.id));
-        let hint = nearest(wanted, names);
+        let hint = did_you_mean(wanted, names);
         Err(ClaimError::Selection { given: wanted.chars().take(40).collect(), hint })
     }
 
@@ -226,14 +227,4 @@ fn possible(name: &str, value: f64) -> Result<(), &'static str> {
         return if whole { Ok(()) } else { Err("a whole number from 1 to 65536") };
     }
     if ZERO.contains(&name) && value == 0.0 || value > 0.0 { Ok(()) } else { Err("a number above 0") }
-}
-
-/// ` (did you mean `x`?)`, or nothing.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    const LIKENESS_MIN: f64 = 0.75;
-    names
-        .map(|name| (strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(likeness, _)| likeness >= LIKENESS_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, name)| format!(" (did you mean `{name}`?)"))
 }

@@ -426,7 +426,7 @@ fn what_can_not_be_is_refused_with_the_nearest() {
     };
     assert!(
         error(&["rhoo=3"])
-            .starts_with("no claim has an input `rhoo` (did you mean `rho`?); inputs: active_params")
+            .starts_with("no claim has an input `rhoo`, did you mean `rho`?; inputs: active_params")
     );
     assert!(error(&["rho"]).starts_with("`rho`: give NAME=VALUE"));
     assert!(error(&["rho=x"]).starts_with("`rho=x`: give NAME=VALUE"));
@@ -439,7 +439,7 @@ fn what_can_not_be_is_refused_with_the_nearest() {
     );
     assert!(Board::varied(Preset::Talk, ["top_k=300", "experts=512"]).is_ok(), "in any order");
     let error = Board::default().select("rooflin").expect_err("no chapter").to_string();
-    assert!(error.starts_with("no chapter or claim `rooflin` (did you mean `roofline`?)"), "{error}");
+    assert!(error.starts_with("no chapter or claim `rooflin`, did you mean `roofline`?"), "{error}");
     assert_eq!(
         "v3".parse::<Preset>().expect_err("none").to_string(),
         "no preset `v3`; there are talk and dsv3"

@@ -6,6 +6,7 @@ use crate::units::{DollarsPerS, Tokens};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
+use topology::did_you_mean;
 
 /// The input that a sweep varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +113,9 @@ impl FromStr for Sweep {
         let (name, range) = text.split_once('=').ok_or_else(|| wrong("no `=`".to_owned()))?;
         let named = |axis: &Axis| axis.name() == name.trim().replace('_', "-");
         let axis = Axis::ALL.into_iter().find(named).ok_or_else(|| {
-            wrong(format!("no input is called `{name}`; there are {}", Axis::ALL.map(Axis::name).join(", ")))
+            let names = Axis::ALL.map(Axis::name);
+            let hint = did_you_mean(name, names);
+            wrong(format!("no input is called `{name}`{hint}; there are {}", names.join(", ")))
         })?;
         let number = |text: &str| match text.trim().parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(value),

@@ -5,12 +5,12 @@
 #[non_exhaustive]
 pub enum ModelError {
     /// No preset of that name.
-    #[error("no model preset named '{name}'{}; known presets: {known}", did_you_mean(.suggestion.as_deref()))]
+    #[error("no model preset named '{name}'{hint}; known presets: {known}")]
     UnknownPreset {
         /// What was asked for.
         name: String,
-        /// The nearest known name, if one is near.
-        suggestion: Option<String>,
+        /// The nearest known name as a question, or nothing.
+        hint: String,
         /// All canonical names, comma-separated.
         known: String,
     },
@@ -54,8 +54,4 @@ pub enum ModelError {
         /// `model_type` as found.
         model_type: String,
     },
-}
-
-fn did_you_mean(suggestion: Option<&str>) -> String {
-    suggestion.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"))
 }

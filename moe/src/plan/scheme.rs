@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
+use topology::did_you_mean;
 
 /// How a token's row reaches the experts that the gate picked, and how their outputs come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,14 +41,20 @@ impl fmt::Display for DispatchScheme {
 
 /// A name that is no dispatch scheme.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown dispatch scheme `{0}`: use flat, dedup or hierarchical")]
-pub struct DispatchSchemeError(String);
+#[error("unknown dispatch scheme `{name}`{hint}; use flat, dedup or hierarchical")]
+pub struct DispatchSchemeError {
+    name: String,
+    hint: String,
+}
 
 impl FromStr for DispatchScheme {
     type Err = DispatchSchemeError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(name));
-        found.ok_or_else(|| DispatchSchemeError(name.to_owned()))
+        found.ok_or_else(|| DispatchSchemeError {
+            name: name.to_owned(),
+            hint: did_you_mean(name, Self::ALL.map(Self::name)),
+        })
     }
 }

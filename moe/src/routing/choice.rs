@@ -5,9 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::{RoutingSpec, Workload};
+use topology::did_you_mean;
 
 /// Steps in which the order of experts of `drifting:S` changes, where no number is given.
 pub const DEFAULT_DRIFT_PERIOD: u32 = 64;
+
+/// The first word of each.
+const WORDS: [&str; 8] =
+    ["uniform", "gate", "zipf", "log-normal", "power-law", "drifting", "workload", "trace"];
 
 /// Where routing is to come from, before a trace is read and the number of ranks is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +90,9 @@ impl FromStr for RoutingChoice {
             Some(("workload", name)) => return name.parse().map(Self::Workload),
             Some(("trace", file)) if !file.is_empty() => return Ok(Self::Trace(file.into())),
             _ => {
+                let hint = did_you_mean(text.split(':').next().unwrap_or(text), WORDS);
                 return Err(format!(
-                    "`{text}`: give uniform, gate, zipf:S, log-normal:S, power-law:A, drifting:S,STEPS, \
+                    "`{text}`{hint}: give uniform, gate, zipf:S, log-normal:S, power-law:A, drifting:S,STEPS, \
                      workload:W0 to workload:W7, or trace:FILE"
                 ));
             }

@@ -4,18 +4,21 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos};
+use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean};
 
 /// A word or number that an option doesn't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{value}`: {remedy}")]
+#[error("`{value}`{hint}: {remedy}")]
 pub struct ChoiceError {
     value: String,
+    hint: String,
     remedy: &'static str,
 }
 
-fn refused(value: &str, remedy: &'static str) -> ChoiceError {
-    ChoiceError { value: value.chars().take(80).collect(), remedy }
+/// Refuses a value that begins with none of `words`.
+fn refused(value: &str, words: &[&'static str], remedy: &'static str) -> ChoiceError {
+    let hint = did_you_mean(value.split(':').next().unwrap_or(value), words.iter().copied());
+    ChoiceError { value: value.chars().take(80).collect(), hint, remedy }
 }
 
 /// How a row comes by its numbers.
@@ -56,7 +59,13 @@ impl FromStr for BackendKind {
 
     fn from_str(text: &str) -> Result<Self, ChoiceError> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| refused(text, "a backend is analytic, sim or quic, or all of them with `all`"))
+        found.ok_or_else(|| {
+            refused(
+                text,
+                &["analytic", "sim", "quic", "all"],
+                "a backend is analytic, sim or quic, or all of them with `all`",
+            )
+        })
     }
 }
 
@@ -77,7 +86,11 @@ impl FromStr for BaseChoice {
         match text {
             "ranks" => Ok(Self::Ranks),
             "rack" => Ok(Self::Rack),
-            _ => Err(refused(text, "compare with all `ranks` in one rack, or with one `rack` alone")),
+            _ => Err(refused(
+                text,
+                &["ranks", "rack"],
+                "compare with all `ranks` in one rack, or with one `rack` alone",
+            )),
         }
     }
 }
@@ -157,7 +170,7 @@ impl FromStr for LatencyChoice {
             _ => text
                 .split_once(',')
                 .and_then(|(up, out)| Some(Self::Given { scale_up: micros(up)?, scale_out: micros(out)? }))
-                .ok_or_else(|| refused(text, REMEDY)),
+                .ok_or_else(|| refused(text, &["zero", "preset"], REMEDY)),
         }
     }
 }
@@ -191,7 +204,11 @@ impl FromStr for GateChoice {
         let racks =
             text.strip_prefix("limit:").and_then(|racks| racks.parse().ok()).filter(|&racks| racks > 0);
         racks.map(Self::Limit).ok_or_else(|| {
-            refused(text, "a gate is `unlimited`, or `limit:M` with M racks a token, at least 1")
+            refused(
+                text,
+                &["unlimited", "limit"],
+                "a gate is `unlimited`, or `limit:M` with M racks a token, at least 1",
+            )
         })
     }
 }
@@ -206,10 +223,10 @@ pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
     for part in text.split(',') {
         let range = part.split_once('-').unwrap_or((part, part));
         let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
-            return Err(refused(text, REMEDY));
+            return Err(refused(text, &[], REMEDY));
         };
         if first > last || last - first >= super::SEEDS_MAX as u64 {
-            return Err(refused(text, REMEDY));
+            return Err(refused(text, &[], REMEDY));
         }
         seeds.extend(first..=last);
     }
@@ -293,9 +310,9 @@ impl FromStr for Dilation {
             return Ok(Self::Auto);
         }
         let factor = text.parse().ok().filter(|factor| (1..=1_000_000_000).contains(factor));
-        factor
-            .map(Self::Fixed)
-            .ok_or_else(|| refused(text, "a dilation is `auto` or a whole number from 1 to 1000000000"))
+        factor.map(Self::Fixed).ok_or_else(|| {
+            refused(text, &["auto"], "a dilation is `auto` or a whole number from 1 to 1000000000")
+        })
     }
 }
 
@@ -331,6 +348,9 @@ mod tests {
             assert!(dilation.parse::<Dilation>().is_err(), "{dilation}");
         }
         let error = "qick".parse::<BackendKind>().expect_err("no backend").to_string();
-        assert_eq!(error, "`qick`: a backend is analytic, sim or quic, or all of them with `all`");
+        assert_eq!(
+            error,
+            "`qick`, did you mean `quic`?: a backend is analytic, sim or quic, or all of them with `all`"
+        );
     }
 }
