@@ -1,9 +1,9 @@
 //! The commands and their flags.
 
 use crate::options::{BackendArg, SpecArgs, bytes};
-use blackboard::claims::Preset;
 use blackboard::deployment::{Mode, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lecture::claims::Preset;
 use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -5,8 +5,8 @@
 //! or `:NAME`, an input; a word after it scales: `%`, `m`, `k`, `M`, `G`, `T`, `min`, `h`. Other numbers may stand in names, in code and in what is
 //! quoted from a source. `RAILYARD_BLESS=1 cargo test --test blackboard_doc` writes tables and plots anew.
 
-use blackboard::claims::{Board, Chapter, Claim};
 use blackboard::text::number;
+use lecture::claims::{Board, Chapter, Claim};
 use std::fs;
 use std::path::Path;
 use std::process::Command;

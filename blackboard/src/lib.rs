@@ -1,5 +1,5 @@
-//! The equations: roofline, scale-up against scale-out, pipelines, prices, over-training, reversibility; and every claim of
-//! the lecture behind them as a formula that runs.
+//! The equations: roofline, scale-up against scale-out, pipelines, caches; a deployment that stands on them, and its calibration to
+//! measured times.
 //!
 //! One module a chapter. Every formula is derived where it stands, names the public source it comes from and
 //! gives a worked number. Sources: S1, S2 = two articles on a blackboard lecture about how frontier models
@@ -16,16 +16,12 @@
 //!
 //! What is deliberately absent: processes, clocks, sockets and randomness.
 
+pub mod caches;
 pub mod calibration;
-pub mod claims;
 pub mod deployment;
 mod error;
 pub mod figure;
-pub mod figures;
-pub mod overtraining;
 pub mod pipeline;
-pub mod prices;
-pub mod reversible;
 pub mod roofline;
 pub mod scale_up;
 pub mod text;

@@ -249,6 +249,12 @@ impl Params {
     }
 }
 
+/// `a / b` with 0 for 0 / 0: nothing to do takes no time, anything else over 0 is infinite.
+#[must_use]
+pub fn quotient(a: f64, b: f64) -> f64 {
+    if a == 0.0 { 0.0 } else { a / b }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

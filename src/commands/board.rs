@@ -4,8 +4,8 @@ use crate::cli::BoardArgs;
 use crate::failure::Failure;
 use crate::output;
 use anyhow::Context;
-use blackboard::claims::{Board, Claim};
-use blackboard::{figures, text};
+use lecture::claims::{Board, Claim};
+use lecture::{figures, text};
 use serde_json::json;
 use std::path::Path;
 

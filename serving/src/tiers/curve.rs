@@ -1,6 +1,6 @@
 //! What a million tokens of context cost by how long they wait, a line a tier: closed forms, nothing runs.
 
-use blackboard::prices::hold_cost;
+use blackboard::caches::hold_cost;
 use blackboard::units::{BytesPerToken, Seconds};
 
 use super::{CacheSpec, TierSpec};

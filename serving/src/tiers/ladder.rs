@@ -6,7 +6,7 @@
 //! fetching from below costs more, and never pays more than twice that (`docs/tiers.md`). With HBM alone the stay is
 //! `R / h = t_remat C / kappa`: claim E8.
 
-use blackboard::prices::hold_cost;
+use blackboard::caches::hold_cost;
 use blackboard::units::{BytesPerToken, Dollars, DollarsPerS, Seconds};
 use topology::Picos;
 

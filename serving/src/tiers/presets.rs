@@ -5,7 +5,7 @@
 //! left out: lower bounds. Prices of memory change by factors of two and more within a year; what survives that is their order
 //! and the powers of ten between HBM, DRAM, flash and disks. Give your own where it matters.
 
-use blackboard::prices::TIERS;
+use blackboard::caches::TIERS;
 use blackboard::units::DollarsPerS;
 use topology::Rate;
 

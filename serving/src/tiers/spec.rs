@@ -1,6 +1,6 @@
 //! What a cache of prompts is made of: tiers and their prices, the size of a block, what computing again costs.
 
-use blackboard::prices::remat_time;
+use blackboard::caches::remat_time;
 use blackboard::units::{Bytes, BytesPerS, DollarsPerS, FlopPerS, Params, Seconds};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -8,7 +8,7 @@ mod reversibility;
 mod roofline;
 
 use crate::claims::Chapter;
-use crate::figure::{Figure, Layer, Mark};
+use blackboard::figure::{Figure, Layer, Mark};
 
 /// All figures, chapter by chapter.
 #[must_use]
@@ -64,7 +64,7 @@ fn marks(label: &str, mark: Mark, points: &[(f64, f64, &str)]) -> Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::{Axis, Scale};
+    use blackboard::figure::{Axis, Scale};
 
     fn places(axis: &Axis) -> Option<usize> {
         if let Scale::Categories(names) = &axis.scale { Some(names.len()) } else { None }

@@ -2,11 +2,11 @@
 
 use super::{Chapter, Definition, Input, Inputs, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
-use crate::pipeline::{
+use blackboard::pipeline::{
     Pipeline, boundary_transfer, crossing_ratio, decode_bubble, interleaved_bubble, training_bubble,
 };
-use crate::roofline::Step;
-use crate::units::{Bytes, BytesPerParam, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
+use blackboard::roofline::Step;
+use blackboard::units::{Bytes, BytesPerParam, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
 
 const STAGES: Input = input("stages", "", 4.0);
 const THROTTLE: Input = Input { name: "throttle", unit: "", talk: 8.0, dsv3: 18.0 };

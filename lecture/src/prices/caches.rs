@@ -1,9 +1,8 @@
 //! Caches of prompts: what providers charge for them, which memory suits them, and when to compute again
 //! instead.
 
-use super::quotient;
-use crate::units::{
-    Bytes, BytesPerS, BytesPerToken, Dollars, DollarsPerS, DollarsPerToken, FlopPerS, Params, Seconds,
+use blackboard::units::{
+    Bytes, BytesPerToken, DollarsPerS, DollarsPerToken, FlopPerS, Params, Seconds, quotient,
 };
 
 /// What it costs to write a prompt to a cache, as a line over the time that it stays.
@@ -20,7 +19,7 @@ impl CachePrice {
     /// both stay equally long.
     ///
     /// ```
-    /// # use blackboard::{prices::CachePrice, units::*};
+    /// # use {blackboard::units::*, lecture::prices::CachePrice};
     /// // PR, Claude Opus: input $5 a million, written for 5 minutes $6.25, for an hour $10. (S1 takes these
     /// // tiers for Gemini's.)
     /// let five_minutes = (Seconds(300.0), DollarsPerToken(6.25e-6));
@@ -50,7 +49,7 @@ const SECONDS_PER_HOUR: f64 = 3600.0;
 /// `(write - in) / (in - hit)`; infinite if a hit is no cheaper, 0 if writing costs no more.
 ///
 /// ```
-/// # use blackboard::{prices::hits_to_pay, units::DollarsPerToken};
+/// # use {blackboard::units::DollarsPerToken, lecture::prices::hits_to_pay};
 /// let hits = |write| hits_to_pay(DollarsPerToken(write), DollarsPerToken(0.5e-6), DollarsPerToken(5e-6));
 /// assert_eq!(format!("{:.2}, {:.2}", hits(6.25e-6), hits(10e-6)), "0.28, 1.11"); // 5 minutes, an hour
 /// ```
@@ -62,56 +61,6 @@ pub fn hits_to_pay(write: DollarsPerToken, hit: DollarsPerToken, input: DollarsP
     } else {
         (write - input) / (input - hit)
     }
-}
-
-/// A memory in which a cache can wait.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct MemoryTier {
-    /// The part.
-    pub name: &'static str,
-    /// C.
-    pub capacity: Bytes,
-    /// BW.
-    pub bandwidth: BytesPerS,
-}
-
-impl MemoryTier {
-    /// How long reading all of it takes, `C / BW`.
-    ///
-    /// Held for t, an entry takes the share `kappa/C` of the space for t; read once, the share `kappa/BW` of
-    /// a second of its port. The shares are equal at `t = C/BW`: held much longer the memory is full while
-    /// its port idles, much shorter the other way round. So each duration has its tier. Source: T, S1.
-    ///
-    /// ```
-    /// # use blackboard::prices::TIERS;
-    /// let seconds = TIERS.map(|tier| format!("{:.3e}", tier.drain_time().0));
-    /// assert_eq!(seconds, ["2.325e-2", "9.375e-1", "1.250e0", "3.257e0", "5.486e2", "4.389e3", "1.091e5"]);
-    /// ```
-    pub fn drain_time(self) -> Seconds {
-        Seconds(quotient(self.capacity.0, self.bandwidth.0))
-    }
-}
-
-/// From fast to slow. The drives are representative parts of our choice. T puts a disk at about an hour; a
-/// modern one takes 30, and it is QLC flash that takes an hour.
-pub const TIERS: [MemoryTier; 7] = [
-    tier("HBM of a GB200", 186e9, 8e12),
-    tier("LPDDR of a Grace", 480e9, 512e9),
-    tier("LPDDR of a Vera", 1.5e12, 1.2e12),
-    tier("DDR5 of a socket", 2e12, 614e9),
-    tier("NVMe TLC", 7.68e12, 14e9),
-    tier("NVMe QLC", 30.72e12, 7e9),
-    tier("hard disk", 30e12, 0.275e9),
-];
-
-const fn tier(name: &'static str, capacity: f64, bandwidth: f64) -> MemoryTier {
-    MemoryTier { name, capacity: Bytes(capacity), bandwidth: BytesPerS(bandwidth) }
-}
-
-/// t_remat, how long a device computes to make a token's cache again: `2 N_act / F`, all else hidden and at
-/// the peak (lower bound). Source: T.
-pub fn remat_time(active: Params, flops: FlopPerS) -> Seconds {
-    Seconds(quotient(active.flop_per_token().0, flops.0))
 }
 
 /// How long something is held in a device's memory until holding has cost as much as making it again:
@@ -128,7 +77,7 @@ pub fn break_even_hold(recompute: Seconds, capacity: Bytes, held: Bytes) -> Seco
 /// bound: making it again at less than the peak makes holding worth while for longer.
 ///
 /// ```
-/// # use blackboard::{prices::kv_break_even_hold, units::*};
+/// # use {blackboard::units::*, lecture::prices::kv_break_even_hold};
 /// // 100B active, 2 KB a token, FP8 on GB200: an hour, as it happens the longest published cache tier.
 /// let hold = kv_break_even_hold(Params(1e11), FlopPerS(5e15), Bytes(186e9), BytesPerToken(2048.0));
 /// assert_eq!(hold.0.round(), 3633.0);
@@ -140,17 +89,10 @@ pub fn kv_break_even_hold(active: Params, flops: FlopPerS, capacity: Bytes, kv: 
     Seconds(quotient(active.flop_per_token().0 * capacity.0, flops.0 * kv.0))
 }
 
-/// What it costs to hold a token's cache for `hold` in memory of `capacity` bytes of a device that costs
-/// `device`: `$/s kappa t / C`.
-pub fn hold_cost(kv: BytesPerToken, capacity: Bytes, device: DollarsPerS, hold: Seconds) -> DollarsPerToken {
-    let whole: Dollars = device * hold;
-    DollarsPerToken(quotient(whole.0 * kv.0, capacity.0))
-}
-
 /// What the arithmetic of a token costs: `2 N_act / (F MFU) $/s`. A lower bound at an MFU of 1. Source: T.
 ///
 /// ```
-/// # use blackboard::{prices::compute_cost, units::*};
+/// # use {blackboard::units::*, lecture::prices::compute_cost};
 /// // 100B active, FP8 on GB200 at $3 an hour: 25 to 150 times below list prices of $2 to $5.
 /// let cost = |mfu| compute_cost(Params(1e11), FlopPerS(5e15), DollarsPerS::per_hour(3.0), mfu).per_mtok();
 /// assert_eq!(format!("{:.3}, {:.3}", cost(1.0), cost(0.4)), "0.033, 0.083");

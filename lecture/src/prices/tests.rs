@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::units::{DollarsPerS, DollarsPerToken, Seconds};
+use blackboard::caches::{MemoryTier, TIERS, hold_cost, remat_time};
+use blackboard::units::{DollarsPerS, DollarsPerToken, Seconds};
 
 const TALK: Params = Params(1e11);
 const V3: Params = Params(37e9);

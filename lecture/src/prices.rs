@@ -17,16 +17,8 @@
 
 mod caches;
 
-pub use self::caches::{
-    CachePrice, MemoryTier, TIERS, break_even_hold, compute_cost, hits_to_pay, hold_cost, kv_break_even_hold,
-    remat_time,
-};
-use crate::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Tokens};
-
-/// `a / b` with 0 for 0 / 0.
-pub(crate) fn quotient(a: f64, b: f64) -> f64 {
-    if a == 0.0 { 0.0 } else { a / b }
-}
+pub use self::caches::{CachePrice, break_even_hold, compute_cost, hits_to_pay, kv_break_even_hold};
+use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Tokens, quotient};
 
 /// kappa for which the cache takes as long as arithmetic at `step`: `kappa = 2 N_act BW / (F L*)`.
 ///
@@ -36,7 +28,7 @@ pub(crate) fn quotient(a: f64, b: f64) -> f64 {
 /// Infinite for a step at 0.
 ///
 /// ```
-/// # use blackboard::{prices::kv_bytes_at_step, units::*};
+/// # use {blackboard::units::*, lecture::prices::kv_bytes_at_step};
 /// let kappa = |flops, bandwidth| {
 ///     kv_bytes_at_step(Params(1e11), FlopPerS(flops), BytesPerS(bandwidth), Tokens(200e3)).0.round()
 /// };
@@ -57,7 +49,7 @@ pub fn kv_bytes_at_step(
 /// inverse of [`kv_bytes_at_step`]. Source: T, S1. Infinite for a model without a cache.
 ///
 /// ```
-/// # use blackboard::{prices::context_step, units::*};
+/// # use {blackboard::units::*, lecture::prices::context_step};
 /// // DeepSeek-V3's 70,272 bytes a token, FP8 arithmetic on GB200: a price step at 1.7k tokens, not at 200k.
 /// let step = context_step(Params(37e9), FlopPerS(5e15), BytesPerS(8e12), BytesPerToken(70_272.0));
 /// assert_eq!(step.0.round(), 1685.0);
@@ -72,7 +64,7 @@ pub fn context_step(active: Params, flops: FlopPerS, bandwidth: BytesPerS, kv: B
 /// turns (upper bound), whatever the batch. Source: T.
 ///
 /// ```
-/// # use blackboard::{prices::kv_to_compute, units::*};
+/// # use {blackboard::units::*, lecture::prices::kv_to_compute};
 /// let k = kv_to_compute(Params(1e11), FlopPerS(5e15), BytesPerS(8e12), BytesPerToken(1600.0), Tokens(1e6));
 /// assert_eq!(k, 5.0);
 /// ```
@@ -105,7 +97,7 @@ impl GroupedHeads {
     /// kappa: a key and a value for each head and layer, `2 d n_kv n_layers b`. Source: T, S1.
     ///
     /// ```
-    /// # use blackboard::{prices::GroupedHeads, units::*};
+    /// # use {blackboard::units::*, lecture::prices::GroupedHeads};
     /// // T's way to 2 KB: 8 heads of 128 at one byte, in one layer that all others share.
     /// let heads = GroupedHeads { kv_heads: 8, head_dim: 128, layers: 1, element: Bytes(1.0) };
     /// assert_eq!(heads.kv_bytes(), BytesPerToken(2048.0));
@@ -135,7 +127,7 @@ impl LatentHeads {
     /// kappa: `(latent + rope) n_layers b`, whatever the number of heads. Source: V3, ISCA.
     ///
     /// ```
-    /// # use blackboard::{prices::LatentHeads, units::*};
+    /// # use {blackboard::units::*, lecture::prices::LatentHeads};
     /// let v3 = LatentHeads { latent: 512, rope: 64, query_heads: 128, layers: 61, element: Bytes(2.0) };
     /// assert_eq!(v3.kv_bytes(), BytesPerToken(70_272.0)); // as ISCA prints it
     /// assert_eq!(v3.flop_per_byte().round(), 242.0);
@@ -165,7 +157,7 @@ impl LatentHeads {
 /// 50% more for output from 200k on, and 100% more for input, so one K explains at most one of the two.
 ///
 /// ```
-/// # use blackboard::{prices::covered_context, units::*};
+/// # use {blackboard::units::*, lecture::prices::covered_context};
 /// assert_eq!(covered_context(Tokens(200e3), 0.5), Tokens(300e3));
 /// ```
 pub fn covered_context(step: Tokens, premium: f64) -> Tokens {
@@ -176,7 +168,7 @@ pub fn covered_context(step: Tokens, premium: f64) -> Tokens {
 /// bound as in [`covered_context`].
 ///
 /// ```
-/// # use blackboard::{prices::covering_price, units::*};
+/// # use {blackboard::units::*, lecture::prices::covering_price};
 /// assert_eq!(covering_price(Tokens(200e3), Tokens(1e6)), 5.0); // a million takes a surcharge of 400%
 /// ```
 pub fn covering_price(step: Tokens, context: Tokens) -> f64 {
@@ -189,7 +181,7 @@ pub fn covering_price(step: Tokens, context: Tokens) -> f64 {
 /// the cache, K floors; arithmetic overlaps both (lower bound). Source: T, S1, S2. Infinite without load.
 ///
 /// ```
-/// # use blackboard::prices::output_to_input;
+/// # use lecture::prices::output_to_input;
 /// assert_eq!(output_to_input(0.25, 1.0), 5.0);
 /// assert_eq!(output_to_input(3.0, 0.5), 1.0); // compute-bound
 /// ```
@@ -201,7 +193,7 @@ pub fn output_to_input(load: f64, kv_to_compute: f64) -> f64 {
 /// computed at the peak: `1/r`. Source: T, S1. Infinite for a ratio of 0.
 ///
 /// ```
-/// # use blackboard::prices::decode_mfu;
+/// # use lecture::prices::decode_mfu;
 /// assert_eq!(decode_mfu(5.0), 0.2);
 /// ```
 pub fn decode_mfu(ratio: f64) -> f64 {
@@ -215,7 +207,7 @@ pub fn decode_mfu(ratio: f64) -> f64 {
 /// 5 times the input with K <= 1 means 1/u >= 4. Both can't hold at one (u, K); neither is corrected here.
 ///
 /// ```
-/// # use blackboard::prices::load_for_ratio;
+/// # use lecture::prices::load_for_ratio;
 /// assert_eq!(load_for_ratio(5.0, 1.0), Some(0.25));
 /// assert_eq!(load_for_ratio(5.0, 5.0), None);
 /// ```
@@ -231,7 +223,7 @@ pub fn load_for_ratio(ratio: f64, kv_to_compute: f64) -> Option<f64> {
 /// one global layer. Infinite if nothing attends.
 ///
 /// ```
-/// # use blackboard::{prices::quadratic_context, units::Params};
+/// # use {blackboard::units::Params, lecture::prices::quadratic_context};
 /// let thousands = |global_layers| (quadratic_context(Params(1e11), 16_384, global_layers).0 / 1e3).round();
 /// assert_eq!([thousands(1), thousands(6), thousands(61)], [3052.0, 509.0, 50.0]);
 /// ```
@@ -253,7 +245,7 @@ impl Attention {
     /// costs: `L/L0` dense, `sqrt(L/L0)` sparse. Both are upper bounds: arithmetic does not grow. Source: T.
     ///
     /// ```
-    /// # use blackboard::{prices::Attention, units::Tokens};
+    /// # use {blackboard::units::Tokens, lecture::prices::Attention};
     /// let growth = |attention: Attention| attention.cost_growth(Tokens(2e5), Tokens(1e8)).round();
     /// assert_eq!([growth(Attention::Dense), growth(Attention::Sparse)], [500.0, 22.0]);
     /// ```

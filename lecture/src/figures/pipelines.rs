@@ -2,10 +2,10 @@
 
 use super::{computed, dashed, even, line};
 use crate::claims::Chapter;
-use crate::figure::{Axis, Figure, Layer};
-use crate::pipeline::{Pipeline, crossing_ratio};
-use crate::roofline::Step;
-use crate::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
+use blackboard::figure::{Axis, Figure, Layer};
+use blackboard::pipeline::{Pipeline, crossing_ratio};
+use blackboard::roofline::Step;
+use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
 
 const CHAPTER: &str = Chapter::Pipeline.name();
 

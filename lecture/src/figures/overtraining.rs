@@ -2,11 +2,11 @@
 
 use super::{computed, geometric, line, stated};
 use crate::claims::Chapter;
-use crate::figure::{Axis, Figure, Layer};
 use crate::overtraining::{
     RL_FLOP, TWO_MONTHS, chinchilla_tokens, gamma, inference_cost, pretraining_cost, rl_cost, served_tokens,
 };
-use crate::units::{Flop, Params, Tokens, TokensPerS};
+use blackboard::figure::{Axis, Figure, Layer};
+use blackboard::units::{Flop, Params, Tokens, TokensPerS};
 
 const CHAPTER: &str = Chapter::Overtraining.name();
 const ACTIVE: Params = Params(1e11);

@@ -10,13 +10,13 @@
 //! f does inside, as it gets the same bits both times. With floating-point addition it drifts
 //! ([`float_drift`], bounded by [`drift_bound`]).
 
-use crate::prices::{break_even_hold, quotient};
-use crate::units::{Bytes, Flop, FlopPerS, Seconds};
+use crate::prices::break_even_hold;
+use blackboard::units::{Bytes, Flop, FlopPerS, Seconds, quotient};
 
 /// `rounds` rounds of a Feistel network: `(x, y) -> (y + f(x, round), x)` modulo 2^64. Source: T, S1, S2.
 ///
 /// ```
-/// # use blackboard::reversible::{feistel, feistel_inverse};
+/// # use lecture::reversible::{feistel, feistel_inverse};
 /// // A round function that forgets all but one bit of its input.
 /// let lossy = |word: u64, round: u32| (word & 1) << round;
 /// let sealed = feistel((7, 9), 16, lossy);
@@ -99,7 +99,7 @@ impl Halves<i64> {
     /// is all 0 before.
     ///
     /// ```
-    /// # use blackboard::reversible::{Halves, from_fixed, to_fixed};
+    /// # use lecture::reversible::{Halves, from_fixed, to_fixed};
     /// // In floating point inside, as a layer would be.
     /// let layer = |x: &[i64], update: &mut [i64]| {
     ///     for (update, x) in update.iter_mut().zip(x) {
@@ -151,7 +151,7 @@ pub struct Drift {
 /// Runs `input` through `layers` layers and back, in floating point; f also gets the layer's number.
 ///
 /// ```
-/// # use blackboard::reversible::{Halves, drift_bound, float_drift};
+/// # use lecture::reversible::{Halves, drift_bound, float_drift};
 /// let input = Halves::new(vec![0.1, 0.5], vec![0.2, 0.3]).expect("one length");
 /// let drift = float_drift(&input, 61, |_, x, update| {
 ///     update.iter_mut().zip(x).for_each(|(update, x)| *update = 0.1 * x);
@@ -215,7 +215,7 @@ impl Policy {
     /// whole layers and working memory comes on top. Source: T, S1, S2.
     ///
     /// ```
-    /// # use blackboard::{reversible::Policy, units::Bytes};
+    /// # use {blackboard::units::Bytes, lecture::reversible::Policy};
     /// let memory = Policy::ALL.map(|policy| policy.activation_memory(61, Bytes(1.0)).0);
     /// assert_eq!(memory.map(|bytes| format!("{bytes:.1}")), ["61.0", "15.6", "1.0"]);
     /// ```
@@ -241,7 +241,7 @@ impl Policy {
     /// Arithmetic over that of [`Policy::StoreAll`]. Source: T, S1, S2.
     ///
     /// ```
-    /// # use blackboard::reversible::Policy;
+    /// # use lecture::reversible::Policy;
     /// let factors = Policy::ALL.map(|policy| format!("{:.2}", policy.compute_factor()));
     /// assert_eq!(factors, ["1.00", "1.33", "1.33"]);
     /// ```
@@ -258,7 +258,7 @@ impl Policy {
 /// pays only where they do not fit. Infinite if they take no space, 0 if making them takes no time. Derived.
 ///
 /// ```
-/// # use blackboard::{prices::kv_break_even_hold, reversible::activation_break_even, units::*};
+/// # use {blackboard::units::*, lecture::prices::kv_break_even_hold, lecture::reversible::activation_break_even};
 /// // A token in one of DeepSeek-V3's 61 layers on GB200 (FP8 arithmetic, 7168 BF16 elements kept): 3 s. The
 /// // token's cache in all layers: 39 s.
 /// let (active, flops, capacity) = (Params(37e9), FlopPerS(5e15), Bytes(186e9));

@@ -6,7 +6,7 @@ use crate::overtraining::{
     CostShares, RL_FLOP, alpha, chinchilla_tokens, eta_between, gamma, inference_cost, overtraining_factor,
     power_minimum, pretraining_cost, rl_cost, served_tokens,
 };
-use crate::units::{Params, Seconds, Tokens, TokensPerS};
+use blackboard::units::{Params, Seconds, Tokens, TokensPerS};
 
 const ETA: Input = input("eta", "", 0.3);
 const ACTIVE: Input = input("active_params_served", "params", 1e11);

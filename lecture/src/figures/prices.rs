@@ -2,9 +2,10 @@
 
 use super::{computed, dashed, geometric, line, stated};
 use crate::claims::Chapter;
-use crate::figure::{Axis, Figure};
-use crate::prices::{CachePrice, TIERS, compute_cost, hold_cost, kv_bytes_at_step, kv_to_compute};
-use crate::units::{
+use crate::prices::{CachePrice, compute_cost, kv_bytes_at_step, kv_to_compute};
+use blackboard::caches::{TIERS, hold_cost};
+use blackboard::figure::{Axis, Figure};
+use blackboard::units::{
     Bytes, BytesPerS, BytesPerToken, DollarsPerS, DollarsPerToken, FlopPerS, Params, Seconds, Tokens,
 };
 

@@ -11,8 +11,7 @@
 //! al. 2022), as T quotes it. eta is above 0; at 0 what decodes costs infinitely much (no tokens still
 //! nothing).
 
-use crate::prices::quotient;
-use crate::units::{Flop, Params, Seconds, Tokens, TokensPerS};
+use blackboard::units::{Flop, Params, Seconds, Tokens, TokensPerS, quotient};
 
 /// FLOP a parameter and token: forward and backward.
 const TRAINING_FLOP: f64 = 6.0;
@@ -44,7 +43,7 @@ pub fn inference_cost(active: Params, tokens: Tokens, eta: f64) -> Flop {
 /// alpha, tokens of pre-training that cost as much as one of reinforcement learning: `c / (6 eta)`.
 ///
 /// ```
-/// # use blackboard::overtraining::{RL_FLOP, alpha};
+/// # use lecture::overtraining::{RL_FLOP, alpha};
 /// // At eta = 0.3; T writes 1.5.
 /// assert_eq!(format!("{:.2} to {:.2}", alpha(RL_FLOP.0, 0.3), alpha(RL_FLOP.1, 0.3)), "1.11 to 3.33");
 /// ```
@@ -55,7 +54,7 @@ pub fn alpha(rl_flop: f64, eta: f64) -> f64 {
 /// gamma, tokens of pre-training that cost as much as one served: `2 / (6 eta)`.
 ///
 /// ```
-/// # use blackboard::overtraining::gamma;
+/// # use lecture::overtraining::gamma;
 /// assert_eq!(format!("{:.2}", gamma(0.3)), "1.11"); // T: about 1
 /// ```
 pub fn gamma(eta: f64) -> f64 {
@@ -66,7 +65,7 @@ pub fn gamma(eta: f64) -> f64 {
 /// [`gamma`]. Infinite if nothing was trained on.
 ///
 /// ```
-/// # use blackboard::{overtraining::eta_between, units::Tokens};
+/// # use {blackboard::units::Tokens, lecture::overtraining::eta_between};
 /// // A rumour in T of 150T tokens, against 263T served.
 /// assert_eq!(format!("{:.2}", eta_between(Tokens(150e12), Tokens(263e12))), "0.58");
 /// ```
@@ -77,7 +76,7 @@ pub fn eta_between(pretrained: Tokens, served: Tokens) -> f64 {
 /// Tokens served at `rate` for `lifetime`: `r tau`. An upper bound if `rate` is that of the best hour.
 ///
 /// ```
-/// # use blackboard::{overtraining::{TWO_MONTHS, served_tokens}, units::*};
+/// # use {blackboard::units::*, lecture::overtraining::{TWO_MONTHS, served_tokens}};
 /// let trillions = served_tokens(TokensPerS(50e6), TWO_MONTHS).0 / 1e12;
 /// assert_eq!(trillions.round(), 263.0); // rounded to 200 in T, S1 and S2
 /// ```
@@ -89,7 +88,7 @@ pub fn served_tokens(rate: TokensPerS, lifetime: Seconds) -> Tokens {
 /// takes the active ones (a lower bound).
 ///
 /// ```
-/// # use blackboard::{overtraining::chinchilla_tokens, units::*};
+/// # use {blackboard::units::*, lecture::overtraining::chinchilla_tokens};
 /// assert_eq!(chinchilla_tokens(Params(1e11)), Tokens(2e12)); // T and S1; the 20T of S2 is a slip
 /// ```
 pub fn chinchilla_tokens(params: Params) -> Tokens {
@@ -99,7 +98,7 @@ pub fn chinchilla_tokens(params: Params) -> Tokens {
 /// How many times Chinchilla's optimum `pretrained` is. Infinite for no parameters.
 ///
 /// ```
-/// # use blackboard::{overtraining::overtraining_factor, units::*};
+/// # use {blackboard::units::*, lecture::overtraining::overtraining_factor};
 /// let factor = |trillions: f64| overtraining_factor(Tokens(trillions * 1e12), Params(1e11));
 /// assert_eq!([factor(200.0), factor(150.0)], [100.0, 75.0]);
 /// ```
@@ -142,7 +141,7 @@ impl CostShares {
     /// equal shares `D_pt = alpha D_rl = gamma D_inf`. Infinite if serving has no share. Source: T, S1.
     ///
     /// ```
-    /// # use blackboard::{overtraining::CostShares, units::Tokens};
+    /// # use {blackboard::units::Tokens, lecture::overtraining::CostShares};
     /// let pretrained = |shares: CostShares| {
     ///     (shares.budget(Tokens(263e12), 2.7, 0.3).pretrained.0 / 1e12).round()
     /// };
@@ -190,7 +189,7 @@ pub struct PowerMinimum {
 /// above 0; where x is too large or too small for an f64, it is infinite or 0.
 ///
 /// ```
-/// # use blackboard::overtraining::power_minimum;
+/// # use lecture::overtraining::power_minimum;
 /// let least = power_minimum((12.0, 1.0), (3.0, 1.0)).expect("all above 0");
 /// let [at, falling, rising] = [least.at, least.falling, least.rising].map(|value| format!("{value:.3}"));
 /// assert_eq!([at, falling, rising], ["2.000", "6.000", "6.000"]);
@@ -212,7 +211,7 @@ pub fn power_minimum(falling: (f64, f64), rising: (f64, f64)) -> Option<PowerMin
 /// Derived: put both points of [`power_minimum`] into the sum.
 ///
 /// ```
-/// # use blackboard::overtraining::equal_cost_excess;
+/// # use lecture::overtraining::equal_cost_excess;
 /// let excess = |p, q| format!("{:.2}", equal_cost_excess(p, q).expect("above 0"));
 /// assert_eq!([excess(1.0, 1.0), excess(1.0, 2.0), excess(1.0, 4.0)], ["1.00", "1.06", "1.21"]);
 /// ```

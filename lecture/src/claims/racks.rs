@@ -2,12 +2,12 @@
 
 use super::{Chapter, Definition, Input, Inputs, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
-use crate::deployment::even_copies;
-use crate::scale_up::{
+use blackboard::deployment::even_copies;
+use blackboard::scale_up::{
     CopiesPerToken, FP8_OUT_BF16_BACK, a2a_time, hit_probability, port_load, slowdown_flat,
     slowdown_flat_serial, weight_load_batch,
 };
-use crate::units::{Bytes, BytesPerParam, Params, Tokens};
+use blackboard::units::{Bytes, BytesPerParam, Params, Tokens};
 use moe::{DispatchScheme, GateKind, GateSpec, LayerShape, RowBytes};
 use topology::{Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 

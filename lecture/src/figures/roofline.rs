@@ -2,9 +2,9 @@
 
 use super::{computed, dashed, even, geometric, line, stated};
 use crate::claims::{Chapter, chips};
-use crate::figure::{Axis, Figure, Layer};
-use crate::roofline::{Step, critical_batch, fast_mode, relative_cost, relative_time, slow_mode_saving};
-use crate::units::{Bytes, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Tokens};
+use blackboard::figure::{Axis, Figure, Layer};
+use blackboard::roofline::{Step, critical_batch, fast_mode, relative_cost, relative_time, slow_mode_saving};
+use blackboard::units::{Bytes, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Tokens};
 
 const CHAPTER: &str = Chapter::Roofline.name();
 const GPUS: f64 = 64.0;

@@ -3,11 +3,11 @@
 use super::{Chapter, Definition, Input, Inputs, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
 use crate::prices::compute_cost;
-use crate::roofline::{
+use blackboard::roofline::{
     Step, balance, critical_batch, drain_time, fast_mode, mean_wait, optimal_share_with_kv, relative_cost,
     relative_time, slow_mode_saving, unbatched_cost, utilisation, worst_wait,
 };
-use crate::units::{
+use blackboard::units::{
     Bytes, BytesPerParam, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Seconds, Tokens,
 };
 use topology::{Dtype, Hardware};
@@ -444,7 +444,7 @@ pub(super) const CLAIMS: &[Definition] = &[
             let (price, speed, k) = (i.get("price_ratio"), i.get("speed_ratio"), i.get("kv_ratio"));
             let batch = i.get("rho") * i.get("sparsity");
             let mode = fast_mode(price, speed, k);
-            let of = |get: &dyn Fn(crate::roofline::FastMode) -> f64| mode.map_or(f64::NAN, get);
+            let of = |get: &dyn Fn(blackboard::roofline::FastMode) -> f64| mode.map_or(f64::NAN, get);
             vec![
                 value("price ratio at that speed", "", of(&|mode| mode.price_ratio(k))),
                 value("batches differ by", "", price * speed),

@@ -1,12 +1,12 @@
 //! Figures of chapter B: what a second rack costs, what crosses, and when the all-to-all binds.
 
 use super::{computed, dashed, geometric, line, stated};
-use crate::CopiesPerToken;
 use crate::claims::Chapter;
-use crate::deployment::{Deployment, Mode, even_copies};
-use crate::figure::{Axis, Figure, Layer};
-use crate::scale_up::{hit_probability, port_load, uniform_copies};
-use crate::units::{Bytes, BytesPerS, DollarsPerS, Tokens};
+use blackboard::CopiesPerToken;
+use blackboard::deployment::{Deployment, Mode, even_copies};
+use blackboard::figure::{Axis, Figure, Layer};
+use blackboard::scale_up::{hit_probability, port_load, uniform_copies};
+use blackboard::units::{Bytes, BytesPerS, DollarsPerS, Tokens};
 use moe::{DispatchScheme, Model};
 use topology::{Dtype, Hardware, Rate};
 

@@ -2,9 +2,9 @@
 
 use super::{computed, even, line};
 use crate::claims::Chapter;
-use crate::figure::{Axis, Figure};
 use crate::reversible::Policy;
-use crate::units::Bytes;
+use blackboard::figure::{Axis, Figure};
+use blackboard::units::Bytes;
 
 pub(super) fn figures() -> Vec<Figure> {
     let layers = 61;

@@ -4,7 +4,7 @@ use super::{Chapter, Definition, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
 use crate::prices::kv_break_even_hold;
 use crate::reversible::{Policy, feistel, feistel_inverse};
-use crate::units::{Bytes, BytesPerToken, FlopPerS, Params};
+use blackboard::units::{Bytes, BytesPerToken, FlopPerS, Params};
 
 /// Blocks that don't come back from a Feistel network whose round function can't be undone.
 fn blocks_lost(rounds: u32) -> f64 {

@@ -3,11 +3,12 @@
 use super::{Chapter, Definition, Input, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
 use crate::prices::{
-    Attention, CachePrice, GroupedHeads, LatentHeads, TIERS, compute_cost, context_step, covered_context,
+    Attention, CachePrice, GroupedHeads, LatentHeads, compute_cost, context_step, covered_context,
     covering_price, decode_mfu, kv_break_even_hold, kv_bytes_at_step, load_for_ratio, output_to_input,
     quadratic_context,
 };
-use crate::units::{
+use blackboard::caches::TIERS;
+use blackboard::units::{
     Bytes, BytesPerS, BytesPerToken, DollarsPerS, DollarsPerToken, FlopPerS, Params, Seconds, Tokens,
 };
 
