@@ -15,8 +15,8 @@ pub use seeded::SeededGate;
 pub use sigmoid::SigmoidGate;
 pub use softmax::{SoftmaxAfterTopk, SoftmaxGate};
 
-use crate::routing::Routing;
 use crate::shape::{GateKind, GateSpec};
+use crate::topk::Routing;
 
 /// How logits become scores, and the scores of the selected experts weights.
 pub trait Gate: std::fmt::Debug + Send + Sync {

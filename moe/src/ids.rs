@@ -22,3 +22,12 @@ impl fmt::Display for SlotId {
         write!(f, "slot {}", self.0)
     }
 }
+
+/// A token's name, the same in whatever batch and on whatever rank it is: states and seeded routing follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TokenId {
+    /// The sequence.
+    pub sequence: u32,
+    /// Its place in the sequence, from 0.
+    pub position: u32,
+}

@@ -2,6 +2,8 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, no clocks, no hidden randomness.
 
+mod error;
+pub mod evaluation;
 pub mod experts;
 mod fp8;
 pub mod gate;
@@ -21,16 +23,19 @@ pub mod shape;
 pub mod stack;
 #[cfg(test)]
 mod testing;
+pub mod topk;
 pub mod trace;
 pub mod work;
 
+pub use error::ModelError;
 pub use experts::{ExpertKind, Experts};
 pub use ids::{ExpertId, SlotId};
-pub use model::{Attention, Model, ModelError};
+pub use model::{Attention, Model};
 pub use placement::{Placement, PlacementError};
 pub use plan::{
     Copies, DispatchScheme, PlannedRow, PlannedTraffic, RowBytes, Target, combine_to, dispatch_rows,
     plan_traffic, split_targets,
 };
-pub use routing::{GateLimit, RecordedRows, Router, Routing, RoutingError, RoutingSpec};
+pub use routing::{GateLimit, RecordedRows, Router, RoutingError, RoutingSpec};
 pub use shape::{GateKind, GateSpec, LayerShape};
+pub use topk::Routing;

@@ -5,7 +5,9 @@
 //! drawn from a routing. Everything read is bounded.
 
 mod coactivation;
+mod demand;
 mod error;
+mod lines;
 mod megatron;
 mod moe_balance;
 mod npy;
@@ -18,9 +20,9 @@ mod stats;
 mod vllm;
 
 pub use coactivation::Coactivation;
-pub use error::LoadError;
+pub use error::{FORMATS, LoadError};
 pub use picks::LayerPicks;
-pub use read::{FORMATS, parse_loads, read_loads};
+pub use read::{parse_loads, read_loads};
 pub use sampled::Sampling;
 pub use stats::{LoadStats, balancedness, gini, max_over_mean, percentile};
 

@@ -1,15 +1,14 @@
 //! A whole mixture-of-experts model as numbers: layers, widths, gate, attention, and the parameters they add up to.
 
 mod attention;
-mod error;
 
 use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
+pub use crate::error::ModelError;
 use crate::shape::in_range;
 pub use crate::shape::{GateKind, GateSpec, LayerShape, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 pub use attention::{Attention, MAX_ATTENTION};
-pub use error::ModelError;
 
 /// Largest number of layers that is accepted.
 pub const MAX_LAYERS: u32 = 1_024;

@@ -17,7 +17,7 @@ pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 
 use crate::ids::{ExpertId, SlotId};
 use crate::placement::Placement;
-use crate::routing::Routing;
+use crate::topk::Routing;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use topology::{Cluster, RankId};

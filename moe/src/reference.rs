@@ -14,9 +14,9 @@ use crate::hidden::fill_hidden_state;
 use crate::ids::ExpertId;
 use crate::placement::Placement;
 use crate::plan::DispatchScheme;
-use crate::routing::Routing;
 use crate::rows;
 use crate::shape::LayerShape;
+use crate::topk::Routing;
 use std::collections::BTreeMap;
 use topology::{Cluster, RankId};
 

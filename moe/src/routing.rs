@@ -5,6 +5,7 @@ mod error;
 mod limit;
 mod recorded;
 mod sampling;
+mod shuffle;
 mod workload;
 
 use std::ops::Range;
@@ -12,6 +13,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use topology::RankId;
 
+pub use crate::topk::Routing;
 pub use choice::{DEFAULT_DRIFT_PERIOD, RoutingChoice};
 pub use error::RoutingError;
 pub use limit::GateLimit;
@@ -21,8 +23,8 @@ pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_
 
 use crate::gate::{GroupLimiter, SeededGate};
 use crate::hidden::fill_hidden_state;
+use crate::ids::TokenId;
 use crate::shape::LayerShape;
-use crate::stack::TokenId;
 use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
 
 /// Largest Zipf exponent.
@@ -33,40 +35,6 @@ pub const MAX_LOG_NORMAL_SIGMA: f64 = 16.0;
 pub const POWER_LAW_ALPHAS: (f64, f64) = (0.1, 16.0);
 /// Most steps of a period of drifting routing.
 pub const MAX_DRIFT_PERIOD: u32 = 1_000_000;
-
-/// The routing of some tokens of one rank: `top_k` experts and weights each.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Routing {
-    /// Experts per token.
-    pub top_k: u32,
-    /// Logical experts, `[tokens, top_k]` by rows; distinct within a token.
-    pub topk_idx: Vec<u32>,
-    /// Weight of each expert's output, `[tokens, top_k]` by rows.
-    pub topk_weights: Vec<f32>,
-}
-
-impl Routing {
-    /// No tokens yet, with room for `tokens`.
-    pub(crate) fn with_capacity(top_k: u32, tokens: usize) -> Self {
-        let entries = tokens * top_k as usize;
-        Self { top_k, topk_idx: Vec::with_capacity(entries), topk_weights: Vec::with_capacity(entries) }
-    }
-
-    /// Number of tokens.
-    pub fn tokens(&self) -> u32 {
-        self.topk_idx.len().checked_div(self.top_k as usize).unwrap_or(0) as u32
-    }
-
-    /// Experts and weights of token `t`.
-    ///
-    /// # Panics
-    /// If `t` is not below [`Routing::tokens`].
-    pub fn token(&self, t: u32) -> (&[u32], &[f32]) {
-        let (t, k) = (t as usize, self.top_k as usize);
-        (&self.topk_idx[t * k..(t + 1) * k], &self.topk_weights[t * k..(t + 1) * k])
-    }
-}
 
 /// Where the routing comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
-use crate::model::ModelError;
+use crate::error::ModelError;
 
 /// Largest hidden size that is accepted.
 pub const MAX_HIDDEN: u32 = 65_536;

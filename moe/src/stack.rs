@@ -23,7 +23,8 @@ mod layer;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Chunk, Column, MAX_CHUNKS, MAX_COLUMN_TOKENS, StepBatch, TokenId};
+pub use crate::ids::TokenId;
+pub use batch::{Chunk, Column, MAX_CHUNKS, MAX_COLUMN_TOKENS, StepBatch};
 pub use cache::{KV_WIDTH, KvCache};
 pub use error::{BatchError, StackError};
 pub use halves::{Halves, Split};

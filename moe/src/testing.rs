@@ -1,7 +1,9 @@
 //! What the tests of several modules need: a layer of given sizes, and uniform routing for a cluster.
 
-use crate::routing::{Router, Routing, RoutingSpec};
+use crate::routing::{Router, RoutingSpec};
+
 use crate::shape::{GateKind, GateSpec, LayerShape};
+use crate::topk::Routing;
 use topology::{Cluster, Dtype};
 
 pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32) -> LayerShape {

@@ -3,7 +3,8 @@
 mod data;
 
 use data::{KINDS, demands};
-use moe::placement::{Demand, Eplb, Evaluation, PlacementPolicy, RackAware};
+use moe::evaluation::Evaluation;
+use moe::placement::{Demand, Eplb, PlacementPolicy, RackAware};
 use moe::{ExpertId, Placement, PlacementError};
 use proptest::prelude::*;
 use topology::Cluster;

@@ -2,7 +2,7 @@
 
 use crate::arrivals::{ArrivalError, Arrivals};
 use crate::cost::{StepShape, StepTimes};
-use crate::drive::{DriveError, STEPS_MAX};
+use crate::error::{DriveError, STEPS_MAX};
 use crate::ledger::StageReport;
 use crate::metrics::Meter;
 use crate::trains::{Departure, PrefixCache, Refusal, Station};

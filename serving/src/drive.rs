@@ -3,31 +3,14 @@
 //! At one instant trains that are back come first, then arrivals, then departures: a request that comes at the moment of a departure
 //! rides along.
 
-use crate::arrivals::{ArrivalError, Arrivals};
+use crate::arrivals::Arrivals;
 use crate::books::{Books, Outcome};
-use crate::cost::{CostError, StepCost};
+use crate::cost::StepCost;
+use crate::error::DriveError;
 use crate::metrics::Meter;
 use crate::track::Track;
 use crate::trains::{Departure, PrefixCache, Station};
-use thiserror::Error;
 use topology::Picos;
-
-/// Most steps of a run.
-pub const STEPS_MAX: u64 = 200_000_000;
-
-/// A run that can't go on.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum DriveError {
-    /// The source of requests.
-    #[error(transparent)]
-    Arrivals(#[from] ArrivalError),
-    /// The source of times.
-    #[error(transparent)]
-    Cost(#[from] CostError),
-    /// Too long a run.
-    #[error("more than {STEPS_MAX} steps; give fewer requests or shorter answers")]
-    Steps,
-}
 
 /// What a run needs beside its requests.
 pub struct Drive<'a> {

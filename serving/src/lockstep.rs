@@ -7,7 +7,7 @@
 use crate::arrivals::Arrivals;
 use crate::books::{Books, Outcome};
 use crate::cost::{StageTime, StepCost, StepShape, StepTimes};
-use crate::drive::DriveError;
+use crate::error::DriveError;
 use crate::metrics::Meter;
 use crate::trains::{Departure, PrefixCache, Station};
 use moe::stack::StepBatch;

@@ -7,10 +7,10 @@ use crate::cli::{ExportArg, PlaceArgs, PolicyArg};
 use crate::failure::Failure;
 use crate::{files, output, resolve};
 use anyhow::bail;
+use moe::evaluation::Evaluation;
 use moe::load::read_loads;
 use moe::placement::{
-    Demand, Eplb, Evaluation, Linear, PlacementFile, PlacementPolicy, RackAware, Replicated, RoundRobin,
-    export,
+    Demand, Eplb, Linear, PlacementFile, PlacementPolicy, RackAware, Replicated, RoundRobin, export,
 };
 use moe::{LayerShape, Placement};
 use topology::Cluster;

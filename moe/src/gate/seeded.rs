@@ -4,9 +4,9 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 
 use super::{GroupLimiter, Scratch, Selector};
-use crate::routing::Routing;
 use crate::seed::{Purpose, generator};
 use crate::shape::LayerShape;
+use crate::topk::Routing;
 
 /// Spread of the seeded correction bias: a tenth of the spread of sigmoid scores, which is 0.21 for standard
 /// normal logits; enough to change selections, not enough to decide them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::ModelError;
+use crate::error::ModelError;
 
 /// The object and where it came from. A field that is `null` counts as absent, as in `transformers`.
 #[derive(Clone, Copy)]

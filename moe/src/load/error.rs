@@ -4,7 +4,11 @@ use crate::routing::RoutingError;
 use crate::trace::TraceError;
 use thiserror::Error;
 
-use super::{FORMATS, MAX_LOAD_LAYERS};
+use super::MAX_LOAD_LAYERS;
+
+/// The formats that are read, for people.
+pub const FORMATS: &str = "SGLang's JSON (`logical_count`), Megatron's router trace (JSON lines with `top_indices`), \
+    vLLM's `routed_experts` (JSON or .npy), moe-balance's trace (JSON lines with `topk_experts`) or simllm's (JSON lines with `routing`)";
 
 /// Why a record can't be used; always with the place.
 #[derive(Debug, Error)]

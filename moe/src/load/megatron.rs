@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use std::io::BufRead;
 
+use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
-use super::read::Lines;
 use super::{ExpertLoad, LoadError};
 
 const EXPECTED: &str = r#"{"step", "stage", "block", "layer", "rank", "num_tokens", "topk", "top_indices": [[expert, ...], ...]}"#;

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use std::io::BufRead;
 
+use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
-use super::read::Lines;
 use super::{ExpertLoad, LoadError};
 
 const EXPECTED: &str = r#"{"layer", "batch_id", "origin_rows": [row of devices of each token], "topk_experts": [[expert, ...], ...]}"#;

@@ -1,4 +1,4 @@
-//! Which format a file of loads has, told from its content, and the bounded reading that all formats share.
+//! Which format a file of loads has, told from its content.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,16 +6,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
+use super::lines::Lines;
 use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, simllm, vllm};
 
-/// The formats that are read, for people.
-pub const FORMATS: &str = "SGLang's JSON (`logical_count`), Megatron's router trace (JSON lines with `top_indices`), \
-    vLLM's `routed_experts` (JSON or .npy), moe-balance's trace (JSON lines with `topk_experts`) or simllm's (JSON lines with `routing`)";
-
-/// Most bytes of a trace of lines.
-const MAX_TRACE_BYTES: u64 = 4 << 30;
-
-/// Reads the loads in a file, in whichever of the [`FORMATS`].
+/// Reads the loads in a file, in whichever of the [`super::FORMATS`].
 ///
 /// # Errors
 /// [`LoadError`] names the file, the line and the remedy.
@@ -142,49 +136,4 @@ fn rest(mut head: Vec<u8>, reader: impl BufRead, origin: &str) -> Result<String,
 
 fn too_long(origin: &str) -> LoadError {
     LoadError::Size { origin: origin.to_owned(), problem: format!("more than {MAX_LOAD_BYTES} bytes") }
-}
-
-/// JSON lines, counted and bounded.
-pub(super) struct Lines<'a, R> {
-    reader: R,
-    pub(super) origin: &'a str,
-    line: usize,
-    bytes: u64,
-    text: Vec<u8>,
-}
-
-impl<'a, R: BufRead> Lines<'a, R> {
-    pub(super) fn new(reader: R, origin: &'a str) -> Self {
-        Self { reader, origin, line: 0, bytes: 0, text: Vec::new() }
-    }
-
-    /// The error of the line read last.
-    pub(super) fn wrong(&self, problem: impl Into<String>) -> LoadError {
-        LoadError::Line { origin: self.origin.to_owned(), line: self.line, problem: problem.into() }
-    }
-
-    /// The next line that is not blank, as `T`; `expected` says what it must be.
-    pub(super) fn next<T: for<'de> Deserialize<'de>>(
-        &mut self,
-        expected: &str,
-    ) -> Result<Option<T>, LoadError> {
-        loop {
-            self.text.clear();
-            let limited = self.reader.by_ref().take(MAX_LOAD_BYTES as u64 + 1);
-            let read = { limited }.read_until(b'\n', &mut self.text);
-            let read = read.map_err(|error| LoadError::Io { origin: self.origin.to_owned(), error })?;
-            if read == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-            self.bytes += read as u64;
-            if read > MAX_LOAD_BYTES || self.bytes > MAX_TRACE_BYTES {
-                return Err(self.wrong("longer than is read; cut the trace"));
-            }
-            if !self.text.trim_ascii().is_empty() {
-                let line = serde_json::from_slice(&self.text);
-                return line.map(Some).map_err(|error| self.wrong(format!("{error}; expected {expected}")));
-            }
-        }
-    }
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use std::io::BufRead;
 
+use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
-use super::read::Lines;
 use super::{ExpertLoad, LoadError};
 
 const EXPECTED: &str = r#"{"routed_experts": [[[expert, ...] for each layer] for each token]}"#;

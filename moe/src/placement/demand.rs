@@ -32,12 +32,12 @@ pub struct Picks {
 
 /// Tokens of a demand, each with its rack.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
-    pub(super) top_k: usize,
+pub(crate) struct Sample {
+    pub(crate) top_k: usize,
     /// `[tokens, top_k]` by rows.
-    pub(super) experts: Vec<u32>,
+    pub(crate) experts: Vec<u32>,
     /// `[tokens]`
-    pub(super) racks: Vec<RackId>,
+    pub(crate) racks: Vec<RackId>,
 }
 
 impl Demand {
@@ -100,12 +100,12 @@ impl Demand {
     }
 
     /// Recorded tokens.
-    pub(super) fn recorded(&self) -> usize {
+    pub(crate) fn recorded(&self) -> usize {
         self.picks.as_ref().map_or(0, |picks| picks.experts.len() / picks.top_k as usize)
     }
 
     /// Checks that its racks are those of `cluster`.
-    pub(super) fn check(&self, cluster: &Cluster) -> Result<(), PlacementError> {
+    pub(crate) fn check(&self, cluster: &Cluster) -> Result<(), PlacementError> {
         let racks = cluster.num_racks();
         let given = self.by_rack.as_ref().map(Vec::len).filter(|&given| given != racks as usize);
         if let Some(given) = given {
@@ -132,7 +132,7 @@ impl Demand {
     }
 
     /// `tokens` tokens, the same for a `seed`; recorded ones evenly over the record, or all of it more than once.
-    pub(super) fn sample(&self, cluster: &Cluster, tokens: usize, seed: u64) -> Sample {
+    pub(crate) fn sample(&self, cluster: &Cluster, tokens: usize, seed: u64) -> Sample {
         let top_k = self.top_k() as usize;
         let mut sample = Sample { top_k, experts: Vec::with_capacity(tokens * top_k), racks: Vec::new() };
         let mut rng = generator(Purpose::Demand, seed, [0, 0, 0]);

@@ -1,6 +1,5 @@
 //! Limits of a placement, and why one can't be built.
 
-use super::shares::MAX_SHARED;
 use crate::ids::{ExpertId, SlotId};
 use crate::shape::MAX_EXPERTS;
 use thiserror::Error;
@@ -8,6 +7,9 @@ use topology::RackId;
 
 /// Most slots that a placement may have (65,536 ranks of 16, or 4,096 of 256).
 pub const MAX_SLOTS: usize = 1 << 20;
+
+/// Most (rack, replicated expert) pairs of a placement.
+pub(super) const MAX_SHARED: u64 = 1 << 22;
 
 /// Why a placement can't be built.
 #[derive(Debug, Error)]

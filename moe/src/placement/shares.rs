@@ -7,6 +7,7 @@
 mod flow;
 mod solve;
 
+use super::error::MAX_SHARED;
 use super::{PlacementError, span};
 use crate::ids::{ExpertId, SlotId};
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,6 @@ pub(super) use solve::{fullest_rank, solve};
 
 /// Units of a whole: a (rack, expert)'s shares add up to it.
 pub(super) const WHOLE: u32 = 1 << 14;
-/// Most (rack, replicated expert) pairs of a placement.
-pub(super) const MAX_SHARED: u64 = 1 << 22;
 
 /// One replica's part of what a (rack, expert) sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

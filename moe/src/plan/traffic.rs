@@ -2,8 +2,8 @@
 
 use super::{DispatchScheme, RoutedTarget, entry_rank, routed_targets};
 use crate::placement::Placement;
-use crate::routing::Routing;
 use crate::rows;
+use crate::topk::Routing;
 use serde::{Deserialize, Serialize};
 use topology::{Cluster, RankId, TrafficMatrix};
 

@@ -4,8 +4,9 @@ use super::routed;
 use crate::experts::{ExpertKind, Experts, WEIGHT_CACHE_BYTES};
 use crate::placement::LayerPlacements;
 use crate::plan::DispatchScheme;
-use crate::routing::{GateLimit, Router, Routing, RoutingError, RoutingSpec};
+use crate::routing::{GateLimit, Router, RoutingError, RoutingSpec};
 use crate::stack::{KvCache, LocalLayer, Stack, StepBatch, TokenId, add_routed, answers, fill_embedding};
+use crate::topk::Routing;
 use topology::{Cluster, RankId};
 
 /// All layers of a stack, and the caches of all sequences.

@@ -1,8 +1,8 @@
 //! Why a router cannot be made: the shape, the source of routing and the limit don't fit each other.
 
 use super::Workload;
+use crate::error::ModelError;
 use crate::ids::ExpertId;
-use crate::model::ModelError;
 
 /// Why a router or a gate limit cannot be made.
 #[derive(Debug, thiserror::Error)]

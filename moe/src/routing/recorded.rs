@@ -4,10 +4,12 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use topology::RankId;
 
-use super::{Routing, RoutingError};
+use super::RoutingError;
+
 use crate::ids::ExpertId;
+use crate::ids::TokenId;
 use crate::seed::{Purpose, generator};
-use crate::stack::TokenId;
+use crate::topk::Routing;
 
 /// Most rows that are accepted.
 pub const MAX_RECORDED_ROWS: usize = 16_777_216;

@@ -6,8 +6,11 @@ use rand::RngExt;
 use rand_distr::{Exp1, StandardNormal};
 use rand_pcg::Pcg64;
 
-use super::{Routing, Workload};
+use super::Workload;
+use super::shuffle::{draw_distinct, partial_shuffle, unshuffle};
+
 use crate::seed::{Purpose, derived_seed, generator};
+use crate::topk::Routing;
 
 /// Draws the experts of each token; a limited token first draws its groups, all alike.
 #[derive(Debug)]
@@ -122,24 +125,6 @@ impl Sampler {
     }
 }
 
-/// Fisher-Yates, stopped after `n` draws: `values[..n]` is a uniform draw without replacement. `swaps` says how to
-/// undo it, so that the next token starts from the same order whatever came before.
-fn partial_shuffle(rng: &mut Pcg64, values: &mut [u32], n: u32, swaps: &mut Vec<u32>) {
-    swaps.clear();
-    let len = values.len() as u32;
-    for i in 0..n {
-        let j = rng.random_range(i..len);
-        values.swap(i as usize, j as usize);
-        swaps.push(j);
-    }
-}
-
-fn unshuffle(values: &mut [u32], swaps: &[u32]) {
-    for (i, &j) in swaps.iter().enumerate().rev() {
-        values.swap(i, j as usize);
-    }
-}
-
 /// Draws by popularity without replacement: every expert arrives after an exponential time of mean `rarity`, and
 /// the first `n` are taken. By the memorylessness of the exponential this is one draw after the other, each in
 /// proportion to the popularity of the experts that are left.
@@ -180,14 +165,6 @@ fn places(mut rng: Pcg64, num_experts: u32) -> Vec<u32> {
         places[expert as usize] = place;
     }
     places
-}
-
-/// `n` of the numbers below `of`, every ordered choice equally likely.
-pub(super) fn draw_distinct(rng: &mut Pcg64, of: u32, n: u32) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..of).collect();
-    partial_shuffle(rng, &mut order, n, &mut Vec::new());
-    order.truncate(n as usize);
-    order
 }
 
 /// `1 / popularity` for popularities `exp(sigma * z)`, `z` standard normal, drawn by (seed, layer).

@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand_distr::Exp1;
 use serde::{Deserialize, Serialize};
 
-use super::sampling::draw_distinct;
+use super::shuffle::draw_distinct;
 use crate::seed::{Purpose, derived_seed, generator};
 
 /// Probability that a pick is of a hot expert while all experts are still to be had (W1, W2, W3, W6). A token's later

@@ -1,6 +1,7 @@
 //! What one step does: for each column, which sequences get how many new tokens.
 
 use super::BatchError;
+use crate::ids::TokenId;
 use crate::work::{RankLoad, TokenLoad};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -9,15 +10,6 @@ use std::collections::BTreeSet;
 pub const MAX_CHUNKS: usize = 65_536;
 /// Most new tokens of one column in one step.
 pub const MAX_COLUMN_TOKENS: u32 = 1 << 20;
-
-/// A token's name, the same in whatever batch and on whatever rank it is: states and seeded routing follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TokenId {
-    /// The sequence.
-    pub sequence: u32,
-    /// Its place in the sequence, from 0.
-    pub position: u32,
-}
 
 /// New tokens of one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

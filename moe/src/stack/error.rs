@@ -1,6 +1,6 @@
 //! Stacks and batches that can't be: always with the remedy.
 
-use crate::model::ModelError;
+use crate::error::ModelError;
 use crate::placement::PlacementError;
 use thiserror::Error;
 

@@ -8,9 +8,11 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 use super::error::{setting, within};
-use super::trace::MOONCAKE_BLOCK_TOKENS;
 use super::{ArrivalError, MAX_TOKENS};
 use crate::request::Prefix;
+
+/// Tokens of a block of Mooncake's traces.
+pub const MOONCAKE_BLOCK_TOKENS: u32 = 512;
 
 /// A pool of beginnings that prompts share, as an experiment gives it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -61,7 +61,7 @@ pub fn tier_preset_names() -> Vec<&'static str> {
 /// ```
 pub fn tier_preset(name: &str) -> Result<TierSpec, CacheError> {
     let Some(index) = PRESETS.iter().position(|(preset, _)| *preset == name) else {
-        return Err(CacheError::UnknownTier { name: name.to_owned() });
+        return Err(CacheError::UnknownTier { name: name.to_owned(), known: tier_preset_names().join(", ") });
     };
     let part = TIERS[index];
     let capacity_bytes = part.capacity.0 as u64;

@@ -203,10 +203,12 @@ pub enum CacheError {
         must: String,
     },
     /// No preset has this name.
-    #[error("cache: no tier preset `{name}`; presets: {}", super::tier_preset_names().join(", "))]
+    #[error("cache: no tier preset `{name}`; presets: {known}")]
     UnknownTier {
         /// What was asked for.
         name: String,
+        /// All names, comma-separated.
+        known: String,
     },
     /// A prompt in blocks of another length.
     #[error("cache: a prompt in blocks of {got} tokens, but block_tokens = {block_tokens}: make them equal")]

@@ -93,7 +93,7 @@ fn one_layer(job: &Job, layer: &Placed, by_rack: &[Vec<f64>]) -> Value {
         let none = std::iter::repeat_n(-1, width - slots.len());
         slots.iter().map(|slot| i64::from(slot.0)).chain(none).collect()
     };
-    let copies = |of: fn(&moe::placement::TokenCopies) -> f64| -> Value {
+    let copies = |of: fn(&moe::evaluation::TokenCopies) -> f64| -> Value {
         let by_scheme = DispatchScheme::ALL.iter().zip(&evaluation.copies);
         by_scheme
             .map(|(scheme, copies)| (scheme.to_string(), json!(of(copies))))

@@ -24,6 +24,7 @@ use std::io::BufRead;
 use serde::{Deserialize, Serialize};
 
 use super::error::{setting, within};
+pub use super::prefixes::MOONCAKE_BLOCK_TOKENS;
 use super::{ArrivalError, MAX_TOKENS};
 use lines::Lines;
 use rows::{Row, Rows};
@@ -32,9 +33,6 @@ use rows::{Row, Rows};
 pub const FORMATS: &str = "a CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens (Azure), arrived_at, num_prefill_tokens, \
     num_decode_tokens (Vidur), Timestamp, Request tokens, Response tokens (BurstGPT) or arrival_timestamp, prompt_size, token_size \
     (Splitwise), or JSON lines with timestamp, input_length, output_length and hash_ids (Mooncake, Bailian)";
-
-/// Tokens of a block of Mooncake's traces.
-pub const MOONCAKE_BLOCK_TOKENS: u32 = 512;
 
 /// Tokens of a block of the Qwen Bailian traces.
 pub const BAILIAN_BLOCK_TOKENS: u32 = 16;

@@ -1,8 +1,8 @@
 //! What a placement makes of a demand: load by rank and rack, balancedness, expected copies a token under each scheme.
 
-use super::{Demand, Placement, PlacementError};
 use crate::ids::ExpertId;
 use crate::load::balancedness;
+use crate::placement::{Demand, Placement, PlacementError};
 use crate::plan::{DispatchScheme, token_hops};
 use topology::{Cluster, RankId};
 

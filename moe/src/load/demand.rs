@@ -1,7 +1,7 @@
 //! The demand of a measured layer: its counts, and of its picks which experts go together and where they come from.
 
-use super::{Demand, Picks, PlacementError};
-use crate::load::{ExpertLoad, LayerPicks};
+use super::{ExpertLoad, LayerPicks};
+use crate::placement::{Demand, Picks, PlacementError};
 use topology::{Cluster, RankId};
 
 impl Demand {

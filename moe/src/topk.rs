@@ -1,0 +1,37 @@
+//! The experts that tokens go to, with their weights, wherever they come from.
+
+use serde::{Deserialize, Serialize};
+
+/// The routing of some tokens of one rank: `top_k` experts and weights each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    /// Experts per token.
+    pub top_k: u32,
+    /// Logical experts, `[tokens, top_k]` by rows; distinct within a token.
+    pub topk_idx: Vec<u32>,
+    /// Weight of each expert's output, `[tokens, top_k]` by rows.
+    pub topk_weights: Vec<f32>,
+}
+
+impl Routing {
+    /// No tokens yet, with room for `tokens`.
+    pub(crate) fn with_capacity(top_k: u32, tokens: usize) -> Self {
+        let entries = tokens * top_k as usize;
+        Self { top_k, topk_idx: Vec::with_capacity(entries), topk_weights: Vec::with_capacity(entries) }
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> u32 {
+        self.topk_idx.len().checked_div(self.top_k as usize).unwrap_or(0) as u32
+    }
+
+    /// Experts and weights of token `t`.
+    ///
+    /// # Panics
+    /// If `t` is not below [`Routing::tokens`].
+    pub fn token(&self, t: u32) -> (&[u32], &[f32]) {
+        let (t, k) = (t as usize, self.top_k as usize);
+        (&self.topk_idx[t * k..(t + 1) * k], &self.topk_weights[t * k..(t + 1) * k])
+    }
+}
