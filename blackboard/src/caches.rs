@@ -8,11 +8,11 @@ use crate::units::{
 /// A memory in which a cache can wait.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemoryTier {
-    /// The part.
+    /// Name of the part, as people buy it.
     pub name: &'static str,
-    /// C.
+    /// C, bytes of one part.
     pub capacity: Bytes,
-    /// BW.
+    /// BW, bytes/s that can be read from it.
     pub bandwidth: BytesPerS,
 }
 

@@ -29,7 +29,7 @@ pub struct Layer {
     pub hidden: u32,
     /// Experts a token goes to.
     pub top_k: u32,
-    /// Experts.
+    /// Routed experts of the layer.
     pub experts: u32,
     /// Ranks of a node, which is a scale-up domain.
     pub ranks_per_node: u32,
@@ -93,9 +93,9 @@ impl From<BlackboardError> for CalibrationError {
 /// How far predictions are from what was measured in one column: a phase on so many nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnError {
-    /// The phase.
+    /// Dispatch or combine.
     pub phase: Phase,
-    /// Nodes.
+    /// Nodes (racks) that ranks were spread over.
     pub nodes: u32,
     /// Measurements in the column.
     pub rows: u32,

@@ -25,7 +25,7 @@ use topology::{A2aLinks, Dtype, Hardware, LinkSpec, Rate};
 /// A model on ranks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deployment {
-    /// The model.
+    /// Layers, widths and experts; parameters follow from them.
     pub model: Model,
     /// Every rank's accelerator; its rates of scale-up and scale-out ports count too.
     pub hardware: Hardware,

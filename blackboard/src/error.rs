@@ -9,7 +9,7 @@ pub enum BlackboardError {
     /// More experts a token than can be chosen from, or none.
     #[error("top_k = {top_k} of {experts} experts: choose at least 1 and at most as many as there are")]
     TopK {
-        /// Experts a token.
+        /// Experts that a token goes to.
         top_k: u32,
         /// Experts to choose from: all, or those of the chosen groups.
         experts: u32,
@@ -60,17 +60,17 @@ pub enum BlackboardError {
     /// A number that isn't positive and finite where one is needed.
     #[error("{name} = {value}: give a finite number above 0")]
     Positive {
-        /// The input.
+        /// Name of the input, as formulas have it.
         name: &'static str,
-        /// Its value.
+        /// Its value, in the input's unit.
         value: f64,
     },
     /// A number that can't be, or not together with the others.
     #[error("{name} = {value}: {must}")]
     Input {
-        /// The input.
+        /// Name of the input, as formulas have it.
         name: &'static str,
-        /// Its value.
+        /// Its value, in the input's unit.
         value: f64,
         /// What to do about it.
         must: String,

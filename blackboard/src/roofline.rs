@@ -21,9 +21,9 @@ use crate::units::{Bytes, BytesPerParam, BytesPerS, BytesPerToken, FlopPerS, Par
 /// t_c, t_w and t_kv of one forward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepTimes {
-    /// Arithmetic.
+    /// t_c, multiplying the active parameters.
     pub compute: Seconds,
-    /// Reading the weights.
+    /// t_w, reading the weights once.
     pub weights: Seconds,
     /// Reading the KV cache.
     pub kv: Seconds,

@@ -44,11 +44,11 @@ pub(crate) const fn input(name: &'static str, unit: &'static str, value: f64) ->
 /// One number that a claim computes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Value {
-    /// What it is.
+    /// Symbol or words for it: `B*`.
     pub label: String,
     /// Its unit, empty for a ratio or a count.
     pub unit: &'static str,
-    /// The number.
+    /// In `unit`.
     pub value: f64,
 }
 
@@ -98,9 +98,9 @@ pub(crate) struct Definition {
 pub struct Claim {
     /// `A1` to `F3`.
     pub id: &'static str,
-    /// Its chapter.
+    /// Chapter of the lecture, A to F.
     pub chapter: Chapter,
-    /// What is claimed.
+    /// The claim in a sentence.
     pub claim: &'static str,
     /// Who says so: T, S1, S2 and others as in the crate's documentation.
     pub source: &'static str,
@@ -110,11 +110,11 @@ pub struct Claim {
     pub inputs: Vec<(&'static str, &'static str, f64)>,
     /// What comes out; the first is the one that is compared.
     pub values: Vec<Value>,
-    /// What was stated.
+    /// What the source says, as a number, a range or words.
     pub stated: Stated,
     /// How near is near enough, relative.
     pub tolerance: f64,
-    /// What follows.
+    /// What comparing the two gives.
     pub verdict: Verdict,
     /// Why, in a line.
     pub note: &'static str,

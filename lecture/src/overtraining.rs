@@ -120,11 +120,11 @@ pub struct TokenBudget {
 /// How the cost of a model's life is divided; only the proportion matters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CostShares {
-    /// Of pre-training.
+    /// Part of pre-training, in any unit.
     pub pretraining: f64,
-    /// Of reinforcement learning.
+    /// Part of reinforcement learning, in the same.
     pub rl: f64,
-    /// Of serving.
+    /// Part of serving, in the same.
     pub inference: f64,
 }
 
@@ -174,7 +174,7 @@ impl CostShares {
 /// Where `A x^-p + B x^q` is least.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PowerMinimum {
-    /// x there.
+    /// x at which the sum is least.
     pub at: f64,
     /// `A x^-p` there.
     pub falling: f64,

@@ -115,9 +115,9 @@ pub struct LatentHeads {
     pub latent: u32,
     /// Elements of the rotated part of the key, which all heads share.
     pub rope: u32,
-    /// Heads that ask.
+    /// Query heads, which share the latent vector.
     pub query_heads: u32,
-    /// Layers.
+    /// Layers with a cache of their own.
     pub layers: u32,
     /// An element in the cache.
     pub element: Bytes,
@@ -234,7 +234,7 @@ pub fn quadratic_context(active: Params, query_width: u32, global_layers: u32) -
 /// How much of its context a token reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attention {
-    /// All of it.
+    /// A token reads its whole context.
     Dense,
     /// About the square root.
     Sparse,

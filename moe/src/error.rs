@@ -25,7 +25,7 @@ pub enum ModelError {
     /// A field that the model type needs is absent.
     #[error("{origin}: field '{field}' is missing; {remedy}")]
     Missing {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// The field, or the alternatives that would do.
         field: String,
@@ -37,7 +37,7 @@ pub enum ModelError {
     Invalid {
         /// The file or preset.
         origin: String,
-        /// The field.
+        /// Name of the field, as in config.json.
         field: &'static str,
         /// Its value as found.
         value: String,
@@ -49,7 +49,7 @@ pub enum ModelError {
         "{origin}: model type '{model_type}' has no routed experts; give the config.json of a mixture-of-experts model"
     )]
     NotMoe {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// `model_type` as found.
         model_type: String,

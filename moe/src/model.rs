@@ -45,13 +45,13 @@ pub struct Model {
     pub shared_experts: u32,
     /// Inner width of one shared expert; 0 where there are none.
     pub shared_inter: u32,
-    /// The attention block.
+    /// Heads and widths of attention: its weights, FLOP and cache.
     pub attention: Attention,
     /// Vocabulary size.
     pub vocab: u32,
     /// One matrix for both the input embedding and the output head.
     pub tied_embeddings: bool,
-    /// The gate.
+    /// How experts are scored, limited and weighted.
     pub gate: GateSpec,
     /// Total parameters as published, if they were.
     pub published_total: Option<f64>,

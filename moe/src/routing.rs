@@ -73,7 +73,7 @@ pub enum RoutingSpec {
     },
     /// A named imbalance. Picks depend on the step; the tokens of each rank are [`Workload::tokens`].
     Workload {
-        /// Which one.
+        /// W0 to W7.
         workload: Workload,
         /// Ranks whose experts, linearly placed, are meant by "the experts of a rank": 1 to [`topology::MAX_RANKS`].
         ranks: u32,

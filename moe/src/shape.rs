@@ -41,7 +41,7 @@ pub enum GateKind {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateSpec {
-    /// Scores and weights.
+    /// How logits become scores, and scores weights.
     pub kind: GateKind,
     /// Number of groups of experts; divides the number of experts.
     pub n_group: u32,
@@ -70,7 +70,7 @@ pub struct LayerShape {
     pub top_k: u32,
     /// Inner width of one routed expert, in elements.
     pub expert_inter: u32,
-    /// The gate.
+    /// How experts are scored, limited and weighted.
     pub gate: GateSpec,
     /// Type of the expert weights in memory.
     #[serde(default = "default_dtype")]

@@ -49,7 +49,7 @@ pub struct Stage {
 /// The layers of a model on the ranks of a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stack {
-    /// The model.
+    /// Layers, widths, experts and attention.
     pub model: Model,
     /// Type of the weights, and of the arithmetic.
     pub dtype: Dtype,

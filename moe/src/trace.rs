@@ -50,7 +50,7 @@ pub enum TraceError {
     /// The file cannot be opened or read.
     #[error("{origin}: cannot be read: {error}; give a readable simllm JSON Lines trace")]
     Io {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What the system said.
         error: std::io::Error,
@@ -58,7 +58,7 @@ pub enum TraceError {
     /// A line is wrong.
     #[error("{origin}:{line}: {problem}; {remedy}")]
     Line {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// Its line, from 1.
         line: usize,
@@ -70,7 +70,7 @@ pub enum TraceError {
     /// No line has routing.
     #[error("{origin}: no line has a non-empty 'routing' list; give a trace that was captured with routing")]
     Empty {
-        /// The file.
+        /// File that it was read from.
         origin: String,
     },
 }
@@ -150,11 +150,11 @@ struct LayerRouting {
 struct Parser<'a> {
     origin: &'a str,
     line: usize,
-    /// From the header.
+    /// Experts of a layer, where the header says so.
     num_experts: Option<u32>,
     /// From the header, else from the first row.
     top_k: Option<u32>,
-    /// Of each row.
+    /// Layer that each row was recorded in, `[rows]`.
     layers: Vec<u32>,
     idx: Vec<u32>,
     weights: Vec<f32>,

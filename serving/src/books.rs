@@ -11,7 +11,7 @@ use topology::Picos;
 /// Where all ranks' time went, summed over steps and stages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Stages at work.
+    /// Stages at work, all parts below together.
     pub total: Picos,
     /// Attention, dense and shared blocks, head.
     pub local: Picos,
@@ -26,13 +26,13 @@ pub struct Spent {
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What requests experienced.
+    /// Latencies and counts, as requests experienced them.
     pub meter: Meter,
     /// From the first arrival to the last token.
     pub duration: Picos,
-    /// When that came.
+    /// Time of the last token, from the start of the clock.
     pub ended: Picos,
-    /// Requests that came.
+    /// Requests that came, those refused among them.
     pub arrived: u64,
     /// Requests refused, by reason: too long for a rank, too long for a step, line full.
     pub refused: [u64; 3],
@@ -131,7 +131,7 @@ impl<'a> Books<'a> {
         self.station.depart(now, self.cache)
     }
 
-    /// Notes a step.
+    /// Adds a step's tokens and times; an error once there were too many steps.
     pub(crate) fn count(
         &mut self,
         shape: &StepShape,

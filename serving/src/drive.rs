@@ -14,13 +14,13 @@ use topology::Picos;
 
 /// What a run needs beside its requests.
 pub struct Drive<'a> {
-    /// Seats and trains.
+    /// Who waits, who has a seat, which train leaves when.
     pub station: Station,
-    /// What steps take.
+    /// How long a step takes, stage by stage.
     pub cost: &'a mut dyn StepCost,
     /// What is kept of prompts.
     pub cache: &'a mut (dyn PrefixCache + Send),
-    /// Counts.
+    /// Where latencies are counted.
     pub meter: Meter,
     /// Stages of the pipeline.
     pub stages: usize,

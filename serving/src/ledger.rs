@@ -45,7 +45,7 @@ impl StageMemory {
     "stage {stage}: weights ({weights} B) and buffers ({buffers} B) leave no room in {capacity} B a rank; give more ranks or stages, a smaller dtype, or fewer tokens a step"
 )]
 pub struct NoRoom {
-    /// The stage.
+    /// Stage without room, from 0.
     pub stage: usize,
     /// Weights of a rank.
     pub weights: u64,
@@ -162,9 +162,9 @@ impl Ledger {
 /// The memory of a stage's fullest rank at its fullest moment, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageReport {
-    /// All.
+    /// Memory of the rank.
     pub capacity_bytes: u64,
-    /// Weights.
+    /// Weights that lie on it all the time.
     pub weights_bytes: u64,
     /// Rows under way, activations.
     pub buffers_bytes: u64,

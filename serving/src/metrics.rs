@@ -38,7 +38,7 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Counts `count` values.
+    /// Adds `value` as often as `count` says.
     pub fn record(&mut self, value: Picos, count: u64) {
         if count == 0 {
             return;
@@ -54,7 +54,7 @@ impl Distribution {
         self.max = self.max.max(value);
     }
 
-    /// Values so far.
+    /// How many values were recorded.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
@@ -81,7 +81,7 @@ impl Distribution {
 /// A distribution in a few numbers, milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Exact.
+    /// Arithmetic mean, exact (percentiles have three digits).
     pub mean_ms: f64,
     /// Within 0.1%, like all percentiles.
     pub median_ms: f64,
@@ -91,7 +91,7 @@ pub struct Summary {
     pub p90_ms: f64,
     /// 99th percentile.
     pub p99_ms: f64,
-    /// Exact.
+    /// Largest value, exact.
     pub max_ms: f64,
 }
 
@@ -126,15 +126,15 @@ impl Slo {
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     slo: Slo,
-    /// Queue wait.
+    /// From arrival to a seat.
     pub wait: Distribution,
     /// Time to first token.
     pub ttft: Distribution,
     /// Time per output token.
     pub tpot: Distribution,
-    /// Inter-token latency.
+    /// From a token of an answer to the next.
     pub itl: Distribution,
-    /// End-to-end latency.
+    /// From arrival to the last token.
     pub e2el: Distribution,
     /// Requests answered.
     pub completed: u64,
@@ -155,7 +155,7 @@ impl Meter {
         Self { slo, ..Self::default() }
     }
 
-    /// A token came.
+    /// Counts a token, first or later, at its latency.
     pub fn token(&mut self, token: Token) {
         match token {
             Token::First { after } => self.ttft.record(after, 1),
@@ -181,7 +181,7 @@ impl Meter {
         self.output_tokens += u64::from(request.output_tokens);
     }
 
-    /// The SLO.
+    /// The limits that goodput is counted by.
     #[must_use]
     pub const fn slo(&self) -> &Slo {
         &self.slo

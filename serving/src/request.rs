@@ -30,12 +30,12 @@ impl Prefix {
     }
 }
 
-/// One request.
+/// A prompt that wants an answer of known length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Its number.
+    /// Unique within a run, in the order of arrival.
     pub id: RequestId,
-    /// When it came.
+    /// Arrival, from the start of the clock.
     pub arrived: Picos,
     /// Tokens of the prompt, at least 1.
     pub input_tokens: u32,

@@ -11,7 +11,7 @@ pub struct Track {
 }
 
 impl Track {
-    /// A free track.
+    /// All stages free from time 0.
     #[must_use]
     pub fn new(stages: usize) -> Self {
         Self { free: vec![Picos::ZERO; stages], busy: vec![Picos::ZERO; stages] }

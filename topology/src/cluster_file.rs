@@ -31,7 +31,7 @@ pub const MAX_CLUSTER_FILE_BYTES: usize = 1 << 20;
 pub struct ClusterSpec {
     /// The file's name for it, or the rack sizes and the hardware.
     pub name: String,
-    /// Racks and ranks.
+    /// The racks of `[cluster] racks`, with every rank in its place.
     pub cluster: Cluster,
     /// The accelerator behind every rank.
     pub hardware: Hardware,

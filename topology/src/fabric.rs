@@ -44,7 +44,7 @@ pub struct LinkSpec {
 pub struct Fabric {
     /// Links inside a rack.
     pub scale_up: LinkSpec,
-    /// Links between racks.
+    /// A rank's link to ranks of other racks.
     pub scale_out: LinkSpec,
 }
 

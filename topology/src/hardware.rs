@@ -75,7 +75,7 @@ pub enum DomainTopology {
 pub struct Hardware {
     /// The preset's name, or any name.
     pub name: String,
-    /// Dense bf16 FLOP/s.
+    /// Dense FLOP/s of bf16; a multiply and an add are two.
     pub bf16_flops: f64,
     /// Dense FLOP/s at 8 bits, if the chip has them.
     pub fp8_flops: Option<f64>,
@@ -91,7 +91,7 @@ pub struct Hardware {
     pub scale_out: Rate,
     /// Latency inside a scale-up domain.
     pub scale_up_latency: Picos,
-    /// Latency between domains.
+    /// From one scale-up domain to another, first byte.
     pub scale_out_latency: Picos,
     /// Where measured kernels differ from these links; `None` for a machine described by its links alone.
     #[serde(default)]
@@ -122,7 +122,7 @@ pub enum HardwareError {
     /// A product whose published figures don't suffice for a preset.
     #[error("`{name}` can't be a preset yet: {missing}; describe it in a [hardware] table instead")]
     Incomplete {
-        /// The product.
+        /// Preset that was asked for.
         name: String,
         /// What hasn't been published.
         missing: &'static str,
@@ -130,7 +130,7 @@ pub enum HardwareError {
     /// The chip has no arithmetic of this format.
     #[error("{name} has no {dtype} arithmetic; use {instead}")]
     NoDtype {
-        /// The hardware.
+        /// Name of the hardware, a preset's or a file's.
         name: String,
         /// The format it lacks.
         dtype: Dtype,
@@ -140,7 +140,7 @@ pub enum HardwareError {
     /// Work that isn't a finite, nonnegative amount or takes more than 213 days.
     #[error("{flops} FLOP on {bytes} bytes is no work that {name} can be charged for")]
     Work {
-        /// The hardware.
+        /// Name of the hardware, a preset's or a file's.
         name: String,
         /// Floating-point operations asked for.
         flops: f64,
@@ -150,11 +150,11 @@ pub enum HardwareError {
     /// A rate or size that can't be.
     #[error("{name}: {field} = {value}: {must}")]
     Field {
-        /// The hardware.
+        /// Name of the hardware, a preset's or a file's.
         name: String,
-        /// The field.
+        /// Field of [`Hardware`] at fault.
         field: &'static str,
-        /// Its value.
+        /// Its value, in the field's unit.
         value: f64,
         /// What it must be.
         must: &'static str,

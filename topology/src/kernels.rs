@@ -21,7 +21,7 @@ pub struct KernelProfile {
 /// What one phase meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PhaseLinks {
-    /// Rates and latencies.
+    /// What a row meets on its way: bytes/s and first-byte latency of both link classes.
     pub fabric: Fabric,
     /// Least time of the phase.
     pub floor: Picos,
@@ -39,7 +39,7 @@ impl PhaseLinks {
 pub struct A2aLinks {
     /// Rows to the experts.
     pub dispatch: PhaseLinks,
-    /// Rows back.
+    /// Links while rows are on their way back.
     pub combine: PhaseLinks,
 }
 

@@ -23,7 +23,7 @@ pub enum TrafficError {
         line: usize,
         /// Number of the cell in its line, from 1.
         column: usize,
-        /// What stands there.
+        /// Text of the cell that is no number of bytes.
         cell: String,
     },
     /// A row has more or fewer cells than there are rows.

@@ -27,7 +27,7 @@ impl Default for Choices {
     }
 }
 
-/// A fitted profile.
+/// Start-ups and rates that explain measured times best.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
     /// The nominal hardware with fitted links.

@@ -16,7 +16,7 @@ const HEADERS: &str =
 pub enum Phase {
     /// Rows to the experts.
     Dispatch,
-    /// Rows back.
+    /// Results on their way back.
     Combine,
 }
 
@@ -38,14 +38,14 @@ impl fmt::Display for Phase {
     }
 }
 
-/// One measured time.
+/// A line of a file of measured times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measurement {
     /// Tokens of one rank.
     pub tokens: u32,
-    /// Nodes.
+    /// Nodes (racks) that ranks were spread over.
     pub nodes: u32,
-    /// Which half.
+    /// Dispatch or combine.
     pub phase: Phase,
     /// Average time, microseconds.
     pub us: f64,

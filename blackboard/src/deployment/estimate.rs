@@ -17,13 +17,13 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bound {
-    /// Arithmetic.
+    /// Multiplying the active parameters.
     Compute,
     /// Memory, most of it for weights.
     Weights,
     /// Memory, most of it for caches.
     Kv,
-    /// The all-to-all.
+    /// Dispatch and combine between ranks.
     A2a,
 }
 
@@ -38,11 +38,11 @@ pub struct Estimate {
     pub micro_batch: f64,
     /// Tokens of context a sequence.
     pub context: f64,
-    /// t_c.
+    /// t_c, arithmetic of a step.
     pub t_compute_ms: f64,
-    /// t_w.
+    /// t_w, reading the weights once.
     pub t_weights_ms: f64,
-    /// t_kv.
+    /// t_kv, reading the caches of all sequences.
     pub t_kv_ms: f64,
     /// Dispatch and combine of all layers with experts, mean port.
     pub t_a2a_ms: f64,
@@ -62,9 +62,9 @@ pub struct Estimate {
     pub bubble: f64,
     /// Tokens per second, all ranks.
     pub tokens_per_s: f64,
-    /// By rank.
+    /// Tokens a second, divided by all ranks.
     pub tokens_per_s_per_rank: f64,
-    /// By sequence.
+    /// Tokens a second that one sequence gets.
     pub tokens_per_s_per_user: f64,
     /// Price of a million tokens.
     pub usd_per_mtok: f64,

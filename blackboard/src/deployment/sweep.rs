@@ -89,9 +89,9 @@ const POINTS_MAX: usize = 100_000;
 /// An axis and its values, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
-    /// What is varied.
+    /// Setting that is varied.
     pub axis: Axis,
-    /// Over these.
+    /// Its values, in the order of the points.
     pub values: Vec<f64>,
 }
 

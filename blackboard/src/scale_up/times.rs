@@ -11,7 +11,7 @@ use crate::units::{Seconds, Tokens};
 pub struct A2aTime {
     /// Rows to the experts.
     pub dispatch: Seconds,
-    /// Rows back.
+    /// Results on their way back.
     pub combine: Seconds,
 }
 

@@ -49,7 +49,7 @@ pub enum ClaimError {
     /// An assignment that is none.
     #[error("`{given}`: give NAME=VALUE with a finite number, as in rho=295 or throttle=18")]
     Assignment {
-        /// What was given.
+        /// The text between commas that is no NAME=VALUE.
         given: String,
     },
     /// No claim has such an input.
@@ -65,11 +65,11 @@ pub enum ClaimError {
     /// A value that the claims can't be computed with.
     #[error("{name} = {value} is not possible; give {must}")]
     Value {
-        /// The input.
+        /// Name of the input.
         name: String,
-        /// Its value.
+        /// The value that was given for it.
         value: f64,
-        /// What is.
+        /// What values are possible.
         must: &'static str,
     },
 }

@@ -52,7 +52,7 @@ impl Chapter {
         }
     }
 
-    /// A heading.
+    /// Heading of the chapter, without its letter.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use blackboard::units::{
 /// What it costs to write a prompt to a cache, as a line over the time that it stays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CachePrice {
-    /// However short.
+    /// What writing a token costs, however short it stays.
     pub fixed: DollarsPerToken,
     /// For each hour more.
     pub per_hour: DollarsPerToken,

@@ -17,7 +17,7 @@ pub enum LoadError {
     /// The file cannot be opened or read.
     #[error("{origin}: cannot be read: {error}")]
     Io {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What the system said.
         error: std::io::Error,
@@ -25,7 +25,7 @@ pub enum LoadError {
     /// None of the formats.
     #[error("{origin}: {found}; give {FORMATS}")]
     Unknown {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What it looks like.
         found: String,
@@ -35,7 +35,7 @@ pub enum LoadError {
         "{origin}: {source}; expected {{\"logical_count\": [[tokens of each expert] for each layer]}}, or a list of these, one a step"
     )]
     Json {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// Line, column and reason.
         source: serde_json::Error,
@@ -43,7 +43,7 @@ pub enum LoadError {
     /// A line is wrong.
     #[error("{origin}:{line}: {problem}")]
     Line {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// Its line, from 1.
         line: usize,
@@ -55,7 +55,7 @@ pub enum LoadError {
         "{origin}: {problem}; give an int16, int32 or int64 array of shape [len, layers, topk] in C order"
     )]
     Npy {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What is wrong.
         problem: String,
@@ -66,7 +66,7 @@ pub enum LoadError {
     /// Too long, or no layers, or too many.
     #[error("{origin}: {problem}; give one record of 1 to {MAX_LOAD_LAYERS} layers")]
     Size {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What is wrong.
         problem: String,
@@ -74,13 +74,13 @@ pub enum LoadError {
     /// A layer with another number of experts than the first, none, or too many.
     #[error("{origin}: layer {layer} has {found} experts, {expected}")]
     Layer {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// The layer, from 0.
         layer: usize,
-        /// Its experts.
+        /// Experts that this layer has.
         found: usize,
-        /// What is possible.
+        /// What the count may be.
         expected: String,
     },
     /// Loads can't be drawn from a routing.

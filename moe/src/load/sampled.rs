@@ -19,7 +19,7 @@ pub struct Sampling<'a> {
     pub seed: u64,
     /// Number of layers, from 0.
     pub layers: u32,
-    /// Steps.
+    /// Steps to draw loads of; a step matters to routings that drift.
     pub steps: Range<u32>,
     /// Number of ranks, from 0.
     pub ranks: u32,

@@ -23,7 +23,7 @@ pub enum Attention {
     },
     /// Multi-head latent attention of DeepSeek-V2 (arXiv 2405.04434).
     Latent {
-        /// Heads.
+        /// Query heads, each with the latent part and the rotated one.
         heads: u32,
         /// Rank of the query compression; `None` where queries are not compressed.
         q_lora: Option<u32>,

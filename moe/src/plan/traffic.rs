@@ -12,7 +12,7 @@ use topology::{Cluster, RankId, TrafficMatrix};
 pub struct RowBytes {
     /// An FP8 row with its scales and origin.
     pub dispatch: u64,
-    /// A BF16 row.
+    /// Bytes of a row on its way back: BF16, `2 * hidden`.
     pub combine: u64,
 }
 

@@ -17,7 +17,7 @@ const WORDS: [&str; 8] =
 /// Where routing is to come from, before a trace is read and the number of ranks is known.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoutingChoice {
-    /// What needs neither.
+    /// A routing that needs neither a file nor the cluster.
     Spec(RoutingSpec),
     /// One of the named workloads.
     Workload(Workload),

@@ -14,9 +14,9 @@ pub enum RoutingError {
     /// A parameter of a distribution is out of range.
     #[error("routing {name} = {value} is not possible; give a number between {min} and {max}")]
     Parameter {
-        /// The parameter.
+        /// Name of the distribution's parameter.
         name: &'static str,
-        /// Its value.
+        /// Its value as given.
         value: f64,
         /// Its smallest value.
         min: f64,
@@ -26,7 +26,7 @@ pub enum RoutingError {
     /// The workload can't be made of so many experts and ranks.
     #[error("workload {workload}: {problem}; {remedy}")]
     Workload {
-        /// Which one.
+        /// W0 to W7.
         workload: Workload,
         /// What does not fit.
         problem: String,
@@ -36,7 +36,7 @@ pub enum RoutingError {
     /// The gate limit does not describe the experts of the layer.
     #[error("gate limit: {field} = {value} is not possible; give {remedy}")]
     Limit {
-        /// The field.
+        /// Name of the field at fault.
         field: &'static str,
         /// Its value, or what is wrong with it.
         value: String,
@@ -61,7 +61,7 @@ pub enum RoutingError {
         "gate limit: {expert} has replicas in several racks; limit the gate only where each expert is in one rack"
     )]
     ReplicatedAcrossRacks {
-        /// The expert.
+        /// The expert that the model has not.
         expert: ExpertId,
     },
     /// A limit was given with a recorded trace.

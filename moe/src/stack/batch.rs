@@ -77,7 +77,7 @@ impl Column {
 /// What all columns do in a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepBatch {
-    /// By column.
+    /// One for each column of ranks (a rank's index in its stage), `[columns]`.
     pub columns: Vec<Column>,
 }
 

@@ -51,11 +51,11 @@ pub enum BatchError {
     /// More than a rank takes.
     #[error("column {column} has {got} {what}, a step takes at most {limit}; split the batch")]
     Size {
-        /// The column.
+        /// Index of the column, from 0.
         column: usize,
         /// What it has too much of.
         what: &'static str,
-        /// How many.
+        /// Chunks, tokens or sequences that were given.
         got: u64,
         /// The limit.
         limit: u64,
@@ -63,15 +63,15 @@ pub enum BatchError {
     /// A chunk of nothing.
     #[error("column {column} has a chunk of sequence {sequence} with 0 tokens; leave the chunk out")]
     Empty {
-        /// The column.
+        /// Index of the column, from 0.
         column: usize,
-        /// The sequence.
+        /// Number of the sequence.
         sequence: u32,
     },
     /// A sequence in two places.
     #[error("sequence {sequence} is in a batch twice; give each one chunk a step, in one column")]
     Twice {
-        /// The sequence.
+        /// Number of the sequence.
         sequence: u32,
     },
 }

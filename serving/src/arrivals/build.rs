@@ -17,7 +17,7 @@ use super::{ArrivalError, ArrivalKind, ArrivalSpec, Arrivals, LATEST, LengthSpec
 
 /// Arrivals, ready to be asked.
 pub struct Source {
-    /// The requests.
+    /// Requests in the order of their arrival.
     pub arrivals: Box<dyn Arrivals + Send>,
     /// What is in them, where they are recorded.
     pub summary: Option<TraceSummary>,

@@ -8,7 +8,7 @@ pub enum ArrivalError {
     /// A line that can't be read.
     #[error("{origin}:{line}: {problem}")]
     Line {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// The line, from 1.
         line: u64,
@@ -18,7 +18,7 @@ pub enum ArrivalError {
     /// A trace that can't be used as a whole.
     #[error("{origin}: {problem}")]
     Trace {
-        /// The file.
+        /// File that it was read from.
         origin: String,
         /// What is wrong, and what to give.
         problem: String,
@@ -26,9 +26,9 @@ pub enum ArrivalError {
     /// A setting that can't be.
     #[error("{what} = {value}: {must}")]
     Setting {
-        /// Which.
+        /// Key of `[arrivals]` at fault.
         what: &'static str,
-        /// Its value.
+        /// Its value as written.
         value: String,
         /// What it must be.
         must: String,

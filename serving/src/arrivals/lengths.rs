@@ -18,7 +18,7 @@ use super::{ArrivalError, MAX_TOKENS};
 pub enum LengthSpec {
     /// All have this many tokens.
     Fixed(u32),
-    /// They are drawn.
+    /// One length a request, drawn from a distribution.
     Drawn(LengthTable),
 }
 
@@ -28,9 +28,9 @@ pub enum LengthSpec {
 pub enum LengthTable {
     /// Every whole number from `min` to `max`, both included, as often.
     Uniform {
-        /// Shortest.
+        /// Fewest tokens, at least 1.
         min: u32,
-        /// Longest.
+        /// Most tokens, `min` or more.
         max: u32,
     },
     /// `exp(mu + sigma z)`, z standard normal, rounded and then clipped to `min..max`.
@@ -46,7 +46,7 @@ pub enum LengthTable {
         /// Shortest; 1 if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min: Option<u32>,
-        /// Longest.
+        /// Most tokens; longer draws are cut to it.
         max: u32,
     },
 }

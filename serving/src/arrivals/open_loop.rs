@@ -15,13 +15,13 @@ const PICOS_PER_SECOND: f64 = 1e12;
 /// Where a generator ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Requests.
+    /// Requests before the source is dry.
     pub(super) num_prompts: u64,
     /// No request comes at this time or later.
     pub(super) until: Option<Picos>,
 }
 
-/// When requests come.
+/// Time from one request to the next.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
     /// Gaps drawn from a gamma distribution, in seconds; a Poisson process where its shape is 1.
@@ -55,7 +55,7 @@ fn checked_rate(request_rate: f64) -> Result<f64, ArrivalError> {
     within("request_rate", request_rate, 1e-6, 1e9)
 }
 
-/// An open loop.
+/// Requests that come at times of their own, whether earlier ones are answered or not.
 #[derive(Debug)]
 pub(super) struct OpenLoop {
     pace: Pace,

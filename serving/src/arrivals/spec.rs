@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::trace::ZeroLengths;
 use super::{LengthSpec, PrefixSpec};
 
-/// How requests come.
+/// Where arrival times are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArrivalKind {
@@ -17,11 +17,11 @@ pub enum ArrivalKind {
     Gamma,
     /// Evenly spaced, at a rate.
     Constant,
-    /// All at once.
+    /// Every request at time 0.
     Burst,
     /// From a fixed number of users who wait for their answers.
     Closed,
-    /// As recorded.
+    /// At the times of a recorded trace, or those scaled.
     Trace,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for ArrivalKind {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArrivalSpec {
-    /// How requests come.
+    /// Where arrival times are from; decides which other keys are taken.
     pub kind: ArrivalKind,
     /// Seed of all that is drawn; the run's if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub struct ArrivalSpec {
     /// Seconds between a user's answer and its next request; 0 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time_s: Option<f64>,
-    /// Most requests.
+    /// Requests in all; of a trace at most so many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_prompts: Option<u64>,
     /// Seconds after which no request comes.
@@ -68,10 +68,10 @@ pub struct ArrivalSpec {
     /// Tokens of prompts, behind their shared prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_len: Option<LengthSpec>,
-    /// Tokens of answers.
+    /// Tokens of an answer, at least 1 each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_len: Option<LengthSpec>,
-    /// What prompts share.
+    /// Beginnings that several prompts have in common; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefixes: Option<PrefixSpec>,
     /// Tenants; 1 if not given.

@@ -19,13 +19,13 @@ pub struct MemoCheck {
     pub layers: u32,
     /// Mean of the error's size.
     pub mean_error: f64,
-    /// Largest.
+    /// Largest relative error of a step.
     pub max_error: f64,
     /// Error of all of them together: what does not average out, as a step's own luck with its routing does.
     pub total_error: f64,
     /// Corners of the grid that were computed.
     pub corners: u32,
-    /// Steps in all.
+    /// Steps that were asked for, remembered or computed.
     pub lookups: u64,
 }
 

@@ -26,7 +26,7 @@ impl RankTokens {
         &self.ranks
     }
 
-    /// Of all ranks.
+    /// Tokens of all ranks together.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
@@ -50,9 +50,9 @@ impl RankTokens {
 pub struct LayerTimes {
     /// Rows to the experts.
     pub dispatch: Picos,
-    /// The experts.
+    /// Experts over all rows that have come.
     pub experts: Picos,
-    /// Rows back.
+    /// Results on their way back to their tokens' ranks.
     pub combine: Picos,
 }
 

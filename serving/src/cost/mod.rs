@@ -89,7 +89,7 @@ pub trait StepCost {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("step {step}: {problem}")]
 pub struct CostError {
-    /// The step.
+    /// Number of the step, from 0.
     pub step: u32,
     /// What is wrong, and the remedy.
     pub problem: String,

@@ -4,7 +4,7 @@ use super::LayerTimes;
 use serde::{Deserialize, Serialize};
 use topology::Picos;
 
-/// What overlaps.
+/// Which parts of a step hide behind which others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {

@@ -26,7 +26,7 @@ pub(super) struct Totals {
 /// `arrived = blocks + raised + evicted + demoted`, all in blocks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TierReport {
-    /// Its name.
+    /// Name of the tier, as the file has it.
     pub name: String,
     /// Whether the policy uses it.
     pub used: bool,
@@ -48,7 +48,7 @@ pub struct TierReport {
     pub demoted_blocks: u64,
     /// Blocks found and used.
     pub hit_blocks: u64,
-    /// Their tokens.
+    /// Prompt tokens that need not be computed for these hits.
     pub hit_tokens: u64,
     /// Blocks found and computed again by choice.
     pub declined_blocks: u64,
@@ -73,7 +73,7 @@ pub struct TierReport {
 /// `stored = held + dropped`, in blocks, where held is the sum over the tiers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CacheReport {
-    /// Requests looked up.
+    /// Requests whose prompts were looked for in the cache.
     pub lookups: u64,
     /// Tokens of their prompts.
     pub input_tokens: u64,

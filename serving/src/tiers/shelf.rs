@@ -14,7 +14,7 @@ pub(super) struct Shelf {
     pub(super) oldest: u32,
     newest: u32,
     pub(super) blocks: u64,
-    /// Most blocks.
+    /// Blocks that fit.
     pub(super) capacity: u64,
     /// When the port has read all that was asked of it.
     port_free: Picos,
@@ -27,7 +27,7 @@ pub(super) struct Shelf {
 /// What happened on a shelf, in blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Most at once.
+    /// Most blocks held at any one time.
     pub(super) high_water: u64,
     /// Loaded or read in place.
     pub(super) hits: u64,

@@ -91,7 +91,7 @@ pub enum Policy {
     HoldOrRecompute,
     /// Everything is kept while there is room; the block idle for longest goes down.
     Lru,
-    /// Nothing is kept.
+    /// No cache: each prompt is computed from its start.
     None,
 }
 
@@ -104,7 +104,7 @@ pub enum LoadRule {
     Cheaper,
     /// Where waiting for the tier's port and reading takes less time.
     Faster,
-    /// Always.
+    /// A held block is loaded, however long that takes.
     Always,
 }
 
@@ -118,7 +118,7 @@ pub struct CacheSpec {
     pub block_tokens: u32,
     /// kappa, bytes of KV cache a token.
     pub bytes_per_token: u64,
-    /// The alternative.
+    /// What loading is weighed against.
     pub recompute: Recompute,
     /// How long blocks stay.
     #[serde(default)]
@@ -195,9 +195,9 @@ pub enum CacheError {
     /// A setting that can't be.
     #[error("cache: {what} = {value}: must be {must}")]
     Setting {
-        /// Which.
+        /// Key of `[cache]` at fault.
         what: String,
-        /// Its value.
+        /// Its value as written.
         value: String,
         /// What it must be.
         must: String,
@@ -213,9 +213,9 @@ pub enum CacheError {
     /// A prompt in blocks of another length.
     #[error("cache: a prompt in blocks of {got} tokens, but block_tokens = {block_tokens}: make them equal")]
     BlockTokens {
-        /// The prompt's.
+        /// Tokens of a block of the prompt.
         got: u32,
-        /// The cache's.
+        /// Tokens of a block of the cache.
         block_tokens: u32,
     },
     /// Capacities that hold more blocks than the store keeps track of.

@@ -29,9 +29,9 @@ pub enum Refusal {
     /// Prompt and answer don't fit in an empty rank.
     #[error("{tokens} tokens of prompt and answer don't fit in the {capacity} that a rank has room for")]
     TooLong {
-        /// Of the request.
+        /// Tokens of its prompt and answer together.
         tokens: u64,
-        /// Of a rank.
+        /// Tokens that a rank's memory holds.
         capacity: u64,
     },
     /// Prompts go whole and this one exceeds a step.
@@ -39,7 +39,7 @@ pub enum Refusal {
         "a prompt of {tokens} tokens exceeds max_num_batched_tokens = {budget}; turn chunked_prefill on or raise it"
     )]
     TooLongForAStep {
-        /// Of the prompt.
+        /// Tokens of the prompt.
         tokens: u32,
         /// Of a step, by rank.
         budget: u32,
@@ -47,7 +47,7 @@ pub enum Refusal {
     /// The line is full.
     #[error("{waiting} requests wait already, as many as queue_max allows")]
     QueueFull {
-        /// Requests that wait.
+        /// Requests that wait already, the limit.
         waiting: usize,
     },
 }
@@ -55,9 +55,9 @@ pub enum Refusal {
 /// A train that leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Departure {
-    /// Which.
+    /// Index of the train, below the number of micro-batches.
     pub train: usize,
-    /// What it carries.
+    /// Tokens and contexts of each rank's sequences in this step.
     pub shape: StepShape,
     /// Sequences that have new tokens in this step.
     pub riders: u32,
@@ -72,7 +72,7 @@ pub trait PrefixCache {
     fn store(&mut self, now: Picos, request: &Request);
 }
 
-/// Nothing is kept.
+/// No cache of prompts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCache;
 
@@ -84,7 +84,7 @@ impl PrefixCache for NoCache {
     fn store(&mut self, _: Picos, _: &Request) {}
 }
 
-/// The scheduler.
+/// The scheduler: a queue of requests, seats on ranks, trains that leave when the policy says.
 #[derive(Clone, Debug)]
 pub struct Station {
     policy: TrainPolicy,
@@ -289,7 +289,7 @@ impl Station {
         self.trains.iter().map(Train::seated).sum()
     }
 
-    /// The memory.
+    /// What lies in each rank's memory.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger

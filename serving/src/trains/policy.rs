@@ -9,7 +9,7 @@ use topology::Picos;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leave {
-    /// On time only.
+    /// At the end of each period, full or not.
     #[default]
     OnTime,
     /// On time, or as soon as all its seats can be taken.
@@ -58,16 +58,16 @@ impl Default for TrainPolicy {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("{what} = {value}: give {must}")]
 pub struct PolicyError {
-    /// The rule.
+    /// Key of `[trains]` at fault.
     pub what: &'static str,
-    /// Its value.
+    /// Its value as written.
     pub value: String,
     /// What it must be.
     pub must: &'static str,
 }
 
 impl TrainPolicy {
-    /// The period.
+    /// Time between departures, where the policy has one.
     #[must_use]
     pub fn period(&self) -> Option<Picos> {
         self.period_ms.and_then(|ms| Picos::from_micros_f64(ms * 1e3).ok()).filter(|period| period.0 > 0)

@@ -4,11 +4,11 @@ use crate::request::Request;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Who is next.
+/// Which waiting request gets the next free seat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// Whoever came first.
+    /// First come, first served.
     #[default]
     Fcfs,
     /// The tenant that was served least, in tokens: a token of an answer counts as two of a prompt. Source: the virtual token counter
@@ -32,7 +32,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty line.
+    /// An empty queue that holds at most `limit` requests.
     #[must_use]
     pub fn new(order: Order, limit: usize) -> Self {
         Self { order, limit, waiting: 0, lines: BTreeMap::new(), served: BTreeMap::new() }
@@ -83,7 +83,7 @@ impl Queue {
         self.lines.keys().copied().min_by_key(served)
     }
 
-    /// Who is next.
+    /// The request that gets the next free seat.
     #[must_use]
     pub fn peek(&self) -> Option<&Request> {
         self.lines.get(&self.next_line()?)?.front()

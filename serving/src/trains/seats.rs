@@ -11,7 +11,7 @@ use topology::Picos;
 /// A sequence under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
-    /// Its request.
+    /// The request that sits here.
     pub request: Request,
     /// When it was seated.
     pub seated: Picos,
@@ -39,14 +39,14 @@ pub type Ended = Seat;
 pub enum Token {
     /// The first, and how long it took since the request came.
     First {
-        /// TTFT.
+        /// Time since the request came (TTFT).
         after: Picos,
     },
     /// Further ones that came equally long after those before them: of how many sequences.
     Next {
-        /// ITL.
+        /// Time since the token before (ITL).
         after: Picos,
-        /// Sequences.
+        /// Sequences that got a token after this time.
         count: u64,
     },
 }
@@ -61,7 +61,7 @@ pub struct Riders {
 }
 
 impl Riders {
-    /// Sequences.
+    /// Number of sequences with a seat.
     #[must_use]
     pub fn len(&self) -> usize {
         self.prefilling.len() + self.decoding.len()
@@ -214,7 +214,7 @@ impl Train {
         Self { ranks: vec![Riders::default(); ranks], riding: false, back_at: Picos::ZERO }
     }
 
-    /// Sequences on it.
+    /// Sequences that ride on this train.
     pub(super) fn seated(&self) -> usize {
         self.ranks.iter().map(Riders::len).sum()
     }

@@ -46,11 +46,11 @@ pub enum ClusterFileProblem {
     /// A rate of zero.
     #[error("{key} = {value}: {source}")]
     Rate {
-        /// The key.
+        /// Key of the file, as written in it: `throttle`.
         key: &'static str,
-        /// Its value.
+        /// Its value as read, in the key's own unit.
         value: u64,
-        /// Why not.
+        /// What the unit refuses.
         source: UnitError,
     },
     /// A throttle outside of its range, or one that leaves less than 1 byte/s.
@@ -59,9 +59,9 @@ pub enum ClusterFileProblem {
     /// A latency that isn't one.
     #[error("{key} = {value}: a latency is a number of microseconds from 0 to {MAX_LATENCY_US}")]
     Latency {
-        /// The key.
+        /// Key of the file, as written in it: `throttle`.
         key: &'static str,
-        /// Its value.
+        /// Its value as read, in the key's own unit.
         value: f64,
     },
 }

@@ -18,7 +18,7 @@ pub struct LengthStats {
     pub median: u32,
     /// The `ceil(99 n / 100)`-th smallest.
     pub p99: u32,
-    /// Longest.
+    /// Most tokens of any one request.
     pub max: u32,
 }
 
@@ -100,7 +100,7 @@ impl fmt::Display for TraceSummary {
 }
 
 impl Trace {
-    /// Counts and statistics.
+    /// What `railyard` says of a trace before it is served.
     #[must_use]
     pub fn summary(&self) -> TraceSummary {
         let counts = self.counts;
