@@ -125,6 +125,9 @@ pub(crate) struct CompareArgs {
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// Print every column, as a pipe gets them, whether they fit the terminal or not
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    pub(crate) wide: bool,
 }
 
 /// A backend, of which a serving run takes one.

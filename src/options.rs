@@ -71,7 +71,7 @@ pub(crate) struct SpecArgs {
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Run")]
     pub(crate) rounds: u32,
     /// Rounds before them (quic)
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Run")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Run")]
     pub(crate) warmup: u32,
     /// Wall time over emulated time (quic): `auto` or a whole number
     #[arg(long, value_name = "auto|N", default_value = "auto", help_heading = "Run")]

@@ -13,6 +13,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Characters of a line on the terminal that stdout is; `None` with every column: where `wide` asks for it, or where it is none.
+pub(crate) fn width(wide: bool) -> Option<usize> {
+    let terminal = io::stdout().is_terminal() && !wide;
+    terminal.then(|| terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(40)))
+}
+
 /// Writes one line to stderr; where nobody reads it, nothing is lost.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

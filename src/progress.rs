@@ -47,12 +47,13 @@ impl Meter {
                 }
                 self.say("computing references and expectations");
             }
-            Progress::Running { done, total, what } => {
+            Progress::Running { done, total, what, left_s } => {
+                let left = left_s.map_or_else(String::new, |left| format!("about {left} s left: "));
                 if let Some(bar) = &self.bar {
                     bar.set_position(*done as u64);
-                    bar.set_message(what.clone());
+                    bar.set_message(format!("{left}{what}"));
                 } else if self.plain {
-                    output::say(&format!("[{}/{total}] {what}", done + 1));
+                    output::say(&format!("[{}/{total}] {left}{what}", done + 1));
                 }
             }
             Progress::Retrying { what, problem } => {

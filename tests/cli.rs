@@ -220,8 +220,11 @@ fn progress_goes_to_stderr() {
     let args: Vec<&str> =
         SMALL.iter().copied().filter(|&flag| flag != "-q").chain(["--latency=zero"]).collect();
     let output = run(&args);
-    assert!(text(&output.stdout).starts_with("seeds     = 1\n"));
-    assert!(text(&output.stderr).contains("2 racks: hierarchical, zero latency, sim"));
+    let (shown, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(shown.starts_with("granite-1b on 2 racks of 2 gb200"), "{shown}");
+    assert!(shown.contains("\nseeds     = 1\n") && !shown.contains("NOT YET VERIFIED"), "{shown}");
+    assert!(told.contains("2 racks: hierarchical, zero latency, sim"), "{told}");
+    assert!(told.contains("NOT YET VERIFIED") && told.contains("not yet"), "the first answer: {told}");
 }
 
 #[test]

@@ -9,24 +9,42 @@ use ::coordinator::pace::Host;
 use ::coordinator::{Limits, LocalCluster, LocalConfig, SimBackend, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
-use study::layer::{self, BackendKind, CompareSpec, Report};
+use std::io::IsTerminal;
+use study::layer::{self, BackendKind, CompareSpec, Page, Report};
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
+    let client = super::health::Client::of(&args.on);
+    if client.is_none() {
+        layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
+    }
+    let width = output::width(args.wide);
+    if !quiet && let Some(early) = layer::early(&spec) {
+        show_early(&early.to_text(Page { width, early: true }), args.json)?;
+    }
     let meter = Meter::new(quiet);
-    let report = match super::health::Client::of(&args.on) {
+    let report = match client {
         Some(client) => block_on_interruptibly(client.compare(&spec, &meter))?,
-        None => {
-            let quic = spec.backends.contains(&BackendKind::Quic);
-            layer::check(&spec, quic)?;
-            block_on_interruptibly(run_here(&spec, args.in_process, &meter))?
-        }
+        None => block_on_interruptibly(run_here(&spec, args.in_process, &meter))?,
     };
     meter.clear();
-    let text = if args.json { report.to_json().map_err(Failure::failed)? } else { report.to_text() };
+    let text = if args.json {
+        report.to_json().map_err(Failure::failed)?
+    } else {
+        report.to_text(Page { width, early: false })
+    };
     output::print(&text)?;
     verdict(&report)
+}
+
+/// Shows the first answer where people look: stdout has it only if it is a terminal.
+fn show_early(text: &str, json: bool) -> Result<(), Failure> {
+    if !json && std::io::stdout().is_terminal() {
+        return output::print(&format!("{text}\n"));
+    }
+    output::say(text);
+    Ok(())
 }
 
 /// A failure if any row is not verified or not valid.

@@ -11,7 +11,7 @@ use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
 use node::net::{Identity, TransportOptions};
 use std::sync::Arc;
 use std::time::Duration;
-use study::layer::{self, CompareSpec};
+use study::layer::{self, CompareSpec, Page};
 use study::service::Service;
 
 pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ async fn first_run(
     let meter = Meter::new(false);
     let mut progress = |news| meter.show(&news);
     match Box::pin(service.run(spec, &mut |_| {}, &mut progress)).await {
-        Ok(report) => output::print(&report.to_text()),
+        Ok(report) => output::print(&report.to_text(Page::default())),
         Err(error) => {
             output::say(&format!("railyard: the first comparison failed: {error}"));
             Ok(())

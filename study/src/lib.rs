@@ -7,3 +7,4 @@ pub mod layer;
 pub mod rebalance;
 pub mod service;
 pub mod serving;
+pub mod text_table;

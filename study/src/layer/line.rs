@@ -53,6 +53,16 @@ impl Line<'_> {
         self.measured(BackendKind::Sim, latency, &samples)
     }
 
+    /// Seconds of wall time that the phases of all its steps on `host` are to last, without repeats.
+    pub(super) fn paced_s(&self, latency: LatencyChoice, host: Host) -> f64 {
+        let of_seed = |(&seed, truths): (&u64, &&[Truth])| {
+            let request = request(self.spec, self.row, seed, latency, (self.spec.warmup, self.spec.rounds));
+            let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, 0);
+            pace.step_ns as f64 * 1e-9 * f64::from(request.steps())
+        };
+        self.spec.seeds.iter().zip(&self.truths).map(of_seed).sum()
+    }
+
     pub(super) async fn quic<Q: Backend + Send>(
         &self,
         latency: LatencyChoice,
@@ -69,8 +79,8 @@ impl Line<'_> {
             for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
                 let steps = (self.spec.warmup, self.spec.rounds);
                 let mut request = request(self.spec, self.row, seed, latency, steps);
-                (request.pacing, request.expected_phase_ns) =
-                    slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
+                let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
+                (request.pacing, request.expected_phase_ns) = (pace.pacing, pace.longest_ns);
                 rounds = quic.run(&request).await?;
                 samples.take(self.row, self.spec, truths, &rounds);
                 judged.push(judge(&rounds, request.pacing, host));

@@ -42,6 +42,16 @@ pub(super) fn bounds(row: &Configuration, truth: &Truth, links: &A2aLinks) -> [P
     })
 }
 
+/// How a run maps emulated time to the wall clock, and how long a step then takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    pub(super) pacing: Pacing,
+    /// Wall time of the longest phase.
+    pub(super) longest_ns: u64,
+    /// Wall time of all phases.
+    pub(super) step_ns: u64,
+}
+
 /// The pace at which the slowest of a run's steps is kept up with.
 pub(super) fn slowest_pace(
     spec: &CompareSpec,
@@ -50,20 +60,21 @@ pub(super) fn slowest_pace(
     setup: &RunSetup,
     host: Host,
     retries: u32,
-) -> (Pacing, u64) {
+) -> Pace {
     let paces = truths.iter().map(|truth| pace(spec, row, truth, setup, host, retries));
-    let slower = |a: (Pacing, u64), b: (Pacing, u64)| {
-        let pacing = Pacing {
-            network_dilation: a.0.network_dilation.max(b.0.network_dilation),
-            compute_dilation: a.0.compute_dilation.max(b.0.compute_dilation),
-            resolution_ns: a.0.resolution_ns.min(b.0.resolution_ns),
-        };
-        (pacing, a.1.max(b.1))
+    let slower = |a: Pace, b: Pace| Pace {
+        pacing: Pacing {
+            network_dilation: a.pacing.network_dilation.max(b.pacing.network_dilation),
+            compute_dilation: a.pacing.compute_dilation.max(b.pacing.compute_dilation),
+            resolution_ns: a.pacing.resolution_ns.min(b.pacing.resolution_ns),
+        },
+        longest_ns: a.longest_ns.max(b.longest_ns),
+        step_ns: a.step_ns.max(b.step_ns),
     };
     paces.reduce(slower).unwrap_or_default()
 }
 
-/// How to map emulated time to the wall clock, and how long the longest phase then takes, wall ns.
+/// The pace of one step.
 fn pace(
     spec: &CompareSpec,
     row: &Configuration,
@@ -71,7 +82,7 @@ fn pace(
     setup: &RunSetup,
     host: Host,
     retries: u32,
-) -> (Pacing, u64) {
+) -> Pace {
     let flows = setup.flows();
     let links = setup.links();
     let [dispatch, combine] = bounds(row, truth, &links);
@@ -115,9 +126,13 @@ fn pace(
         compute_dilation: compute.saturating_mul(1 << retries.min(16)),
         resolution_ns: Pacing::default().resolution_ns.max((RESOLUTION_SHARE * shortest_ns) as u64),
     };
-    let longest =
-        wall_ns(dispatch.max(combine), pacing.network_dilation).max(wall_ns(charge, pacing.compute_dilation));
-    (pacing, longest)
+    let walls = [dispatch, combine].map(|bound| wall_ns(bound, pacing.network_dilation));
+    let compute_ns = wall_ns(charge, pacing.compute_dilation);
+    Pace {
+        pacing,
+        longest_ns: walls[0].max(walls[1]).max(compute_ns),
+        step_ns: walls[0].saturating_add(walls[1]).saturating_add(compute_ns),
+    }
 }
 
 /// Emulated bytes per second that all ports in use inject together.

@@ -1,18 +1,140 @@
 //! A report as text for people or as JSON, and the directory that keeps both.
 
-use super::{Report, sentences, tables};
+use super::{BackendKind, Report, Verification, sentences, table};
+use crate::text_table::wrapped;
+use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Most results that one directory keeps.
 const RESULTS_MAX: u32 = 999_999;
 
+/// What a report's text is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Characters of a line; `None` has every column.
+    pub width: Option<usize>,
+    /// Whether it is the first answer, simulated, before anything is verified.
+    pub early: bool,
+}
+
 impl Report {
-    /// Options, tables and sentences.
+    /// What was compared, sentences, tables; and unless it is early, legend and options.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let sentences: String = sentences(self).iter().map(|sentence| format!("- {sentence}\n")).collect();
-        format!("{}\n{}\n{sentences}", self.header, tables(self))
+    pub fn to_text(&self, page: Page) -> String {
+        let mut text = wrapped(&self.subject(), page.width, "  ");
+        if page.early {
+            text.push_str("Simulated with the first seed, NOT YET VERIFIED:\n");
+        }
+        for sentence in sentences(self) {
+            text.push_str(&wrapped(&format!("- {sentence}"), page.width, "  "));
+        }
+        for latency in self.latencies() {
+            text.push_str(&format!("\n{}\n{}", heading(latency), table(self, latency, page)));
+        }
+        if !page.early {
+            text.push('\n');
+            for line in self.legend() {
+                text.push_str(&wrapped(&line, page.width, "  "));
+            }
+            text.push('\n');
+            for line in self.header.lines() {
+                text.push_str(&wrapped(line, page.width, "            "));
+            }
+        }
+        text
+    }
+
+    /// Model, hardware and racks in a line.
+    fn subject(&self) -> String {
+        let word = |key: &str| match self.config.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        };
+        let sizes: Vec<u64> = self
+            .config
+            .get("rack_sizes")
+            .and_then(Value::as_array)
+            .map_or_else(Vec::new, |sizes| sizes.iter().filter_map(Value::as_u64).collect());
+        let racks = match sizes.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|size| size == first) => {
+                format!("{} rack{} of {first}", sizes.len(), if rest.is_empty() { "" } else { "s" })
+            }
+            _ => format!("racks of {sizes:?}"),
+        };
+        let throttle = self.config.get("throttle").and_then(Value::as_f64).unwrap_or(1.0);
+        format!(
+            "{} on {racks} {} ranks, {} tokens a rank, {} routing, throttle {}",
+            word("model"),
+            word("hardware"),
+            word("tokens_per_rank"),
+            word("routing"),
+            (throttle * 100.0).round() / 100.0,
+        )
+    }
+
+    /// What the columns are.
+    fn legend(&self) -> Vec<String> {
+        let mut lines = vec![
+            "a2a: dispatch + combine. Times in emulated microseconds: the slowest rank's, phases in lockstep, nothing overlaps."
+                .to_owned(),
+        ];
+        for backend in self.backends().into_iter().rev() {
+            lines.push(match backend {
+                BackendKind::Quic => {
+                    let (least, most) = self.rounds();
+                    let rounds = if least == most { most.to_string() } else { format!("{least} to {most}") };
+                    let spread = match self.spread_name() {
+                        "range" => "range",
+                        _ => "p10-p90 (below five the range)",
+                    };
+                    format!(
+                        "quic: measured on real processes over QUIC, median and {spread} of {rounds} rounds; late: how late rows were delivered."
+                    )
+                }
+                BackendKind::Sim => "sim: simulated on a virtual clock, the same frames and the same code, exact.".to_owned(),
+                BackendKind::Analytic => {
+                    "closed form (analytic): expected copies through the mean port, no straggler.".to_owned()
+                }
+            });
+        }
+        if let Some(record) = self.rows.iter().find(|record| record.backend != BackendKind::Analytic) {
+            lines.push(
+                "bound: the fluid bound of the bytes that each port had to carry in this run.".to_owned(),
+            );
+            lines.push(match record.verification {
+                Verification::OutputsAndTraffic => {
+                    "verified: every token bit for bit against the quantised reference, that against float64, and the bytes \
+                     between every two ranks against the plan."
+                        .to_owned()
+                }
+                _ => "verified: the bytes between every two ranks against the plan; rows had no values.".to_owned(),
+            });
+        }
+        if let Some(record) = self.rows.first() {
+            lines.push(format!(
+                "copies: counted, and below them as expected ({}).",
+                record.expected_kind.describe()
+            ));
+        }
+        let best = self.backends().last().copied().unwrap_or(BackendKind::Analytic);
+        lines.push(format!(
+            "slowdown ({best}): against one rack with the same gate; flat against flat, the others against dedup."
+        ));
+        lines
+    }
+
+    /// The least and the most measured rounds of a row.
+    fn rounds(&self) -> (u32, u32) {
+        let measured = self.rows.iter().filter(|record| record.backend == BackendKind::Quic);
+        let rounds = measured.map(|record| record.samples);
+        (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0))
+    }
+
+    /// What stands under a median: a few rounds have a range, no percentiles.
+    pub(super) fn spread_name(&self) -> &'static str {
+        if self.rounds().1 < PERCENTILES_FROM { "range" } else { "p10-p90" }
     }
 
     /// One JSON object, indented, with a line end.
@@ -33,8 +155,19 @@ impl Report {
         let path = |number: u32, kind: &str| dir.join(format!("compare-{number}.{kind}"));
         let free = (1..=RESULTS_MAX).find(|&number| !path(number, "json").exists());
         let number = free.ok_or_else(|| io::Error::other(format!("{} is full of results", dir.display())))?;
-        std::fs::write(path(number, "txt"), self.to_text())?;
+        std::fs::write(path(number, "txt"), self.to_text(Page::default()))?;
         std::fs::write(path(number, "json"), self.to_json()?)?;
         Ok(path(number, "json"))
+    }
+}
+
+/// Fewest rounds of which percentiles say more than the range. (Nearest-rank percentiles of fewer than ten are the range.)
+const PERCENTILES_FROM: u32 = 5;
+
+fn heading(latency: &str) -> String {
+    match latency {
+        "zero" => "Links without latency".to_owned(),
+        "preset" => "Links with the hardware's latency".to_owned(),
+        given => format!("Links with latency {given} us (in a rack, between racks)"),
     }
 }

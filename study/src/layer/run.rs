@@ -2,6 +2,7 @@
 
 use super::analytic::pipeline_row;
 use super::expected::Expectations;
+use super::left::TimeLeft;
 use super::line::{Line, Simulated};
 use super::measure::request;
 use super::record::{Record, Report, SCHEMA_VERSION};
@@ -20,17 +21,19 @@ use std::sync::Arc;
 pub enum Progress {
     /// References and expectations are being computed.
     Preparing {
-        /// Records that will come.
+        /// Records of the slowest backend that will come.
         total: usize,
     },
-    /// A record is next.
+    /// A record of the slowest backend is next.
     Running {
-        /// Records that are done.
+        /// Such records that are done.
         done: usize,
-        /// Records in all.
+        /// Such records in all.
         total: usize,
         /// Configuration, latency and backend.
         what: String,
+        /// Seconds until all are done, about; `None` where no time is kept.
+        left_s: Option<u32>,
     },
     /// A row that the host disturbed is repeated at twice the dilation.
     Retrying {
@@ -89,7 +92,7 @@ pub async fn compare_rows<Q: Backend + Send>(
         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
     }
     memory::check(&spec, &rows, quic.is_some())?;
-    let total = rows.len() * spec.latencies.len() * spec.backends.len();
+    let total = rows.len() * spec.latencies.len();
     progress(Progress::Preparing { total });
     let job = Arc::new((spec, rows));
     let (spec, rows) = &*job;
@@ -105,19 +108,20 @@ pub async fn compare_rows<Q: Backend + Send>(
         simulate(Arc::clone(&job))
     );
     let ((expected, truths), mut simulated) = (prepared?, simulated?.into_iter());
-    let mut records = Vec::with_capacity(total);
-    for (at, row) in rows.iter().enumerate() {
-        let line = Line {
-            spec,
-            row,
-            at,
-            expected: &expected[at],
-            truths: truths.iter().map(|seed| seed[at].as_slice()).collect(),
-        };
+    let lines = lines(spec, rows, &expected, &truths);
+    let quic_asked = spec.backends.contains(&BackendKind::Quic);
+    let mut left = quic_asked.then(|| TimeLeft::new(&lines, host));
+    let mut records = Vec::with_capacity(total * spec.backends.len());
+    let mut done = 0;
+    for line in &lines {
         for &latency in &spec.latencies {
             for &backend in &spec.backends {
-                let what = format!("{}, {latency} latency, {backend}", row.title);
-                progress(Progress::Running { done: records.len(), total, what: what.clone() });
+                let what = format!("{}, {latency} latency, {backend}", line.row.title);
+                if Some(&backend) == spec.backends.last() {
+                    let left_s = left.as_mut().map(TimeLeft::begin);
+                    progress(Progress::Running { done, total, what: what.clone(), left_s });
+                    done += 1;
+                }
                 let run = |source| CompareError::Run { row: what.clone(), source };
                 records.push(match (backend, &mut quic) {
                     (BackendKind::Analytic, _) => line.analytic(latency)?,
@@ -142,14 +146,12 @@ pub async fn compare_rows<Q: Backend + Send>(
 pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Report, CompareError> {
     let (expected, truths) = prepared(spec, rows)?;
     let mut records = Vec::new();
-    for (at, row) in rows.iter().enumerate() {
-        let truths = truths.iter().map(|seed| seed[at].as_slice()).collect();
-        let line = Line { spec, row, at, expected: &expected[at], truths };
+    for line in lines(spec, rows, &expected, &truths) {
         for &latency in &spec.latencies {
             for &backend in &spec.backends {
                 records.push(match backend {
                     BackendKind::Analytic => line.analytic(latency)?,
-                    BackendKind::Sim => line.sim(latency, simulated(spec, row, latency)?),
+                    BackendKind::Sim => line.sim(latency, simulated(spec, line.row, latency)?),
                     BackendKind::Quic => {
                         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
                     }
@@ -158,6 +160,36 @@ pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Rep
         }
     }
     Ok(report(spec, records))
+}
+
+/// What the simulator and the closed forms say of `spec` with its first seed, in a moment: rows are lengths, no outputs are computed and
+/// none are verified. `None` where that is all there is, where the simulator isn't asked for or where values are needed.
+#[must_use]
+pub fn early(spec: &CompareSpec) -> Option<Report> {
+    let mut light = spec.clone();
+    light.payload = false;
+    light.seeds.truncate(1);
+    light.backends.retain(|&backend| backend != BackendKind::Quic);
+    if !spec.payload || !light.backends.contains(&BackendKind::Sim) || light.validate().is_err() {
+        return None;
+    }
+    let rows = configurations(&light, &mut Vec::new()).ok()?;
+    memory::check(&light, &rows, false).ok()?;
+    compare_offline(&light, &rows).ok()
+}
+
+/// Every configuration with what is known of it.
+fn lines<'a>(
+    spec: &'a CompareSpec,
+    rows: &'a [Configuration],
+    expected: &'a [Expected],
+    truths: &'a [Vec<Vec<Truth>>],
+) -> Vec<Line<'a>> {
+    let line = |(at, row): (usize, &'a Configuration)| {
+        let truths = truths.iter().map(|seed| seed[at].as_slice()).collect();
+        Line { spec, row, at, expected: &expected[at], truths }
+    };
+    rows.iter().enumerate().map(line).collect()
 }
 
 fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {

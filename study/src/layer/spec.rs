@@ -64,7 +64,7 @@ pub struct CompareSpec {
 
 impl CompareSpec {
     /// The default comparison of `model` on `hardware`: two racks of 8, 32 tokens a rank, throttle as the hardware has it,
-    /// uniform routing, all schemes, both latencies, all backends, seed 1, 2 warm-up steps and 5 rounds.
+    /// uniform routing, all schemes, both latencies, all backends, seed 1, 1 warm-up step and 5 rounds.
     #[must_use]
     pub fn new(model: Model, hardware: Hardware) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl CompareSpec {
             experts: ExpertKind::Modelled,
             backends: BackendKind::ALL.to_vec(),
             seeds: vec![1],
-            warmup: 2,
+            warmup: 1,
             rounds: 5,
             dilation: Dilation::Auto,
             payload: true,

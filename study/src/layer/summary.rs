@@ -1,4 +1,4 @@
-//! The plain sentences under the table, each drawn from the numbers of its report.
+//! The plain sentences above the tables, each drawn from the numbers of its report.
 
 use super::{BackendKind, Record, Report};
 use blackboard::CopiesPerToken;
@@ -15,7 +15,6 @@ pub fn sentences(report: &Report) -> Vec<String> {
     lines.extend(facts.remedies());
     lines.extend(facts.one_rack());
     lines.extend(facts.break_even());
-    lines.push("Overlap of compute and communication is off: the layer is dispatch, experts and combine one after the other.".to_owned());
     lines.extend(pipeline(report));
     for record in report.rows.iter().filter(|record| !record.verified || !record.valid) {
         let word = if record.verified { "INVALID" } else { "NOT VERIFIED" };
@@ -83,7 +82,7 @@ impl<'a> Facts<'a> {
         let base = self.base(row)?;
         let slowdowns = self.slowdowns(row)?;
         Some(format!(
-            "Flat over {} racks: {slowdowns}, against {} in one ({}).",
+            "Flat over {} racks: {slowdowns}; against {} in one ({}).",
             row.racks, base.scheme, self.backend
         ))
     }
@@ -156,9 +155,17 @@ impl<'a> Facts<'a> {
         for latency in self.report.latencies() {
             let record = self.report.find(row.configuration, latency, self.backend)?;
             let (a2a, layer) = (record.a2a_slowdown?, record.layer_slowdown?);
-            parts.push(format!("all-to-all x {a2a:.2}, layer x {layer:.2} at {latency} latency"));
+            let links = match latency {
+                "zero" => "without latency".to_owned(),
+                "preset" => "with the preset's".to_owned(),
+                given => format!("with {given} us"),
+            };
+            parts.push(match parts.len() {
+                0 => format!("all-to-all x {a2a:.2}, layer x {layer:.2} {links}"),
+                _ => format!("x {a2a:.2} and x {layer:.2} {links}"),
+            });
         }
-        Some(parts.join("; "))
+        Some(parts.join(", "))
     }
 }
 
@@ -166,15 +173,11 @@ impl<'a> Facts<'a> {
 fn pipeline(report: &Report) -> Option<String> {
     let row = report.pipeline?;
     Some(format!(
-        "Analytic: the same model as a {}-stage pipeline, one rack of {} ranks a stage: a token crosses once a stage, \
-         not once a layer; {:.2} us a hop for {} sequences, {:.0} us a stage and {:.0} us a token by weights and \
-         arithmetic (no all-to-all, no KV cache), {:.1} GB of weights a rank.",
+        "As a {}-stage pipeline with a rack a stage instead (closed form), a token crosses once a stage, not once a layer: \
+         {:.2} us a hop for {} sequences, {:.1} GB of weights a rank.",
         row.stages,
-        row.ranks_per_stage,
         row.hop_us,
         row.micro_batch,
-        row.stage_us,
-        row.token_latency_us,
         row.weight_bytes_per_rank / 1e9
     ))
 }

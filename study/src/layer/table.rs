@@ -1,31 +1,24 @@
 //! The human tables: one for each latency, a line for each configuration, every backend's times side by side.
 
+use super::render::Page;
 use super::{BackendKind, Record, Report};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
-/// The tables of `report`, each under a line that says what it shows, and a legend.
-#[must_use]
-pub fn tables(report: &Report) -> String {
-    let mut text = String::new();
-    for latency in report.latencies() {
-        text.push_str(&format!("{}\n{}\n\n", heading(latency), table(report, latency)));
-    }
-    text + &legend(report)
-}
-
-fn heading(latency: &str) -> String {
-    match latency {
-        "zero" => "Links without latency".to_owned(),
-        "preset" => "Links with the hardware's latency".to_owned(),
-        given => format!("Links with latency {given} us (in a rack, between racks)"),
-    }
-}
+use crate::text_table::{self, TextTable};
 
 /// One column: its heading, and what it says of the records of one configuration.
 struct Column {
     heading: String,
     left: bool,
     cell: Box<dyn Fn(&Line<'_>) -> String>,
+}
+
+impl Column {
+    fn left(heading: &str, cell: impl Fn(&Line<'_>) -> String + 'static) -> Self {
+        Self { heading: heading.to_owned(), left: true, cell: Box::new(cell) }
+    }
+
+    fn right(heading: &str, cell: impl Fn(&Line<'_>) -> String + 'static) -> Self {
+        Self { left: false, ..Self::left(heading, cell) }
+    }
 }
 
 /// The records of one configuration at one latency.
@@ -44,92 +37,119 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Rules above and below, and under the heading.
-const STYLE: TableStyle = TableStyle::new()
-    .top_border(LineStyle::none().fill('─').junction('─'))
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
+/// The table of `report` at `latency`, a line for each configuration; with a width that it exceeds, the columns that answer.
+pub(super) fn table(report: &Report, latency: &str, page: Page) -> String {
+    let all = shown(report, latency, &columns(report, page));
+    let fits = page.width.is_none_or(|width| all.lines().all(|line| line.chars().count() <= width));
+    if fits { all } else { shown(report, latency, &few_columns(report, page)) }
+}
 
-fn table(report: &Report, latency: &str) -> String {
-    let columns = columns(&report.backends());
-    let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|column| column.heading.as_str()).collect::<Vec<_>>());
+fn shown(report: &Report, latency: &str, columns: &[Column]) -> String {
+    let heading = |column: &Column| {
+        let heading = column.heading.as_str();
+        if column.left { text_table::Column::left(heading) } else { text_table::Column::right(heading) }
+    };
+    let mut table = TextTable::new(columns.iter().map(heading));
     let mut configurations: Vec<usize> = report.rows.iter().map(|record| record.configuration).collect();
     configurations.dedup();
     for configuration in configurations {
         let of_line = |record: &&Record| record.configuration == configuration && record.latency == latency;
         let line = Line { records: report.rows.iter().filter(of_line).collect() };
         if !line.records.is_empty() {
-            table.add_row(columns.iter().map(|column| (column.cell)(&line)).collect::<Vec<_>>());
+            table.row(columns.iter().map(|column| (column.cell)(&line)));
         }
     }
-    for (at, column) in columns.iter().enumerate() {
-        if let Some(shown) = table.column_mut(at) {
-            shown.set_padding((0, 1));
-            if !column.left {
-                shown.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    table.trim_fmt()
+    table.fit(None)
 }
 
-fn columns(backends: &[BackendKind]) -> Vec<Column> {
-    let mut columns = Vec::new();
-    let mut push = |heading: &str, left, cell: Box<dyn Fn(&Line<'_>) -> String>| {
-        columns.push(Column { heading: heading.to_owned(), left, cell });
+/// What answers the question: copies that cross, the best times, simulated beside measured, slowdowns, proof.
+fn few_columns(report: &Report, page: Page) -> Vec<Column> {
+    let backends = report.backends();
+    let best = backends.last().copied().unwrap_or(BackendKind::Analytic);
+    let mut columns = vec![
+        Column::left("configuration", title),
+        Column::right("copies/\ntoken\ncross", |line| format!("{:.2}", line.best().inter_copies_per_token)),
+    ];
+    let time = |backend, times: TimeOf| {
+        move |line: &Line<'_>| cell(line.by(backend), |record| micros(times(record).0))
     };
-    push("configuration", true, Box::new(|line| line.best().title.replacen(", ", ",\n  ", 1)));
-    push(
-        "copies/\ntoken\nin rack",
-        false,
-        Box::new(|line| counted(line.best().intra_copies_per_token, line.best().expected_intra)),
-    );
-    push(
-        "\nbetween\nracks",
-        false,
-        Box::new(|line| counted(line.best().inter_copies_per_token, line.best().expected_inter)),
-    );
-    for (what, times) in TIMES {
-        for &backend in backends.iter().rev() {
-            let head = if Some(&backend) == backends.last() { what } else { "" };
-            match backend {
-                BackendKind::Quic => {
-                    let cell = move |line: &Line<'_>| cell(line.by(backend), |record| spread(times(record)));
-                    push(&format!("{head}\nquic\np10-p90"), false, Box::new(cell));
-                }
-                BackendKind::Sim | BackendKind::Analytic => {
-                    let name = if backend == BackendKind::Sim { "sim" } else { "closed\nform" };
-                    let cell =
-                        move |line: &Line<'_>| cell(line.by(backend), |record| micros(times(record).0));
-                    push(&format!("{head}\n{name}"), false, Box::new(cell));
-                }
-            }
-        }
-        if what == ALL_TO_ALL {
-            if backends.iter().any(|&backend| backend != BackendKind::Analytic) {
-                push("\nbound", false, Box::new(|line| micros(line.best().bound_us)));
-            }
-            if backends.contains(&BackendKind::Quic) && backends.contains(&BackendKind::Sim) {
-                push("\nquic\n/sim", false, Box::new(|line| ratio(line.best().measured_over_sim, 3)));
-            }
-            push("\nslow-\ndown", false, Box::new(|line| ratio(line.best().a2a_slowdown, 2)));
-        }
-        if what == LAYER {
-            push("\nslow-\ndown", false, Box::new(|line| ratio(line.best().layer_slowdown, 2)));
-        }
+    columns.push(Column::right(&format!("{ALL_TO_ALL}\n{best}"), time(best, TIMES[0].1)));
+    if best == BackendKind::Quic && backends.contains(&BackendKind::Sim) {
+        columns.push(Column::right("\nsim", time(BackendKind::Sim, TIMES[0].1)));
     }
-    push("expert\nGB per\nrank", false, Box::new(|line| gigabytes(line.best().weight_bytes_per_rank)));
-    if backends.contains(&BackendKind::Quic) {
-        let late = |record: &Record| record.lateness_p99_us.map_or_else(dash, |late| format!("{late:.3}"));
-        push("late\np99\nus", false, Box::new(move |line| cell(line.by(BackendKind::Quic), late)));
+    columns.push(Column::right("\nslow-\ndown", |line| slowdown(line, ALL_TO_ALL)));
+    columns.push(Column::right("layer\nus", time(best, TIMES[2].1)));
+    columns.push(Column::right("\nslow-\ndown", |line| slowdown(line, LAYER)));
+    if best != BackendKind::Analytic {
+        columns.push(verified_column(page));
     }
-    push("\nveri-\nfied", true, Box::new(verified));
     columns
 }
 
+fn columns(report: &Report, page: Page) -> Vec<Column> {
+    let backends = report.backends();
+    let spread_name = report.spread_name();
+    let mut columns = vec![
+        Column::left("configuration", title),
+        Column::right("copies/\ntoken\nin rack", |line| {
+            counted(line.best().intra_copies_per_token, line.best().expected_intra)
+        }),
+        Column::right("\nbetween\nracks", |line| {
+            counted(line.best().inter_copies_per_token, line.best().expected_inter)
+        }),
+    ];
+    for (what, times) in TIMES {
+        for &backend in backends.iter().rev() {
+            let head = if Some(&backend) == backends.last() { what } else { "" };
+            let time = move |line: &Line<'_>| cell(line.by(backend), |record| micros(times(record).0));
+            columns.push(match backend {
+                BackendKind::Quic => {
+                    let time = move |line: &Line<'_>| cell(line.by(backend), |record| spread(times(record)));
+                    Column::right(&format!("{head}\nquic\n{spread_name}"), time)
+                }
+                BackendKind::Sim => Column::right(&format!("{head}\nsim"), time),
+                BackendKind::Analytic => Column::right(&format!("{head}\nclosed\nform"), time),
+            });
+        }
+        if what == ALL_TO_ALL {
+            if backends.iter().any(|&backend| backend != BackendKind::Analytic) {
+                columns.push(Column::right("\nbound", |line| micros(line.best().bound_us)));
+            }
+            if backends.contains(&BackendKind::Quic) && backends.contains(&BackendKind::Sim) {
+                columns.push(Column::right("\nquic\n/sim", |line| ratio(line.best().measured_over_sim, 3)));
+            }
+        }
+        if what != COMPUTE {
+            columns.push(Column::right("\nslow-\ndown", move |line| slowdown(line, what)));
+        }
+    }
+    columns.push(Column::right("expert\nGB per\nrank", |line| gigabytes(line.best().weight_bytes_per_rank)));
+    if backends.contains(&BackendKind::Quic) {
+        let late = |record: &Record| record.lateness_p99_us.map_or_else(dash, |late| format!("{late:.3}"));
+        columns.push(Column::right("late\np99\nus", move |line| cell(line.by(BackendKind::Quic), late)));
+    }
+    columns.push(verified_column(page));
+    columns
+}
+
+fn title(line: &Line<'_>) -> String {
+    line.best().title.replacen(", ", ",\n  ", 1)
+}
+
+fn slowdown(line: &Line<'_>, what: &str) -> String {
+    let best = line.best();
+    ratio(if what == ALL_TO_ALL { best.a2a_slowdown } else { best.layer_slowdown }, 2)
+}
+
+fn verified_column(page: Page) -> Column {
+    if page.early {
+        return Column::left("\nveri-\nfied", |_| "not yet".to_owned());
+    }
+    Column::left("\nveri-\nfied", verified)
+}
+
 const ALL_TO_ALL: &str = "a2a us";
+const COMPUTE: &str = "compute us";
 const LAYER: &str = "layer us";
 
 /// A median with its 10th and 90th percentile.
@@ -140,7 +160,7 @@ type TimeOf = fn(&Record) -> Spread;
 
 const TIMES: [(&str, TimeOf); 3] = [
     (ALL_TO_ALL, |record| (record.a2a_us, record.a2a_p10_us, record.a2a_p90_us)),
-    ("compute us", |record| (record.compute_us, record.compute_p10_us, record.compute_p90_us)),
+    (COMPUTE, |record| (record.compute_us, record.compute_p10_us, record.compute_p90_us)),
     (LAYER, |record| (record.layer_us, record.layer_p10_us, record.layer_p90_us)),
 ];
 
@@ -190,48 +210,4 @@ fn verified(line: &Line<'_>) -> String {
         "yes"
     };
     word.to_owned()
-}
-
-fn legend(report: &Report) -> String {
-    let mut lines = vec![
-        "a2a: dispatch + combine. Times in emulated microseconds: the slowest rank's, phases in lockstep."
-            .to_owned(),
-    ];
-    for backend in report.backends().into_iter().rev() {
-        lines.push(match backend {
-            BackendKind::Quic => {
-                let samples = report.rows.iter().filter(|record| record.backend == backend);
-                let samples = samples.map(|record| record.samples).max().unwrap_or(0);
-                format!(
-                    "quic: measured on real processes over QUIC, median and p10-p90 of {samples} rounds; late: how late rows were delivered."
-                )
-            }
-            BackendKind::Sim => "sim: simulated on a virtual clock, the same frames and the same code, exact.".to_owned(),
-            BackendKind::Analytic => {
-                "closed form (analytic): expected copies through the mean port, no straggler.".to_owned()
-            }
-        });
-    }
-    if let Some(record) = report.rows.iter().find(|record| record.backend != BackendKind::Analytic) {
-        lines.push("bound: the fluid bound of the bytes that each port had to carry in this run.".to_owned());
-        lines.push(match record.verification {
-            super::Verification::OutputsAndTraffic => {
-                "verified: every token bit for bit against the quantised reference, that against float64, and the bytes \
-                 between every two ranks against the plan."
-                    .to_owned()
-            }
-            _ => "verified: the bytes between every two ranks against the plan; rows had no values.".to_owned(),
-        });
-    }
-    if let Some(record) = report.rows.first() {
-        lines.push(format!(
-            "copies: counted, and below them as expected ({}).",
-            record.expected_kind.describe()
-        ));
-    }
-    let best = report.backends().last().copied().unwrap_or(BackendKind::Analytic);
-    lines.push(format!(
-        "slowdown ({best}): against one rack with the same gate; flat against flat, the others against dedup."
-    ));
-    lines.join("\n") + "\n"
 }

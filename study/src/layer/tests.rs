@@ -158,7 +158,7 @@ fn json_has_the_promised_keys_and_only_finite_numbers() {
     let back: Report = serde_json::from_value(json).expect("a report");
     let titles = |report: &Report| report.rows.iter().map(|row| row.title.clone()).collect::<Vec<_>>();
     assert_eq!(titles(&back), titles(&report));
-    assert!(report.to_text().contains("2 racks: hierarchical"));
+    assert!(report.to_text(Page::default()).contains("2 racks: hierarchical"));
 }
 
 #[test]
