@@ -104,8 +104,7 @@ mod tests {
         let mut table =
             TextTable::new([Column::left("name"), Column::right("much\nmore").extra(), Column::right("us")]);
         table.row(["a b".to_owned(), "1".to_owned(), "2.50".to_owned()]);
-        let all =
-            "─────────────────\nname  much    us\n      more\n─────────────────\na b      1  2.50\n─────────────────\n";
+        let all = "─────────────────\nname  much    us\n      more\n─────────────────\na b      1  2.50\n─────────────────\n";
         assert_eq!(table.fit(None), all);
         assert_eq!(table.fit(Some(17)), all);
         let few = table.fit(Some(16));
