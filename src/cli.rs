@@ -8,7 +8,6 @@ use moe::DispatchScheme;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
-use study::layer::BackendKind;
 use topology::Dtype;
 
 /// Expert-parallel mixture-of-experts over emulated racks: what a second rack costs, measured over QUIC.
@@ -130,37 +129,44 @@ pub(crate) struct CompareArgs {
     pub(crate) wide: bool,
 }
 
-/// A backend, of which a serving run takes one.
-fn one_backend(text: &str) -> Result<BackendKind, String> {
-    text.parse().map_err(|_| "give analytic, sim or quic".to_owned())
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   railyard run examples/throttle.toml                      every point on all cores, results/throttle.jsonl
-  railyard run examples/throttle.toml --dry-run            what would run, each point as a `railyard compare`
+  railyard run examples/throttle.toml --dry-run            what would run, each point as a command of its own
+  railyard run examples/batch-curve.toml                   a serving experiment: what it is about say its tables
   railyard run sweep.toml --backend quic                   measured, one point after the other
   railyard run sweep.toml --shard 2/8                      the second of eight parts
   railyard report results                                  all parts in one table
 
 Finished points are not run again: after Ctrl-C or a crash, the same command goes on. In a Slurm array or a Kubernetes
-Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). The keys of a
-file are the flags of `railyard compare`; docs/experiments.md has the rest.
+Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). Keys are the
+flags of `railyard compare` (a layer) or the tables of docs/serving.md; docs/experiments.md has the rest.
 
 Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 usage.")]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArgs,
+    /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part, and the file's plots
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub(crate) out: PathBuf,
+}
+
+/// An experiment and how it is run.
+#[derive(Debug, Args)]
+pub(crate) struct ExperimentArgs {
     /// Experiment file (TOML)
     pub(crate) file: PathBuf,
-    /// `analytic`, `sim`, `quic` with a comma between them, or `all` [default: the file's, else analytic,sim]
+    /// A setting of the file otherwise, as `place=value`; a swept one has this value alone
+    #[arg(long = "set", value_name = "PLACE=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock; `quic`: worker processes on the wall clock; several
+    /// with a comma between them, or `all` [default: the file's, else for layers analytic,sim, for serving as serve.cost says]
     #[arg(long, value_name = "BACKENDS", value_delimiter = ',')]
     pub(crate) backend: Vec<BackendArg>,
     /// Part I of N, from 1; `/N` takes I from a job array [default: the array's, else all points]
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,
-    /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part
-    #[arg(long, value_name = "DIR", default_value = "results")]
-    pub(crate) out: PathBuf,
     /// Points at a time (analytic, sim) [default: as many as cores, fewer where memory does not suffice]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) jobs: Option<u32>,
@@ -182,7 +188,7 @@ pub(crate) struct RunArgs {
 #[command(after_help = "\
 Examples:
   railyard serve-bench examples/batch-curve.toml                 every point of a sweep, one table
-  railyard serve-bench examples/batch-curve.toml --out results   results/batch-curve.serve.jsonl and its plots as well
+  railyard serve-bench examples/batch-curve.toml --out results   results/batch-curve.jsonl and its plots as well
   railyard serve-bench serve.toml --backend analytic             closed forms, milliseconds
   railyard serve-bench examples/serve-lab.toml --backend quic    worker processes, every token checked
   railyard serve-bench serve.toml --cluster coordinator:7000 --certs ./certs    on a cluster that is running
@@ -193,50 +199,31 @@ docs/serving.md has the file's keys, the formula of every metric, and what is si
 
 Exit code: 0 done, 1 failed or not to be trusted, 2 usage.")]
 pub(crate) struct ServeBenchArgs {
-    /// Serving experiment (TOML)
-    pub(crate) file: PathBuf,
-    /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock; `quic`: worker processes that compute every token, on the
-    /// wall clock [default: as the file's serve.cost says]
-    #[arg(long, value_name = "BACKEND", value_parser = one_backend)]
-    pub(crate) backend: Option<BackendKind>,
-    /// Run the ranks of quic as tasks of this process
-    #[arg(long, conflicts_with = "cluster")]
-    pub(crate) in_process: bool,
-    /// A setting of the file otherwise, as `table.key=value`
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArgs,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
-    /// Say what would run, and run nothing: every point's deployment is resolved
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Directory for records (NAME.serve.jsonl) and plots [default: none are written]
+    /// Directory for results (NAME.jsonl, to which the same command adds) and plots [default: none are written]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Points at a time [default: as many as cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub(crate) jobs: Option<u32>,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  railyard report results                          every shard in the directory, merged, mean and 95% interval over seeds
+  railyard report results                          every experiment in the directory, shards merged, mean and 95% interval over seeds
   railyard report results/throttle.jsonl --csv     a line a record, to load elsewhere
   railyard report results --plot throttle.svg --x throttle --y a2a_us --series scheme
 
 Exit code: 0 done, 1 a point is missing, was not verified or is invalid, 2 usage.")]
 pub(crate) struct ReportArgs {
-    /// Files of results, or directories with them, of one experiment
+    /// Files of results, or directories with them
     #[arg(required = true)]
     pub(crate) from: Vec<PathBuf>,
-    /// One line a record as CSV
+    /// One line a record as CSV, of one experiment
     #[arg(long, group = "format")]
     pub(crate) csv: bool,
-    /// One JSON object: a row each combination and backend, means and intervals
+    /// One JSON object: a row each combination and backend, means and intervals; for several experiments a list of them
     #[arg(long, group = "format")]
     pub(crate) json: bool,
     /// One JSON object a line, one line a record

@@ -2,7 +2,6 @@
 
 mod cli;
 mod commands;
-mod experiment;
 mod failure;
 mod files;
 mod options;
@@ -13,9 +12,8 @@ mod parquet_file;
 mod plot;
 mod progress;
 mod resolve;
-mod serve_plot;
 mod serve_sources;
-mod serve_table;
+mod subjects;
 mod sweep_plot;
 
 use clap::Parser;

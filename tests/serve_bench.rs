@@ -11,7 +11,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 use std::process::{Command, Output};
 use study::layer::PlacementChoice;
-use study::serving::{Live, Sources, parse_serve_file};
+use study::serving::{Live, ServeSpec, Sources};
 use topology::{Fabric, Hardware};
 
 fn railyard(args: &[&str]) -> Output {
@@ -53,19 +53,22 @@ fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
     let table = railyard(&["-q", "serve-bench", &path, "--out", out.to_str().unwrap()]);
     assert!(table.status.success(), "{}", String::from_utf8_lossy(&table.stderr));
     let text = String::from_utf8(table.stdout).unwrap();
-    assert!(text.starts_with("claim: more users wait longer\nusers  mean_ttft_ms"), "{text}");
-    let lines = std::fs::read_to_string(out.join("small.serve.jsonl")).unwrap();
-    assert_eq!(lines.lines().count(), 3);
+    assert!(text.contains("claim: more users wait longer\n") && text.contains("\nusers  backend  seeds  mean TTFT ms"), "{text}");
+    let lines = std::fs::read_to_string(out.join("small.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 4);
     let json = railyard(&["-q", "serve-bench", &path, "--json", "--jobs", "1"]);
     let object: Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!((&object["schema_version"], &object["name"]), (&1.into(), &"small".into()));
+    assert_eq!((&object["schema_version"], &object["name"]), (&2.into(), &"small".into()));
     let points = object["points"].as_array().unwrap();
     // The same whatever the number of threads.
-    let again: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(*points, again);
+    let again = lines.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    for (point, again) in points.iter().zip(again) {
+        let record = again["records"][0].as_object().unwrap();
+        assert!(record.iter().all(|(key, value)| point[key] == *value) && point["settings"] == again["settings"]);
+    }
     assert!(points.iter().all(|point| point["completed"] == 12 && point["problem"].is_null()));
     if cfg!(feature = "plots") {
-        assert!(std::fs::read_to_string(out.join("small.svg")).unwrap().contains("mean_ttft_ms"));
+        assert!(std::fs::read_to_string(out.join("small.svg")).unwrap().contains("mean TTFT"));
     }
 }
 
@@ -93,10 +96,10 @@ fn one_run_is_the_block_that_vllm_prints() {
 fn faults_name_the_place_and_exit_with_2() {
     let dir = tempfile::tempdir().unwrap();
     for (change, said) in [
-        (("users = 4", "user = 4"), ":10: unknown field `user`"),
+        (("users = 4", "user = 4"), "serve.toml:10: unknown key `arrivals.user`, did you mean `arrivals.users`?"),
         (("[sweep]", "[scheduler]\nmax_num_seqs = 0\n[sweep]"), "scheduler: max_num_seqs = 0"),
-        (("users = 4", "users = 4\nfile = \"missing.csv\""), "arrivals: file"),
-        (("x = \"arrivals.users\"", "x = \"arrivals.nobody\""), "no column `arrivals.nobody`"),
+        (("users = 4", "users = 4\nfile = \"missing.csv\""), "serve.toml:11: point 0 (arrivals.users = 2, seed 1): arrivals.file: missing.csv: No such file"),
+        (("x = \"arrivals.users\"", "x = \"arrivals.nobody\""), "`arrivals.nobody` is not swept here and no column"),
     ] {
         let path = file(dir.path(), &SMALL.replacen(change.0, change.1, 1));
         let out = dir.path().join("out");
@@ -159,7 +162,7 @@ output_len = 3
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
-    let spec = parse_serve_file(LAB, "lab.toml").unwrap().points[0].1.clone();
+    let spec: ServeSpec = toml::from_str(LAB).unwrap();
     let live = Live::new(&spec, &Presets, Host::this(false), 0).unwrap();
     let request: &StepsRequest = live.request();
     let mut sim = SimSteps::open(request).unwrap();

@@ -196,7 +196,7 @@ fn a_point_is_a_row_of_the_command_that_it_names() {
 fn faults_are_told_before_anything_runs() {
     let place = Place::new();
     place.write("typo.toml", "[experiment]\ntoken = 3\n");
-    place.fails(2, &["run", "typo.toml"], "typo.toml:2: unknown key `token`; did you mean `tokens`?");
+    place.fails(2, &["run", "typo.toml"], "typo.toml:2: unknown key `token`, did you mean `tokens`?");
     place.write("type.toml", "[sweep]\ntokens = [3,\n'many']\n");
     place.fails(2, &["run", "type.toml"], "type.toml:3: tokens: invalid value 'many'");
     place.write("preset.toml", "[experiment]\nhardware = 'gb20'\n");
@@ -265,7 +265,7 @@ fn a_plot_has_a_line_for_each_series() {
     let fails = |args: Vec<String>, message: &str| {
         place.fails(2, &args.iter().map(String::as_str).collect::<Vec<_>>(), message);
     };
-    fails(with("scheme"), "add tokens,backend to --series");
+    fails(with("scheme"), "add tokens,backend to the series");
     fails(with("gate"), "`gate` is not swept here");
     fails(
         ["report", "results", "--plot", "a.svg", "--x", "throttle", "--y", "x"].map(str::to_owned).to_vec(),

@@ -1,38 +1,77 @@
-//! `railyard report`: the results of an experiment's shards as a table, CSV, JSON, Parquet or a plot.
+//! `railyard report`: results of any experiments as tables, CSV, JSON, Parquet or a plot.
 
 use super::board::svg;
+use super::run::failure;
 use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use crate::output;
+use crate::subjects::subjects;
 use crate::sweep_plot::figure;
-use anyhow::Context;
-use serde_json::json;
-use std::path::{Path, PathBuf};
-use study::experiment::{ExperimentError, Merged, RESULTS_VERSION, csv, merge, summarise, table};
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+use std::path::Path;
+use study::experiment::{
+    Collection, Merged, PlotTable, RESULTS_VERSION, Subject, collect, csv, find, summarise, table,
+};
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
-    let merged = merge(&args.from).map_err(failure)?;
+    let found = collect(&args.from).map_err(failure)?;
+    for (path, problem) in &found.skipped {
+        output::say(&format!("skipped {}: {problem}", path.display()));
+    }
     if args.csv {
-        output::print(&csv(&merged).map_err(Failure::failed)?)?;
+        output::print(&csv(only(&found, "--csv")?).map_err(Failure::failed)?)?;
     } else if args.jsonl {
-        let lines = merged.records().map(|record| serde_json::to_string(&record).map(|line| line + "\n"));
+        let records = found.experiments.iter().flat_map(Merged::records);
+        let lines = records.map(|record| serde_json::to_string(&record).map(|line| line + "\n"));
         output::print(&lines.collect::<Result<String, _>>().map_err(Failure::failed)?)?;
     } else if let Some(path) = &args.parquet {
-        parquet(&merged, path)?;
+        parquet(only(&found, "--parquet")?, path)?;
     } else if let (Some(path), Some(x), Some(y)) = (&args.plot, &args.x, &args.y) {
-        let figure = figure(&merged, &summarise(&merged), x, y, &args.series).map_err(Failure::Usage)?;
-        std::fs::write(path, svg(&figure)?)
-            .with_context(|| format!("cannot write {}", path.display()))
-            .map_err(Failure::Failed)?;
+        let (x, y, series) = (x.clone(), vec![y.clone()], args.series.clone());
+        let plot = PlotTable { title: None, file: String::new(), x, y, series, log_x: false, log_y: false };
+        let merged = only(&found, "--plot")?;
+        save(merged, subject(merged)?, &plot, path)?;
         output::print(&format!("{}\n", path.display()))?;
+    } else if args.json {
+        let objects = found.experiments.iter().map(|merged| Ok(object(merged, subject(merged)?)));
+        let mut objects = objects.collect::<Result<Vec<Value>, Failure>>()?;
+        let object = match objects.len() {
+            1 => objects.remove(0),
+            _ => json!({ "schema_version": RESULTS_VERSION, "experiments": objects }),
+        };
+        output::print(&format!("{object:#}\n"))?;
     } else {
-        shown(&merged, args.json)?;
+        let texts = found.experiments.iter().map(|merged| Ok(text(merged, subject(merged)?)));
+        output::print(&texts.collect::<Result<Vec<String>, Failure>>()?.join("\n"))?;
     }
-    complete(&merged)?;
-    verdict(&merged)
+    found.experiments.iter().try_for_each(complete)?;
+    found.experiments.iter().try_for_each(verdict)
+}
+
+/// What an experiment is about.
+fn subject(merged: &Merged) -> Result<&'static dyn Subject, Failure> {
+    find(&subjects(), &merged.header.subject).ok_or_else(|| {
+        let Merged { header, files, .. } = merged;
+        let file = files.first().map_or_else(String::new, |file| format!("{}: ", file.display()));
+        Failure::Usage(anyhow!("{file}this program knows no {} experiments", header.subject))
+    })
+}
+
+/// The experiment that is there alone.
+fn only<'a>(found: &'a Collection, flag: &str) -> Result<&'a Merged, Failure> {
+    if let [merged] = found.experiments.as_slice() {
+        return Ok(merged);
+    }
+    let names = found.experiments.iter().map(|merged| {
+        let file = merged.files.first().map_or_else(String::new, |file| file.display().to_string());
+        format!("{} ({file})", merged.header.name)
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    Err(Failure::Usage(anyhow!("{flag} takes one experiment, here are {names}; name the files of one")))
 }
 
 #[cfg(feature = "parquet")]
@@ -44,38 +83,60 @@ fn parquet(merged: &Merged, path: &Path) -> Result<(), Failure> {
 
 #[cfg(not(feature = "parquet"))]
 fn parquet(_: &Merged, _: &Path) -> Result<(), Failure> {
-    Err(Failure::Usage(anyhow::anyhow!(
+    Err(Failure::Usage(anyhow!(
         "this build can't write Parquet; build it with `--features parquet`, or use --csv"
     )))
 }
 
-/// The table or the JSON object of what `run` has just written.
-pub(crate) fn print(files: &[PathBuf], json: bool) -> Result<(), Failure> {
-    let merged = merge(files).map_err(failure)?;
-    shown(&merged, json)?;
-    verdict(&merged)
-}
-
-fn failure(error: ExperimentError) -> Failure {
-    if error.is_usage() { Failure::usage(error) } else { Failure::failed(error) }
-}
-
-fn shown(merged: &Merged, json: bool) -> Result<(), Failure> {
-    let rows = summarise(merged);
-    let header = &merged.header;
-    if !json {
-        let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
-        let seeds = header.seeds.len();
-        return output::print(&format!(
-            "{}{fixed}\n{}emulated us; means{} over seeds\n",
-            header.name,
-            table(merged, &rows),
-            if seeds > 1 { " and 95% intervals (Student's t)" } else { "" },
-        ));
+/// Draws the plots of an experiment's file to `out`, once all points are there.
+pub(super) fn draw(merged: &Merged, subject: &dyn Subject, out: &Path) -> Result<(), Failure> {
+    if merged.header.shards > 1 {
+        return Ok(());
     }
-    let object = json!({
+    for plot in &merged.header.plots {
+        let path = out.join(format!("{}.svg", plot.file));
+        save(merged, subject, plot, &path)?;
+        output::say(&path.display().to_string());
+    }
+    Ok(())
+}
+
+fn save(merged: &Merged, subject: &dyn Subject, plot: &PlotTable, path: &Path) -> Result<(), Failure> {
+    let figure = figure(merged, &summarise(merged), subject, plot).map_err(Failure::Usage)?;
+    let written = std::fs::write(path, svg(&figure)?);
+    written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Failed)
+}
+
+/// The table or the JSON object of what has just been run.
+pub(super) fn print(merged: &Merged, subject: &dyn Subject, json: bool) -> Result<(), Failure> {
+    let shown = if json { format!("{:#}\n", object(merged, subject)) } else { text(merged, subject) };
+    output::print(&shown)?;
+    verdict(merged)
+}
+
+/// Name, subject and hash, what is fixed, the table, what it means.
+fn text(merged: &Merged, subject: &dyn Subject) -> String {
+    let header = &merged.header;
+    let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
+    let claim = header.claim.as_ref().map_or_else(String::new, |claim| format!("claim: {claim}\n"));
+    let seeds = if header.seeds.len() > 1 { "; means and 95% intervals (Student's t) over seeds" } else { "" };
+    format!(
+        "{} ({}, {}){fixed}\n{claim}{}emulated time{seeds}\n",
+        header.name,
+        header.subject,
+        header.experiment,
+        table(merged, &summarise(merged), subject),
+    )
+}
+
+fn object(merged: &Merged, subject: &dyn Subject) -> Value {
+    let header = &merged.header;
+    let rows: Vec<Value> = summarise(merged).iter().map(|row| row.json(subject)).collect();
+    json!({
         "schema_version": RESULTS_VERSION,
         "name": header.name,
+        "subject": header.subject,
+        "claim": header.claim,
         "experiment": header.experiment,
         "fixed": header.fixed,
         "swept": header.swept,
@@ -84,8 +145,7 @@ fn shown(merged: &Merged, json: bool) -> Result<(), Failure> {
         "points": header.points,
         "missing": merged.missing,
         "rows": rows,
-    });
-    output::print(&format!("{object:#}\n"))
+    })
 }
 
 /// A failure that names the points which no file has.
@@ -96,8 +156,9 @@ fn complete(merged: &Merged) -> Result<(), Failure> {
     let named: Vec<String> = merged.missing.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     let more = merged.missing.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(Failure::Failed(anyhow::anyhow!(
-        "{} of {} points are missing: {}{more}; run their shards to the end",
+    Err(Failure::Failed(anyhow!(
+        "{}: {} of {} points are missing: {}{more}; run their shards to the end",
+        merged.header.name,
         merged.missing.len(),
         merged.header.points,
         named.join(", ")
@@ -105,17 +166,19 @@ fn complete(merged: &Merged) -> Result<(), Failure> {
 }
 
 /// A failure that names the first record which is not verified or not valid.
-fn verdict(merged: &Merged) -> Result<(), Failure> {
+pub(super) fn verdict(merged: &Merged) -> Result<(), Failure> {
     let Some(flat) = merged.records().find(|flat| !flat.record.verified || !flat.record.valid) else {
         return Ok(());
     };
     let record = flat.record;
-    let what = if record.verified { "is invalid, the host could not keep up" } else { "was not verified" };
+    let what = if record.verified { "is invalid" } else { "was not verified" };
     let problem = record.problem.as_deref().unwrap_or("no reason was recorded");
-    Err(Failure::Failed(anyhow::anyhow!(
-        "point {} ({}, seed {}, {}) {what}: {problem}",
+    let settings = flat.settings;
+    let comma = if settings.0.is_empty() { "" } else { ", " };
+    Err(Failure::Failed(anyhow!(
+        "{}: point {} ({settings}{comma}seed {}, {}) {what}: {problem}",
+        flat.name,
         flat.point,
-        flat.settings,
         flat.seed,
         record.backend
     )))

@@ -7,4 +7,5 @@ pub mod layer;
 pub mod rebalance;
 pub mod service;
 pub mod serving;
+pub mod subjects;
 pub mod text_table;

@@ -1,6 +1,6 @@
 //! Why an experiment can't be read, run or put together.
 
-use crate::layer::CompareError;
+use super::subject::Failed;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -22,8 +22,10 @@ pub struct FileError {
 #[non_exhaustive]
 pub enum ExperimentError {
     /// A point that can't be run as it is.
-    #[error("point {point} ({settings}): {problem}")]
+    #[error("{place}point {point} ({settings}): {problem}")]
     Point {
+        /// `FILE:LINE: ` of the setting at fault; empty where it is none alone.
+        place: String,
         /// Its number.
         point: usize,
         /// Its settings, for people.
@@ -39,7 +41,7 @@ pub enum ExperimentError {
         /// Its settings, for people.
         settings: String,
         /// Why.
-        source: Box<CompareError>,
+        source: Failed,
     },
     /// A part of the points that there is not.
     #[error("{0}")]
@@ -68,7 +70,7 @@ impl ExperimentError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Point { .. } | Self::Shard(_) | Self::Results { .. } => true,
-            Self::Run { source, .. } => source.is_usage(),
+            Self::Run { source, .. } => source.usage,
             Self::Io { .. } => false,
         }
     }

@@ -1,172 +1,236 @@
-//! Reads an experiment file: what is fixed, what is swept, each fault with its line.
+//! Reads an experiment file, the same language for every subject: what is fixed, what is swept, each fault with its line.
+//!
+//! A setting is told by its place: `tokens` stands in `[experiment]`, `parallel.pp` in `[parallel]`. Tables with settings follow from
+//! the subject, and the subject, where the file doesn't say, from the tables.
 
 use super::error::FileError;
-use super::range::{self, Spacing};
+use super::points::{Axis, Experiment, POINTS_MAX};
+use super::record::PlotTable;
+use super::subject::{Subject, find, short};
 use super::value::{Ordered, Settings, Value};
 use crate::layer::{BackendKind, SEEDS_MAX, parse_seeds};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use topology::did_you_mean;
 
 /// Longest experiment file, bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
-/// Most points of an experiment, seeds counted.
-pub const POINTS_MAX: usize = 100_000;
+/// The keys of a file beside tables with settings.
+const TOP: [&str; 6] = ["name", "claim", "subject", "experiment", "sweep", "plot"];
+/// The keys of a plot.
+const PLOT: [&str; 7] = ["title", "file", "x", "y", "series", "log_x", "log_y"];
 
-/// The options of a comparison, to which an experiment's keys belong.
-pub trait Options {
-    /// The keys that a file may set, in the words of the file (`top_k`).
-    fn keys(&self) -> Vec<String>;
-
-    /// Checks one value of one of them, as far as it can be told alone.
-    ///
-    /// # Errors
-    /// What is wrong, and the remedy.
-    fn check(&self, key: &str, value: &Value) -> Result<(), String>;
-}
-
-/// Keys that vary together, and their values row by row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    /// One key, or several that go together.
-    pub keys: Vec<String>,
-    /// `[rows][keys]`.
-    pub rows: Vec<Vec<Value>>,
-}
-
-/// What an experiment file says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Experiment {
-    /// What the results are called.
-    pub name: String,
-    /// Keys with one value, in file order.
-    pub fixed: Settings,
-    /// Backends, ascending; `None` where the file leaves them to the command.
-    pub backends: Option<Vec<BackendKind>>,
-    /// Keys with several, in file order.
-    pub axes: Vec<Axis>,
-    /// Seeds, each a point of its own.
-    pub seeds: Vec<u64>,
-}
-
-/// Reads `text`; `origin` is its name for messages.
+/// Reads `text`, an experiment about one of `subjects`, the first where nothing tells; `origin` is its name for messages.
 ///
 /// # Errors
 /// [`FileError`] with the line of the first fault found.
-pub fn parse_experiment(text: &str, origin: &str, options: &dyn Options) -> Result<Experiment, FileError> {
-    let reader = Reader { text, origin, options, keys: options.keys() };
+pub fn parse_experiment<'a>(
+    text: &str,
+    origin: &str,
+    subjects: &[&'a dyn Subject],
+) -> Result<(&'a dyn Subject, Experiment), FileError> {
+    let place = Place { text, origin };
     if text.len() > FILE_BYTES_MAX {
-        return Err(reader.fault(
-            &(0..0),
-            format!("the file has {} bytes; at most {FILE_BYTES_MAX} are read", text.len()),
-        ));
+        let problem = format!("the file has {} bytes; at most {FILE_BYTES_MAX} are read", text.len());
+        return Err(place.fault(&(0..0), problem));
     }
     let table = DeTable::parse(text)
-        .map_err(|error| reader.fault(&error.span().unwrap_or(0..0), error.message().to_owned()))?;
-    reader.experiment(table.get_ref())
+        .map_err(|error| place.fault(&error.span().unwrap_or(0..0), error.message().replace('\n', " ")))?;
+    let subject = place.subject(table.get_ref(), subjects)?;
+    let experiment = Reader { place, subject, keys: subject.keys() }.experiment(table.get_ref())?;
+    Ok((subject, experiment))
 }
 
-/// A key's place, its name, its value.
-type Entry<'a> = (Range<usize>, &'a str, &'a Spanned<DeValue<'a>>);
+/// A key's span, its place, its value.
+pub(super) type Entry<'a> = (Range<usize>, String, &'a Spanned<DeValue<'a>>);
 
-struct Reader<'a> {
+/// A file, to say where in it something is.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
     text: &'a str,
     origin: &'a str,
-    options: &'a dyn Options,
-    keys: Vec<String>,
 }
 
-impl Reader<'_> {
+impl Place<'_> {
     fn line(&self, at: usize) -> usize {
         1 + self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|&&byte| byte == b'\n').count()
     }
 
-    fn fault(&self, at: &Range<usize>, problem: impl Into<String>) -> FileError {
+    pub(super) fn fault(&self, at: &Range<usize>, problem: impl Into<String>) -> FileError {
         FileError { origin: self.origin.to_owned(), line: self.line(at.start), problem: problem.into() }
     }
 
+    /// What the file says that it is about, or what has a table that it has.
+    fn subject<'a>(
+        &self,
+        file: &DeTable<'_>,
+        subjects: &[&'a dyn Subject],
+    ) -> Result<&'a dyn Subject, FileError> {
+        let entries = in_file_order(file);
+        if let Some((_, _, value)) = entries.iter().find(|(_, key, _)| key == "subject") {
+            let names: Vec<&str> = subjects.iter().map(|subject| subject.name()).collect();
+            let DeValue::String(name) = value.get_ref() else {
+                return Err(self.fault(&value.span(), format!("subject: give {}", names.join(", "))));
+            };
+            return find(subjects, name).ok_or_else(|| {
+                self.fault(&value.span(), format!("no subject `{name}`{}", remedy(name, &names)))
+            });
+        }
+        let has = |subject: &&&dyn Subject| {
+            let keys = subject.keys();
+            entries.iter().any(|(_, key, _)| !TOP.contains(&key.as_str()) && opens(&keys, key))
+        };
+        let told = subjects.iter().find(has).or_else(|| subjects.first());
+        told.copied().ok_or_else(|| self.fault(&(0..0), "no subject is known"))
+    }
+}
+
+/// What remains to be said of a word that is not among `known`.
+pub(super) fn remedy(word: &str, known: &[&str]) -> String {
+    let meant = did_you_mean(word, known.iter().copied());
+    match known.iter().find(|known| short(known) == word) {
+        Some(place) => format!(", did you mean `{place}`?"),
+        None if meant.is_empty() => format!("; known are {}", known.join(", ")),
+        None => meant,
+    }
+}
+
+/// Whether `place` has settings below it.
+fn opens(keys: &[String], place: &str) -> bool {
+    keys.iter().any(|key| key.strip_prefix(place).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The entries of a table as they stand in the file.
+pub(super) fn in_file_order<'a>(table: &'a DeTable<'_>) -> Vec<Entry<'a>> {
+    let mut entries: Vec<Entry<'a>> =
+        table.iter().map(|(key, value)| (key.span(), key.get_ref().to_string(), value)).collect();
+    entries.sort_by_key(|(at, ..)| at.start);
+    entries
+}
+
+/// Reads a file about one subject.
+pub(super) struct Reader<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) subject: &'a dyn Subject,
+    keys: Vec<String>,
+}
+
+impl Reader<'_> {
     fn experiment(&self, file: &DeTable<'_>) -> Result<Experiment, FileError> {
-        let (mut name, mut fixed, mut axes) = (None, Settings::default(), Vec::new());
-        let (mut backends, mut seeds) = (None, None);
-        let mut fixed_at = Vec::new();
+        let mut read = Experiment { origin: self.place.origin.to_owned(), ..Experiment::default() };
+        let (mut name, mut seeds, mut sweep_at) = (None, None, 0..0);
         for (at, key, value) in in_file_order(file) {
-            match (key, value.get_ref()) {
-                ("name", DeValue::String(text)) => name = Some(self.name(&value.span(), text)?),
-                ("name", _) => return Err(self.fault(&value.span(), "name: give a text")),
+            match (key.as_str(), value.get_ref()) {
+                ("name", _) => name = Some(self.name(&value.span(), self.text(&key, value)?)?),
+                ("claim", _) => read.claim = Some(self.text(&key, value)?.to_owned()),
+                ("subject", _) => {}
                 ("experiment", DeValue::Table(table)) => {
                     for (at, key, value) in in_file_order(table) {
-                        match key {
-                            "backend" => backends = Some(self.backends(value)?),
-                            "seeds" => seeds = Some(self.seeds(&at, value, seeds.is_some())?),
-                            _ => {
-                                fixed.0.push((key.to_owned(), self.known(&at, key, value)?));
-                                fixed_at.push(self.line(at.start));
-                            }
+                        match key.as_str() {
+                            "backend" => read.backends = Some(self.backends(value)?),
+                            "seeds" => self.seeds(&at, value, &mut seeds)?,
+                            _ => self.fix(&mut read, (at, key, value))?,
                         }
                     }
                 }
                 ("sweep", DeValue::Table(table)) => {
                     for (at, key, value) in in_file_order(table) {
-                        match key {
-                            "seeds" => seeds = Some(self.seeds(&at, value, seeds.is_some())?),
-                            "points" => axes.push((at, self.rows(value)?)),
-                            _ => axes.push((at.clone(), self.axis(&at, key, value)?)),
+                        match key.as_str() {
+                            "seeds" => self.seeds(&at, value, &mut seeds)?,
+                            "points" => self.add(&mut read, &at, self.rows(value)?)?,
+                            _ => {
+                                for (at, place, value) in self.leaves((at, key, value)) {
+                                    if read.axes.is_empty() {
+                                        sweep_at = at.clone();
+                                    }
+                                    let axis = self.axis(&at, &place, value)?;
+                                    self.add(&mut read, &at, axis)?;
+                                }
+                            }
                         }
                     }
                 }
+                ("plot", _) => read.plots = self.plots(value, &read)?,
                 ("experiment" | "sweep", _) => {
                     return Err(self.fault(&value.span(), format!("{key}: give a table, [{key}]")));
                 }
-                _ => return Err(self.unknown(&at, key, &["name", "experiment", "sweep"])),
+                (_, DeValue::Table(_)) if opens(&self.keys, &key) => {
+                    self.fix(&mut read, (at, key, value))?;
+                }
+                _ => return Err(self.unknown(&at, &key, &self.top())),
             }
         }
-        let mut swept: Vec<String> = Vec::new();
-        for (at, axis) in &axes {
-            for key in &axis.keys {
-                if let Some(place) = fixed.0.iter().position(|(known, _)| known == key) {
-                    let line = fixed_at[place];
-                    return Err(self.fault(
-                        at,
-                        format!("`{key}` is fixed in line {line} and swept here; keep one of them"),
-                    ));
-                }
-                if swept.contains(key) {
-                    return Err(self.fault(at, format!("`{key}` is swept twice; keep one of them")));
-                }
-                swept.push(key.clone());
+        read.seeds = self.all_seeds(&read, seeds)?;
+        if read.num_points_checked().is_none() {
+            let product: Vec<String> = read.axes.iter().map(|axis| axis.rows.len().to_string()).collect();
+            let problem = format!(
+                "{} x {} seeds are more than {POINTS_MAX} points; give fewer values, or several files",
+                product.join(" x "),
+                read.seeds.len()
+            );
+            return Err(self.fault(&sweep_at, problem));
+        }
+        read.name = name.map_or_else(|| self.own_name(), Ok)?;
+        Ok(read)
+    }
+
+    pub(super) fn fault(&self, at: &Range<usize>, problem: impl Into<String>) -> FileError {
+        self.place.fault(at, problem)
+    }
+
+    pub(super) fn unknown(&self, at: &Range<usize>, key: &str, known: &[&str]) -> FileError {
+        self.fault(at, format!("unknown key `{key}`{}", remedy(key, known)))
+    }
+
+    /// What may stand at the top of the file.
+    fn top(&self) -> Vec<&str> {
+        let tables = self.keys.iter().filter_map(|key| Some(key.split_once('.')?.0));
+        let mut top: Vec<&str> = TOP.into_iter().chain(tables).collect();
+        top.dedup();
+        top
+    }
+
+    /// The settings that an entry has: itself, or what stands below it.
+    pub(super) fn leaves<'a>(&self, (at, place, value): Entry<'a>) -> Vec<Entry<'a>> {
+        match value.get_ref() {
+            DeValue::Table(table) if opens(&self.keys, &place) && !table.contains_key("from") => {
+                let below = |(at, key, value)| self.leaves((at, format!("{place}.{key}"), value));
+                in_file_order(table).into_iter().flat_map(below).collect()
             }
+            _ => vec![(at, place, value)],
         }
-        let seeds = seeds.unwrap_or_else(|| vec![1]);
-        let points = axes
-            .iter()
-            .try_fold(seeds.len(), |points, (_, axis)| points.checked_mul(axis.rows.len()))
-            .filter(|&points| points <= POINTS_MAX);
-        if points.is_none() {
-            let product: Vec<String> = axes.iter().map(|(_, axis)| axis.rows.len().to_string()).collect();
-            let at = axes.first().map_or(0..0, |(at, _)| at.clone());
-            return Err(self.fault(
-                &at,
-                format!(
-                    "{} x {} seeds are more than {POINTS_MAX} points; give fewer values, or several files",
-                    product.join(" x "),
-                    seeds.len()
-                ),
-            ));
+    }
+
+    /// Takes in settings with one value.
+    fn fix(&self, read: &mut Experiment, entry: Entry<'_>) -> Result<(), FileError> {
+        for (at, place, value) in self.leaves(entry) {
+            self.check_key(&at, &place, &["backend", "seeds"])?;
+            if matches!(value.get_ref(), DeValue::Table(table) if table.contains_key("from")) {
+                return Err(self.fault(&at, format!("{place}: a range varies; put it under [sweep]")));
+            }
+            read.lines.push((place.clone(), self.place.line(at.start)));
+            let value = self.value(&place, value)?;
+            read.fixed.0.push((place, value));
         }
-        let name = name.map_or_else(|| self.own_name(), Ok)?;
-        Ok(Experiment {
-            name,
-            fixed,
-            backends,
-            axes: axes.into_iter().map(|(_, axis)| axis).collect(),
-            seeds,
-        })
+        Ok(())
+    }
+
+    /// Takes in an axis.
+    fn add(&self, read: &mut Experiment, at: &Range<usize>, axis: Axis) -> Result<(), FileError> {
+        for key in axis.keys() {
+            if read.axes.iter().any(|axis| axis.keys().contains(&key)) {
+                return Err(self.fault(at, format!("`{key}` is swept twice; keep one of them")));
+            }
+            read.lines.push((key.to_owned(), self.place.line(at.start)));
+        }
+        read.axes.push(axis);
+        Ok(())
     }
 
     /// A name that a file can have.
     fn name(&self, at: &Range<usize>, text: &str) -> Result<String, FileError> {
-        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if text.is_empty() || text.len() > 64 || text.starts_with('.') || !text.chars().all(sound) {
+        if !is_plain(text) {
             let problem = format!(
                 "name = {text:?}: give up to 64 letters, digits, `-`, `_` and `.`: files are called by it"
             );
@@ -177,190 +241,80 @@ impl Reader<'_> {
 
     /// The file's own name, without its ending.
     fn own_name(&self) -> Result<String, FileError> {
-        let stem = std::path::Path::new(self.origin).file_stem().and_then(|stem| stem.to_str());
+        let stem = std::path::Path::new(self.place.origin).file_stem().and_then(|stem| stem.to_str());
         self.name(&(0..0), stem.unwrap_or_default()).map_err(|_| {
             self.fault(&(0..0), "no name; give name = \"...\", which files of results are called by")
         })
     }
 
-    fn unknown(&self, at: &Range<usize>, key: &str, known: &[&str]) -> FileError {
-        let nearest = known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(&key.to_lowercase().replace('-', "_"), known), known))
-            .max_by(|left, right| left.0.total_cmp(&right.0))
-            .filter(|(similarity, _)| *similarity > 0.75);
-        let remedy = nearest.map_or_else(
-            || format!("known are {}", known.join(", ")),
-            |(_, nearest)| format!("did you mean `{nearest}`?"),
-        );
-        self.fault(at, format!("unknown key `{key}`; {remedy}"))
+    fn text<'v>(&self, key: &str, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, FileError> {
+        match value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            _ => Err(self.fault(&value.span(), format!("{key}: give a text"))),
+        }
     }
 
-    fn check_key(&self, at: &Range<usize>, key: &str, others: &[&str]) -> Result<(), FileError> {
+    pub(super) fn check_key(&self, at: &Range<usize>, key: &str, others: &[&str]) -> Result<(), FileError> {
         if self.keys.iter().any(|known| known == key) {
             return Ok(());
         }
-        let mut known: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        known.extend(others);
+        let known: Vec<&str> = self.keys.iter().map(String::as_str).chain(others.iter().copied()).collect();
         Err(self.unknown(at, key, &known))
     }
 
-    /// A value of an option.
-    fn known(&self, at: &Range<usize>, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Value, FileError> {
-        self.check_key(at, key, &["backend", "seeds"])?;
-        if let DeValue::Table(_) = value.get_ref() {
-            return Err(self.fault(at, format!("{key}: a range varies; put it under [sweep]")));
-        }
-        self.value(key, value)
-    }
-
-    fn value(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Value, FileError> {
+    /// A value of a setting.
+    pub(super) fn value(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Value, FileError> {
         let read = Value::read(value.get_ref())
             .map_err(|problem| self.fault(&value.span(), format!("{key}: {problem}")))?;
         self.check(&value.span(), key, &read)?;
         Ok(read)
     }
 
-    fn check(&self, at: &Range<usize>, key: &str, value: &Value) -> Result<(), FileError> {
+    pub(super) fn check(&self, at: &Range<usize>, key: &str, value: &Value) -> Result<(), FileError> {
         if matches!(value, Value::List(items) if items.is_empty()) {
             return Err(self.fault(at, format!("{key}: an empty list; give at least one value")));
         }
-        self.options.check(key, value).map_err(|problem| self.fault(at, format!("{key}: {problem}")))
-    }
-
-    fn axis(&self, at: &Range<usize>, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Axis, FileError> {
-        self.check_key(at, key, &["seeds", "points"])?;
-        let values = match value.get_ref() {
-            DeValue::Array(items) => {
-                items.iter().map(|item| self.value(key, item)).collect::<Result<Vec<_>, _>>()?
-            }
-            DeValue::Table(range) => {
-                let values = self.range(&value.span(), key, range)?;
-                values.iter().try_for_each(|one| self.check(&value.span(), key, one))?;
-                values
-            }
-            _ => {
-                let problem = format!(
-                    "{key}: give a list of values or a range {{ from, to, steps }}; one value belongs under [experiment]"
-                );
-                return Err(self.fault(&value.span(), problem));
-            }
-        };
-        if values.is_empty() {
-            return Err(self.fault(&value.span(), format!("{key}: an empty list; give at least one value")));
-        }
-        for (place, one) in values.iter().enumerate() {
-            if values[..place].contains(one) {
-                return Err(self.fault(&value.span(), format!("{key}: {one} stands twice in the list")));
-            }
-        }
-        Ok(Axis { keys: vec![key.to_owned()], rows: values.into_iter().map(|value| vec![value]).collect() })
-    }
-
-    fn range(&self, at: &Range<usize>, key: &str, table: &DeTable<'_>) -> Result<Vec<Value>, FileError> {
-        let (mut from, mut to, mut step, mut steps, mut log) = (None, None, None, None, false);
-        for (at, word, value) in in_file_order(table) {
-            let read = Value::read(value.get_ref())
-                .map_err(|problem| self.fault(&value.span(), format!("{key}: {word}: {problem}")))?;
-            match (word, &read) {
-                ("from", _) => from = Some(read),
-                ("to", _) => to = Some(read),
-                ("step", Value::Integer(_) | Value::Number(_)) => step = read.number(),
-                ("steps", Value::Integer(count)) if *count > 0 => steps = usize::try_from(*count).ok(),
-                ("scale", Value::Text(scale)) if scale == "log" => log = true,
-                ("scale", Value::Text(scale)) if scale == "linear" => {}
-                ("scale", _) => {
-                    return Err(self.fault(&value.span(), format!("{key}: scale is \"linear\" or \"log\"")));
-                }
-                ("step" | "steps", _) => {
-                    return Err(
-                        self.fault(&value.span(), format!("{key}: {word} = {read}: give a number above 0"))
-                    );
-                }
-                _ => return Err(self.unknown(&at, word, &["from", "to", "step", "steps", "scale"])),
-            }
-        }
-        let spacing = match (step, steps) {
-            (Some(step), None) if !log => Spacing::Step(step),
-            (None, Some(steps)) if log => Spacing::Log(steps),
-            (None, Some(steps)) => Spacing::Linear(steps),
-            _ => return Err(self.fault(at, format!("{key}: a range is {{ from, to, step }} or {{ from, to, steps, scale = \"linear\"|\"log\" }}"))),
-        };
-        let (Some(from), Some(to)) = (from, to) else {
-            return Err(self.fault(at, format!("{key}: a range needs `from` and `to`")));
-        };
-        range::values(&from, &to, spacing).map_err(|problem| self.fault(at, format!("{key}: {problem}")))
-    }
-
-    /// `[[sweep.points]]`: rows of keys that go together.
-    fn rows(&self, value: &Spanned<DeValue<'_>>) -> Result<Axis, FileError> {
-        let DeValue::Array(tables) = value.get_ref() else {
-            return Err(self.fault(&value.span(), "points: give rows, [[sweep.points]]"));
-        };
-        let mut axis = Axis { keys: Vec::new(), rows: Vec::new() };
-        for row in tables.iter() {
-            let DeValue::Table(table) = row.get_ref() else {
-                return Err(self.fault(&row.span(), "points: give rows, [[sweep.points]]"));
-            };
-            let mut entries = Vec::new();
-            for (at, key, value) in in_file_order(table) {
-                self.check_key(&at, key, &[])?;
-                entries.push((key.to_owned(), self.value(key, value)?));
-            }
-            if axis.rows.is_empty() {
-                axis.keys = entries.iter().map(|(key, _)| key.clone()).collect();
-            }
-            let entries = Ordered(entries);
-            let values: Option<Vec<Value>> = axis.keys.iter().map(|key| entries.get(key).cloned()).collect();
-            match values {
-                Some(values) if !values.is_empty() && values.len() == entries.0.len() => {
-                    if axis.rows.contains(&values) {
-                        return Err(self.fault(&row.span(), "points: this row stands twice"));
-                    }
-                    axis.rows.push(values);
-                }
-                _ => {
-                    return Err(self.fault(
-                        &row.span(),
-                        format!(
-                            "points: every row has the same keys, at least one; the first has: {}",
-                            axis.keys.join(", ")
-                        ),
-                    ));
-                }
-            }
-        }
-        if axis.rows.is_empty() {
-            return Err(self.fault(&value.span(), "points: an empty list; give at least one row"));
-        }
-        Ok(axis)
+        self.subject.check(key, value).map_err(|problem| self.fault(at, format!("{key}: {problem}")))
     }
 
     fn seeds(
         &self,
         at: &Range<usize>,
         value: &Spanned<DeValue<'_>>,
-        again: bool,
-    ) -> Result<Vec<u64>, FileError> {
-        if again {
+        seeds: &mut Option<Vec<u64>>,
+    ) -> Result<(), FileError> {
+        if seeds.is_some() {
             return Err(self.fault(at, "`seeds` is given twice; keep one of them"));
         }
-        let read = Value::read(value.get_ref())
-            .map_err(|problem| self.fault(&value.span(), format!("seeds: {problem}")))?;
-        let seeds = parse_seeds(&read.to_string())
-            .map_err(|error| self.fault(&value.span(), format!("seeds: {error}")))?;
-        if seeds.len() > SEEDS_MAX {
-            return Err(
-                self.fault(&value.span(), format!("seeds: {} of them, at most {SEEDS_MAX}", seeds.len()))
-            );
+        let fault = |problem: String| self.fault(&value.span(), format!("seeds: {problem}"));
+        let read = Value::read(value.get_ref()).map_err(|problem| fault(problem.to_owned()))?;
+        let given = parse_seeds(&read.to_string()).map_err(|error| fault(error.to_string()))?;
+        if given.len() > SEEDS_MAX {
+            return Err(fault(format!("{} of them, at most {SEEDS_MAX}", given.len())));
         }
-        let mut sorted = seeds.clone();
+        let mut sorted = given.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        if sorted.len() < seeds.len() {
-            return Err(self.fault(&value.span(), "seeds: one of them stands twice"));
+        if sorted.len() < given.len() {
+            return Err(fault("one of them stands twice".to_owned()));
         }
-        Ok(seeds)
+        *seeds = Some(given);
+        Ok(())
+    }
+
+    /// The seeds that are given, by whatever name, else 1.
+    fn all_seeds(&self, read: &Experiment, seeds: Option<Vec<u64>>) -> Result<Vec<u64>, FileError> {
+        let Some(key) = self.subject.seed_key() else { return Ok(seeds.unwrap_or_else(|| vec![1])) };
+        let line = read.lines.iter().find(|(place, _)| place == key).map(|(_, line)| *line);
+        match (seeds, line) {
+            (Some(_), Some(line)) => Err(FileError {
+                origin: self.place.origin.to_owned(),
+                line,
+                problem: format!("`{key}` and `seeds` are one thing; keep one of them"),
+            }),
+            (Some(seeds), None) => Ok(seeds),
+            (None, _) => Ok(vec![read.fixed.get(key).and_then(Value::seed).unwrap_or(1)]),
+        }
     }
 
     fn backends(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<BackendKind>, FileError> {
@@ -374,12 +328,58 @@ impl Reader<'_> {
             .map_err(|error| self.fault(&value.span(), format!("backend: {error}")))?;
         Ok(BackendKind::ALL.into_iter().filter(|kind| asked.contains(kind)).collect())
     }
+
+    /// `[[plot]]`.
+    fn plots(&self, value: &Spanned<DeValue<'_>>, read: &Experiment) -> Result<Vec<PlotTable>, FileError> {
+        let DeValue::Array(tables) = value.get_ref() else {
+            return Err(self.fault(&value.span(), "plot: give tables, [[plot]]"));
+        };
+        let mut plots = Vec::new();
+        for table in tables.iter() {
+            let fault = |problem: String| self.fault(&table.span(), format!("plot: {problem}"));
+            let DeValue::Table(entries) = table.get_ref() else {
+                return Err(fault("give tables, [[plot]]".to_owned()));
+            };
+            for (at, key, _) in in_file_order(entries) {
+                if !PLOT.contains(&key.as_str()) {
+                    return Err(self.unknown(&at, &key, &PLOT));
+                }
+            }
+            let value = Value::read(table.get_ref()).map_err(|problem| fault(problem.to_owned()))?;
+            let plot = serde_json::to_value(value).and_then(serde_json::from_value);
+            let plot: PlotTable = plot.map_err(|error| fault(error.to_string()))?;
+            if !is_plain(&plot.file) || plot.y.is_empty() {
+                let name = &plot.file;
+                return Err(fault(format!(
+                    "file = {name:?}: give a plain name without ending, and y a column at least"
+                )));
+            }
+            let swept = read.swept();
+            if let Some(key) = plot.series.iter().find(|key| !swept.contains(key) && *key != "backend") {
+                let swept = swept.join(", ");
+                return Err(fault(format!("series: `{key}` is not swept; swept are {swept}")));
+            }
+            plots.push(plot);
+        }
+        Ok(plots)
+    }
 }
 
-/// The entries of a table as they stand in the file.
-fn in_file_order<'a>(table: &'a DeTable<'_>) -> Vec<Entry<'a>> {
-    let mut entries: Vec<Entry<'a>> =
-        table.iter().map(|(key, value)| (key.span(), key.get_ref().as_ref(), value)).collect();
-    entries.sort_by_key(|(at, ..)| at.start);
-    entries
+/// Whether a file can be called so, in any directory.
+fn is_plain(name: &str) -> bool {
+    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(sound)
+}
+
+impl Value {
+    /// The seed that it is, if it is one.
+    pub(super) fn seed(&self) -> Option<u64> {
+        if let Self::Integer(integer) = self { u64::try_from(*integer).ok() } else { None }
+    }
+}
+
+/// Rows of one key.
+pub(super) fn rows_of(key: &str, values: Vec<Value>) -> Axis {
+    let row = |value| Ordered(vec![(key.to_owned(), value)]);
+    Axis { rows: values.into_iter().map(row).collect::<Vec<Settings>>() }
 }

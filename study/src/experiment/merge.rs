@@ -1,7 +1,9 @@
-//! The files of an experiment's shards as one: nothing twice unless equal, what is missing by number.
+//! Files of results, of any experiments, put together: shards become one, nothing stands twice unless equal, what is missing is
+//! named, and so are files that hold something else.
 
 use super::error::ExperimentError;
-use super::results::{Header, PointLine, read_results, results_error};
+use super::record::{Header, PointLine};
+use super::results::{read_any, results_error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -14,63 +16,101 @@ pub struct Merged {
     pub lines: Vec<PointLine>,
     /// Points that no file has, in order.
     pub missing: Vec<usize>,
+    /// The files.
+    pub files: Vec<PathBuf>,
 }
 
-/// Reads and merges files of results; a directory stands for all `.jsonl` files in it.
+/// All experiments of some files.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Collection {
+    /// By name, then by hash.
+    pub experiments: Vec<Merged>,
+    /// Files of directories that hold no results, and why not.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Reads and merges files of results; a directory stands for all `.jsonl` files in it, of which others than results are skipped.
 ///
 /// # Errors
-/// [`ExperimentError`] for what can't be read, for files of several experiments, and for a point that differs between two.
-pub fn merge(from: &[PathBuf]) -> Result<Merged, ExperimentError> {
-    let mut files = Vec::new();
+/// [`ExperimentError`] for a named file that can't be read, for no results at all, and for a point that differs between two files.
+pub fn collect(from: &[PathBuf]) -> Result<Collection, ExperimentError> {
+    let mut found = Collection::default();
+    let mut experiments: Vec<Shards> = Vec::new();
     for path in from {
-        if path.is_dir() {
-            files.extend(in_directory(path)?);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    let mut whole: Option<(Header, PathBuf)> = None;
-    let mut lines: BTreeMap<usize, (PointLine, String, PathBuf)> = BTreeMap::new();
-    for path in files {
-        let contents = read_results(&path)?;
-        let Some(header) = contents.header else { continue };
-        let header = Header { shard: 1, shards: 1, ..header };
-        match &whole {
-            None => whole = Some((header, path.clone())),
-            Some((known, _)) if *known == header => {}
-            Some((known, first)) => {
-                let problem = format!(
-                    "holds `{}` ({}), {} holds `{}` ({}); name the files of one experiment",
-                    header.name,
-                    header.experiment,
-                    first.display(),
-                    known.name,
-                    known.experiment
-                );
-                return Err(results_error(&path, problem));
-            }
-        }
-        for (line, text) in contents.lines {
-            let point = line.point;
-            match lines.get(&point) {
-                None => drop(lines.insert(point, (line, text, path.clone()))),
-                Some((_, known, _)) if *known == text => {}
-                Some((.., other)) => {
-                    let problem = format!(
-                        "point {point} differs from that in {}; keep the file that is right",
-                        other.display()
-                    );
-                    return Err(results_error(&path, problem));
+        let directory = path.is_dir();
+        let files = if directory { in_directory(path)? } else { vec![path.clone()] };
+        for file in files {
+            match read_any(&file) {
+                Ok(contents) => match contents.header {
+                    Some(header) => add(&mut experiments, header, contents.lines, &file)?,
+                    None => found.skipped.push((file, "nothing was finished in it".to_owned())),
+                },
+                Err(ExperimentError::Results { path, problem }) if directory => {
+                    found.skipped.push((path, problem));
                 }
+                Err(error) => return Err(error),
             }
         }
     }
-    let Some((header, _)) = whole else {
+    if experiments.is_empty() {
+        let why = found.skipped.iter().map(|(path, problem)| format!("; {}: {problem}", path.display()));
         let path = from.first().cloned().unwrap_or_default();
-        return Err(results_error(&path, "no results in it; `railyard run FILE` makes some".to_owned()));
-    };
-    let missing = (0..header.points).filter(|point| !lines.contains_key(point)).collect();
-    Ok(Merged { header, lines: lines.into_values().map(|(line, ..)| line).collect(), missing })
+        let problem = format!("no results in it; `railyard run FILE` makes some{}", why.collect::<String>());
+        return Err(results_error(&path, problem));
+    }
+    found.experiments = experiments.into_iter().map(Shards::whole).collect();
+    let key = |merged: &Merged| (merged.header.name.clone(), merged.header.experiment.clone());
+    found.experiments.sort_by_key(key);
+    Ok(found)
+}
+
+/// Points with their text and file, by number.
+type Lines = BTreeMap<usize, (PointLine, String, PathBuf)>;
+
+/// An experiment as far as its files are read.
+struct Shards {
+    header: Header,
+    lines: Lines,
+    files: Vec<PathBuf>,
+}
+
+impl Shards {
+    fn whole(self) -> Merged {
+        let missing = (0..self.header.points).filter(|point| !self.lines.contains_key(point)).collect();
+        let lines = self.lines.into_values().map(|(line, ..)| line).collect();
+        Merged { header: self.header, lines, missing, files: self.files }
+    }
+}
+
+fn add(
+    experiments: &mut Vec<Shards>,
+    header: Header,
+    lines: Vec<(PointLine, String)>,
+    file: &Path,
+) -> Result<(), ExperimentError> {
+    let header = Header { shard: 1, shards: 1, ..header };
+    let at = experiments.iter().position(|known| known.header.is_same(&header));
+    let at = at.unwrap_or_else(|| {
+        experiments.push(Shards { header, lines: BTreeMap::new(), files: Vec::new() });
+        experiments.len() - 1
+    });
+    let known = &mut experiments[at];
+    known.files.push(file.to_owned());
+    for (line, text) in lines {
+        match known.lines.get(&line.point) {
+            None => drop(known.lines.insert(line.point, (line, text, file.to_owned()))),
+            Some((_, known, _)) if *known == text => {}
+            Some((.., other)) => {
+                let problem = format!(
+                    "point {} differs from that in {}; keep the file that is right",
+                    line.point,
+                    other.display()
+                );
+                return Err(results_error(file, problem));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn in_directory(directory: &Path) -> Result<Vec<PathBuf>, ExperimentError> {

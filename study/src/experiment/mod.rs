@@ -1,34 +1,44 @@
-//! Experiment files: sweeps over the options of a comparison, run point by point, resumable, in shards, merged into one report.
+//! Experiment files: sweeps over the settings of a [`Subject`], run point by point, resumable, in shards, merged into one report.
 //!
 //! [`parse_experiment`] reads the file, [`Plan`] resolves its points, [`Results`] is the file of finished ones, [`run_offline`]
-//! fills it. What a key means is not known here: the command says so ([`Options`], [`Resolver`]), by the flag of the same name.
+//! fills it, [`collect`] reads files of results of any subject. What a setting means and what a point runs says the subject alone.
 
 mod error;
+mod export;
 mod file;
 mod interval;
 mod merge;
+mod old;
 mod plan;
 mod points;
 mod range;
+mod record;
 mod results;
 mod run;
+mod set;
 mod shard;
+mod subject;
 mod summary;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use error::{ExperimentError, FileError};
-pub use file::{Axis, Experiment, Options, POINTS_MAX, parse_experiment};
+pub use export::{FlatRecord, csv};
+pub use file::parse_experiment;
 pub use interval::mean_and_interval;
-pub use merge::{Merged, merge};
-pub use plan::{Plan, Resolved, Resolver, point_line};
-pub use points::Point;
-pub(crate) use range::range_of_table;
-pub use results::{Contents, Header, PointLine, RESULTS_VERSION, Results, read_results};
-pub use run::run_offline;
+pub use merge::{Collection, Merged, collect};
+pub use plan::{Plan, failed, point_line};
+pub use points::{Axis, Experiment, POINTS_MAX, Point};
+pub use record::{Header, PlotTable, PointLine, RESULTS_VERSION, Record};
+pub use results::{Contents, Results, read_results};
+pub use run::{run_offline, run_on_workers};
 pub use shard::Shard;
-pub use summary::{COLUMNS, Column, Estimate, Means, SummaryRow, summarise};
-pub use table::{FlatRecord, csv, table};
+pub use subject::{
+    Asked, Column, Failed, Fault, Measuring, Note, Resolved, Subject, Work, find, label, quoted, short, shown,
+};
+pub use summary::{Estimate, SummaryRow, summarise};
+pub use table::{number, table};
 pub use value::{Ordered, Settings, Value};

@@ -1,46 +1,25 @@
 //! An experiment whose points are resolved: what each runs, its hash, how much memory it takes.
 
 use super::error::ExperimentError;
-use super::file::Experiment;
-use super::points::Point;
-use super::results::{Header, PointLine, RESULTS_VERSION};
+use super::points::{Experiment, Point};
+use super::record::{Header, PointLine, RESULTS_VERSION, Record};
 use super::shard::Shard;
-use crate::layer::{
-    BackendKind, CompareError, CompareSpec, Configuration, Record, Report, configuration, estimate,
-};
+use super::value::Ordered;
+use super::subject::{Asked, Failed, Fault, Resolved, Subject};
+use crate::layer::BackendKind;
+use std::hash::Hasher;
 use twox_hash::XxHash3_64;
-
-/// What a point runs.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// Its comparison: one scheme, one gate, one latency, one seed.
-    pub spec: CompareSpec,
-    /// True if a base is to run beside it.
-    pub with_base: bool,
-    /// The `railyard compare` that has the same row.
-    pub command: String,
-}
-
-/// Says what a point's settings mean, as the flags of the same names would.
-pub trait Resolver: Sync {
-    /// Resolves a point of `experiment` on `backends`.
-    ///
-    /// # Errors
-    /// What is wrong, and the remedy.
-    fn resolve(
-        &self,
-        experiment: &Experiment,
-        point: &Point,
-        backends: &[BackendKind],
-    ) -> Result<Resolved, String>;
-}
 
 /// A checked experiment.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
+    /// What it is about.
+    pub subject: &'a dyn Subject,
     /// The experiment.
     pub experiment: Experiment,
-    /// Backends of every point.
+    /// Backends that are asked for; none where settings tell.
+    asked: Vec<BackendKind>,
+    /// Backends of the points, ascending.
     pub backends: Vec<BackendKind>,
     /// Hash of all that decides the records.
     pub hash: String,
@@ -50,51 +29,74 @@ pub struct Plan {
     pub ranks_max: u32,
 }
 
-impl Plan {
-    /// Resolves every point once, so that a fault of the last one is told before the first one runs.
+impl<'a> Plan<'a> {
+    /// Resolves every point once, so that a fault of the last one is told before the first one runs. `backends` are those of a
+    /// flag; where none are given the file's, else the subject's own.
     ///
     /// # Errors
     /// [`ExperimentError::Point`] for the first point that can't be run.
     pub fn new(
-        experiment: Experiment,
-        backends: Vec<BackendKind>,
-        resolver: &dyn Resolver,
+        subject: &'a dyn Subject,
+        mut experiment: Experiment,
+        backends: &[BackendKind],
     ) -> Result<Self, ExperimentError> {
-        let mut all = XxHash3_64::new();
-        let (mut bytes_max, mut ranks_max) = (0, 0);
-        std::hash::Hasher::write(&mut all, env!("CARGO_PKG_VERSION").as_bytes());
-        for index in 0..experiment.num_points() {
-            let point = experiment.point(index);
-            let (resolved, rows) = resolve(&experiment, &point, &backends, resolver)?;
-            let quic = backends.contains(&BackendKind::Quic);
-            bytes_max = bytes_max.max(estimate(&resolved.spec, &rows, quic).bytes);
-            ranks_max = rows.iter().map(|row| row.cluster.num_ranks()).max().unwrap_or(0).max(ranks_max);
-            // Neither where it runs nor what people are told about it decides what comes out.
-            let spec = CompareSpec { memory_limit_bytes: None, notes: Vec::new(), ..resolved.spec };
-            let text = serde_json::to_vec(&(&spec, resolved.with_base))
-                .map_err(|error| fault(&point, error.to_string()))?;
-            std::hash::Hasher::write(&mut all, &text);
+        let asked = match (backends, &experiment.backends) {
+            ([], Some(given)) => given.clone(),
+            ([], None) => subject.backends().to_vec(),
+            (given, _) => given.to_vec(),
+        };
+        if let [one] = asked.as_slice() {
+            experiment.choose(*one, subject);
         }
-        let hash = format!("{:016x}", std::hash::Hasher::finish(&all));
-        Ok(Self { experiment, backends, hash, bytes_max, ranks_max })
+        let mut plan = Self {
+            subject,
+            experiment,
+            asked,
+            backends: Vec::new(),
+            hash: String::new(),
+            bytes_max: 0,
+            ranks_max: 0,
+        };
+        let mut all = XxHash3_64::new();
+        all.write(env!("CARGO_PKG_VERSION").as_bytes());
+        all.write(subject.name().as_bytes());
+        for point in plan.points(Shard::ALL).collect::<Vec<_>>() {
+            let resolved = plan.resolve(&point)?;
+            let (bytes, ranks, of_point) = (resolved.memory_bytes, resolved.ranks, resolved.backends);
+            all.write(&resolved.identity);
+            all.write_u64(point.seed);
+            plan.bytes_max = plan.bytes_max.max(bytes);
+            plan.ranks_max = plan.ranks_max.max(ranks);
+            plan.backends.extend(of_point);
+        }
+        let backends = std::mem::take(&mut plan.backends);
+        plan.backends = BackendKind::ALL.into_iter().filter(|kind| backends.contains(kind)).collect();
+        plan.hash = format!("{:016x}", all.finish());
+        Ok(plan)
     }
 
     /// The first line of a shard's results.
     #[must_use]
     pub fn header(&self, shard: Shard) -> Header {
         let experiment = &self.experiment;
+        let swept = experiment.swept();
+        let mut fixed = experiment.fixed.clone();
+        fixed.0.retain(|(key, _)| !swept.contains(key));
         Header {
             schema_version: RESULTS_VERSION,
             name: experiment.name.clone(),
+            subject: self.subject.name().to_owned(),
+            claim: experiment.claim.clone(),
             experiment: self.hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            fixed: experiment.fixed.clone(),
-            swept: experiment.axes.iter().flat_map(|axis| axis.keys.clone()).collect(),
+            fixed,
+            swept,
             seeds: experiment.seeds.clone(),
             backends: self.backends.clone(),
             points: experiment.num_points(),
             shard: shard.index,
             shards: shard.count,
+            plots: experiment.plots.clone(),
         }
     }
 
@@ -111,61 +113,54 @@ impl Plan {
 
     /// The points of a shard.
     pub fn points(&self, shard: Shard) -> impl Iterator<Item = Point> + '_ {
-        (0..self.experiment.num_points())
-            .filter(move |&index| shard.has(index))
-            .map(|index| self.experiment.point(index))
+        let seed_key = self.subject.seed_key();
+        let all = 0..self.experiment.num_points();
+        all.filter(move |&index| shard.has(index)).map(move |index| self.experiment.point(index, seed_key))
     }
 
-    /// What a point runs, with its configurations, the point's own last.
+    /// What a point runs.
     ///
     /// # Errors
-    /// [`ExperimentError::Point`].
-    pub fn resolve(
-        &self,
-        point: &Point,
-        resolver: &dyn Resolver,
-    ) -> Result<(Resolved, Vec<Configuration>), ExperimentError> {
-        resolve(&self.experiment, point, &self.backends, resolver)
+    /// [`ExperimentError::Point`], or [`ExperimentError::Setting`] where one line is at fault.
+    pub fn resolve(&self, point: &Point) -> Result<Resolved<'a>, ExperimentError> {
+        let settings = self.experiment.settings(point);
+        let own = self.experiment.changed.0.iter().filter(|(key, _)| point.settings.get(key).is_none());
+        let own = Ordered(own.chain(&point.settings.0).cloned().collect());
+        let asked = Asked {
+            settings: &settings,
+            seed: point.seed,
+            backends: &self.asked,
+            origin: &self.experiment.origin,
+            own: &own,
+        };
+        self.subject.resolve(asked).map_err(|fault| self.fault(point, &fault))
     }
-}
 
-fn resolve(
-    experiment: &Experiment,
-    point: &Point,
-    backends: &[BackendKind],
-    resolver: &dyn Resolver,
-) -> Result<(Resolved, Vec<Configuration>), ExperimentError> {
-    let resolved = resolver.resolve(experiment, point, backends).map_err(|problem| fault(point, problem))?;
-    let rows =
-        configuration(&resolved.spec, resolved.with_base).map_err(|error| fault(point, error.to_string()))?;
-    Ok((resolved, rows))
-}
-
-fn fault(point: &Point, problem: String) -> ExperimentError {
-    ExperimentError::Point { point: point.index, settings: point.to_string(), problem }
+    /// A point that can't be run, with the line of the setting at fault.
+    pub fn fault(&self, point: &Point, fault: &Fault) -> ExperimentError {
+        let lines = self.experiment.lines.iter();
+        // Where a table is at fault, its first setting stands for it.
+        let line = lines.rev().find(|(place, _)| {
+            *place == fault.key || place.strip_prefix(&fault.key).is_some_and(|rest| rest.starts_with('.'))
+        });
+        let place = match line {
+            Some((_, line)) => format!("{}:{line}: ", self.experiment.origin),
+            None => String::new(),
+        };
+        let (index, settings, problem) = (point.index, point.to_string(), fault.to_string());
+        ExperimentError::Point { place, point: index, settings, problem }
+    }
 }
 
 /// A point that could not be finished.
-pub(super) fn failed(point: &Point, source: CompareError) -> ExperimentError {
-    ExperimentError::Run { point: point.index, settings: point.to_string(), source: Box::new(source) }
+#[must_use]
+pub fn failed(point: &Point, source: Failed) -> ExperimentError {
+    ExperimentError::Run { point: point.index, settings: point.to_string(), source }
 }
 
-/// The line of a finished point: the records of its own configuration, which is the last; slowdowns only against a base.
+/// The line of a finished point.
 #[must_use]
-pub fn point_line(point: &Point, resolved: &Resolved, report: Report) -> PointLine {
-    let own = report.rows.iter().map(|record| record.configuration).max().unwrap_or(0);
-    let mut records: Vec<Record> =
-        report.rows.into_iter().filter(|record| record.configuration == own).collect();
-    if !resolved.with_base {
-        for record in &mut records {
-            (record.a2a_slowdown, record.layer_slowdown) = (None, None);
-        }
-    }
-    PointLine {
-        point: point.index,
-        settings: point.settings.clone(),
-        seed: point.seed,
-        command: resolved.command.clone(),
-        records,
-    }
+pub fn point_line(point: Point, command: &str, records: Vec<Record>) -> PointLine {
+    let Point { index, settings, seed } = point;
+    PointLine { point: index, settings, seed, command: command.to_owned(), records }
 }

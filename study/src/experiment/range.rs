@@ -1,7 +1,6 @@
 //! Values at even distances or even factors: `{ from, to, step }`, `{ from, to, steps }`, `{ from, to, steps, scale = "log" }`.
 
 use super::value::Value;
-use serde::Deserialize;
 
 /// Most values of one range.
 const VALUES_MAX: usize = 10_000;
@@ -70,49 +69,6 @@ pub(super) fn values(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<V
         return Err(format!("the range has {} twice; give fewer steps", twice[0]));
     }
     Ok(values)
-}
-
-/// A range as a table gives it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RangeTable {
-    from: Value,
-    to: Value,
-    step: Option<f64>,
-    steps: Option<usize>,
-    #[serde(default)]
-    scale: Scale,
-}
-
-#[derive(Default, Deserialize, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Scale {
-    #[default]
-    Linear,
-    Log,
-}
-
-/// The values of a range that was read as a table.
-///
-/// # Errors
-/// What is wrong.
-pub(crate) fn range_of_table(table: &toml::Table) -> Result<Vec<toml::Value>, String> {
-    let range = RangeTable::deserialize(table.clone()).map_err(|error| error.message().to_owned())?;
-    let spacing = match (range.step, range.steps) {
-        (Some(step), None) if range.scale == Scale::Linear => Spacing::Step(step),
-        (None, Some(steps)) if range.scale == Scale::Log => Spacing::Log(steps),
-        (None, Some(steps)) => Spacing::Linear(steps),
-        _ => {
-            return Err(
-                "a range is { from, to, step } or { from, to, steps, scale = \"linear\"|\"log\" }".to_owned()
-            );
-        }
-    };
-    let number = |value| match value {
-        Value::Integer(integer) => toml::Value::Integer(integer),
-        value => toml::Value::Float(value.number().unwrap_or(f64::NAN)),
-    };
-    Ok(values(&range.from, &range.to, spacing)?.into_iter().map(number).collect())
 }
 
 fn share(at: usize, count: usize) -> f64 {

@@ -4,69 +4,28 @@
 //! finish in any order; [`Results::finish`] puts the lines in theirs, in a new file that takes the place of the old one.
 
 use super::error::ExperimentError;
+use super::merge::Merged;
+use super::old;
+use super::record::{Header, PointLine, RESULTS_VERSION};
 use super::shard::Shard;
-use super::value::Settings;
-use crate::layer::{BackendKind, Record};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Version of the lines: raised when a key changes its meaning or goes away.
-pub const RESULTS_VERSION: u32 = 1;
 /// Longest file of results, bytes.
 const RESULTS_BYTES_MAX: u64 = 2 << 30;
 
-/// The first line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Header {
-    /// [`RESULTS_VERSION`].
-    pub schema_version: u32,
-    /// The experiment's name.
-    pub name: String,
-    /// Hash of everything that decides the records: every point's resolved options with the contents of files, the backends,
-    /// the program's version.
-    pub experiment: String,
-    /// The program's version.
-    pub version: String,
-    /// Keys with one value.
-    pub fixed: Settings,
-    /// Swept keys, the slowest first.
-    pub swept: Vec<String>,
-    /// Seeds of every combination.
-    pub seeds: Vec<u64>,
-    /// Backends of every point.
-    pub backends: Vec<BackendKind>,
-    /// Points of the whole experiment.
-    pub points: usize,
-    /// This file's part, from 1.
-    pub shard: usize,
-    /// Of so many.
-    pub shards: usize,
-}
-
-/// A finished point.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PointLine {
-    /// Its number.
-    pub point: usize,
-    /// The swept keys' values.
-    pub settings: Settings,
-    /// Its seed.
-    pub seed: u64,
-    /// The command that has this row among others.
-    pub command: String,
-    /// A record a backend.
-    pub records: Vec<Record>,
-}
-
-/// An open file of results.
+/// Results that are being made.
 #[derive(Debug)]
 pub struct Results {
     path: PathBuf,
-    file: File,
-    header: String,
+    /// `None` where they are for once.
+    file: Option<File>,
+    header: Header,
+    /// The header as it stands in the file.
+    first: String,
     /// The lines by point, without line ends.
     lines: BTreeMap<usize, String>,
     in_order: bool,
@@ -83,16 +42,34 @@ pub struct Contents {
     whole_bytes: u64,
 }
 
-/// Reads a file of results; a torn last line is left out.
+/// Reads a file of results of this version; a torn last line is left out.
 ///
 /// # Errors
 /// [`ExperimentError::Io`], or [`ExperimentError::Results`] for what no killed run leaves.
 pub fn read_results(path: &Path) -> Result<Contents, ExperimentError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
-    read(&file, path)
+    read(&whole_lines(&file, path)?, path, &[RESULTS_VERSION])
 }
 
-fn read(file: &File, path: &Path) -> Result<Contents, ExperimentError> {
+/// Reads a file of results of this version or the one before.
+///
+/// # Errors
+/// As [`read_results`]; what it says of a file of something else is why it is none of results.
+pub(super) fn read_any(path: &Path) -> Result<Contents, ExperimentError> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    let bytes = whole_lines(&file, path)?;
+    if let Ok(text) = std::str::from_utf8(&bytes)
+        && let Some(lines) = old::served(&text.lines().collect::<Vec<_>>())
+    {
+        let lines = lines.map_err(|problem| results_error(path, problem))?;
+        let header = old::header(path, &lines);
+        return Ok(Contents { header: Some(header), lines, whole_bytes: bytes.len() as u64 });
+    }
+    read(&bytes, path, &[old::LAYER_VERSION, RESULTS_VERSION])
+}
+
+/// What the file has up to the end of its last whole line.
+fn whole_lines(file: &File, path: &Path) -> Result<Vec<u8>, ExperimentError> {
     let mut bytes = Vec::new();
     file.take(RESULTS_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|source| io_error(path, source))?;
     if bytes.len() as u64 > RESULTS_BYTES_MAX {
@@ -101,25 +78,28 @@ fn read(file: &File, path: &Path) -> Result<Contents, ExperimentError> {
             format!("longer than {RESULTS_BYTES_MAX} bytes; split the experiment into shards"),
         ));
     }
-    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    bytes.truncate(whole);
-    let mut contents = Contents { header: None, lines: Vec::new(), whole_bytes: whole as u64 };
+    bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+    Ok(bytes)
+}
+
+fn read(bytes: &[u8], path: &Path, versions: &[u32]) -> Result<Contents, ExperimentError> {
+    let mut contents = Contents { header: None, lines: Vec::new(), whole_bytes: bytes.len() as u64 };
     for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
-        let fault = |error: &dyn std::fmt::Display| {
-            results_error(path, format!("line {}: {error}; move the file away to begin anew", at + 1))
-        };
-        let text = std::str::from_utf8(line).map_err(|error| fault(&error))?;
+        let fault = |problem: String| results_error(path, format!("line {}: {problem}", at + 1));
+        let damaged = |error: &dyn std::fmt::Display| fault(format!("{error}; move the file away to begin anew"));
+        let text = std::str::from_utf8(line).map_err(|error| damaged(&error))?;
         if contents.header.is_none() {
-            let version: Version = serde_json::from_str(text).map_err(|error| fault(&error))?;
-            if version.schema_version != RESULTS_VERSION {
-                return Err(fault(&format!(
-                    "results of version {}, this program has {RESULTS_VERSION}",
+            let none = || fault("no results of `railyard run` or `railyard serve-bench`".to_owned());
+            let version: Version = serde_json::from_str(text).map_err(|_| none())?;
+            if !versions.contains(&version.schema_version) {
+                return Err(fault(format!(
+                    "results of version {}, this program has {RESULTS_VERSION}; move the file away to begin anew",
                     version.schema_version
                 )));
             }
-            contents.header = Some(serde_json::from_str(text).map_err(|error| fault(&error))?);
+            contents.header = Some(serde_json::from_str(text).map_err(|_| none())?);
         } else {
-            let point = serde_json::from_str(text).map_err(|error| fault(&error))?;
+            let point = serde_json::from_str(text).map_err(|error| damaged(&error))?;
             contents.lines.push((point, text.to_owned()));
         }
     }
@@ -132,6 +112,13 @@ struct Version {
 }
 
 impl Results {
+    /// Results that no file has.
+    #[must_use]
+    pub fn in_memory(header: Header) -> Self {
+        let (path, first, lines) = (PathBuf::new(), String::new(), BTreeMap::new());
+        Self { path, file: None, header, first, lines, in_order: true }
+    }
+
     /// Opens or begins the results of `header`'s experiment.
     ///
     /// # Errors
@@ -153,12 +140,13 @@ impl Results {
             // A file system without locks, as some clusters have: two processes are then up to the user.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        let contents = read(&file, path)?;
+        let contents = read(&whole_lines(&file, path)?, path, &[old::LAYER_VERSION, RESULTS_VERSION])?;
         let text = serde_json::to_string(header).map_err(|error| results_error(path, error.to_string()))?;
         let mut lines = BTreeMap::new();
         let mut in_order = true;
         match &contents.header {
-            Some(known) if known == header => {}
+            // A claim or a plot that is told otherwise now.
+            Some(known) if known.is_same(header) => in_order = known == header,
             Some(known) => return Err(results_error(path, different(known, header))),
             None => {
                 file.set_len(0).map_err(io)?;
@@ -190,7 +178,8 @@ impl Results {
                 ));
             }
         }
-        Ok(Self { path: path.to_owned(), file, header: text, lines, in_order })
+        let (path, file, header) = (path.to_owned(), Some(file), header.clone());
+        Ok(Self { path, file, header, first: text, lines, in_order })
     }
 
     /// True if the point is finished.
@@ -205,33 +194,34 @@ impl Results {
         self.lines.len()
     }
 
-    /// Adds a finished point; it is on disk when this returns.
+    /// Adds a finished point; it is on disk when this returns, if there is a file.
     ///
     /// # Errors
     /// [`ExperimentError::Io`].
     pub fn append(&mut self, line: &PointLine) -> Result<(), ExperimentError> {
         let text =
             serde_json::to_string(line).map_err(|error| results_error(&self.path, error.to_string()))?;
-        let written =
-            self.file.write_all(format!("{text}\n").as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|source| io_error(&self.path, source))?;
+        if let Some(file) = &mut self.file {
+            let written = file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_data());
+            written.map_err(|source| io_error(&self.path, source))?;
+        }
         self.in_order &= self.lines.last_key_value().is_none_or(|(&last, _)| last < line.point);
         self.lines.insert(line.point, text);
         Ok(())
     }
 
-    /// Puts the lines in the order of their points, and returns the file's path.
+    /// Puts the lines in the order of their points, and returns what was made; [`Merged::files`] has the file.
     ///
     /// # Errors
     /// [`ExperimentError::Io`].
-    pub fn finish(self) -> Result<PathBuf, ExperimentError> {
-        if !self.in_order {
+    pub fn finish(self) -> Result<Merged, ExperimentError> {
+        if !self.in_order && self.file.is_some() {
             let mut name = self.path.file_name().unwrap_or_default().to_owned();
             name.push(".new");
             let new = self.path.with_file_name(name);
             let write = || -> io::Result<()> {
                 let mut file = io::BufWriter::new(File::create(&new)?);
-                writeln!(file, "{}", self.header)?;
+                writeln!(file, "{}", self.first)?;
                 for line in self.lines.values() {
                     writeln!(file, "{line}")?;
                 }
@@ -241,7 +231,13 @@ impl Results {
             };
             write().map_err(|source| io_error(&self.path, source))?;
         }
-        Ok(self.path)
+        let shard = Shard { index: self.header.shard, count: self.header.shards };
+        let missing = (0..self.header.points).filter(|&point| shard.has(point) && !self.has(point)).collect();
+        let lines = self.lines.values().map(|line| serde_json::from_str(line));
+        let lines = lines.collect::<Result<_, _>>();
+        let lines = lines.map_err(|error| results_error(&self.path, error.to_string()))?;
+        let files = self.file.map(|_| self.path).into_iter().collect();
+        Ok(Merged { header: self.header, lines, missing, files })
     }
 }
 
@@ -251,8 +247,12 @@ fn different(there: &Header, wanted: &Header) -> String {
         format!("it holds `{}`, not `{}`", there.name, wanted.name)
     } else if (there.shard, there.shards) != (wanted.shard, wanted.shards) {
         format!("it holds shard {}/{}, not {}/{}", there.shard, there.shards, wanted.shard, wanted.shards)
+    } else if there.subject != wanted.subject {
+        format!("it holds a {} experiment, not a {} one", there.subject, wanted.subject)
     } else if there.backends != wanted.backends {
         "it was run with other backends".to_owned()
+    } else if there.schema_version != wanted.schema_version {
+        format!("it has results of version {}, this program has {}", there.schema_version, wanted.schema_version)
     } else if there.version != wanted.version {
         format!("it is of railyard {}, this is {}", there.version, wanted.version)
     } else {

@@ -1,31 +1,13 @@
-//! Results over seeds: for each combination of swept keys and each backend the mean of every column, with its interval.
+//! Results over seeds: for each combination of swept keys and each backend the mean of any number, with its interval.
 
 use super::interval::mean_and_interval;
 use super::merge::Merged;
-use super::value::Settings;
-use crate::layer::{BackendKind, Record, Verification};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-
-/// A column's name, which is the record's key, and how it is read; `None` where a record has none.
-pub type Column = (&'static str, fn(&Record) -> Option<f64>);
-
-/// What is averaged over seeds.
-pub const COLUMNS: [Column; 13] = [
-    ("dispatch_us", |record| Some(record.dispatch_us)),
-    ("combine_us", |record| Some(record.combine_us)),
-    ("a2a_us", |record| Some(record.a2a_us)),
-    ("bound_us", |record| Some(record.bound_us)),
-    ("compute_us", |record| Some(record.compute_us)),
-    ("layer_us", |record| Some(record.layer_us)),
-    ("a2a_slowdown", |record| record.a2a_slowdown),
-    ("layer_slowdown", |record| record.layer_slowdown),
-    ("intra_copies_per_token", |record| Some(record.intra_copies_per_token)),
-    ("inter_copies_per_token", |record| Some(record.inter_copies_per_token)),
-    ("measured_over_sim", |record| record.measured_over_sim),
-    ("lateness_p99_us", |record| record.lateness_p99_us),
-    ("weight_bytes_per_rank", |record| Some(record.weight_bytes_per_rank as f64)),
-];
+use super::record::Record;
+use super::subject::Subject;
+use super::value::{Settings, Value};
+use crate::layer::{BackendKind, Verification};
+use serde::Serialize;
+use serde_json::json;
 
 /// A mean over seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -37,76 +19,80 @@ pub struct Estimate {
 }
 
 /// One combination of swept keys on one backend.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SummaryRow {
+#[derive(Clone, Debug, PartialEq)]
+pub struct SummaryRow<'a> {
     /// The swept keys.
-    pub settings: Settings,
+    pub settings: &'a Settings,
     /// The backend.
     pub backend: BackendKind,
-    /// Seeds that are finished.
-    pub seeds: usize,
     /// What was checked of every record.
     pub verification: Verification,
-    /// False if any record is not verified.
-    pub verified: bool,
-    /// False if any record is not valid.
-    pub valid: bool,
-    /// Means by [`COLUMNS`]; `None` where a record has no value.
-    #[serde(flatten)]
-    pub means: Means,
+    /// A record a seed that is finished.
+    pub records: Vec<&'a Record>,
 }
 
-/// The means of a row, in the order of [`COLUMNS`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Means(pub Vec<Option<Estimate>>);
-
-impl Serialize for Means {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(COLUMNS.len()))?;
-        for ((name, _), mean) in COLUMNS.iter().zip(&self.0) {
-            map.serialize_entry(name, mean)?;
-        }
-        map.end()
-    }
-}
-
-impl SummaryRow {
-    /// The mean of a column.
+impl SummaryRow<'_> {
+    /// The mean of the number at `key`; `None` where a record has none.
     #[must_use]
-    pub fn mean(&self, column: &str) -> Option<Estimate> {
-        let at = COLUMNS.iter().position(|(name, _)| *name == column)?;
-        self.means.0.get(at).copied().flatten()
+    pub fn estimate(&self, key: &str) -> Option<Estimate> {
+        let values: Option<Vec<f64>> = self.records.iter().map(|record| record.number(key)).collect();
+        values.map(|values| {
+            let (mean, ci95) = mean_and_interval(&values);
+            Estimate { mean, ci95 }
+        })
+    }
+
+    /// False if any record is not verified.
+    #[must_use]
+    pub fn verified(&self) -> bool {
+        self.records.iter().all(|record| record.verified)
+    }
+
+    /// False if any record is not valid.
+    #[must_use]
+    pub fn valid(&self) -> bool {
+        self.records.iter().all(|record| record.valid)
+    }
+
+    /// The word for `key`: a swept key's value, or `backend`.
+    #[must_use]
+    pub fn word(&self, key: &str) -> String {
+        match key {
+            "backend" => self.backend.to_string(),
+            _ => self.settings.get(key).map_or_else(String::new, Value::to_string),
+        }
+    }
+
+    /// The row with all columns of `subject`.
+    #[must_use]
+    pub fn json(&self, subject: &dyn Subject) -> serde_json::Value {
+        let mut row = json!({
+            "settings": self.settings,
+            "backend": self.backend,
+            "seeds": self.records.len(),
+            "verification": self.verification,
+            "verified": self.verified(),
+            "valid": self.valid(),
+        });
+        for column in subject.columns() {
+            row[column.key] = json!(self.estimate(column.key));
+        }
+        row
     }
 }
 
 /// The rows of `merged`, in the order of its points, backends ascending.
 #[must_use]
-pub fn summarise(merged: &Merged) -> Vec<SummaryRow> {
+pub fn summarise(merged: &Merged) -> Vec<SummaryRow<'_>> {
     let mut rows = Vec::new();
     // Seeds of one combination follow each other.
     for group in merged.lines.chunk_by(|left, right| left.settings == right.settings) {
         for backend in &merged.header.backends {
-            let records: Vec<&Record> = group
-                .iter()
-                .flat_map(|line| line.records.iter().filter(|record| record.backend == *backend))
-                .collect();
+            let all = group.iter().flat_map(|line| &line.records);
+            let records: Vec<&Record> = all.filter(|record| record.backend == *backend).collect();
             let Some(first) = records.first() else { continue };
-            let means = COLUMNS.iter().map(|(_, read)| {
-                let values: Option<Vec<f64>> = records.iter().map(|record| read(record)).collect();
-                values.map(|values| {
-                    let (mean, ci95) = mean_and_interval(&values);
-                    Estimate { mean, ci95 }
-                })
-            });
-            rows.push(SummaryRow {
-                settings: group[0].settings.clone(),
-                backend: *backend,
-                seeds: records.len(),
-                verification: first.verification,
-                verified: records.iter().all(|record| record.verified),
-                valid: records.iter().all(|record| record.valid),
-                means: Means(means.collect()),
-            });
+            let (settings, verification) = (&group[0].settings, first.verification);
+            rows.push(SummaryRow { settings, backend: *backend, verification, records });
         }
     }
     rows

@@ -2,18 +2,24 @@
 
 use super::*;
 use crate::layer::{BackendKind, CompareSpec, GateChoice, LatencyChoice};
+use crate::subjects::layer::{COLUMNS, resolved};
 use moe::{DispatchScheme, Model};
 use proptest::prelude::*;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use topology::Hardware;
 
-/// Keys for tests: three numbers, a word, a list.
+/// Keys for tests: three numbers, a word, a list, and a place in a table.
+#[derive(Debug)]
 struct Few;
 
-impl Options for Few {
+impl Subject for Few {
+    fn name(&self) -> &'static str {
+        "few"
+    }
+
     fn keys(&self) -> Vec<String> {
-        ["throttle", "tokens", "top_k", "scheme", "ranks_per_rack"].map(str::to_owned).to_vec()
+        ["throttle", "tokens", "top_k", "scheme", "ranks_per_rack", "links.latency"].map(str::to_owned).to_vec()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
@@ -23,37 +29,40 @@ impl Options for Few {
             }
             ("ranks_per_rack", Value::Integer(_) | Value::List(_)) => Ok(()),
             ("throttle" | "tokens" | "top_k", Value::Integer(_) | Value::Number(_)) => Ok(()),
+            ("links.latency", Value::Number(_)) => Ok(()),
             _ => Err(format!("`{value}` is not what it takes")),
         }
     }
-}
 
-impl Resolver for Few {
-    fn resolve(
-        &self,
-        experiment: &Experiment,
-        point: &Point,
-        backends: &[BackendKind],
-    ) -> Result<Resolved, String> {
-        let settings = experiment.settings(point);
+    fn backends(&self) -> &'static [BackendKind] {
+        &[BackendKind::Analytic, BackendKind::Sim]
+    }
+
+    fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
+        let settings = asked.settings;
         let model = Model::preset("granite-1b").map_err(|error| error.to_string())?;
         let hardware = Hardware::preset("gb200").map_err(|error| error.to_string())?;
         let mut spec = CompareSpec::new(model, hardware);
         spec.rack_sizes = vec![2, 2];
         spec.latencies = vec![LatencyChoice::Zero];
         spec.gates = Some(vec![GateChoice::Unlimited]);
-        spec.seeds = vec![point.seed];
-        spec.backends = backends.to_vec();
+        spec.seeds = vec![asked.seed];
+        spec.backends = asked.backends.to_vec();
         spec.payload = false;
         spec.tokens = settings.get("tokens").and_then(Value::number).map_or(4, |tokens| tokens as u32);
         let scheme = settings.get("scheme").map_or_else(|| "flat".to_owned(), Value::to_string);
         spec.schemes = vec![scheme.parse().map_err(|_| format!("no scheme {scheme}"))?];
-        Ok(Resolved { spec, with_base: true, command: format!("compare {settings}") })
+        resolved(spec, true, format!("compare {settings}"))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
     }
 }
 
 fn parse(text: &str) -> Result<Experiment, String> {
-    parse_experiment(text, "sweep.toml", &Few).map_err(|error| error.to_string())
+    let read = parse_experiment(text, "sweep.toml", &[&Few]);
+    read.map(|(_, experiment)| experiment).map_err(|error| error.to_string())
 }
 
 #[track_caller]
@@ -89,7 +98,7 @@ fn a_whole_file() {
     assert_eq!(experiment.fixed.to_string(), "top_k = 4, ranks_per_rack = 8,6");
     assert_eq!(experiment.backends, Some(vec![BackendKind::Analytic, BackendKind::Sim]));
     let shown: Vec<String> =
-        [0, 1, 2, 3, 6, 35].into_iter().map(|index| experiment.point(index).to_string()).collect();
+        [0, 1, 2, 3, 6, 35].into_iter().map(|index| experiment.point(index, None).to_string()).collect();
     assert_eq!(
         shown,
         [
@@ -102,7 +111,7 @@ fn a_whole_file() {
         ]
     );
     assert_eq!(
-        experiment.settings(&experiment.point(0)).to_string(),
+        experiment.settings(&experiment.point(0, None)).to_string(),
         "top_k = 4, ranks_per_rack = 8,6, throttle = 1, tokens = 32, scheme = flat"
     );
 }
@@ -116,13 +125,13 @@ fn a_file_without_a_sweep_is_one_point_called_by_the_file() {
 #[test]
 fn faults_name_file_line_and_remedy() {
     check_error("[experiment\n", "sweep.toml:1: ");
-    check_error("nam = 'x'", "sweep.toml:1: unknown key `nam`; did you mean `name`?");
+    check_error("nam = 'x'", "sweep.toml:1: unknown key `nam`, did you mean `name`?");
     check_error("name = 'a/b'", "sweep.toml:1: name = \"a/b\": give up to 64 letters");
     check_error("name = 3", "sweep.toml:1: name: give a text");
     check_error("sweep = 3", "sweep.toml:1: sweep: give a table, [sweep]");
-    check_error("[experiment]\n\ntoken = 3", "sweep.toml:3: unknown key `token`; did you mean `tokens`?");
-    check_error("[sweep]\ntop-k = [3]", "sweep.toml:2: unknown key `top-k`; did you mean `top_k`?");
-    check_error("[sweep]\nseed = [3]", "sweep.toml:2: unknown key `seed`; did you mean `seeds`?");
+    check_error("[experiment]\n\ntoken = 3", "sweep.toml:3: unknown key `token`, did you mean `tokens`?");
+    check_error("[sweep]\ntop-k = [3]", "sweep.toml:2: unknown key `top-k`, did you mean `top_k`?");
+    check_error("[sweep]\nseed = [3]", "sweep.toml:2: unknown key `seed`, did you mean `seeds`?");
     check_error("[sweep]\nqqq = [3]", "sweep.toml:2: unknown key `qqq`; known are throttle, tokens,");
     check_error("[experiment]\ntokens = 3\ntokens = 4", "sweep.toml:3: duplicate key");
     check_error("[experiment]\ntokens = 'x'", "sweep.toml:2: tokens: `x` is not what it takes");
@@ -136,18 +145,22 @@ fn faults_name_file_line_and_remedy() {
     check_error("[sweep]\ntokens = []", "sweep.toml:2: tokens: an empty list");
     check_error("[sweep]\ntokens = [1, 2, 1]", "sweep.toml:2: tokens: 1 stands twice");
     check_error("[sweep]\ntokens = [\n1,\n'x']", "sweep.toml:4: tokens: `x` is not");
+    check_error("[link]\nlatency = 3.0", "sweep.toml:1: unknown key `link`, did you mean `links`?");
+    check_error("[links]\nlatncy = 3.0", "sweep.toml:2: unknown key `links.latncy`, did you mean `links.latency`?");
+    check_error("[sweep]\nlinks.latency = [\n'x']", "sweep.toml:3: links.latency: `x` is not");
+    check_error("[sweep]\nlatency = [1.0]", "sweep.toml:2: unknown key `latency`, did you mean `links.latency`?");
+    check_error("subject = 'fews'", "sweep.toml:1: no subject `fews`, did you mean `few`?");
+    check_error("[[plot]]\nfile = 'a'\nz = 'x'", "sweep.toml:3: unknown key `z`; known are title,");
+    check_error("[[plot]]\nfile = 'a'\nx = 'tokens'", "sweep.toml:1: plot: missing field `y`");
     check_error(
-        "[experiment]\ntokens = 3\n[sweep]\ntokens = [4]",
-        "sweep.toml:4: `tokens` is fixed in line 2 and swept here",
+        "[[plot]]\nfile = 'a'\nx = 'tokens'\ny = ['a2a_us']\nseries = ['scheme']",
+        "sweep.toml:1: plot: series: `scheme` is not swept",
     );
     check_error(
         "[sweep]\ntokens = [4]\n[[sweep.points]]\ntokens = 5",
         "sweep.toml:3: `tokens` is swept twice",
     );
-    check_error(
-        "[[sweep.points]]\ntokens = 5\n[[sweep.points]]\ntop_k = 5",
-        "sweep.toml:3: points: every row has the same keys",
-    );
+    check_error("[[sweep.points]]\ntokens = 5\n[[sweep.points]]", "sweep.toml:3: points: an empty row");
     check_error(
         "[[sweep.points]]\ntokens = 5\n[[sweep.points]]\ntokens = 5",
         "sweep.toml:3: points: this row stands twice",
@@ -156,7 +169,7 @@ fn faults_name_file_line_and_remedy() {
     check_error("[sweep]\ntokens = {from = 1, to = 2}", "sweep.toml:2: tokens: a range is {");
     check_error(
         "[sweep]\ntokens = {from = 1, stepps = 2}",
-        "sweep.toml:2: unknown key `stepps`; did you mean `steps`?",
+        "sweep.toml:2: unknown key `stepps`, did you mean `steps`?",
     );
     check_error(
         "[sweep]\ntokens = {from = 2, to = 1, step = 1}",
@@ -180,21 +193,18 @@ proptest! {
         shards in 1_usize..9,
     ) {
         let axes: Vec<Axis> = sizes.iter().enumerate().map(|(at, &size)| Axis {
-            keys: vec![format!("k{at}")],
-            rows: (0..size as i64).map(|value| vec![Value::Integer(value)]).collect(),
+            rows: (0..size as i64).map(|value| Ordered(vec![(format!("k{at}"), Value::Integer(value))])).collect(),
         }).collect();
         let experiment = Experiment {
-            name: "x".to_owned(),
-            fixed: Settings::default(),
-            backends: None,
             axes,
             seeds: (1..=seeds).collect(),
+            ..Experiment::default()
         };
         let count = experiment.num_points();
         prop_assert_eq!(count, sizes.iter().product::<usize>() * seeds as usize);
         let order: Vec<Vec<u64>> = (0..count)
             .map(|index| {
-                let point = experiment.point(index);
+                let point = experiment.point(index, None);
                 let values = point.settings.0.iter().map(|(_, value)| value.number().unwrap_or(-1.0) as u64);
                 values.chain([point.seed]).collect()
             })
@@ -210,16 +220,41 @@ proptest! {
 const SMALL: &str =
     "name = 'small'\n[sweep]\ntokens = [0, 3, 8]\nscheme = ['flat', 'hierarchical']\nseeds = '1-3'";
 
-fn plan(text: &str) -> Plan {
+fn plan(text: &str) -> Plan<'static> {
     let experiment = parse(text).expect("sound");
-    Plan::new(experiment, vec![BackendKind::Analytic, BackendKind::Sim], &Few).expect("can be run")
+    Plan::new(&Few, experiment, &[]).expect("can be run")
+}
+
+fn merge(from: &[PathBuf]) -> Result<Merged, ExperimentError> {
+    collect(from).map(|mut found| found.experiments.remove(0))
+}
+
+#[test]
+fn what_is_swept_or_set_takes_the_place_of_what_is_fixed() {
+    let text = "[experiment]\ntokens = 3\n[links]\nlatency = 1.5\n[sweep]\ntokens = [4, 5]\n\
+                [[sweep.points]]\nscheme = 'flat'\ntop_k = 2\n[[sweep.points]]\ntop_k = 3";
+    let mut experiment = parse(text).expect("sound");
+    assert_eq!((experiment.num_points(), experiment.swept().join(" ")), (4, "tokens scheme top_k".to_owned()));
+    let settings = |experiment: &Experiment, index| experiment.settings(&experiment.point(index, None));
+    assert_eq!(settings(&experiment, 1).get("tokens"), Some(&Value::Integer(4)));
+    assert_eq!((settings(&experiment, 0).0.len(), settings(&experiment, 1).get("scheme")), (5, None));
+    // A swept key is put to one value; rows that differed in nothing else are one.
+    for (set, points) in [("tokens=7", 2), ("top_k=9", 2), ("scheme=dedup", 1), ("links.latency=2.5", 1)] {
+        experiment.set_as(set, &Few).expect(set);
+        assert_eq!(experiment.num_points(), points, "{set}");
+    }
+    assert_eq!(settings(&experiment, 0).get("links.latency"), Some(&Value::Number(2.5)));
+    for (set, said) in [("tokens", "give place=value"), ("tokns=3", "did you mean `tokens`?"), ("tokens=x", "`x` is not")] {
+        let error = experiment.set_as(set, &Few).expect_err(set);
+        assert!(error.starts_with(&format!("--set {set}: ")) && error.contains(said), "{error}");
+    }
 }
 
 /// Runs what is left of a shard and gives the number of points run.
-fn run(plan: &Plan, shard: Shard, path: &Path, jobs: usize) -> Result<usize, ExperimentError> {
+fn run(plan: &Plan<'_>, shard: Shard, path: &Path, jobs: usize) -> Result<usize, ExperimentError> {
     let mut results = Results::open(path, &plan.header(shard))?;
     let left: Vec<Point> = plan.points(shard).filter(|point| !results.has(point.index)).collect();
-    run_offline(plan, &left, &Few, jobs, &mut results, &mut |_| {})?;
+    run_offline(plan, &left, jobs, &mut results, &|_| (), &mut |_| {})?;
     results.finish()?;
     Ok(left.len())
 }
@@ -286,17 +321,19 @@ fn shards_merge_into_the_whole_and_what_is_missing_is_named() {
     let shard = Shard { index: 2, count: 3 };
     run(&plan, shard, &parts.join(plan.file_name(shard)), 2).expect("runs");
     let all = merge(std::slice::from_ref(&parts)).expect("merges");
-    assert_eq!(all, merge(&[whole.join("small.jsonl")]).expect("merges"));
+    let bare = |merged: Merged| Merged { files: Vec::new(), ..merged };
+    let all = bare(all);
+    assert!(all == bare(merge(&[whole.join("small.jsonl")]).expect("merges")));
     // The same point in two files is no harm while it is equal.
-    assert_eq!(all, merge(&[parts.clone(), whole.clone()]).expect("merges"));
+    assert!(all == bare(merge(&[parts.clone(), whole.clone()]).expect("merges")));
     let rows = summarise(&all);
-    assert_eq!((rows.len(), rows[0].seeds), (12, 3));
-    let text = table(&all, &rows);
+    assert_eq!((rows.len(), rows[0].records.len()), (12, 3));
+    let text = table(&all, &rows, &Few);
     assert!(text.contains("tokens") && text.contains("± "), "{text}");
     let csv = csv(&all).expect("CSV");
     assert_eq!(
-        (csv.lines().count(), csv.lines().next().map(|line| &line[..28])),
-        (37, Some("point,seed,set_tokens,racks,"))
+        (csv.lines().count(), csv.lines().next().map(|line| &line[..30])),
+        (37, Some("point,seed,set_tokens,backend,"))
     );
 }
 
@@ -305,15 +342,20 @@ fn what_is_not_this_experiment_s_is_refused() {
     let (plan_, directory) = (plan(SMALL), tempfile::tempdir().expect("a directory"));
     let path = directory.path().join("small.jsonl");
     run(&plan_, Shard::ALL, &path, 2).expect("runs");
-    let refused = |plan: &Plan, shard| run(plan, shard, &path, 1).expect_err("another").to_string();
+    let refused = |plan: &Plan<'_>, shard| run(plan, shard, &path, 1).expect_err("another").to_string();
     let other = plan(&SMALL.replace('8', "9"));
     assert!(refused(&other, Shard::ALL).contains("the experiment has changed since"));
     assert!(refused(&plan_, Shard { index: 1, count: 2 }).contains("shard 1/1, not 1/2"));
     assert!(refused(&plan(&SMALL.replace("small", "big")), Shard::ALL).contains("holds `small`, not `big`"));
     let other_path = directory.path().join("other.jsonl");
     run(&other, Shard::ALL, &other_path, 2).expect("runs");
-    let error = merge(&[directory.path().to_owned()]).expect_err("two experiments").to_string();
-    assert!(error.contains("name the files of one experiment"), "{error}");
+    fs::write(directory.path().join("foreign.jsonl"), "{\"a\": 1}\n").expect("written");
+    let both = collect(&[directory.path().to_owned()]).expect("two experiments");
+    assert_eq!((both.experiments.len(), both.skipped.len()), (2, 1));
+    let (path_, problem) = &both.skipped[0];
+    assert!(path_.ends_with("foreign.jsonl") && problem.starts_with("line 1: no results of"), "{problem}");
+    let error = collect(std::slice::from_ref(path_)).expect_err("named").to_string();
+    assert!(error.contains("foreign.jsonl: line 1: no results of"), "{error}");
     // A point that says otherwise in another file.
     let text = fs::read_to_string(&path).expect("a file");
     let changed = directory.path().join("changed.jsonl");

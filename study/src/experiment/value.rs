@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Value {
     Text(String),
     /// Several that make one value, such as the ranks of each rack.
     List(Vec<Self>),
+    /// Keys with values that make one value, such as a tier.
+    Table(Ordered<Self>),
 }
 
 impl Value {
@@ -43,7 +45,38 @@ impl Value {
                 .collect::<Result<_, _>>()
                 .map(Self::List),
             DeValue::Datetime(_) => Err("a date; no option takes one"),
-            DeValue::Table(_) => Err("a table; give a value"),
+            DeValue::Table(table) => {
+                let mut entries: Vec<_> = table.iter().collect();
+                entries.sort_by_key(|(key, _)| key.span().start);
+                let read = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+                    Ok((AsRef::<str>::as_ref(key.get_ref()).to_owned(), Self::read(value.get_ref())?))
+                };
+                entries.into_iter().map(read).collect::<Result<_, _>>().map(Ordered).map(Self::Table)
+            }
+        }
+    }
+
+    /// As TOML has it.
+    #[must_use]
+    pub fn toml(&self) -> toml::Value {
+        match self {
+            Self::Flag(flag) => (*flag).into(),
+            Self::Integer(integer) => (*integer).into(),
+            Self::Number(number) => (*number).into(),
+            Self::Text(text) => text.clone().into(),
+            Self::List(items) => items.iter().map(Self::toml).collect::<Vec<_>>().into(),
+            Self::Table(entries) => {
+                let entries = entries.0.iter().map(|(key, value)| (key.clone(), value.toml()));
+                entries.collect::<toml::Table>().into()
+            }
+        }
+    }
+
+    /// As `--set` takes it: a text without quotes where it can't be taken for another value.
+    pub(super) fn word(&self) -> String {
+        match self {
+            Self::Text(text) if DeTable::parse(&format!("value = {text}")).is_err() => text.clone(),
+            other => other.toml().to_string(),
         }
     }
 
@@ -58,7 +91,7 @@ impl Value {
     }
 }
 
-/// As a flag takes it: lists with commas.
+/// As a flag takes it: lists with commas; tables as `preset hbm`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -67,6 +100,10 @@ impl fmt::Display for Value {
             Self::Number(number) => f.pad(&number.to_string()),
             Self::Text(text) => f.pad(text),
             Self::List(items) => f.pad(&items.iter().map(Self::to_string).collect::<Vec<_>>().join(",")),
+            Self::Table(entries) => {
+                let entries = entries.0.iter().map(|(key, value)| format!("{key} {value}"));
+                f.pad(&entries.collect::<Vec<_>>().join(" "))
+            }
         }
     }
 }
@@ -79,10 +116,10 @@ pub struct Ordered<V>(pub Vec<(String, V)>);
 pub type Settings = Ordered<Value>;
 
 impl<V> Ordered<V> {
-    /// The value of `key`.
+    /// The value of `key`, the last of several.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&V> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value)
+        self.0.iter().rfind(|(known, _)| known == key).map(|(_, value)| value)
     }
 }
 

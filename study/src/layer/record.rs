@@ -15,6 +15,8 @@ pub enum Verification {
     /// Every token bit for bit against the quantised reference, that against float64, and the bytes of every pair of ranks
     /// against the plan.
     OutputsAndTraffic,
+    /// Every token bit for bit against a reference.
+    Outputs,
     /// The bytes of every pair of ranks against the plan; rows had no values.
     Traffic,
     /// A closed form: nothing ran.

@@ -9,9 +9,6 @@ use serving::tiers::{CacheReport, TierReport};
 use serving::{Outcome, Summary};
 use std::collections::BTreeMap;
 
-/// Version of the record.
-pub const SERVE_SCHEMA_VERSION: u32 = 1;
-
 /// Where stages' time went, as shares of the time they worked. Parts that overlap add up to more than 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shares {
@@ -26,10 +23,6 @@ pub struct Shares {
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServeRecord {
-    /// [`SERVE_SCHEMA_VERSION`].
-    pub schema_version: u32,
-    /// Swept keys with their values.
-    pub settings: BTreeMap<String, toml::Value>,
     /// Where times are from: `analytic`, `frames`, `memoised`.
     pub cost: String,
     /// `measured`, `simulated` or `computed`.
@@ -114,6 +107,7 @@ pub struct ServeRecord {
     /// What to know beside.
     pub notes: Vec<String>,
     /// Why it can't be trusted; `None` if it can.
+    #[serde(default)]
     pub problem: Option<String>,
 }
 
@@ -162,8 +156,6 @@ impl ServeRecord {
             )
         });
         Self {
-            schema_version: SERVE_SCHEMA_VERSION,
-            settings: BTreeMap::new(),
             cost: cost.to_owned(),
             clock: if cost == "analytic" { "computed" } else { "simulated" }.to_owned(),
             duration,
@@ -211,26 +203,6 @@ impl ServeRecord {
             notes: Vec::new(),
             problem: nothing.or(off),
         }
-    }
-
-    /// A column of the record by its name, nested ones with dots; `None` where it has none or it is no number.
-    #[must_use]
-    pub fn column(&self, name: &str) -> Option<f64> {
-        let mut value = &serde_json::to_value(self).ok()?;
-        for part in name.split('.') {
-            value = match value {
-                serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
-                object => object.get(part)?,
-            };
-        }
-        value.as_f64()
-    }
-
-    /// Names of all columns that are numbers.
-    #[must_use]
-    pub fn columns(&self) -> Vec<String> {
-        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(self) else { return Vec::new() };
-        all.iter().filter(|(_, value)| value.is_number()).map(|(name, _)| name.clone()).collect()
     }
 }
 

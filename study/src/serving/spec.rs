@@ -170,29 +170,6 @@ impl Default for CacheTable {
     }
 }
 
-/// A plot of a sweep.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlotTable {
-    /// What it shows.
-    pub title: Option<String>,
-    /// Name of the file, without its ending.
-    pub file: String,
-    /// A swept key, or a column of the results.
-    pub x: String,
-    /// Columns of the results, a line each.
-    pub y: Vec<String>,
-    /// Swept keys that have lines of their own; all others where it isn't given.
-    #[serde(default)]
-    pub series: Vec<String>,
-    /// Equal factors along x.
-    #[serde(default)]
-    pub log_x: bool,
-    /// Equal factors along y.
-    #[serde(default)]
-    pub log_y: bool,
-}
-
 /// One serving run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,4 +1,4 @@
-//! What the keys of an experiment file mean: the flags of `railyard compare`, read by the same parser.
+//! The layer: settings are the flags of `railyard compare`, read by the same parser.
 //!
 //! A key is a flag's name with `_` for `-`, and a flag that is added there is a key here. Some flags are not for points: seeds and
 //! backends have words of their own, and how much memory there is says the machine.
@@ -7,8 +7,9 @@ use crate::options::SpecArgs;
 use crate::resolve;
 use clap::{ArgAction, CommandFactory, Parser};
 use moe::RoutingSpec;
-use study::experiment::{Experiment, Options, Point, Resolved, Resolver, Settings, Value};
+use study::experiment::{Asked, Column, Fault, Resolved, Settings, Subject, Value, quoted};
 use study::layer::{BackendKind, CompareSpec};
+use study::subjects::layer::{COLUMNS, WORDS, resolved};
 
 /// Flags that no key stands for.
 const NO_KEYS: [&str; 4] = ["backend", "seeds", "no-payload", "memory-limit"];
@@ -27,11 +28,11 @@ struct Flags {
     spec: SpecArgs,
 }
 
-/// The keys, by the flags.
+/// Comparisons of one layer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Keys;
+pub(super) struct Layers;
 
-impl Keys {
+impl Layers {
     /// The comparison that flags give.
     fn spec(flags: &[String]) -> Result<CompareSpec, String> {
         let flags = Flags::try_parse_from(flags).map_err(|error| {
@@ -58,7 +59,11 @@ fn flag(key: &str, value: &Value) -> Vec<String> {
     }
 }
 
-impl Options for Keys {
+impl Subject for Layers {
+    fn name(&self) -> &'static str {
+        "layer"
+    }
+
     fn keys(&self) -> Vec<String> {
         let command = Flags::command();
         let flags = command.get_arguments().filter_map(|argument| argument.get_long());
@@ -72,20 +77,17 @@ impl Options for Keys {
         }
         Self::spec(&flag(key, value)).map(drop)
     }
-}
 
-impl Resolver for Keys {
-    fn resolve(
-        &self,
-        experiment: &Experiment,
-        point: &Point,
-        backends: &[BackendKind],
-    ) -> Result<Resolved, String> {
-        let settings = experiment.settings(point);
-        let mut flags = flags_of(&settings);
+    fn backends(&self) -> &'static [BackendKind] {
+        &[BackendKind::Analytic, BackendKind::Sim]
+    }
+
+    fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
+        let Asked { settings, seed, backends, .. } = asked;
+        let mut flags = flags_of(settings);
         let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
         flags.extend(["--backend".to_owned(), names.join(",")]);
-        flags.extend(["--seeds".to_owned(), point.seed.to_string()]);
+        flags.extend(["--seeds".to_owned(), seed.to_string()]);
         let mut spec = Self::spec(&flags)?;
         // Values cost time and memory: they are there where something needs them.
         let needed = backends.contains(&BackendKind::Quic) || matches!(spec.routing, RoutingSpec::Gate);
@@ -94,21 +96,28 @@ impl Resolver for Keys {
             flags.push("--no-payload".to_owned());
         }
         let command = flags.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        Ok(Resolved {
-            spec,
-            with_base: settings.get(BASE).is_some(),
-            command: format!("railyard compare {command}"),
-        })
+        resolved(spec, settings.get(BASE).is_some(), format!("railyard compare {command}"))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
+    }
+
+    fn words(&self) -> &'static [Column] {
+        &WORDS
     }
 }
 
 /// The flags of settings, and those that make them one configuration.
 fn flags_of(settings: &Settings) -> Vec<String> {
+    // What is swept takes the place of what is fixed.
+    let counts = |at: usize, key: &str| settings.0[at + 1..].iter().all(|(later, _)| later != key);
     let mut flags: Vec<String> = settings
         .0
         .iter()
-        .filter(|(key, _)| key != PAYLOAD)
-        .flat_map(|(key, value)| flag(key, value))
+        .enumerate()
+        .filter(|(at, (key, _))| key != PAYLOAD && counts(*at, key))
+        .flat_map(|(_, (key, value))| flag(key, value))
         .collect();
     for (key, value) in ONE_EACH {
         if settings.get(key).is_none() {
@@ -123,13 +132,4 @@ fn payload(value: &Value) -> Result<bool, String> {
         Value::Flag(payload) => Ok(*payload),
         _ => Err(format!("`{value}`: give true or false")),
     }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }

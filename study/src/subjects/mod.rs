@@ -1,0 +1,10 @@
+//! What experiments can be about, a file each: the settings, what a point of them runs, the numbers that come out.
+
+mod fields;
+pub mod layer;
+mod serving;
+mod serving_columns;
+#[cfg(test)]
+mod tests;
+
+pub use serving::{Serving, record, served};

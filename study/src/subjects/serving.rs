@@ -1,0 +1,342 @@
+//! A serving run as a subject of experiments: the tables of a deployment, its requests, its cache.
+
+use super::fields::fields;
+use super::serving_columns::{COLUMNS, WORDS};
+use crate::experiment::{
+    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Resolved, Settings, Subject, Value, Work,
+};
+use crate::layer::{BackendKind, Verification};
+use crate::serving::{
+    CacheTable, CostChoice, Deployed, Deployment, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec,
+    Sources, serve,
+};
+use ::serving::arrivals::{ArrivalSpec, PrefixSpec};
+use ::serving::{Slo, TrainPolicy};
+use coordinator::LocalCluster;
+use coordinator::pace::Host;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::io::BufRead;
+use std::sync::{Mutex, PoisonError};
+use topology::did_you_mean;
+use twox_hash::XxHash3_64;
+
+/// Tables of a drawn length.
+const LENGTHS: [&str; 2] = ["arrivals.input_len", "arrivals.output_len"];
+/// Keys of one.
+const LENGTH: [&str; 6] = ["dist", "min", "max", "median", "mean", "sigma"];
+/// The seed of a run.
+const SEED: &str = "serve.seed";
+/// Answers between two words of progress.
+const ANSWERS_APART: u64 = 100;
+/// Memory of a run beside that of its frames, bytes, and of each token of a step on its way to one expert, and of each flow between two
+/// ranks: estimates, for how many runs a machine may have at once.
+const RUN_BYTES: u64 = 64 << 20;
+const COPY_BYTES: u64 = 128;
+const FLOW_BYTES: u64 = 512;
+
+/// Serving runs, whose names lead where `sources` say.
+#[derive(Debug, Default)]
+pub struct Serving<S> {
+    sources: S,
+    /// Hashes of traces by their names: a sweep reads each once.
+    digests: Mutex<BTreeMap<String, u64>>,
+}
+
+impl<S: Sources> Serving<S> {
+    /// Hash of a trace's contents.
+    fn digest(&self, name: &str) -> Result<u64, Fault> {
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = digests.get(name) {
+            return Ok(*known);
+        }
+        let told = |error: std::io::Error| Fault::of("arrivals.file", format!("{name}: {error}"));
+        let mut file = self.sources.open(name).map_err(told)?;
+        let mut hash = XxHash3_64::new();
+        loop {
+            let bytes = file.fill_buf().map_err(told)?;
+            if bytes.is_empty() {
+                break;
+            }
+            hash.write(bytes);
+            let length = bytes.len();
+            file.consume(length);
+        }
+        digests.insert(name.to_owned(), hash.finish());
+        Ok(hash.finish())
+    }
+
+    /// All that decides what comes of `spec`.
+    fn identity(&self, spec: &ServeSpec, backends: &[BackendKind]) -> Result<Vec<u8>, Fault> {
+        let (serve, sources) = (&spec.serve, &self.sources);
+        let told = |key: &'static str| move |problem: String| Fault::of(key, problem);
+        let ranks = serve.racks.saturating_mul(serve.ranks_per_rack) / spec.parallel.pp.max(1);
+        let routing = match serve.routing.as_str() {
+            "gate" => None,
+            name => Some(sources.routing(name, ranks).map_err(told("serve.routing"))?),
+        };
+        let whole = (
+            (spec, backends, routing),
+            sources.model(&serve.model).map_err(told("serve.model"))?,
+            sources.hardware(&serve.hardware).map_err(told("serve.hardware"))?,
+            sources.placement(&serve.placement).map_err(told("serve.placement"))?,
+            spec.arrivals.file.as_deref().map(|name| self.digest(name)).transpose()?,
+        );
+        serde_json::to_vec(&whole).map_err(|error| error.to_string().into())
+    }
+}
+
+impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
+    fn name(&self) -> &'static str {
+        "serving"
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let tables = [
+            ("serve", fields::<Deployed>()),
+            ("parallel", fields::<Parallel>()),
+            ("scheduler", fields::<TrainPolicy>()),
+            ("arrivals", fields::<ArrivalSpec>()),
+            ("arrivals.prefixes", fields::<PrefixSpec>()),
+            ("cache", fields::<CacheTable>()),
+            ("slo", fields::<Slo>()),
+        ];
+        let lengths = LENGTHS.map(|table| (table, LENGTH.as_slice()));
+        let tables = tables.into_iter().chain(lengths);
+        tables.flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}"))).collect()
+    }
+
+    fn check(&self, key: &str, value: &Value) -> Result<(), String> {
+        // What lies deeper can only be told together with its neighbours.
+        if key.split('.').count() > 2 || key == "arrivals.prefixes" {
+            return Ok(());
+        }
+        let alone = Ordered(vec![
+            ("arrivals.kind".to_owned(), Value::Text("burst".to_owned())),
+            (key.to_owned(), value.clone()),
+        ]);
+        spec(&alone, None).map(drop).map_err(|fault| fault.problem)
+    }
+
+    fn backends(&self) -> &'static [BackendKind] {
+        &[]
+    }
+
+    fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
+        let spec = spec(asked.settings, Some(asked.seed))?;
+        let backends = match asked.backends {
+            [] if spec.serve.cost == CostChoice::Analytic => vec![BackendKind::Analytic],
+            [] => vec![BackendKind::Sim],
+            asked => asked.to_vec(),
+        };
+        for &backend in &backends {
+            let on = on(&spec, backend);
+            let checked = match backend {
+                BackendKind::Quic => Live::new(&on, &self.sources, Host::this(false), 0).map(drop),
+                _ => Deployment::new(&on, &self.sources).map(drop),
+            };
+            checked.map_err(fault)?;
+        }
+        let ranks = u64::from(spec.serve.racks) * u64::from(spec.serve.ranks_per_rack);
+        let tokens = u64::from(spec.scheduler.max_num_seqs.min(spec.scheduler.max_num_batched_tokens));
+        let frames = if backends == [BackendKind::Analytic] { 0 } else { ranks * tokens * COPY_BYTES * 8 };
+        let flows = (ranks / u64::from(spec.parallel.pp.max(1))).pow(2) * FLOW_BYTES;
+        Ok(Resolved {
+            identity: self.identity(&spec, &backends)?,
+            memory_bytes: RUN_BYTES + frames + flows,
+            ranks: u32::try_from(ranks).unwrap_or(u32::MAX),
+            command: asked.repeated("serve-bench", SEED),
+            work: Box::new(Run { spec, backends: backends.clone(), sources: &self.sources }),
+            backends,
+        })
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
+    }
+
+    fn words(&self) -> &'static [Column] {
+        &WORDS
+    }
+
+    fn seed_key(&self) -> Option<&'static str> {
+        Some(SEED)
+    }
+
+    fn on_backend(&self, backend: BackendKind, key: &str, value: &Value) -> Option<Value> {
+        let word = |word: &str| Some(Value::Text(word.to_owned()));
+        match (backend, value) {
+            (BackendKind::Analytic, _) if key == "serve.cost" => word("analytic"),
+            (_, Value::Text(text)) if key == "serve.cost" && text == "analytic" => word("memoised"),
+            _ => None,
+        }
+    }
+}
+
+/// The run that settings give.
+fn spec(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
+    let mut table = toml::Table::new();
+    for (place, value) in &settings.0 {
+        put(&mut table, place, value.toml())?;
+    }
+    if let Some(seed) = seed {
+        let seed = i64::try_from(seed).map_err(|_| Fault::of(SEED, format!("{seed}: give less")))?;
+        put(&mut table, SEED, seed.into())?;
+    }
+    ServeSpec::deserialize(toml::Value::Table(table)).map_err(|error| {
+        // The text ends with the place: "in `arrivals.prefixes`".
+        let text = error.to_string();
+        let place = text.trim_end().rsplit_once("\nin `").map_or("", |(_, place)| place.trim_end_matches('`'));
+        told(place, error.message())
+    })
+}
+
+/// Puts `value` at `place` of `table`.
+fn put(table: &mut toml::Table, place: &str, value: toml::Value) -> Result<(), Fault> {
+    match place.split_once('.') {
+        None => drop(table.insert(place.to_owned(), value)),
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| toml::Table::new().into());
+            let toml::Value::Table(inner) = inner else {
+                return Err(Fault::of(first, "it has a value where a table is needed"));
+            };
+            put(inner, rest, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// serde's words in ours.
+fn told(place: &str, message: &str) -> Fault {
+    let message = message.replace('\n', " ");
+    if let Some(("unknown field" | "unknown variant", rest)) = message.split_once(" `")
+        && let Some((word, known)) = rest.split_once('`')
+    {
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let meant = did_you_mean(word, known.iter().copied());
+        let remedy = if meant.is_empty() { format!("; known are {}", known.join(", ")) } else { meant };
+        let what = if message.starts_with("unknown field") { "unknown key" } else { "unknown word" };
+        return Fault::of(place, format!("{what} `{word}`{remedy}"));
+    }
+    Fault::of(place, message)
+}
+
+fn fault(error: ServeError) -> Fault {
+    match error {
+        ServeError::Setting { what, problem } => Fault { key: what, problem },
+        other => other.to_string().into(),
+    }
+}
+
+/// `spec` with times as `backend` has them.
+fn on(spec: &ServeSpec, backend: BackendKind) -> ServeSpec {
+    let mut on = spec.clone();
+    on.serve.cost = match (backend, spec.serve.cost) {
+        (BackendKind::Analytic, _) => CostChoice::Analytic,
+        (_, CostChoice::Analytic) => CostChoice::Memoised,
+        (_, cost) => cost,
+    };
+    on
+}
+
+/// One run on its backends.
+#[derive(Debug)]
+struct Run<'a, S> {
+    spec: ServeSpec,
+    backends: Vec<BackendKind>,
+    sources: &'a S,
+}
+
+impl<S: Sources + std::fmt::Debug> Run<'_, S> {
+    fn offline(&self, backend: BackendKind, note: Note<'_>) -> Result<Record, Failed> {
+        let mut said = 0;
+        let mut progress = |answered: u64| {
+            if answered >= said + ANSWERS_APART {
+                said = answered;
+                note(&format!("{answered} requests answered"));
+            }
+        };
+        let served = serve(&on(&self.spec, backend), self.sources, &mut progress);
+        record(&served.map_err(failed)?, backend)
+    }
+
+    /// Once again at half the pace where the host could not keep up.
+    async fn measured(
+        &self,
+        cluster: &mut LocalCluster,
+        host: Host,
+        note: Note<'_>,
+    ) -> Result<Record, Failed> {
+        let mut retries = 0;
+        loop {
+            let live = Live::new(&self.spec, self.sources, host, retries).map_err(failed)?;
+            let session = cluster.open(live.request()).await;
+            let mut session = session.map_err(|error| failed(error.into()))?;
+            let mut progress = |steps| note(&format!("step {steps}"));
+            let served = live.serve(&mut session, self.sources, "measured", &mut progress);
+            let (served, _) = Box::pin(served).await.map_err(failed)?;
+            if served.problem.is_none() || retries == 1 {
+                return record(&served, BackendKind::Quic);
+            }
+            retries += 1;
+        }
+    }
+}
+
+impl<S: Sources + std::fmt::Debug> Work for Run<'_, S> {
+    fn run(&self, note: Note<'_>) -> Result<Vec<Record>, Failed> {
+        self.backends.iter().map(|&backend| self.offline(backend, note)).collect()
+    }
+
+    fn measure<'a>(&'a self, cluster: &'a mut LocalCluster, host: Host, note: Note<'a>) -> Measuring<'a> {
+        Box::pin(async move {
+            let mut records = Vec::new();
+            for &backend in &self.backends {
+                records.push(match backend {
+                    BackendKind::Quic => self.measured(cluster, host, note).await?,
+                    _ => self.offline(backend, note)?,
+                });
+            }
+            Ok(records)
+        })
+    }
+
+    fn packed(&self) -> Result<Packed, Fault> {
+        Packed::new(&self.spec, self.sources).map_err(fault)
+    }
+}
+
+fn failed(error: ServeError) -> Failed {
+    Failed { usage: error.is_usage(), problem: error.to_string() }
+}
+
+/// The record of a run; `backend` is where its times are from.
+///
+/// # Errors
+/// None are known.
+pub fn record(served: &ServeRecord, backend: BackendKind) -> Result<Record, Failed> {
+    let text = serde_json::to_string(served);
+    let own = text.and_then(|text| serde_json::from_str::<Ordered<serde_json::Value>>(&text));
+    let mut own = own.map_err(|error| Failed { usage: false, problem: error.to_string() })?;
+    own.0.retain(|(key, _)| key != "problem");
+    let checked = backend == BackendKind::Quic;
+    Ok(Record {
+        backend,
+        verification: if checked { Verification::Outputs } else { Verification::NothingRan },
+        verified: true,
+        valid: served.problem.is_none(),
+        problem: served.problem.clone(),
+        own,
+    })
+}
+
+/// The run that `record` is of.
+///
+/// # Errors
+/// If it is of something else.
+pub fn served(record: &Record) -> serde_json::Result<ServeRecord> {
+    let mut whole = serde_json::to_value(&record.own)?;
+    whole["problem"] = serde_json::to_value(&record.problem)?;
+    serde_json::from_value(whole)
+}

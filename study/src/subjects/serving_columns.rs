@@ -1,0 +1,89 @@
+//! The numbers of a serving run's records, and words for its settings.
+
+use crate::experiment::Column;
+use std::sync::LazyLock;
+
+/// Mean, spread and percentiles of one latency.
+macro_rules! latency {
+    ($key:literal, $words:literal, $mean:ident) => {
+        [
+            Column::$mean(concat!("mean_", $key, "_ms"), concat!("mean ", $words), "ms"),
+            Column::kept(concat!("median_", $key, "_ms"), concat!("median ", $words), "ms"),
+            Column::kept(concat!("std_", $key, "_ms"), concat!("standard deviation of ", $words), "ms"),
+            Column::kept(concat!("p90_", $key, "_ms"), concat!("p90 ", $words), "ms"),
+            Column::kept(concat!("p99_", $key, "_ms"), concat!("p99 ", $words), "ms"),
+            Column::kept(concat!("max_", $key, "_ms"), concat!("max ", $words), "ms"),
+        ]
+    };
+}
+
+/// Throughput, prices and what came of requests.
+const REQUESTS: [Column; 16] = [
+    Column::kept("duration", "duration", "s"),
+    Column::kept("completed", "requests answered", ""),
+    Column::kept("failed", "requests refused", ""),
+    Column::kept("total_input", "tokens of prompts", ""),
+    Column::kept("total_output", "tokens of answers", ""),
+    Column::kept("request_throughput", "requests", "/s"),
+    Column::kept("request_goodput", "requests within the SLO", "/s"),
+    Column::shown("output_throughput", "output", "tok/s"),
+    Column::kept("total_token_throughput", "prompts and answers", "tok/s"),
+    Column::kept("output_throughput_per_rank", "output of a rank", "tok/s"),
+    Column::kept("output_throughput_per_user", "output for a user", "tok/s"),
+    Column::shown("usd_per_mtok_output", "price of output", "$/Mtok"),
+    Column::kept("usd_per_mtok_total", "price of all tokens", "$/Mtok"),
+    Column::kept("cache_usd", "price of caches", "$"),
+    Column::kept("cache_saved_usd", "saved by caches", "$"),
+    Column::kept("cached_share", "prompt tokens from caches, share", ""),
+];
+
+/// Steps, stages and memory.
+const DEPLOYMENT: [Column; 20] = [
+    Column::kept("ranks", "ranks", ""),
+    Column::kept("steps", "steps", ""),
+    Column::kept("mean_step_ms", "mean step", "ms"),
+    Column::shown("mean_batch", "sequences on a train", ""),
+    Column::kept("mean_step_tokens", "new tokens of a step", ""),
+    Column::kept("max_num_running", "most seated", ""),
+    Column::kept("max_num_waiting", "most waiting", ""),
+    Column::kept("busy_share", "stages at work, share", ""),
+    Column::shown("idle_share", "stages idle, share", ""),
+    Column::kept("share.local", "ranks' own work, share", ""),
+    Column::kept("share.experts", "experts, share", ""),
+    Column::kept("share.all_to_all", "all-to-all, share", ""),
+    Column::kept("hop_share", "hops, share", ""),
+    Column::kept("weights_gb_per_rank", "weights of a rank", "GB"),
+    Column::kept("weights_gb_per_stage", "weights of a stage", "GB"),
+    Column::kept("kv_gb_per_rank", "caches of a rank", "GB"),
+    Column::kept("memory_use", "memory in use, share", ""),
+    Column::kept("over_sim", "measured over simulated", ""),
+    Column::kept("memo.total_error", "error of remembered steps", ""),
+    Column::kept("usd_per_rank_hour", "price of a rank", "$/h"),
+];
+
+/// The numbers of a serving run's records.
+pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let groups: [&[Column]; 7] = [
+        &REQUESTS,
+        &latency!("queue_wait", "wait", kept),
+        &latency!("ttft", "TTFT", shown),
+        &latency!("tpot", "TPOT", shown),
+        &latency!("itl", "ITL", kept),
+        &latency!("e2el", "E2EL", kept),
+        &DEPLOYMENT,
+    ];
+    groups.concat()
+});
+
+/// Words for settings of a serving run.
+pub(super) const WORDS: [Column; 9] = [
+    Column::kept("arrivals.users", "users", ""),
+    Column::kept("arrivals.request_rate", "requests", "/s"),
+    Column::kept("parallel.pp", "pipeline stages", ""),
+    Column::kept("parallel.micro_batches", "micro-batches", ""),
+    Column::kept("scheduler.period_ms", "period", "ms"),
+    Column::kept("scheduler.max_num_seqs", "sequences of a rank", ""),
+    Column::kept("serve.racks", "racks", ""),
+    Column::kept("serve.ranks_per_rack", "ranks in a rack", ""),
+    Column::kept("serve.slots", "expert slots", ""),
+];
