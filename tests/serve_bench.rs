@@ -53,7 +53,11 @@ fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
     let table = railyard(&["-q", "serve-bench", &path, "--out", out.to_str().unwrap()]);
     assert!(table.status.success(), "{}", String::from_utf8_lossy(&table.stderr));
     let text = String::from_utf8(table.stdout).unwrap();
-    assert!(text.contains("claim: more users wait longer\n") && text.contains("\nusers  backend  seeds  mean TTFT ms"), "{text}");
+    assert!(
+        text.contains("claim: more users wait longer\n")
+            && text.contains("\nusers  backend  seeds  mean TTFT ms"),
+        "{text}"
+    );
     let lines = std::fs::read_to_string(out.join("small.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 4);
     let json = railyard(&["-q", "serve-bench", &path, "--json", "--jobs", "1"]);
@@ -64,7 +68,9 @@ fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
     let again = lines.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap());
     for (point, again) in points.iter().zip(again) {
         let record = again["records"][0].as_object().unwrap();
-        assert!(record.iter().all(|(key, value)| point[key] == *value) && point["settings"] == again["settings"]);
+        assert!(
+            record.iter().all(|(key, value)| point[key] == *value) && point["settings"] == again["settings"]
+        );
     }
     assert!(points.iter().all(|point| point["completed"] == 12 && point["problem"].is_null()));
     if cfg!(feature = "plots") {
@@ -96,10 +102,19 @@ fn one_run_is_the_block_that_vllm_prints() {
 fn faults_name_the_place_and_exit_with_2() {
     let dir = tempfile::tempdir().unwrap();
     for (change, said) in [
-        (("users = 4", "user = 4"), "serve.toml:10: unknown key `arrivals.user`, did you mean `arrivals.users`?"),
+        (
+            ("users = 4", "user = 4"),
+            "serve.toml:10: unknown key `arrivals.user`, did you mean `arrivals.users`?",
+        ),
         (("[sweep]", "[scheduler]\nmax_num_seqs = 0\n[sweep]"), "scheduler: max_num_seqs = 0"),
-        (("users = 4", "users = 4\nfile = \"missing.csv\""), "serve.toml:11: point 0 (arrivals.users = 2, seed 1): arrivals.file: missing.csv: No such file"),
-        (("x = \"arrivals.users\"", "x = \"arrivals.nobody\""), "`arrivals.nobody` is not swept here and no column"),
+        (
+            ("users = 4", "users = 4\nfile = \"missing.csv\""),
+            "serve.toml:11: point 0 (arrivals.users = 2, seed 1): arrivals.file: missing.csv: No such file",
+        ),
+        (
+            ("x = \"arrivals.users\"", "x = \"arrivals.nobody\""),
+            "`arrivals.nobody` is not swept here and no column",
+        ),
     ] {
         let path = file(dir.path(), &SMALL.replacen(change.0, change.1, 1));
         let out = dir.path().join("out");

@@ -119,7 +119,8 @@ fn text(merged: &Merged, subject: &dyn Subject) -> String {
     let header = &merged.header;
     let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
     let claim = header.claim.as_ref().map_or_else(String::new, |claim| format!("claim: {claim}\n"));
-    let seeds = if header.seeds.len() > 1 { "; means and 95% intervals (Student's t) over seeds" } else { "" };
+    let seeds =
+        if header.seeds.len() > 1 { "; means and 95% intervals (Student's t) over seeds" } else { "" };
     format!(
         "{} ({}, {}){fixed}\n{claim}{}emulated time{seeds}\n",
         header.name,

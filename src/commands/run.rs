@@ -93,7 +93,8 @@ impl Asked<'_> {
             parse_experiment(&text, &origin, &subjects()).map_err(Failure::usage)?;
         if let Some(wanted) = self.subject.filter(|wanted| *wanted != subject.name()) {
             let name = subject.name();
-            let problem = format!("{origin}: this is a {name} experiment, not {wanted}; give it to `railyard run`");
+            let problem =
+                format!("{origin}: this is a {name} experiment, not {wanted}; give it to `railyard run`");
             return Err(Failure::Usage(anyhow!(problem)));
         }
         for text in &args.set {
@@ -110,7 +111,9 @@ impl Asked<'_> {
                 return Err(Failure::Usage(anyhow!(problem)));
             }
             if args.in_process {
-                return Err(Failure::Usage(anyhow!("--in-process: a cluster has its own ranks; leave it out")));
+                return Err(Failure::Usage(anyhow!(
+                    "--in-process: a cluster has its own ranks; leave it out"
+                )));
             }
             backends = vec![BackendKind::Quic];
         }

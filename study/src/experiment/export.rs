@@ -49,9 +49,11 @@ impl Merged {
         for (row, flat) in self.records().enumerate() {
             let record: Ordered<serde_json::Value> =
                 serde_json::from_str(&serde_json::to_string(flat.record)?)?;
-            let swept = self.header.swept.iter().filter(|key| {
-                !(REPEATED.contains(&key.as_str()) && record.get(key).is_some())
-            });
+            let swept = self
+                .header
+                .swept
+                .iter()
+                .filter(|key| !(REPEATED.contains(&key.as_str()) && record.get(key).is_some()));
             let swept = swept.map(|key| {
                 let name = if record.get(key).is_some() { format!("set_{key}") } else { key.clone() };
                 (name, flat.settings.get(key).map(scalar).unwrap_or_default())
@@ -62,7 +64,8 @@ impl Merged {
             let mut at = 0;
             for (name, value) in cells.into_iter().chain(record.0).chain([command]) {
                 // Records have the same keys in the same order, but for those that only some have.
-                let found = columns.iter().skip(at).position(|(known, _)| *known == name).map(|past| at + past);
+                let found =
+                    columns.iter().skip(at).position(|(known, _)| *known == name).map(|past| at + past);
                 let found = found.or_else(|| columns.iter().position(|(known, _)| *known == name));
                 let place = found.unwrap_or_else(|| {
                     columns.insert(at, (name, vec![serde_json::Value::Null; row]));

@@ -1,7 +1,7 @@
 //! An experiment and its points, in order.
 
-use super::subject::Subject;
 use super::record::PlotTable;
+use super::subject::Subject;
 use super::value::{Ordered, Settings, Value};
 use crate::layer::BackendKind;
 use std::fmt;

@@ -86,7 +86,8 @@ fn read(bytes: &[u8], path: &Path, versions: &[u32]) -> Result<Contents, Experim
     let mut contents = Contents { header: None, lines: Vec::new(), whole_bytes: bytes.len() as u64 };
     for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let fault = |problem: String| results_error(path, format!("line {}: {problem}", at + 1));
-        let damaged = |error: &dyn std::fmt::Display| fault(format!("{error}; move the file away to begin anew"));
+        let damaged =
+            |error: &dyn std::fmt::Display| fault(format!("{error}; move the file away to begin anew"));
         let text = std::str::from_utf8(line).map_err(|error| damaged(&error))?;
         if contents.header.is_none() {
             let none = || fault("no results of `railyard run` or `railyard serve-bench`".to_owned());
@@ -252,7 +253,10 @@ fn different(there: &Header, wanted: &Header) -> String {
     } else if there.backends != wanted.backends {
         "it was run with other backends".to_owned()
     } else if there.schema_version != wanted.schema_version {
-        format!("it has results of version {}, this program has {}", there.schema_version, wanted.schema_version)
+        format!(
+            "it has results of version {}, this program has {}",
+            there.schema_version, wanted.schema_version
+        )
     } else if there.version != wanted.version {
         format!("it is of railyard {}, this is {}", there.version, wanted.version)
     } else {

@@ -56,7 +56,11 @@ pub fn number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    if (1e-4..1e7).contains(&value.abs()) { format!("{value:.*}", decimals(value)) } else { format!("{value:.3e}") }
+    if (1e-4..1e7).contains(&value.abs()) {
+        format!("{value:.*}", decimals(value))
+    } else {
+        format!("{value:.3e}")
+    }
 }
 
 /// The mean, and the interval with as many decimals.

@@ -19,7 +19,9 @@ impl Subject for Few {
     }
 
     fn keys(&self) -> Vec<String> {
-        ["throttle", "tokens", "top_k", "scheme", "ranks_per_rack", "links.latency"].map(str::to_owned).to_vec()
+        ["throttle", "tokens", "top_k", "scheme", "ranks_per_rack", "links.latency"]
+            .map(str::to_owned)
+            .to_vec()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
@@ -146,9 +148,15 @@ fn faults_name_file_line_and_remedy() {
     check_error("[sweep]\ntokens = [1, 2, 1]", "sweep.toml:2: tokens: 1 stands twice");
     check_error("[sweep]\ntokens = [\n1,\n'x']", "sweep.toml:4: tokens: `x` is not");
     check_error("[link]\nlatency = 3.0", "sweep.toml:1: unknown key `link`, did you mean `links`?");
-    check_error("[links]\nlatncy = 3.0", "sweep.toml:2: unknown key `links.latncy`, did you mean `links.latency`?");
+    check_error(
+        "[links]\nlatncy = 3.0",
+        "sweep.toml:2: unknown key `links.latncy`, did you mean `links.latency`?",
+    );
     check_error("[sweep]\nlinks.latency = [\n'x']", "sweep.toml:3: links.latency: `x` is not");
-    check_error("[sweep]\nlatency = [1.0]", "sweep.toml:2: unknown key `latency`, did you mean `links.latency`?");
+    check_error(
+        "[sweep]\nlatency = [1.0]",
+        "sweep.toml:2: unknown key `latency`, did you mean `links.latency`?",
+    );
     check_error("subject = 'fews'", "sweep.toml:1: no subject `fews`, did you mean `few`?");
     check_error("[[plot]]\nfile = 'a'\nz = 'x'", "sweep.toml:3: unknown key `z`; known are title,");
     check_error("[[plot]]\nfile = 'a'\nx = 'tokens'", "sweep.toml:1: plot: missing field `y`");
@@ -234,7 +242,10 @@ fn what_is_swept_or_set_takes_the_place_of_what_is_fixed() {
     let text = "[experiment]\ntokens = 3\n[links]\nlatency = 1.5\n[sweep]\ntokens = [4, 5]\n\
                 [[sweep.points]]\nscheme = 'flat'\ntop_k = 2\n[[sweep.points]]\ntop_k = 3";
     let mut experiment = parse(text).expect("sound");
-    assert_eq!((experiment.num_points(), experiment.swept().join(" ")), (4, "tokens scheme top_k".to_owned()));
+    assert_eq!(
+        (experiment.num_points(), experiment.swept().join(" ")),
+        (4, "tokens scheme top_k".to_owned())
+    );
     let settings = |experiment: &Experiment, index| experiment.settings(&experiment.point(index, None));
     assert_eq!(settings(&experiment, 1).get("tokens"), Some(&Value::Integer(4)));
     assert_eq!((settings(&experiment, 0).0.len(), settings(&experiment, 1).get("scheme")), (5, None));
@@ -244,7 +255,9 @@ fn what_is_swept_or_set_takes_the_place_of_what_is_fixed() {
         assert_eq!(experiment.num_points(), points, "{set}");
     }
     assert_eq!(settings(&experiment, 0).get("links.latency"), Some(&Value::Number(2.5)));
-    for (set, said) in [("tokens", "give place=value"), ("tokns=3", "did you mean `tokens`?"), ("tokens=x", "`x` is not")] {
+    for (set, said) in
+        [("tokens", "give place=value"), ("tokns=3", "did you mean `tokens`?"), ("tokens=x", "`x` is not")]
+    {
         let error = experiment.set_as(set, &Few).expect_err(set);
         assert!(error.starts_with(&format!("--set {set}: ")) && error.contains(said), "{error}");
     }

@@ -2,8 +2,8 @@
 
 use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
 use crate::layer::{
-    BackendKind, CompareError, CompareSpec, Configuration, Report, compare_offline, compare_rows, configuration,
-    estimate,
+    BackendKind, CompareError, CompareSpec, Configuration, Report, compare_offline, compare_rows,
+    configuration, estimate,
 };
 use coordinator::LocalCluster;
 use coordinator::pace::Host;

@@ -187,7 +187,8 @@ fn spec(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
     ServeSpec::deserialize(toml::Value::Table(table)).map_err(|error| {
         // The text ends with the place: "in `arrivals.prefixes`".
         let text = error.to_string();
-        let place = text.trim_end().rsplit_once("\nin `").map_or("", |(_, place)| place.trim_end_matches('`'));
+        let place =
+            text.trim_end().rsplit_once("\nin `").map_or("", |(_, place)| place.trim_end_matches('`'));
         told(place, error.message())
     })
 }

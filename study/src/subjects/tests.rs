@@ -100,7 +100,8 @@ fn a_backend_that_is_asked_for_is_where_times_are_from() {
     let text = format!("{SMALL}[sweep]\n'serve.cost' = ['analytic', 'memoised', 'frames']");
     let plan = |backends: &[BackendKind]| Plan::new(&serving, read(&text).unwrap(), backends).unwrap();
     let costs = |plan: &Plan<'_>| {
-        let costs = plan.points(Shard::ALL).map(|point| point.settings.get("serve.cost").map(Value::to_string));
+        let costs =
+            plan.points(Shard::ALL).map(|point| point.settings.get("serve.cost").map(Value::to_string));
         costs.flatten().collect::<Vec<_>>().join(" ")
     };
     let own = plan(&[]);
@@ -112,20 +113,44 @@ fn a_backend_that_is_asked_for_is_where_times_are_from() {
 #[test]
 fn every_setting_is_a_place_and_every_fault_has_a_line() {
     let keys = Serving::<Presets>::default().keys();
-    for key in ["serve.throttle", "parallel.overlap", "arrivals.prefixes.zipf", "arrivals.input_len.dist", "cache.tiers"] {
+    for key in [
+        "serve.throttle",
+        "parallel.overlap",
+        "arrivals.prefixes.zipf",
+        "arrivals.input_len.dist",
+        "cache.tiers",
+    ] {
         assert!(keys.iter().any(|known| known == key), "{key}");
     }
     for (change, said) in [
         (("model =", "modle ="), ":3: unknown key `serve.modle`, did you mean `serve.model`?"),
-        (("kind = \"constant\"", "kind = \"constnt\""), ":7: arrivals.kind: unknown word `constnt`, did you mean `constant`?"),
+        (
+            ("kind = \"constant\"", "kind = \"constnt\""),
+            ":7: arrivals.kind: unknown word `constnt`, did you mean `constant`?",
+        ),
         (("[arrivals]", "[arivals]"), ":6: unknown key `arivals`, did you mean `arrivals`?"),
-        (("min = 16", "mn = 16"), ":10: unknown key `arrivals.input_len.mn`, did you mean `arrivals.input_len.min`?"),
+        (
+            ("min = 16", "mn = 16"),
+            ":10: unknown key `arrivals.input_len.mn`, did you mean `arrivals.input_len.min`?",
+        ),
         (("min = 16", "sigma = 16"), ":10: point 0 (seed 1): arrivals.input_len: unknown key `sigma`"),
-        (("[serve]", "[sweep]\nusers = [1]\n[serve]"), ":3: unknown key `users`, did you mean `arrivals.users`?"),
+        (
+            ("[serve]", "[sweep]\nusers = [1]\n[serve]"),
+            ":3: unknown key `users`, did you mean `arrivals.users`?",
+        ),
         (("[serve]", "[sweep]\n\"serve.seed\" = []\n[serve]"), ":3: serve.seed: an empty list"),
-        (("[serve]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[serve]"), ":3: serve.seed: invalid type: string"),
-        (("[serve]", "[sweep]\n\"parallel.pp\" = [1, 3]\n[serve]"), ":3: point 1 (parallel.pp = 3, seed 1): parallel.pp: "),
-        (("[serve]", "[cache]\ntiers = [{ presett = \"hbm\" }]\n[serve]"), ":3: cache.tiers: unknown key `presett`, did you mean `preset`?"),
+        (
+            ("[serve]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[serve]"),
+            ":3: serve.seed: invalid type: string",
+        ),
+        (
+            ("[serve]", "[sweep]\n\"parallel.pp\" = [1, 3]\n[serve]"),
+            ":3: point 1 (parallel.pp = 3, seed 1): parallel.pp: ",
+        ),
+        (
+            ("[serve]", "[cache]\ntiers = [{ presett = \"hbm\" }]\n[serve]"),
+            ":3: cache.tiers: unknown key `presett`, did you mean `preset`?",
+        ),
         (("qwen3-30b-a3b", "gpt-9"), ":3: point 0 (seed 1): serve.model: "),
         (("[serve]", "[experiment]\ntokens = 3\n[serve]"), ":3: unknown key `tokens`"),
     ] {
