@@ -1,12 +1,13 @@
 //! Expert load: how many tokens each logical expert of each layer got, which experts tokens picked together where that is
 //! known, and how evenly a placement spreads them.
 //!
-//! Read from the records of SGLang, Megatron, vLLM, moe-balance and simllm, one file each ([`read_loads`] tells them apart), or
+//! Read from the records of SGLang, Megatron, vLLM, moe-balance and simllm, one file each and a line each in the table of `read`, or
 //! drawn from a routing. Everything read is bounded.
 
 mod coactivation;
 mod demand;
 mod error;
+mod format;
 mod lines;
 mod megatron;
 mod moe_balance;
@@ -20,9 +21,9 @@ mod stats;
 mod vllm;
 
 pub use coactivation::Coactivation;
-pub use error::{FORMATS, LoadError};
+pub use error::LoadError;
 pub use picks::LayerPicks;
-pub use read::{parse_loads, read_loads};
+pub use read::{formats, parse_loads, read_loads};
 pub use sampled::Sampling;
 pub use stats::{LoadStats, balancedness, gini, max_over_mean, percentile};
 

@@ -4,32 +4,30 @@ use super::fields::Fields;
 use crate::model::{Attention, MAX_ATTENTION, MAX_LAYERS, MAX_VOCAB, Model, ModelError};
 use crate::shape::{GateKind, GateSpec, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 
-/// Reads the configuration of a known `model_type`.
-pub(super) fn read(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
-    match model_type {
-        "deepseek_v2" | "deepseek_v3" | "deepseek_v32" | "kimi_k2" => deepseek(model_type, fields),
-        "glm4_moe" => glm(model_type, fields),
-        "llama4" | "llama4_text" => llama4(model_type, fields),
-        "qwen2_moe" | "qwen3_moe" => qwen(model_type, fields),
-        "olmoe" => {
-            let norm_topk = fields.flag_or("norm_topk_prob", false)?;
-            let mut model = common(model_type, fields, "num_experts", "intermediate_size")?;
-            model.gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk });
-            Ok(model)
-        }
-        "granitemoe" | "granitemoeshared" => {
-            let mut model = common(model_type, fields, "num_local_experts", "intermediate_size")?;
-            model.shared_inter = fields.optional("shared_intermediate_size", 0, MAX_INTER)?.unwrap_or(0);
-            model.shared_experts = u32::from(model.shared_inter > 0);
-            Ok(model)
-        }
-        "llama" | "mistral" | "qwen2" | "qwen3" | "granite" | "olmo2" => {
-            dense(model_type, fields, "intermediate_size")
-        }
-        // Mixtral and gpt-oss.
-        _ => common(model_type, fields, "num_local_experts", "intermediate_size"),
-    }
+/// Configurations that are read alike.
+pub(super) struct Family {
+    /// Their `model_type`.
+    pub(super) types: &'static [&'static str],
+    /// Reads one, its `model_type` first.
+    pub(super) read: fn(&str, Fields<'_>) -> Result<Model, ModelError>,
 }
+
+/// Models with experts, in the order in which errors name them.
+pub(super) const WITH_EXPERTS: &[Family] = &[
+    Family { types: &["deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2"], read: deepseek },
+    Family { types: &["mixtral", "gpt_oss"], read: mixtral },
+    Family { types: &["qwen2_moe", "qwen3_moe"], read: qwen },
+    Family { types: &["olmoe"], read: olmoe },
+    Family { types: &["glm4_moe"], read: glm },
+    Family { types: &["llama4", "llama4_text"], read: llama4 },
+    Family { types: &["granitemoe", "granitemoeshared"], read: granite },
+];
+
+/// Models without experts.
+pub(super) const DENSE: &[Family] = &[Family {
+    types: &["llama", "mistral", "qwen2", "qwen3", "granite", "olmo2"],
+    read: |model_type, fields| dense(model_type, fields, "intermediate_size"),
+}];
 
 /// What all families with experts share: grouped-query attention, no dense layers, no shared experts and softmax over the
 /// selected experts; the families change what differs. `experts` and `inter` are the names of two fields.
@@ -142,6 +140,24 @@ fn groups(fields: Fields<'_>, model: &Model) -> Result<(u32, u32), ModelError> {
     Ok((n_group, topk_group))
 }
 
+fn mixtral(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
+    common(model_type, fields, "num_local_experts", "intermediate_size")
+}
+
+fn olmoe(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
+    let norm_topk = fields.flag_or("norm_topk_prob", false)?;
+    let mut model = common(model_type, fields, "num_experts", "intermediate_size")?;
+    model.gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk });
+    Ok(model)
+}
+
+fn granite(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
+    let mut model = common(model_type, fields, "num_local_experts", "intermediate_size")?;
+    model.shared_inter = fields.optional("shared_intermediate_size", 0, MAX_INTER)?.unwrap_or(0);
+    model.shared_experts = u32::from(model.shared_inter > 0);
+    Ok(model)
+}
+
 fn deepseek(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
     // No published model has another frequency.
     fields.optional("moe_layer_freq", 1, 1)?;
@@ -235,3 +251,7 @@ fn count_layers_with(
     }
     Ok(())
 }
+
+/// The family of docs/extending.md.
+#[cfg(test)]
+pub(super) mod phimoe;

@@ -261,3 +261,14 @@ fn the_name_is_the_path_it_was_saved_from() {
     assert_eq!(read(&mixtral()).unwrap().name, "mixtral");
     assert!(matches!(read(&deepseek_v3()).unwrap().attention, Attention::Latent { q_lora: Some(1536), .. }));
 }
+
+/// The page shows the file as it is compiled here.
+#[test]
+fn the_family_of_the_page_on_extending_is_read() {
+    let page = include_str!("../../../docs/extending.md");
+    assert!(page.contains(include_str!("families/phimoe.rs")), "docs/extending.md has another phimoe.rs");
+    let config = with(&mixtral(), "model_type", json!("phimoe")).to_string();
+    let model = Model::read_hf_config(&config, "config.json", &[families::phimoe::FAMILY]).unwrap();
+    assert_eq!((model.num_experts, model.gate.kind), (8, GateKind::Softmax { norm_topk: false }));
+    assert!(read(&with(&mixtral(), "model_type", json!("phimoe"))).is_err(), "it is an example");
+}

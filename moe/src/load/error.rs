@@ -6,10 +6,6 @@ use thiserror::Error;
 
 use super::MAX_LOAD_LAYERS;
 
-/// The formats that are read, for people.
-pub const FORMATS: &str = "SGLang's JSON (`logical_count`), Megatron's router trace (JSON lines with `top_indices`), \
-    vLLM's `routed_experts` (JSON or .npy), moe-balance's trace (JSON lines with `topk_experts`) or simllm's (JSON lines with `routing`)";
-
 /// Why a record can't be used; always with the place.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -23,12 +19,14 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// None of the formats.
-    #[error("{origin}: {found}; give {FORMATS}")]
+    #[error("{origin}: {found}; give {known}")]
     Unknown {
         /// File that it was read from.
         origin: String,
         /// What it looks like.
         found: String,
+        /// What is read, for people.
+        known: String,
     },
     /// The text is not JSON of the expected shape.
     #[error(

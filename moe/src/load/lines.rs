@@ -9,17 +9,24 @@ use super::{LoadError, MAX_LOAD_BYTES};
 const MAX_TRACE_BYTES: u64 = 4 << 30;
 
 /// JSON lines, counted and bounded.
-pub(super) struct Lines<'a, R> {
-    reader: R,
+pub(super) struct Lines<'a> {
+    reader: Box<dyn BufRead + 'a>,
+    /// Names the file in errors.
     pub(super) origin: &'a str,
     line: usize,
     bytes: u64,
     text: Vec<u8>,
 }
 
-impl<'a, R: BufRead> Lines<'a, R> {
-    pub(super) fn new(reader: R, origin: &'a str) -> Self {
-        Self { reader, origin, line: 0, bytes: 0, text: Vec::new() }
+impl<'a> Lines<'a> {
+    /// `origin` names the file in errors.
+    pub(super) fn new(reader: impl BufRead + 'a, origin: &'a str) -> Self {
+        Self { reader: Box::new(reader), origin, line: 0, bytes: 0, text: Vec::new() }
+    }
+
+    /// What is left, unread.
+    pub(super) fn into_reader(self) -> Box<dyn BufRead + 'a> {
+        self.reader
     }
 
     /// The error of the line read last.

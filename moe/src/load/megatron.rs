@@ -1,8 +1,8 @@
 //! Megatron's router trace: JSON lines, one for each step, layer and rank.
 
 use serde::Deserialize;
-use std::io::BufRead;
 
+use super::format::Format;
 use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
 use super::{ExpertLoad, LoadError};
@@ -10,6 +10,14 @@ use super::{ExpertLoad, LoadError};
 const EXPECTED: &str = r#"{"step", "stage", "block", "layer", "rank", "num_tokens", "topk", "top_indices": [[expert, ...], ...]}"#;
 /// The stage that counts where there are several: what the gate picked, before anything was moved or dropped.
 const STAGE: &str = "pre_dispatch";
+
+/// How it is told, and what reads it.
+pub(super) const FORMAT: Format = Format {
+    words: "Megatron's router trace (JSON lines with `top_indices`)",
+    keys: &["top_indices"],
+    document: None,
+    lines: Some(parse),
+};
 
 #[derive(Deserialize)]
 struct Line {
@@ -24,7 +32,7 @@ struct Line {
 }
 
 /// Reads a trace. Layers of blocks that number them apart come one block after the other, in the order of appearance.
-pub(super) fn parse<R: BufRead>(mut lines: Lines<'_, R>) -> Result<ExpertLoad, LoadError> {
+fn parse(mut lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
     let (mut gathered, mut blocks, mut counted) = (Gathered::default(), Vec::new(), None);
     while let Some(line) = lines.next::<Line>(EXPECTED)? {
         let stage = line.stage.unwrap_or_else(|| STAGE.to_owned());

@@ -1,13 +1,21 @@
 //! moe-balance's trace: JSON lines, one for each layer and batch.
 
 use serde::Deserialize;
-use std::io::BufRead;
 
+use super::format::Format;
 use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
 use super::{ExpertLoad, LoadError};
 
 const EXPECTED: &str = r#"{"layer", "batch_id", "origin_rows": [row of devices of each token], "topk_experts": [[expert, ...], ...]}"#;
+
+/// How it is told, and what reads it.
+pub(super) const FORMAT: Format = Format {
+    words: "moe-balance's trace (JSON lines with `topk_experts`)",
+    keys: &["topk_experts"],
+    document: None,
+    lines: Some(parse),
+};
 
 #[derive(Deserialize)]
 struct Line {
@@ -20,7 +28,7 @@ struct Line {
 }
 
 /// Reads a trace; a batch is a step, a row of devices a rank.
-pub(super) fn parse<R: BufRead>(mut lines: Lines<'_, R>) -> Result<ExpertLoad, LoadError> {
+fn parse(mut lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
     let mut gathered = Gathered::default();
     while let Some(line) = lines.next::<Line>(EXPECTED)? {
         let tokens = line.topk_experts.len();

@@ -1,15 +1,20 @@
 //! Which format a file of loads has, told from its content.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
+use super::format::Format;
 use super::lines::Lines;
-use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, simllm, vllm};
+use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, sglang, simllm, vllm};
 
-/// Reads the loads in a file, in whichever of the [`super::FORMATS`].
+/// Every format; an object with keys of several is of the first.
+const FORMATS: [Format; 5] =
+    [sglang::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
+
+/// Reads the loads in a file, in whichever of the [`formats`].
 ///
 /// # Errors
 /// [`LoadError`] names the file, the line and the remedy.
@@ -25,9 +30,18 @@ pub fn read_loads(path: &Path) -> Result<ExpertLoad, LoadError> {
 ///
 /// # Errors
 /// As [`read_loads`].
-pub fn parse_loads(mut reader: impl BufRead, origin: &str) -> Result<ExpertLoad, LoadError> {
+pub fn parse_loads(reader: impl BufRead, origin: &str) -> Result<ExpertLoad, LoadError> {
+    parse_as(&FORMATS, reader, origin)
+}
+
+/// The same with a table of formats.
+pub(super) fn parse_as(
+    formats: &[Format],
+    mut reader: impl BufRead,
+    origin: &str,
+) -> Result<ExpertLoad, LoadError> {
     let io = |error| LoadError::Io { origin: origin.to_owned(), error };
-    let unknown = |found: &str| LoadError::Unknown { origin: origin.to_owned(), found: found.to_owned() };
+    let unknown = |found: &str| unknown(origin, found);
     let start = reader.fill_buf().map_err(io)?;
     if start.starts_with(npy::MAGIC) {
         return npy::parse(reader, origin);
@@ -37,72 +51,46 @@ pub fn parse_loads(mut reader: impl BufRead, origin: &str) -> Result<ExpertLoad,
         return Err(unknown("a binary dump, as of torch.save; only JSON is read, so convert it"));
     }
     let head = first_line(&mut reader, origin)?;
-    let keys = match serde_json::from_slice::<Keys>(&head) {
-        Ok(keys) => keys,
+    match serde_json::from_slice::<Keys>(&head) {
+        Ok(keys) => match find(formats, &keys) {
+            Some(Format { lines: Some(parse), .. }) => {
+                parse(Lines::new(Cursor::new(head).chain(reader), origin))
+            }
+            Some(Format { document: Some(parse), .. }) => parse(&rest(head, reader, origin)?, origin),
+            _ => Err(unknown("JSON without the key of a format in its first line")),
+        },
+        Err(_) if head.trim_ascii().is_empty() => Err(unknown("nothing in it")),
         // One document over many lines.
-        Err(error) if error.is_eof() && !head.trim_ascii().is_empty() => {
+        Err(error) if error.is_eof() => {
             let text = rest(head, reader, origin)?;
             let keys: Keys =
                 serde_json::from_str(&text).map_err(|error| unknown(&format!("not JSON: {error}")))?;
-            return match keys.format() {
-                Some(Format::Sglang) => ExpertLoad::from_sglang(&text, origin),
-                Some(Format::Vllm) => vllm::parse_document(&text, origin),
-                _ => Err(unknown("one JSON document without `logical_count` or `routed_experts`")),
-            };
+            match find(formats, &keys).and_then(|format| format.document) {
+                Some(parse) => parse(&text, origin),
+                None => Err(unknown("one JSON document that is of no format")),
+            }
         }
-        Err(_) if head.trim_ascii().is_empty() => return Err(unknown("nothing in it")),
-        Err(error) => return Err(unknown(&format!("not JSON: {error}"))),
-    };
-    let Some(format) = keys.format() else {
-        return Err(unknown("JSON without the key of a format in its first line"));
-    };
-    if format == Format::Sglang {
-        return ExpertLoad::from_sglang(&rest(head, reader, origin)?, origin);
-    }
-    let whole = Cursor::new(head).chain(reader);
-    match format {
-        Format::Simllm => simllm::parse(whole, origin),
-        Format::Megatron => megatron::parse(Lines::new(whole, origin)),
-        Format::MoeBalance => moe_balance::parse(Lines::new(whole, origin)),
-        Format::Sglang | Format::Vllm => vllm::parse(Lines::new(whole, origin)),
+        Err(error) => Err(unknown(&format!("not JSON: {error}"))),
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Format {
-    Sglang,
-    Megatron,
-    MoeBalance,
-    Vllm,
-    Simllm,
+/// Every format that is read, for people.
+#[must_use]
+pub fn formats() -> String {
+    let words = FORMATS.each_ref().map(|format| format.words);
+    let (last, others) = words.split_last().expect("there are formats");
+    format!("{} or {last}", others.join(", "))
 }
 
-/// The keys by which formats are told apart.
-#[derive(Deserialize)]
-struct Keys {
-    logical_count: Option<IgnoredAny>,
-    top_indices: Option<IgnoredAny>,
-    topk_experts: Option<IgnoredAny>,
-    routed_experts: Option<IgnoredAny>,
-    routing: Option<IgnoredAny>,
-    provenance: Option<IgnoredAny>,
-    row_type: Option<IgnoredAny>,
+/// The keys of a JSON object.
+type Keys = BTreeMap<String, IgnoredAny>;
+
+fn find<'a>(formats: &'a [Format], keys: &Keys) -> Option<&'a Format> {
+    formats.iter().find(|format| format.keys.iter().any(|&key| keys.contains_key(key)))
 }
 
-impl Keys {
-    fn format(&self) -> Option<Format> {
-        [
-            (&self.logical_count, Format::Sglang),
-            (&self.top_indices, Format::Megatron),
-            (&self.topk_experts, Format::MoeBalance),
-            (&self.routed_experts, Format::Vllm),
-            (&self.routing, Format::Simllm),
-            (&self.provenance, Format::Simllm),
-            (&self.row_type, Format::Simllm),
-        ]
-        .into_iter()
-        .find_map(|(key, format)| key.is_some().then_some(format))
-    }
+fn unknown(origin: &str, found: &str) -> LoadError {
+    LoadError::Unknown { origin: origin.to_owned(), found: found.to_owned(), known: formats() }
 }
 
 /// The first line that is not blank, with the blank ones before it.
@@ -130,8 +118,7 @@ fn rest(mut head: Vec<u8>, reader: impl BufRead, origin: &str) -> Result<String,
     if head.len() > MAX_LOAD_BYTES {
         return Err(too_long(origin));
     }
-    String::from_utf8(head)
-        .map_err(|_| LoadError::Unknown { origin: origin.to_owned(), found: "not UTF-8".to_owned() })
+    String::from_utf8(head).map_err(|_| unknown(origin, "not UTF-8"))
 }
 
 fn too_long(origin: &str) -> LoadError {

@@ -2,8 +2,17 @@
 
 use serde::Deserialize;
 
+use super::format::Format;
 use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, MAX_LOAD_LAYERS};
 use crate::shape::MAX_EXPERTS;
+
+/// How it is told, and what reads it.
+pub(super) const FORMAT: Format = Format {
+    words: "SGLang's JSON (`logical_count`)",
+    keys: &["logical_count"],
+    document: Some(ExpertLoad::from_sglang),
+    lines: None,
+};
 
 #[derive(Deserialize)]
 struct Record<T> {

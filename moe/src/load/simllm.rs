@@ -1,14 +1,23 @@
 //! simllm's trace, one forwarded token a line: read as by [`crate::trace`], but with its layers apart.
 
-use std::io::BufRead;
-
+use super::format::Format;
+use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
 use super::{ExpertLoad, LoadError};
 use crate::trace::parse_with_layers;
 
+/// How it is told, and what reads it.
+pub(super) const FORMAT: Format = Format {
+    words: "simllm's (JSON lines with `routing`)",
+    keys: &["routing", "provenance", "row_type"],
+    document: None,
+    lines: Some(parse),
+};
+
 /// Reads a trace; a weight that is not there is an equal share, as in [`crate::trace`].
-pub(super) fn parse(reader: impl BufRead, origin: &str) -> Result<ExpertLoad, LoadError> {
-    let (trace, layers) = parse_with_layers(reader, origin)?;
+fn parse(lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
+    let origin = lines.origin;
+    let (trace, layers) = parse_with_layers(lines.into_reader(), origin)?;
     let k = trace.rows.top_k as usize;
     let mut gathered = Gathered::default();
     for ((layer, idx), weights) in

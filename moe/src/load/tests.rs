@@ -1,5 +1,8 @@
 //! Every format on small made-up files, what is refused, statistics of placed loads, and drawn loads.
 
+/// The importer of docs/extending.md.
+mod expert_log;
+
 use super::*;
 use crate::placement::EplbShape;
 use crate::routing::{Router, RoutingSpec, Workload};
@@ -204,7 +207,7 @@ fn what_is_no_format_is_told_which_there_are() {
         (&b""[..], "nothing in it"),
         (b"layer,expert\n0,1", "not JSON"),
         (b"{\"tokens\": 3}", "without the key"),
-        (b"{\n\"tokens\": 3}", "without `logical_count`"),
+        (b"{\n\"tokens\": 3}", "one JSON document that is of no format"),
         (b"PK\x03\x04....", "torch.save; only JSON is read"),
         (b"{\n", "not JSON"),
     ] {
@@ -271,4 +274,19 @@ proptest! {
             prop_assert_eq!(picks.experts(row), routing.token(of_rank - 1).0);
         }
     }
+}
+
+/// The page shows the file as it is compiled here.
+#[test]
+fn the_importer_of_the_page_on_extending_reads_its_format() {
+    let page = include_str!("../../../docs/extending.md");
+    assert!(
+        page.contains(include_str!("tests/expert_log.rs")),
+        "docs/extending.md has another expert_log.rs"
+    );
+    let parse = |text: &str| read::parse_as(&[expert_log::FORMAT], text.as_bytes(), "picks.jsonl");
+    let loads = parse("{\"layer\": 3, \"picked\": [0, 2]}\n{\"layer\": 3, \"picked\": [2, 1]}\n").unwrap();
+    assert_eq!(loads.layers().collect::<Vec<_>>(), [[1, 1, 2]]);
+    let error = parse("{\"layer\": 3, \"picked\": [0, 2]}\n{\"layer\": 3}\n").unwrap_err().to_string();
+    assert!(error.starts_with("picks.jsonl:2: missing field `picked`"), "{error}");
 }

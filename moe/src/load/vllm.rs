@@ -1,13 +1,21 @@
 //! vLLM's `routed_experts`, `[len, moe_layers, topk]` of each request: one JSON document, or a line a request.
 
 use serde::Deserialize;
-use std::io::BufRead;
 
+use super::format::Format;
 use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
 use super::{ExpertLoad, LoadError};
 
 const EXPECTED: &str = r#"{"routed_experts": [[[expert, ...] for each layer] for each token]}"#;
+
+/// How it is told, and what reads it.
+pub(super) const FORMAT: Format = Format {
+    words: "vLLM's `routed_experts` (JSON or .npy)",
+    keys: &["routed_experts"],
+    document: Some(parse_document),
+    lines: Some(parse),
+};
 
 #[derive(Deserialize)]
 struct Request {
@@ -15,7 +23,7 @@ struct Request {
 }
 
 /// Reads a line a request; other keys are passed over.
-pub(super) fn parse<R: BufRead>(mut lines: Lines<'_, R>) -> Result<ExpertLoad, LoadError> {
+fn parse(mut lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
     let mut gathered = Gathered::default();
     while let Some(request) = lines.next::<Request>(EXPECTED)? {
         take(&mut gathered, &request).map_err(|problem| lines.wrong(problem))?;
@@ -24,7 +32,7 @@ pub(super) fn parse<R: BufRead>(mut lines: Lines<'_, R>) -> Result<ExpertLoad, L
 }
 
 /// Reads one request over several lines.
-pub(super) fn parse_document(text: &str, origin: &str) -> Result<ExpertLoad, LoadError> {
+fn parse_document(text: &str, origin: &str) -> Result<ExpertLoad, LoadError> {
     let wrong = |line, problem| LoadError::Line { origin: origin.to_owned(), line, problem };
     let request: Request = serde_json::from_str(text)
         .map_err(|error| wrong(error.line(), format!("{error}; expected {EXPECTED}")))?;

@@ -38,7 +38,7 @@ fn schemes_are_written_and_read_by_name() {
     }
     assert_eq!("Flat".parse(), Ok(DispatchScheme::Flat));
     let error = "ring".parse::<DispatchScheme>().unwrap_err().to_string();
-    assert_eq!(error, "unknown dispatch scheme `ring`: use flat, dedup or hierarchical");
+    assert_eq!(error, "unknown dispatch scheme `ring`; use flat, dedup or hierarchical");
 }
 
 #[test]
