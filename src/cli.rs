@@ -58,6 +58,10 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Ask a coordinator whether it, or one of its nodes, is well
     Health(HealthArgs),
+    /// The models that have a name, or all figures of one
+    Model(ModelArgs),
+    /// The hardware that has a name, or all figures of one
+    Hardware(HardwareArgs),
     /// Print a script that completes this command's words in a shell
     Completions {
         /// Whose script
@@ -510,6 +514,26 @@ pub(crate) struct CalibrateArgs {
     /// Write the profile to this cluster file, for --hardware
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A preset's name, or a Hugging Face config.json [default: all presets]
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) name: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HardwareArgs {
+    /// A preset's name, or a cluster file (.toml) [default: all presets]
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) name: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

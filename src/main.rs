@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         Command::Coordinator(args) => commands::coordinator::run(&args),
         Command::Node(args) => commands::node::run(&args),
         Command::Health(args) => commands::health::run(&args),
+        Command::Model(args) => commands::presets::models(&args),
+        Command::Hardware(args) => commands::presets::hardware(&args),
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(dir.as_deref()),
     };

@@ -95,6 +95,28 @@ fn shells_and_man_know_the_commands() {
 }
 
 #[test]
+fn presets_are_listed_and_one_has_all_its_figures() {
+    for (command, name, figure) in
+        [("model", "deepseek-v3", "num_experts"), ("hardware", "h100-sxm", "domain_ranks")]
+    {
+        assert!(text(&run(&[command]).stdout).contains(name), "{command}");
+        let one = text(&run(&[command, name]).stdout);
+        assert!(one.contains(figure) && one.contains("source"), "{one}");
+        let json = run(&[command, name, "--json"]).stdout;
+        let json: serde_json::Value = serde_json::from_slice(&json).expect("one object");
+        assert_eq!((&json["schema_version"], &json["name"]), (&1.into(), &name.into()));
+        let all: serde_json::Value = serde_json::from_slice(&run(&[command, "--json"]).stdout).expect("JSON");
+        assert!(
+            all.as_object()
+                .expect("an object")
+                .values()
+                .any(|list| list.as_array().is_some_and(|all| all.len() > 5))
+        );
+        fails(2, &[command, &name[1..]], &[&format!("did you mean `{name}`?")]);
+    }
+}
+
+#[test]
 fn words_that_no_option_takes_are_usage() {
     for (args, message) in [
         (&["compare", "--backend=qick"][..], "analytic, sim or quic"),

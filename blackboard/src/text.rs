@@ -1,7 +1,6 @@
 //! Numbers and estimates as text for people.
 
 use crate::deployment::{Estimate, Sweep};
-use std::fmt::Write;
 
 /// A number in four significant digits: 2400, 0.08222, 2.63e14.
 ///
@@ -103,10 +102,11 @@ pub fn estimate(estimate: &Estimate) -> String {
     lines.iter().map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
 }
 
-/// Columns of a sweep: heading, and the value.
-type Column = (&'static str, fn(&Estimate) -> String);
+/// A column of a sweep: its heading and its value.
+pub type Column = (&'static str, fn(&Estimate) -> String);
 
-const COLUMNS: [Column; 13] = [
+/// The columns of a sweep beside its axis.
+pub const COLUMNS: [Column; 13] = [
     ("t_compute_ms", |e| number(e.t_compute_ms)),
     ("t_weights_ms", |e| number(e.t_weights_ms)),
     ("t_kv_ms", |e| number(e.t_kv_ms)),
@@ -138,40 +138,6 @@ pub fn csv(sweep: &Sweep, points: &[Estimate]) -> String {
             text.push_str(&column(point));
         }
         text.push('\n');
-    }
-    text
-}
-
-/// A sweep as an aligned table of at most `rows` evenly chosen points, first and last among them.
-#[must_use]
-pub fn table(sweep: &Sweep, points: &[Estimate], rows: usize) -> String {
-    let shown: Vec<usize> = if points.len() <= rows || rows < 2 {
-        (0..points.len()).collect()
-    } else {
-        (0..rows).map(|row| row * (points.len() - 1) / (rows - 1)).collect()
-    };
-    let mut lines = vec![
-        std::iter::once(sweep.axis.name().to_owned())
-            .chain(COLUMNS.map(|(name, _)| name.to_owned()))
-            .collect::<Vec<_>>(),
-    ];
-    lines.extend(shown.iter().map(|&at| {
-        std::iter::once(number(sweep.values[at]))
-            .chain(COLUMNS.map(|(_, column)| column(&points[at])))
-            .collect()
-    }));
-    let widths: Vec<usize> = (0..=COLUMNS.len())
-        .map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  "));
-    }
-    if shown.len() < points.len() {
-        let _ =
-            writeln!(text, "{} of {} points; all of them with --csv or --json", shown.len(), points.len());
     }
     text
 }

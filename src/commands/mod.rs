@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod place;
+pub(crate) mod presets;
 pub(crate) mod report;
 pub(crate) mod roofline;
 pub(crate) mod run;

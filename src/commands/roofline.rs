@@ -8,6 +8,7 @@ use blackboard::deployment::{Deployment, Estimate, Mode, Sweep};
 use blackboard::text;
 use blackboard::units::{DollarsPerS, Tokens};
 use serde_json::{Value, json};
+use study::text_table::{Column, TextTable};
 use topology::{Dtype, Hardware};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
     let shown = if args.csv {
         text::csv(sweep, &points)
     } else {
-        header(&deployment) + "\n" + &text::table(sweep, &points, TABLE_ROWS)
+        header(&deployment) + "\n" + &table(sweep, &points)
     };
     output::print(&shown)
 }
@@ -110,6 +111,31 @@ fn header(d: &Deployment) -> String {
         d.micro_batches(),
         d.scheme,
     )
+}
+
+/// Columns that stay where not all fit.
+const ANSWERS: [&str; 6] =
+    ["step_ms", "bound_by", "tokens_per_s", "tokens_per_s_per_user", "usd_per_mtok", "fits"];
+
+/// A sweep as a table of at most [`TABLE_ROWS`] evenly chosen points, first and last among them.
+fn table(sweep: &Sweep, points: &[Estimate]) -> String {
+    let rows = points.len().min(TABLE_ROWS);
+    let columns = text::COLUMNS.map(|(name, _)| {
+        let column = Column::right(name.replace("_per_user", "\nper_user"));
+        if ANSWERS.contains(&name) { column } else { column.extra() }
+    });
+    let mut table = TextTable::new(std::iter::once(Column::right(sweep.axis.name())).chain(columns));
+    for row in 0..rows {
+        let at = row * (points.len() - 1) / (rows - 1).max(1);
+        let value = text::number(sweep.values[at]);
+        table.row(std::iter::once(value).chain(text::COLUMNS.map(|(_, cell)| cell(&points[at]))));
+    }
+    let left_out = if rows < points.len() {
+        format!("{rows} of {} points; all of them with --csv or --json\n", points.len())
+    } else {
+        String::new()
+    };
+    table.fit(output::width(false)) + &left_out
 }
 
 /// The inputs, as resolved.
