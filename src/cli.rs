@@ -183,6 +183,9 @@ pub(crate) struct ExperimentArgs {
     /// Say what would run, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Every column of the table, even where the terminal is narrower
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) wide: bool,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -224,6 +227,9 @@ pub(crate) struct ReportArgs {
     /// Files of results, or directories with them
     #[arg(required = true)]
     pub(crate) from: Vec<PathBuf>,
+    /// Every column of the tables, even where the terminal is narrower
+    #[arg(long, group = "format")]
+    pub(crate) wide: bool,
     /// One line a record as CSV, of one experiment
     #[arg(long, group = "format")]
     pub(crate) csv: bool,

@@ -2,7 +2,7 @@
 
 use super::board::svg;
 use super::run::failure;
-use crate::cli::ReportArgs;
+use crate::cli::{ExperimentArgs, ReportArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::subjects::subjects;
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         };
         output::print(&format!("{object:#}\n"))?;
     } else {
-        let texts = found.experiments.iter().map(|merged| Ok(text(merged, subject(merged)?)));
+        let texts = found.experiments.iter().map(|merged| Ok(text(merged, subject(merged)?, args.wide)));
         output::print(&texts.collect::<Result<Vec<String>, Failure>>()?.join("\n"))?;
     }
     found.experiments.iter().try_for_each(complete)?;
@@ -108,14 +108,17 @@ fn save(merged: &Merged, subject: &dyn Subject, plot: &PlotTable, path: &Path) -
 }
 
 /// The table or the JSON object of what has just been run.
-pub(super) fn print(merged: &Merged, subject: &dyn Subject, json: bool) -> Result<(), Failure> {
-    let shown = if json { format!("{:#}\n", object(merged, subject)) } else { text(merged, subject) };
+pub(super) fn print(merged: &Merged, subject: &dyn Subject, args: &ExperimentArgs) -> Result<(), Failure> {
+    let shown = match args.json {
+        true => format!("{:#}\n", object(merged, subject)),
+        false => text(merged, subject, args.wide),
+    };
     output::print(&shown)?;
     verdict(merged)
 }
 
 /// Name, subject and hash, what is fixed, the table, what it means.
-fn text(merged: &Merged, subject: &dyn Subject) -> String {
+fn text(merged: &Merged, subject: &dyn Subject, wide: bool) -> String {
     let header = &merged.header;
     let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
     let claim = header.claim.as_ref().map_or_else(String::new, |claim| format!("claim: {claim}\n"));
@@ -126,7 +129,7 @@ fn text(merged: &Merged, subject: &dyn Subject) -> String {
         header.name,
         header.subject,
         header.experiment,
-        table(merged, &summarise(merged), subject),
+        table(merged, &summarise(merged), subject, output::width(wide)),
     )
 }
 

@@ -27,7 +27,7 @@ const MEMORY_SHARE: f64 = 0.75;
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<(), Failure> {
     let asked = Asked { args: &args.experiment, out: Some(&args.out), subject: None, cluster: None };
     match asked.finish(quiet)? {
-        Some((merged, subject)) => super::report::print(&merged, subject, args.experiment.json),
+        Some((merged, subject)) => super::report::print(&merged, subject, &args.experiment),
         None => Ok(()),
     }
 }

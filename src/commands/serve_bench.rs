@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
             output::print(&(claim + &block(&record)))?;
             super::report::verdict(&merged)
         }
-        None => super::report::print(&merged, subject, false),
+        None => super::report::print(&merged, subject, &args.experiment),
     }
 }
 

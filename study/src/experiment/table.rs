@@ -4,44 +4,39 @@ use super::merge::Merged;
 use super::subject::{Subject, label, short, shown};
 use super::summary::{Estimate, SummaryRow};
 use crate::layer::Verification;
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use crate::text_table::{Column, TextTable};
 
-/// Rules above and below, and under the heading.
-const STYLE: TableStyle = TableStyle::new()
-    .top_border(LineStyle::none().fill('─').junction('─'))
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .bottom_border(LineStyle::none().fill('─').junction('─'));
+/// Numbers that a narrow table has.
+const NARROW: usize = 4;
 
-/// The rows as an aligned table: swept keys first, then means with their 95% intervals, what is plotted before the rest.
+/// The rows as an aligned table: swept keys first, then means with their 95% intervals, what is plotted before the rest. Where it is
+/// wider than `width` seeds and what is neither plotted nor among the first numbers are left out.
 #[must_use]
-pub fn table(merged: &Merged, rows: &[SummaryRow<'_>], subject: &dyn Subject) -> String {
+pub fn table(
+    merged: &Merged,
+    rows: &[SummaryRow<'_>],
+    subject: &dyn Subject,
+    width: Option<usize>,
+) -> String {
     let columns = shown(subject, &merged.header.plots);
     let columns: Vec<&str> =
         columns.into_iter().filter(|key| rows.iter().any(|row| row.estimate(key).is_some())).collect();
     let swept = &merged.header.swept;
-    let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-    let heading = columns.iter().map(|key| {
+    let keys = swept.iter().map(|key| Column::left(short(key)));
+    let numbers = columns.iter().enumerate().map(|(at, key)| {
         let (words, unit) = label(subject, key);
-        format!("{words} {unit}").trim_end().to_owned()
+        let column = Column::right(format!("{words} {unit}").trim_end());
+        if at < NARROW { column } else { column.extra() }
     });
-    let keys = swept.iter().map(|key| short(key)).chain(["backend", "seeds"]).map(str::to_owned);
-    table.set_header(keys.chain(heading).chain(["verified".to_owned()]).collect::<Vec<_>>());
+    let keys = keys.chain([Column::left("backend"), Column::right("seeds").extra()]);
+    let mut table = TextTable::new(keys.chain(numbers).chain([Column::left("verified")]));
     for row in rows {
         let keys = swept.iter().map(|key| row.word(key));
         let cells = keys.chain([row.backend.to_string(), row.records.len().to_string()]);
         let means = columns.iter().map(|key| row.estimate(key).map_or_else(|| "-".to_owned(), estimate));
-        table.add_row(cells.chain(means).chain([verdict(row).to_owned()]).collect::<Vec<_>>());
+        table.row(cells.chain(means).chain([verdict(row).to_owned()]));
     }
-    for at in 0..swept.len() + 2 + columns.len() + 1 {
-        if let Some(column) = table.column_mut(at) {
-            column.set_padding((0, 1));
-            if (swept.len() + 1..swept.len() + 2 + columns.len()).contains(&at) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    table.trim_fmt() + "\n"
+    table.fit(width)
 }
 
 /// Decimals of four significant digits.

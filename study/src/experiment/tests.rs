@@ -341,7 +341,7 @@ fn shards_merge_into_the_whole_and_what_is_missing_is_named() {
     assert!(all == bare(merge(&[parts.clone(), whole.clone()]).expect("merges")));
     let rows = summarise(&all);
     assert_eq!((rows.len(), rows[0].records.len()), (12, 3));
-    let text = table(&all, &rows, &Few);
+    let text = table(&all, &rows, &Few, None);
     assert!(text.contains("tokens") && text.contains("± "), "{text}");
     let csv = csv(&all).expect("CSV");
     assert_eq!(
