@@ -84,14 +84,21 @@ fn lines(path: &Path) -> usize {
 
 /// Runs `args` in `environment` again and again, killed (SIGKILL) at random points of what it writes to `file`, until it ends by
 /// itself; says how often it was killed.
-fn killed_until_done(place: &Place, args: &[&str], environment: &[(&str, &str)], file: &Path, state: &mut u64) -> usize {
+fn killed_until_done(
+    place: &Place,
+    args: &[&str],
+    environment: &[(&str, &str)],
+    file: &Path,
+    state: &mut u64,
+) -> usize {
     let mut kills = 0;
     loop {
         // Where to strike next: a step of a linear congruential generator.
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let victim = lines(file) + 1 + (*state >> 33) as usize % 12;
         let mut command = place.command(args);
-        let mut child = command.envs(environment.iter().copied()).stdout(Stdio::null()).spawn().expect("starts");
+        let mut child =
+            command.envs(environment.iter().copied()).stdout(Stdio::null()).spawn().expect("starts");
         let ended = loop {
             if lines(file) >= victim {
                 child.kill().expect("killed");
@@ -152,9 +159,8 @@ y = ["mean_ttft_ms"]
 fn a_serving_sweep_that_is_killed_anywhere_ends_with_the_same_records() {
     let place = Place::new();
     place.write("served.toml", SERVED);
-    let array = |task| {
-        [("SLURM_ARRAY_TASK_ID", task), ("SLURM_ARRAY_TASK_MIN", "1"), ("SLURM_ARRAY_TASK_MAX", "2")]
-    };
+    let array =
+        |task| [("SLURM_ARRAY_TASK_ID", task), ("SLURM_ARRAY_TASK_MIN", "1"), ("SLURM_ARRAY_TASK_MAX", "2")];
     let mut state: u64 = 20_261_128;
     for (name, environment) in [("served", &[][..]), ("served.2-of-2", &array("2"))] {
         let mut undisturbed = place.command(&["serve-bench", "-q", "served.toml", "--out", "undisturbed"]);
@@ -163,7 +169,10 @@ fn a_serving_sweep_that_is_killed_anywhere_ends_with_the_same_records() {
         let args = ["serve-bench", "-q", "served.toml", "--out", "killed", "--jobs", "1"];
         let kills = killed_until_done(&place, &args, environment, &place.path(&file), &mut state);
         assert!(kills > 0, "{name} was never disturbed");
-        assert!(place.bytes(&file) == place.bytes(&format!("undisturbed/{name}.jsonl")), "{name}, {kills} kills");
+        assert!(
+            place.bytes(&file) == place.bytes(&format!("undisturbed/{name}.jsonl")),
+            "{name}, {kills} kills"
+        );
     }
     // The other task makes the array whole, and the whole is what one job has.
     let mut other = place.command(&["run", "-q", "served.toml", "--out", "killed"]);
@@ -195,20 +204,27 @@ fn a_report_takes_any_mixture_of_results() {
     let said = text(&output.stderr);
     assert!(said.contains("skipped results/notes.jsonl: line 1: no results of"), "{said}");
     let shown = text(&output.stdout);
-    for heading in ["layers (layer, ", "served (serving, of the version before)", "small (layer, ", "served (serving, "] {
+    for heading in
+        ["layers (layer, ", "served (serving, of the version before)", "small (layer, ", "served (serving, "]
+    {
         assert!(shown.contains(heading), "{heading} is not in\n{shown}");
     }
     let json: Value = serde_json::from_str(&place.succeeds(&["report", "results", "--json"])).expect("JSON");
     let experiments = json["experiments"].as_array().expect("a list");
     let rows = |at: usize| experiments[at]["rows"].as_array().expect("rows").len();
-    let named: Vec<_> = (0..4).map(|at| (experiments[at]["name"].as_str().expect("a name"), rows(at))).collect();
+    let named: Vec<_> =
+        (0..4).map(|at| (experiments[at]["name"].as_str().expect("a name"), rows(at))).collect();
     assert_eq!(named, [("layers", 4), ("served", 12), ("served", 2), ("small", 36)]);
     // What the version before put out of the same files.
     let layers = &experiments[0];
     assert_eq!((&layers["points"], layers["rows"][0]["a2a_us"]["mean"].is_number()), (&4.into(), true));
     assert_eq!(place.succeeds(&["report", "results", "--jsonl"]).lines().count(), 8 + 48 + 2 + 72);
     let two = ["report", "results/layers.1-of-2.jsonl", "results/small.jsonl", "--csv"];
-    place.fails(2, &two, "--csv takes one experiment, here are layers (results/layers.1-of-2.jsonl), small (");
+    place.fails(
+        2,
+        &two,
+        "--csv takes one experiment, here are layers (results/layers.1-of-2.jsonl), small (",
+    );
     place.fails(2, &["report", "results/notes.jsonl"], "notes.jsonl: line 1: no results of");
     place.fails(2, &["report", "small.toml"], "small.toml: line 1: no results of");
     // The heading of results that a newer program wrote.
