@@ -1,13 +1,14 @@
 //! The commands and their flags.
 
 use crate::options::{BackendArg, SpecArgs, bytes};
+use crate::words::PlacementParser;
 use blackboard::deployment::{Mode, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lecture::claims::Preset;
 use moe::DispatchScheme;
+use moe::placement::PlacementWord;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use topology::Dtype;
 
 /// Expert-parallel mixture-of-experts over emulated racks: what a second rack costs, measured over QUIC.
@@ -374,41 +375,6 @@ fn mode(text: &str) -> Result<Mode, String> {
     }
 }
 
-/// How slots get their experts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PolicyArg {
-    Linear,
-    RoundRobin,
-    Replicated,
-    Eplb,
-    EplbGlobal,
-    RackAware,
-    File(PathBuf),
-}
-
-impl FromStr for PolicyArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "linear" => Self::Linear,
-            "round-robin" => Self::RoundRobin,
-            "replicated" => Self::Replicated,
-            "eplb" => Self::Eplb,
-            "eplb-global" => Self::EplbGlobal,
-            "rack-aware" => Self::RackAware,
-            _ => match text.strip_prefix("file:").filter(|path| !path.is_empty()) {
-                Some(path) => Self::File(path.into()),
-                None => {
-                    return Err(format!(
-                        "`{text}`: give linear, round-robin, replicated, eplb, eplb-global, rack-aware or file:PATH"
-                    ));
-                }
-            },
-        })
-    }
-}
-
 /// Whose file `railyard place --export` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportArg {
@@ -452,10 +418,9 @@ pub(crate) struct PlaceArgs {
     /// Slots in all; those beyond the experts are replicas [default: one an expert, or what the policy has]
     #[arg(long, value_name = "S")]
     pub(crate) slots: Option<u32>,
-    /// `linear`, `round-robin`, `replicated` (a set in each rack), `eplb`, `eplb-global`, `rack-aware`, or `file:PATH` (ours,
-    /// vLLM's, TensorRT-LLM's or SGLang's)
-    #[arg(long, value_name = "POLICY", default_value = "eplb")]
-    pub(crate) policy: PolicyArg,
+    /// How slots get their experts: a policy, or a file of ours, vLLM's, TensorRT-LLM's or SGLang's
+    #[arg(long, value_name = "NAME|FILE", default_value = "eplb", value_parser = PlacementParser)]
+    pub(crate) policy: PlacementWord,
     /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
     /// [default: 1, with --compare one a rack]
     #[arg(long, value_name = "G")]

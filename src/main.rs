@@ -15,6 +15,7 @@ mod resolve;
 mod serve_sources;
 mod subjects;
 mod sweep_plot;
+mod words;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -1,6 +1,8 @@
 //! The flags that define a comparison, as typed; `resolve` says what they mean.
 
+use crate::words::PlacementParser;
 use clap::Args;
+use moe::placement::PlacementWord;
 use moe::routing::RoutingChoice;
 use moe::{DispatchScheme, ExpertKind};
 use std::str::FromStr;
@@ -52,12 +54,17 @@ pub(crate) struct SpecArgs {
     /// Schemes to have rows for, with a comma between them; bases come with them [default: all]
     #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Rows")]
     pub(crate) scheme: Vec<DispatchScheme>,
-    /// Experts of the rows that don't say otherwise: `linear`, `round-robin`, `replicated` (a set in each rack), `one-rack`,
-    /// a JSON file; or `eplb` (the gate's groups kept in racks), `eplb-global`, `rack-aware`, made for the demand that the
-    /// routing is expected to have, from other tokens than those of the run (a trace: from all its rows)
-    #[arg(long, value_name = "PLACEMENT", default_value = "linear", help_heading = "Rows")]
-    pub(crate) placement: String,
-    /// Expert slots over all ranks, for eplb, eplb-global and rack-aware [default: one an expert]
+    /// Experts of the rows that don't say otherwise: a policy or a file (docs/placement.md). What is made for a demand is made
+    /// for the one that the routing is expected to have, from other tokens than those of the run (a trace: from all its rows)
+    #[arg(
+        long,
+        value_name = "NAME|FILE",
+        default_value = "linear",
+        value_parser = PlacementParser,
+        help_heading = "Rows"
+    )]
+    pub(crate) placement: PlacementWord,
+    /// Expert slots over all ranks, for placements that are made for a demand [default: one an expert]
     #[arg(long, value_name = "N", help_heading = "Rows")]
     pub(crate) slots: Option<u32>,
 

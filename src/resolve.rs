@@ -2,12 +2,13 @@
 
 use crate::files;
 use crate::options::{BackendArg, SpecArgs};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use moe::routing::{RoutingChoice, Workload};
 use moe::trace::{Trace, read_trace};
 use moe::{DispatchScheme, GateKind, GateSpec, Model, ModelError, RoutingSpec};
 use std::path::Path;
-use study::layer::{BackendKind, CompareSpec, PlacementChoice};
+use study::layer::{BackendKind, CompareSpec};
+use study::placing::PlacementChoice;
 use topology::{ClusterSpec, Dtype, Hardware, MAX_RANKS, Rate, parse_cluster_file};
 
 const DEFAULT_MODEL: &str = "deepseek-v3";
@@ -65,7 +66,7 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
         spec.schemes =
             DispatchScheme::ALL.into_iter().filter(|scheme| args.scheme.contains(scheme)).collect();
     }
-    spec.placement = placement(&args.placement)?;
+    spec.placement = PlacementChoice::read(&args.placement)?;
     spec.slots = args.slots;
     spec.experts = args.experts;
     spec.backends = backends(args, &mut notes);
@@ -84,25 +85,6 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
     }
     spec.notes = notes;
     Ok(spec)
-}
-
-/// The placement of a policy's name or of a file.
-pub(crate) fn placement(name: &str) -> anyhow::Result<PlacementChoice> {
-    Ok(match name {
-        "linear" => PlacementChoice::Linear,
-        "round-robin" => PlacementChoice::RoundRobin,
-        "replicated" => PlacementChoice::Replicated,
-        "one-rack" => PlacementChoice::OneRack,
-        "eplb" => PlacementChoice::Eplb,
-        "eplb-global" => PlacementChoice::EplbGlobal,
-        "rack-aware" => PlacementChoice::RackAware,
-        file => PlacementChoice::File {
-            origin: file.to_owned(),
-            text: files::read(Path::new(file)).context(
-                "a placement is linear, round-robin, replicated, one-rack, eplb, eplb-global, rack-aware or a file",
-            )?,
-        },
-    })
 }
 
 /// Hardware, links and, from a cluster file, racks.

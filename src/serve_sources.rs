@@ -1,12 +1,13 @@
 //! Where the names of a serving experiment lead to: presets and files, as those of the other commands.
 
 use crate::resolve;
+use moe::placement::PlacementWord;
 use moe::routing::RoutingChoice;
 use moe::trace::read_trace;
 use moe::{Model, RoutingSpec};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use study::layer::PlacementChoice;
+use study::placing::PlacementChoice;
 use study::serving::{SharedPlacements, Sources};
 use topology::{Fabric, Hardware};
 
@@ -38,7 +39,8 @@ impl Sources for Files {
     }
 
     fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
-        resolve::placement(name).map_err(told)
+        let word: PlacementWord = name.parse()?;
+        PlacementChoice::read(&word).map_err(|error| error.to_string())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {

@@ -159,7 +159,7 @@ fn options_that_contradict_each_other_are_usage() {
         (&["--routing=zipf:99"], "zipf exponent = 99"),
         (&["--no-payload", "--routing=gate"], "hidden states"),
         (&["--no-payload", "--backend=quic"], "simulator alone"),
-        (&["--placement=/no/such/file"], "cannot open /no/such/file"),
+        (&["--placement=/no/such/file"], "placement /no/such/file"),
         (&["--model=/no/such.json"], "cannot open /no/such.json"),
         (&["--routing=trace:/no/such.jsonl"], "/no/such.jsonl: cannot be read"),
     ] {

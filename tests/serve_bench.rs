@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::process::{Command, Output};
-use study::layer::PlacementChoice;
+use study::placing::PlacementChoice;
 use study::serving::{Live, ServeSpec, Sources};
 use topology::{Fabric, Hardware};
 
@@ -147,7 +147,7 @@ impl Sources for Presets {
     }
 
     fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(PlacementChoice::Linear)
+        Ok(PlacementChoice::named("linear"))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {

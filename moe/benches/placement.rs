@@ -3,7 +3,7 @@
 //!     cargo bench -p railyard-moe --bench placement -- [NAME]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use moe::placement::{Demand, Eplb, PlacementPolicy, RackAware};
+use moe::placement::{Demand, Eplb, EplbGlobal, PlacementPolicy, RackAware};
 use std::hint::black_box;
 use topology::Cluster;
 
@@ -12,7 +12,7 @@ const LAYERS: u64 = 58;
 /// Zipf-like loads, the order of experts different in each layer.
 fn demand(layer: u64) -> Demand {
     let load = (0..256_u64).map(|expert| 1_000_000 / (1 + (expert * 167 + layer * 59) % 256)).collect();
-    Demand::new(load, 8)
+    Demand::new(load, 8).in_groups(4)
 }
 
 /// `ranks` ranks in `racks` racks, as even as they can be.
@@ -35,8 +35,8 @@ fn placements(c: &mut Criterion) {
         });
     };
     let four = cluster(4, 72);
-    run("eplb, 4 groups, 288 slots on 72 ranks", &Eplb { num_groups: 4 }, &four, 288);
-    run("eplb-global, 288 slots on 72 ranks", &Eplb { num_groups: 1 }, &four, 288);
+    run("eplb, 4 groups, 288 slots on 72 ranks", &Eplb, &four, 288);
+    run("eplb-global, 288 slots on 72 ranks", &EplbGlobal, &four, 288);
     for (racks, ranks, slots) in [
         (4, 72, 288),
         (8, 72, 288),

@@ -16,6 +16,7 @@ pub mod placement;
 pub mod plan;
 pub mod presets;
 pub mod reference;
+pub mod registry;
 pub mod routing;
 pub mod rows;
 pub mod seed;

@@ -1,20 +1,16 @@
 //! Which rank hosts which expert: physical slots, each holding a copy of one logical expert.
 
 mod demand;
-mod eplb;
 mod error;
 pub mod export;
 mod file;
 mod layers;
-mod linear;
 mod moves;
-mod one_rack;
+mod policies;
 mod policy;
-mod rack_aware;
-mod replicated;
-mod round_robin;
 mod shares;
 mod stage;
+mod word;
 
 use crate::ids::{ExpertId, SlotId};
 use crate::shape::MAX_EXPERTS;
@@ -25,17 +21,15 @@ use std::ops::Range;
 use topology::{Cluster, RackId, RankId};
 
 pub use demand::{Demand, Picks};
-pub use eplb::{Eplb, EplbShape};
 pub use error::{MAX_SLOTS, PlacementError};
 pub use file::PlacementFile;
 pub use layers::LayerPlacements;
-pub use linear::Linear;
 pub use moves::{MoveRound, WeightMove, move_traffic, weight_moves};
-pub use one_rack::OneRack;
-pub use policy::PlacementPolicy;
-pub use rack_aware::RackAware;
-pub use replicated::Replicated;
-pub use round_robin::RoundRobin;
+pub use policies::{
+    Eplb, EplbGlobal, EplbShape, Linear, OneRack, POLICIES, RackAware, Replicated, RoundRobin,
+};
+pub use policy::{OnBase, PlacementPolicy};
+pub use word::PlacementWord;
 
 /// A placement: slots in rank order, each with its logical expert.
 ///
@@ -302,15 +296,6 @@ fn check_sizes(origin: &str, num_experts: u32, slots: u64) -> Result<(), Placeme
         return Err(PlacementError::TooManySlots { origin: origin.to_owned(), slots });
     }
     Ok(())
-}
-
-/// The number of experts, where a policy has one slot for each.
-fn one_slot_each(policy: &str, slots: u32, demand: &Demand) -> Result<u32, PlacementError> {
-    let needed = demand.load().len() as u64;
-    if u64::from(slots) != needed {
-        return Err(PlacementError::FixedSlots { policy: policy.to_owned(), slots, needed });
-    }
-    Ok(slots)
 }
 
 /// `total` in `parts` shares that differ by at most one, the larger ones first.

@@ -4,7 +4,7 @@ mod data;
 
 use data::{KINDS, demands};
 use moe::evaluation::Evaluation;
-use moe::placement::{Demand, Eplb, PlacementPolicy, RackAware};
+use moe::placement::{Demand, Eplb, EplbGlobal, PlacementPolicy, RackAware};
 use moe::{ExpertId, Placement, PlacementError};
 use proptest::prelude::*;
 use topology::Cluster;
@@ -13,7 +13,7 @@ use topology::Cluster;
 const NOISE: f64 = 0.02;
 
 fn place(policy: &dyn PlacementPolicy, cluster: &Cluster, slots: u32, demand: &Demand) -> Placement {
-    policy.place(cluster, slots, demand).expect("placed")
+    Placement::by(policy, cluster, Some(slots), demand).expect("placed")
 }
 
 #[test]
@@ -24,12 +24,12 @@ fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
             for kind in KINDS {
                 let [seen, unseen] = demands(kind, &cluster, experts as usize, top_k, 11, 4000);
                 let by = |policy: &dyn PlacementPolicy| {
-                    let placement = place(policy, &cluster, slots, &seen);
+                    let placement = place(policy, &cluster, slots, &seen.clone().in_groups(racks));
                     [&seen, &unseen]
                         .map(|demand| Evaluation::new(&cluster, &placement, demand).expect("valid"))
                 };
-                let [global, _] = by(&Eplb { num_groups: 1 });
-                let [_, nodes] = by(&Eplb { num_groups: racks });
+                let [global, _] = by(&EplbGlobal);
+                let [_, nodes] = by(&Eplb);
                 let [ours, later] = by(&RackAware);
                 let case = format!("{} on {racks} racks of {size}, {slots} slots", kind.name);
                 assert_eq!(ours.duplicates, 0, "{case}");
@@ -80,13 +80,13 @@ fn what_can_not_be_placed_is_refused() {
     let cluster = Cluster::new(&[2, 1]).expect("valid");
     let demand = Demand::new(vec![1, 2, 3, 4], 2);
     for slots in [3, 13] {
-        let error = RackAware.place(&cluster, slots, &demand).expect_err("refused");
+        let error = Placement::by(&RackAware, &cluster, Some(slots), &demand).expect_err("refused");
         assert!(matches!(error, PlacementError::Slots { experts: 4, ranks: 3, .. }), "{error}");
     }
     let full = place(&RackAware, &cluster, 12, &demand);
     assert!((0..4).all(|expert| full.replicas_of(ExpertId(expert)).len() == 3));
     let other = demand.from_racks(vec![vec![1; 4]; 3]).expect("valid");
-    let error = RackAware.place(&cluster, 4, &other).expect_err("refused");
+    let error = Placement::by(&RackAware, &cluster, Some(4), &other).expect_err("refused");
     assert_eq!(error.to_string(), "demand: tokens from 3 racks, the cluster has 2");
 }
 
@@ -113,7 +113,7 @@ proptest! {
         let all: u32 = (0..experts).map(|expert| placement.replicas_of(ExpertId(expert)).len() as u32).sum();
         prop_assert_eq!(all, slots);
         if slots.is_multiple_of(ranks) {
-            let eplb = place(&Eplb { num_groups: 1 }, &cluster, slots, &demand);
+            let eplb = place(&EplbGlobal, &cluster, slots, &demand);
             let global = Evaluation::new(&cluster, &eplb, &demand).expect("valid");
             // Two replicas on a rank may come out evener than any placement without.
             prop_assert!(

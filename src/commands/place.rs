@@ -3,16 +3,15 @@
 mod compare;
 mod report;
 
-use crate::cli::{ExportArg, PlaceArgs, PolicyArg};
+use crate::cli::{ExportArg, PlaceArgs};
 use crate::failure::Failure;
-use crate::{files, output, resolve};
+use crate::{output, resolve};
 use anyhow::bail;
 use moe::evaluation::Evaluation;
 use moe::load::read_loads;
-use moe::placement::{
-    Demand, Eplb, Linear, PlacementFile, PlacementPolicy, RackAware, Replicated, RoundRobin, export,
-};
-use moe::{LayerShape, Placement};
+use moe::placement::{Demand, PlacementPolicy, export};
+use moe::{LayerShape, Placement, PlacementError};
+use study::placing::PlacementChoice;
 use topology::Cluster;
 
 /// Experts a token goes to where no model says.
@@ -23,6 +22,8 @@ struct Job {
     origin: String,
     cluster: Cluster,
     num_experts: u32,
+    /// Groups of experts that the gate limits.
+    groups: u32,
     /// The demand of each layer that is placed, with its number in the record.
     layers: Vec<(u32, Demand)>,
     /// Whose weights are counted.
@@ -37,17 +38,18 @@ struct Placed {
 }
 
 pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
-    let job = Job::new(args).map_err(Failure::Usage)?;
-    let text = if args.compare {
-        compare::run(args, &job)
-    } else {
-        let policy = Policy::new(&args.policy, args.groups.unwrap_or(1)).map_err(Failure::Usage)?;
-        match args.export {
-            Some(system) => exported(args, &job, &policy, system),
-            None => placed(args, &job, &policy),
-        }
-    };
-    output::print(&text.map_err(Failure::Usage)?)
+    output::print(&text(args).map_err(Failure::Usage)?)
+}
+
+fn text(args: &PlaceArgs) -> anyhow::Result<String> {
+    let job = Job::new(args)?;
+    let choice = PlacementChoice::read(&args.policy)?;
+    let policy = choice.policy()?;
+    match args.export {
+        _ if args.compare => Ok(compare::run(args, &job, policy)),
+        Some(system) => exported(args, &job, policy, system),
+        None => placed(args, &job, policy),
+    }
 }
 
 impl Job {
@@ -72,7 +74,13 @@ impl Job {
         }
         let numbered = load.layer_ids().iter().copied().enumerate();
         let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
-        let demand = |(at, number)| Ok((number, Demand::measured(&cluster, &load, at, top_k)?));
+        let racks = cluster.num_racks();
+        let one_a_rack = args.compare && num_experts.is_multiple_of(racks);
+        let groups = args.groups.unwrap_or(if one_a_rack { racks } else { 1 });
+        let demand = |(at, number)| {
+            let demand = Demand::measured(&cluster, &load, at, top_k)?;
+            Ok((number, demand.in_groups(groups).of_layer(number)))
+        };
         let layers = asked.map(demand).collect::<anyhow::Result<Vec<_>>>()?;
         if let (Some(layer), true) = (args.layer, layers.is_empty()) {
             let ids = load.layer_ids();
@@ -80,14 +88,13 @@ impl Job {
             bail!("--layer {layer}: {origin} has layers {first} to {last}, {} in all", ids.len());
         }
         let model = model.map(|model| (model.name.clone(), model.layer()));
-        Ok(Self { origin, cluster, num_experts, layers, model })
+        Ok(Self { origin, cluster, num_experts, groups, layers, model })
     }
 
-    /// Places every layer by `policy`, in as many slots as are `given` or as the policy has of itself.
-    fn place(&self, policy: &Policy<'_>, given: Option<u32>) -> anyhow::Result<Vec<Placed>> {
+    /// Places every layer by `policy`, in as many slots as `slots` says or as it has of itself.
+    fn place(&self, policy: &dyn PlacementPolicy, slots: Option<u32>) -> Result<Vec<Placed>, PlacementError> {
         let place = |(layer, demand): &(u32, Demand)| {
-            let (policy, slots) = policy.of_layer(*layer, given, self)?;
-            let placement = policy.place(&self.cluster, slots, demand)?;
+            let placement = Placement::by(policy, &self.cluster, slots, demand)?;
             let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
             Ok(Placed { layer: *layer, placement, evaluation })
         };
@@ -136,72 +143,23 @@ fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
     Ok(Cluster::new(sizes)?)
 }
 
-/// A policy as the flags have it, its file read.
-struct Policy<'a> {
-    arg: &'a PolicyArg,
-    groups: u32,
-    text: Option<String>,
-}
-
-impl<'a> Policy<'a> {
-    fn new(arg: &'a PolicyArg, groups: u32) -> anyhow::Result<Self> {
-        let text = if let PolicyArg::File(path) = arg { Some(files::read(path)?) } else { None };
-        Ok(Self { arg, groups, text })
-    }
-
-    /// The policy of one layer and its slots: those given, or those that it has of itself.
-    fn of_layer(
-        &self,
-        layer: u32,
-        given: Option<u32>,
-        job: &Job,
-    ) -> anyhow::Result<(Box<dyn PlacementPolicy>, u32)> {
-        let mut own = job.num_experts;
-        let policy: Box<dyn PlacementPolicy> = match self.arg {
-            PolicyArg::Linear => Box::new(Linear),
-            PolicyArg::RoundRobin => Box::new(RoundRobin),
-            PolicyArg::Replicated => {
-                own = job.num_experts * job.cluster.num_racks();
-                Box::new(Replicated)
-            }
-            PolicyArg::Eplb => Box::new(Eplb { num_groups: self.groups }),
-            PolicyArg::EplbGlobal => Box::new(Eplb { num_groups: 1 }),
-            PolicyArg::RackAware => Box::new(RackAware),
-            PolicyArg::File(path) => {
-                let (text, origin) = (self.text.clone().unwrap_or_default(), path.display().to_string());
-                own = Placement::from_file(&text, &origin, layer, &job.cluster, job.num_experts)?.num_slots();
-                Box::new(PlacementFile { origin, text, layer })
-            }
-        };
-        Ok((policy, given.unwrap_or(own)))
-    }
-
-    fn name(&self) -> String {
-        match self.arg {
-            PolicyArg::Linear => "linear".to_owned(),
-            PolicyArg::RoundRobin => "round-robin".to_owned(),
-            PolicyArg::Replicated => "replicated".to_owned(),
-            PolicyArg::Eplb => "eplb".to_owned(),
-            PolicyArg::EplbGlobal => "eplb-global".to_owned(),
-            PolicyArg::RackAware => "rack-aware".to_owned(),
-            PolicyArg::File(path) => path.display().to_string(),
-        }
-    }
-}
-
-fn placed(args: &PlaceArgs, job: &Job, policy: &Policy<'_>) -> anyhow::Result<String> {
+fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::Result<String> {
     let layers = job.place(policy, args.slots)?;
     Ok(if args.json {
-        format!("{:#}\n", report::object(job, &policy.name(), &layers))
+        format!("{:#}\n", report::object(job, policy.name(), &layers))
     } else {
-        report::table(job, &policy.name(), &layers)
+        report::table(job, policy.name(), &layers)
     })
 }
 
-fn exported(args: &PlaceArgs, job: &Job, policy: &Policy<'_>, system: ExportArg) -> anyhow::Result<String> {
+fn exported(
+    args: &PlaceArgs,
+    job: &Job,
+    policy: &dyn PlacementPolicy,
+    system: ExportArg,
+) -> anyhow::Result<String> {
     let place = |(layer, demand): &(u32, Demand)| {
-        let (policy, slots) = policy.of_layer(*layer, args.slots, job)?;
-        Ok((*layer, policy.place(&job.cluster, slots, demand)?))
+        Ok((*layer, Placement::by(policy, &job.cluster, args.slots, demand)?))
     };
     let placements: Vec<(u32, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();

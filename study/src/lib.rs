@@ -4,6 +4,7 @@
 mod difference;
 pub mod experiment;
 pub mod layer;
+pub mod placing;
 pub mod rebalance;
 pub mod service;
 pub mod serving;

@@ -17,6 +17,9 @@ pub struct Demand {
     by_rack: Option<Vec<Vec<u64>>>,
     picks: Option<Picks>,
     top_k: u32,
+    groups: u32,
+    layer: u32,
+    known: bool,
 }
 
 /// Recorded top-k sets, a sample of the demand.
@@ -44,7 +47,30 @@ impl Demand {
     /// `top_k` of the experts a token, `load` tokens for each expert.
     #[must_use]
     pub fn new(load: Vec<u64>, top_k: u32) -> Self {
-        Self { load, by_rack: None, picks: None, top_k }
+        Self { load, by_rack: None, picks: None, top_k, groups: 1, layer: 0, known: true }
+    }
+
+    /// One token of each rank for each of `num_experts` experts: nothing is known of what is asked for.
+    #[must_use]
+    pub fn even(cluster: &Cluster, num_experts: u32) -> Self {
+        let row = |&size: &u32| vec![u64::from(size); num_experts as usize];
+        let load = vec![u64::from(cluster.num_ranks()); num_experts as usize];
+        let by_rack = Some(cluster.rack_sizes().iter().map(row).collect());
+        Self { by_rack, known: false, ..Self::new(load, 1) }
+    }
+
+    /// Of a gate that limits a token's experts to some of `groups` runs of equal length; at least 1.
+    #[must_use]
+    pub fn in_groups(mut self, groups: u32) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Of the experts of `layer`.
+    #[must_use]
+    pub fn of_layer(mut self, layer: u32) -> Self {
+        self.layer = layer;
+        self
     }
 
     /// From each rack as many tokens for each expert, `[racks][experts]`; replaces the loads by their sums.
@@ -85,6 +111,30 @@ impl Demand {
     #[must_use]
     pub fn load(&self) -> &[u64] {
         &self.load
+    }
+
+    /// Logical experts.
+    #[must_use]
+    pub fn num_experts(&self) -> u32 {
+        self.load.len() as u32
+    }
+
+    /// Groups of experts that the gate limits; 1 for none.
+    #[must_use]
+    pub fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    /// False if it is assumed to be even.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// The layer, by its number in the model or the record.
+    #[must_use]
+    pub fn layer(&self) -> u32 {
+        self.layer
     }
 
     /// Experts a token, no more than there are.

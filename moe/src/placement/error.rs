@@ -1,6 +1,7 @@
 //! Limits of a placement, and why one can't be built.
 
 use crate::ids::{ExpertId, SlotId};
+use crate::registry::NameError;
 use crate::shape::MAX_EXPERTS;
 use thiserror::Error;
 use topology::RackId;
@@ -83,10 +84,13 @@ pub enum PlacementError {
         /// Its layers.
         given: String,
     },
-    /// A file of another system that can't be used.
+    /// A policy that there is not.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A file of another system, or a program's answer, that can't be used.
     #[error("{origin}: {problem}")]
     Foreign {
-        /// The file.
+        /// The file or program.
         origin: String,
         /// What is wrong, and what would be right.
         problem: String,

@@ -4,7 +4,7 @@
 mod foreign;
 
 use super::shares::Shares;
-use super::{Demand, LayerPlacements, Placement, PlacementError, PlacementPolicy, even_split};
+use super::{Demand, LayerPlacements, OnBase, Placement, PlacementError, PlacementPolicy, even_split};
 use crate::ids::{ExpertId, SlotId};
 use crate::model::Model;
 use serde::{Deserialize, Serialize};
@@ -23,15 +23,13 @@ struct File {
     load_by_rack: Option<Vec<Vec<f64>>>,
 }
 
-/// The policy that reads a file, of ours or of another system.
-#[derive(Clone, Debug)]
+/// The policy that reads a file, of ours or of another system; of several layers it takes the demand's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementFile {
     /// Names the file in errors and tables.
     pub origin: String,
     /// Its text.
     pub text: String,
-    /// The layer to take where it has several.
-    pub layer: u32,
 }
 
 impl PlacementPolicy for PlacementFile {
@@ -39,17 +37,31 @@ impl PlacementPolicy for PlacementFile {
         &self.origin
     }
 
+    fn help(&self) -> &str {
+        "read from a file"
+    }
+
+    fn is_for_demand(&self) -> bool {
+        false
+    }
+
+    /// A file for more ranks doesn't describe fewer.
+    fn on_base(&self, same_ranks: bool) -> OnBase {
+        if same_ranks { OnBase::Kept } else { OnBase::Linear }
+    }
+
+    /// With the file's own choice of replicas where the demand is not known.
+    ///
     /// # Errors
-    /// As [`Placement::from_file`]; [`PlacementError::FixedSlots`] if the file has another number of slots.
-    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        demand.check(cluster)?;
-        let experts = demand.load().len() as u32;
-        let placement = Placement::from_file(&self.text, &self.origin, self.layer, cluster, experts)?;
-        let needed = u64::from(placement.num_slots());
-        if u64::from(slots) != needed {
-            return Err(PlacementError::FixedSlots { policy: self.origin.clone(), slots, needed });
+    /// As [`Placement::from_file`].
+    fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        let experts = demand.num_experts();
+        let placement = Placement::from_file(&self.text, &self.origin, demand.layer(), cluster, experts)?;
+        if demand.is_known() {
+            placement.for_demand(cluster, &demand.by_rack(cluster), 0.0)
+        } else {
+            Ok(placement)
         }
-        placement.for_demand(cluster, &demand.by_rack(cluster), 0.0)
     }
 }
 

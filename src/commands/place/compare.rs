@@ -1,8 +1,10 @@
 //! `railyard place --compare`: all policies side by side on the same loads.
 
 use super::report::mean;
-use super::{Job, Placed, Policy};
-use crate::cli::{PlaceArgs, PolicyArg};
+use super::{Job, Placed};
+use crate::cli::PlaceArgs;
+use moe::PlacementError;
+use moe::placement::{POLICIES, PlacementPolicy};
 use serde_json::{Value, json};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
@@ -11,45 +13,31 @@ const SCHEMA_VERSION: u32 = 1;
 /// One policy: its name, and its placements or why there are none.
 struct Row {
     name: String,
-    layers: Result<Vec<Placed>, String>,
+    layers: Result<Vec<Placed>, PlacementError>,
 }
 
-pub(super) fn run(args: &PlaceArgs, job: &Job) -> anyhow::Result<String> {
-    let racks = job.cluster.num_racks();
-    let own = if job.num_experts.is_multiple_of(racks) { racks } else { 1 };
-    let groups = args.groups.unwrap_or(own);
-    let mut policies = vec![PolicyArg::Linear, PolicyArg::RoundRobin, PolicyArg::Replicated];
-    if groups > 1 {
-        policies.push(PolicyArg::Eplb);
-    }
-    policies.extend([PolicyArg::EplbGlobal, PolicyArg::RackAware]);
-    if let file @ PolicyArg::File(_) = &args.policy {
-        policies.push(file.clone());
-    }
-    let mut rows = Vec::new();
-    for arg in &policies {
-        let policy = Policy::new(arg, groups)?;
-        // Policies without a choice have the slots that they have.
-        let chooses = matches!(arg, PolicyArg::Eplb | PolicyArg::EplbGlobal | PolicyArg::RackAware);
-        let name = match arg {
-            PolicyArg::Eplb => format!("eplb, {groups} groups"),
-            _ => policy.name(),
-        };
-        let layers = job.place(&policy, args.slots.filter(|_| chooses)).map_err(|error| error.to_string());
-        rows.push(Row { name, layers });
-    }
-    Ok(if args.json { format!("{:#}\n", object(job, &rows)) } else { table(job, &rows) })
+/// Every policy, and `own` if it is none of the registry.
+pub(super) fn run(args: &PlaceArgs, job: &Job, own: &dyn PlacementPolicy) -> String {
+    let named = POLICIES.named(own.name()).is_ok();
+    let policies = POLICIES.iter().map(|policy| policy as _).chain((!named).then_some(own));
+    let row = |policy: &dyn PlacementPolicy| {
+        let slots = args.slots.filter(|_| policy.is_for_demand());
+        Row { name: policy.name().to_owned(), layers: job.place(policy, slots) }
+    };
+    let rows: Vec<Row> = policies.map(row).collect();
+    if args.json { format!("{:#}\n", object(job, &rows)) } else { table(job, &rows) }
 }
 
 fn table(job: &Job, rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max("policy".len());
     let memory = if job.model.is_some() { "  weights GB" } else { "" };
     let mut text = format!(
-        "{}: {} layers of {} experts on {} ranks in {} rack(s)\n\n\
+        "{}: {} layers of {} experts in {} group(s) on {} ranks in {} rack(s)\n\n\
          {:width$}  slots  balancedness mean   worst  crossing a token: flat  dedup  hierarchical  twice on a rank{memory}\n",
         job.origin,
         job.layers.len(),
         job.num_experts,
+        job.groups,
         job.cluster.num_ranks(),
         job.cluster.num_racks(),
         "policy",
@@ -108,7 +96,7 @@ impl Summary {
 
 fn object(job: &Job, rows: &[Row]) -> Value {
     let policy = |Row { name, layers }: &Row| match layers {
-        Err(reason) => json!({ "policy": name, "refused": reason }),
+        Err(reason) => json!({ "policy": name, "refused": reason.to_string() }),
         Ok(layers) => {
             let summary = Summary::new(layers);
             let [flat, dedup, hierarchical] = summary.inter;
@@ -128,6 +116,7 @@ fn object(job: &Job, rows: &[Row]) -> Value {
         "schema_version": SCHEMA_VERSION,
         "ranks_per_rack": job.cluster.rack_sizes(),
         "num_experts": job.num_experts,
+        "groups": job.groups,
         "layers": job.layers.len(),
         "policies": rows.iter().map(policy).collect::<Vec<_>>(),
     })

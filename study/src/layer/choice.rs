@@ -233,56 +233,6 @@ pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
     Ok(seeds)
 }
 
-/// Where the experts of the rows over several racks are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PlacementChoice {
-    /// Contiguous and even.
-    Linear,
-    /// Expert e on rank e mod n.
-    RoundRobin,
-    /// A full set in each rack.
-    Replicated,
-    /// All in the first rack.
-    OneRack,
-    /// DeepSeek's EPLB, racks as its nodes and the gate's groups as its groups.
-    Eplb,
-    /// EPLB without groups.
-    EplbGlobal,
-    /// As even as EPLB, tokens in as few racks as that allows.
-    RackAware,
-    /// Read from a file.
-    File {
-        /// The file's name, for messages.
-        origin: String,
-        /// Its text.
-        text: String,
-    },
-}
-
-impl PlacementChoice {
-    /// The name in tables and records.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Linear => "linear",
-            Self::RoundRobin => "round-robin",
-            Self::Replicated => "replicated",
-            Self::OneRack => "one-rack",
-            Self::Eplb => "eplb",
-            Self::EplbGlobal => "eplb-global",
-            Self::RackAware => "rack-aware",
-            Self::File { origin, .. } => origin,
-        }
-    }
-
-    /// True if it is made for the demand that the routing is expected to have.
-    #[must_use]
-    pub const fn is_for_demand(&self) -> bool {
-        matches!(self, Self::Eplb | Self::EplbGlobal | Self::RackAware)
-    }
-}
-
 /// Wall time of a phase over its emulated time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

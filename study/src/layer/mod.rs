@@ -36,9 +36,7 @@ mod tests;
 mod truth;
 
 pub use analytic::{PipelineRow, pipeline_row};
-pub use choice::{
-    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, PlacementChoice, parse_seeds,
-};
+pub use choice::{BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, parse_seeds};
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub use measure::chunk_rows;

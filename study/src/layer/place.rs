@@ -2,10 +2,11 @@
 
 use super::expected::sample;
 use super::truth::LAYER;
-use super::{CompareError, CompareSpec, PlacementChoice};
-use moe::placement::{Demand, Eplb, Picks, PlacementPolicy, RackAware};
+use super::{CompareError, CompareSpec};
+use crate::placing::PlacementChoice;
+use moe::placement::{Demand, Linear, OnBase, Picks, PlacementPolicy};
 use moe::{Placement, PlacementError, RoutingSpec};
-use topology::{Cluster, RackId};
+use topology::Cluster;
 
 /// The placement of `choice` on `cluster`; the slots of `spec` are for the comparison's own choice alone.
 ///
@@ -30,34 +31,17 @@ pub(crate) fn place_layer(
     layer: u32,
 ) -> Result<Placement, CompareError> {
     let experts = spec.shape.num_experts;
-    let by_demand = |policy: &dyn PlacementPolicy| -> Result<Placement, CompareError> {
-        Ok(policy.place(cluster, spec.slots.unwrap_or(experts), &demand(spec, cluster, layer)?)?)
+    let slots = spec.slots.filter(|_| *choice == spec.placement);
+    let policy = choice.policy().map_err(PlacementError::from)?;
+    let demand = if policy.is_for_demand() {
+        demand(spec, cluster, layer)?
+    } else {
+        Demand::even(cluster, experts).of_layer(layer)
     };
-    let placement = match choice {
-        PlacementChoice::Eplb => return by_demand(&Eplb { num_groups: spec.shape.gate.n_group.max(1) }),
-        PlacementChoice::EplbGlobal => return by_demand(&Eplb { num_groups: 1 }),
-        PlacementChoice::RackAware => return by_demand(&RackAware),
-        PlacementChoice::Linear => Placement::linear(cluster, experts)?,
-        PlacementChoice::RoundRobin => Placement::round_robin(cluster, experts)?,
-        PlacementChoice::Replicated => Placement::replicated_per_rack(cluster, experts)?,
-        PlacementChoice::OneRack => Placement::one_rack(cluster, experts, RackId(0))?,
-        PlacementChoice::File { origin, text } => {
-            Placement::from_file(text, origin, layer, cluster, experts)?
-        }
-    };
-    match spec.slots.filter(|&slots| *choice == spec.placement && slots != placement.num_slots()) {
-        Some(slots) => {
-            let (policy, needed) = (choice.name().to_owned(), placement.num_slots().into());
-            Err(PlacementError::FixedSlots { policy, slots, needed }.into())
-        }
-        None => Ok(placement),
-    }
+    Ok(Placement::by(policy, cluster, slots, &demand)?)
 }
 
-/// The placement of the base rows on their one rack, `wide` being that of the same ranks over several.
-///
-/// The same ranks keep their experts, whatever rack they are in, unless the placement is about racks; a file for more
-/// ranks doesn't describe fewer. A policy places again: it would do so on one rack.
+/// The placement of the base rows on their one rack, `wide` being that of the same ranks over several, and its name.
 pub(super) fn place_base<'a>(
     spec: &'a CompareSpec,
     cluster: &Cluster,
@@ -65,19 +49,15 @@ pub(super) fn place_base<'a>(
 ) -> Result<(Placement, &'a str), CompareError> {
     let choice = &spec.placement;
     let same_ranks = cluster.num_ranks() == wide.num_ranks();
-    match choice {
-        PlacementChoice::Replicated | PlacementChoice::OneRack => {}
-        PlacementChoice::File { .. } if !same_ranks => {}
-        PlacementChoice::Linear | PlacementChoice::RoundRobin | PlacementChoice::File { .. }
-            if same_ranks =>
-        {
+    match choice.policy().map_err(PlacementError::from)?.on_base(same_ranks) {
+        OnBase::Kept => {
             // Replicas were chosen by rack, of which there is one now.
             let even = vec![1.0; spec.shape.num_experts as usize];
-            return Ok((wide.clone().for_demand(cluster, &[even], 0.0)?, choice.name()));
+            Ok((wide.clone().for_demand(cluster, &[even], 0.0)?, choice.name()))
         }
-        _ => return Ok((place(spec, choice, cluster)?, choice.name())),
+        OnBase::Again => Ok((place(spec, choice, cluster)?, choice.name())),
+        OnBase::Linear => Ok((Placement::linear(cluster, spec.shape.num_experts)?, Linear.name())),
     }
-    Ok((Placement::linear(cluster, spec.shape.num_experts)?, PlacementChoice::Linear.name()))
 }
 
 /// What the routing of `spec` asks of the experts of `layer`, known from its distribution: exactly for uniform routing and for a trace
@@ -105,7 +85,8 @@ fn demand(spec: &CompareSpec, cluster: &Cluster, layer: u32) -> Result<Demand, C
         |rack| -> u64 { cluster.ranks_in(rack).map(|rank| u64::from(tokens[rank.0 as usize])).sum() };
     let by_rack =
         cluster.racks().map(|rack| load.iter().map(|&picks| picks * of_rack(rack)).collect()).collect();
-    let demand = Demand::new(load, top_k).from_racks(by_rack)?;
+    let groups = spec.shape.gate.n_group.max(1);
+    let demand = Demand::new(load, top_k).from_racks(by_rack)?.in_groups(groups).of_layer(layer);
     if picks.is_empty() {
         return Ok(demand);
     }

@@ -2,14 +2,17 @@
 
 use super::testing::small_spec;
 use super::{
-    BackendKind, BaseChoice, CompareSpec, GateChoice, LatencyChoice, PlacementChoice, compare_offline,
-    configurations,
+    BackendKind, BaseChoice, CompareSpec, GateChoice, LatencyChoice, compare_offline, configurations,
 };
+use crate::placing::PlacementChoice;
 use moe::RoutingSpec;
+use moe::placement::{POLICIES, PlacementFile};
 use moe::routing::Workload;
 
-const FOR_DEMAND: [PlacementChoice; 3] =
-    [PlacementChoice::Eplb, PlacementChoice::EplbGlobal, PlacementChoice::RackAware];
+/// The policies that are made for the demand.
+fn for_demand() -> impl Iterator<Item = PlacementChoice> {
+    POLICIES.names().map(PlacementChoice::named).filter(PlacementChoice::is_for_demand)
+}
 
 fn placed(placement: PlacementChoice, slots: Option<u32>) -> CompareSpec {
     let routing = RoutingSpec::Workload { workload: Workload::W2, ranks: 8 };
@@ -38,7 +41,7 @@ fn compute_us(spec: &CompareSpec) -> f64 {
 
 #[test]
 fn policies_fill_the_slots_asked_for_in_both_bases() {
-    for choice in FOR_DEMAND {
+    for choice in for_demand() {
         for (slots, base) in
             [(None, BaseChoice::Ranks), (Some(24), BaseChoice::Ranks), (Some(32), BaseChoice::Rack)]
         {
@@ -58,15 +61,20 @@ fn policies_fill_the_slots_asked_for_in_both_bases() {
 #[test]
 fn slots_are_refused_where_the_placement_has_its_own_number() {
     let message = "24 slots: linear has 16, neither more nor fewer: give that number, or another policy";
-    assert_eq!(problem(&placed(PlacementChoice::Linear, Some(24))), message);
-    assert!(configurations(&placed(PlacementChoice::Linear, Some(16)), &mut Vec::new()).is_ok());
-    assert!(problem(&placed(PlacementChoice::RackAware, Some(15))).contains("15 slots for 16 experts"));
-    assert!(problem(&placed(PlacementChoice::Eplb, Some(20))).contains("the ranks must divide the slots"));
+    assert_eq!(problem(&placed(PlacementChoice::named("linear"), Some(24))), message);
+    assert!(configurations(&placed(PlacementChoice::named("linear"), Some(16)), &mut Vec::new()).is_ok());
+    assert!(
+        problem(&placed(PlacementChoice::named("rack-aware"), Some(15))).contains("15 slots for 16 experts")
+    );
+    assert!(
+        problem(&placed(PlacementChoice::named("eplb"), Some(20)))
+            .contains("the ranks must divide the slots")
+    );
 }
 
 #[test]
 fn several_seeds_have_no_common_demand_unless_the_routing_is_uniform() {
-    let mut spec = CompareSpec { seeds: vec![1, 2], ..placed(PlacementChoice::Eplb, None) };
+    let mut spec = CompareSpec { seeds: vec![1, 2], ..placed(PlacementChoice::named("eplb"), None) };
     assert!(problem(&spec).contains("one seed's demand"));
     spec.routing = RoutingSpec::Uniform;
     assert!(configurations(&spec, &mut Vec::new()).is_ok());
@@ -75,13 +83,13 @@ fn several_seeds_have_no_common_demand_unless_the_routing_is_uniform() {
 #[test]
 fn demand_is_that_of_the_distribution() {
     let rows = |spec: &CompareSpec| configurations(spec, &mut Vec::new()).expect("rows");
-    for choice in FOR_DEMAND {
+    for choice in for_demand() {
         let spec = placed(choice.clone(), Some(24));
         // Whatever tokens the run has, the placement is the same.
         let more = CompareSpec { tokens: 99, ..spec.clone() };
         assert!(rows(&spec).iter().zip(&rows(&more)).all(|(a, b)| a.placement == b.placement));
         // And it evens out what linear leaves to one rank.
-        let linear = compute_us(&placed(PlacementChoice::Linear, None));
+        let linear = compute_us(&placed(PlacementChoice::named("linear"), None));
         assert!(compute_us(&spec) < linear, "{choice:?}: {} of {linear}", compute_us(&spec));
     }
 }
@@ -92,7 +100,7 @@ fn replicas_of_a_file_are_all_used_in_one_rack() {
     let map: Vec<u32> = (0..16).chain(0..16).collect();
     let text = format!("{{\"physical_to_logical_map\": {map:?}}}");
     let spec = CompareSpec {
-        placement: PlacementChoice::File { origin: "twice.json".to_owned(), text },
+        placement: PlacementChoice::File(PlacementFile { origin: "twice.json".to_owned(), text }),
         ..small_spec()
     };
     let rows = configurations(&spec, &mut Vec::new()).expect("rows");

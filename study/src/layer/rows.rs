@@ -1,7 +1,9 @@
 //! The configurations of a comparison: the base rows, then the same ranks over several racks in every arrangement.
 
 use super::place::{place, place_base};
-use super::{CompareError, CompareSpec, GateChoice, PlacementChoice};
+use super::{CompareError, CompareSpec, GateChoice};
+use crate::placing::PlacementChoice;
+use moe::placement::{OneRack, PlacementPolicy, Replicated};
 use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
 
@@ -158,14 +160,15 @@ struct Wish {
 /// The rows over several racks that `gate` and the chosen schemes ask for.
 fn wishes(spec: &CompareSpec, gate: GateChoice) -> Vec<Wish> {
     use DispatchScheme::{Dedup, Flat, Hierarchical};
+    let placed = |policy: &dyn PlacementPolicy| Some(PlacementChoice::named(policy.name()));
     let wish = |title: &str, scheme, place| Wish { title: title.to_owned(), scheme, place };
     let all = match gate {
         GateChoice::Unlimited => vec![
             wish("flat", Flat, None),
             wish("dedup", Dedup, None),
             wish("hierarchical", Hierarchical, None),
-            wish("replicated experts", Dedup, Some(PlacementChoice::Replicated)),
-            wish("experts in rack 0", Hierarchical, Some(PlacementChoice::OneRack)),
+            wish("replicated experts", Dedup, placed(&Replicated)),
+            wish("experts in rack 0", Hierarchical, placed(&OneRack)),
         ],
         GateChoice::Limit(racks) => {
             vec![wish(&format!("hierarchical, gate <= {racks} rack{}", plural(racks)), Hierarchical, None)]

@@ -1,7 +1,9 @@
 //! Everything that one comparison is defined by: what the flags say, with the contents of files, ready to be sent.
 
-use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, PlacementChoice};
+use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice};
+use crate::placing::PlacementChoice;
 use coordinator::run::STEPS_MAX;
+use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
@@ -80,7 +82,7 @@ impl CompareSpec {
             routing: RoutingSpec::Uniform,
             routing_name: "uniform".to_owned(),
             schemes: DispatchScheme::ALL.to_vec(),
-            placement: PlacementChoice::Linear,
+            placement: PlacementChoice::named(Linear.name()),
             slots: None,
             experts: ExpertKind::Modelled,
             backends: BackendKind::ALL.to_vec(),

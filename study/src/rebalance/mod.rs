@@ -100,7 +100,7 @@ impl Segment {
 pub async fn rebalance<B: Backend>(
     backend: &mut B,
     plan: &Rebalancing,
-    policy: &(dyn PlacementPolicy + Sync),
+    policy: &dyn PlacementPolicy,
 ) -> Result<Vec<Segment>, RebalanceError> {
     let interval = plan.interval.unwrap_or(plan.steps);
     if plan.steps == 0 || interval == 0 || plan.window == 0 {
@@ -118,7 +118,8 @@ pub async fn rebalance<B: Backend>(
             None => (setup.placement.clone(), None),
             Some(before) => {
                 let demand = demand(plan, &seen)?;
-                let placement = policy.place(&setup.cluster, before.placement.num_slots(), &demand)?;
+                let slots = before.placement.num_slots();
+                let placement = Placement::by(policy, &setup.cluster, Some(slots), &demand)?;
                 let moved = moves(backend, plan, &before.placement, &placement).await?;
                 (placement, moved)
             }

@@ -3,7 +3,7 @@ use crate::layer::testing::small_spec;
 use crate::layer::{self, CompareSpec, LatencyChoice};
 use coordinator::backend::SimBackend;
 use moe::DispatchScheme;
-use moe::placement::{Eplb, RackAware};
+use moe::placement::{EplbGlobal, RackAware};
 use moe::routing::{RoutingSpec, Workload};
 
 /// Two racks of two, with loads that move every step.
@@ -44,10 +44,14 @@ async fn outputs_are_those_of_a_run_that_starts_with_the_placement() {
 async fn the_same_placement_moves_nothing_and_nonsense_is_refused() {
     let mut same = plan(Some(2));
     same.request.setup.routing = RoutingSpec::Uniform;
+    #[derive(Debug)]
     struct Keep(Placement);
     impl PlacementPolicy for Keep {
         fn name(&self) -> &'static str {
             "keep"
+        }
+        fn help(&self) -> &'static str {
+            "what there was"
         }
         fn place(&self, _: &topology::Cluster, _: u32, _: &Demand) -> Result<Placement, PlacementError> {
             Ok(self.0.clone())
@@ -67,8 +71,7 @@ async fn balance_is_better_after_than_before_where_loads_stay() {
     steady.request.setup.routing = RoutingSpec::Workload { workload: Workload::W2, ranks: 4 };
     steady.request.setup.tokens = vec![64; 4];
     (steady.steps, steady.window) = (8, 4);
-    let eplb = Eplb { num_groups: 1 };
-    let segments = rebalance(&mut SimBackend::default(), &steady, &eplb).await.unwrap();
+    let segments = rebalance(&mut SimBackend::default(), &steady, &EplbGlobal).await.unwrap();
     let mean =
         |segment: &Segment| segment.balancedness.iter().sum::<f64>() / segment.balancedness.len() as f64;
     assert!(mean(&segments[1]) > mean(&segments[0]) + 0.1, "{} {}", mean(&segments[1]), mean(&segments[0]));

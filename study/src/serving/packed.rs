@@ -5,7 +5,7 @@ use super::deploy::Sources;
 use super::live::Live;
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
-use crate::layer::PlacementChoice;
+use crate::placing::PlacementChoice;
 use coordinator::pace::Host;
 use coordinator::server::ClusterHandle;
 use moe::{Model, RoutingSpec};

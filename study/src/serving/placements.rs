@@ -3,8 +3,9 @@
 use super::ServeError;
 use super::deploy::Deployment;
 use super::spec::ServeSpec;
-use crate::layer::{CompareError, CompareSpec, PlacementChoice, place_layer};
-use moe::placement::LayerPlacements;
+use crate::layer::{CompareError, CompareSpec, place_layer};
+use crate::placing::PlacementChoice;
+use moe::placement::{LayerPlacements, PlacementFile};
 use moe::{PlacementError, RoutingSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -67,7 +68,7 @@ pub(super) fn place_layers(
     cluster: &Cluster,
 ) -> Result<LayerPlacements, CompareError> {
     let model = &spec.model;
-    if let PlacementChoice::File { origin, text } = choice {
+    if let PlacementChoice::File(PlacementFile { origin, text }) = choice {
         let placements = LayerPlacements::from_file(text, origin, cluster, model)?;
         let needed = placements.distinct()[0].num_slots();
         return match spec.slots.filter(|&slots| slots != needed) {

@@ -1,10 +1,10 @@
 //! Serving runs without files: faults with their settings, and ranks that compute what they should.
 
 use super::*;
-use crate::layer::PlacementChoice;
+use crate::placing::PlacementChoice;
 use coordinator::pace::Host;
 use coordinator::steps::SimSteps;
-use moe::placement::LayerPlacements;
+use moe::placement::{LayerPlacements, PlacementFile};
 use moe::{Model, RoutingSpec};
 use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
@@ -44,13 +44,12 @@ impl Sources for Presets {
             let map = |layer| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
             let maps: Vec<Vec<u32>> = (0..layers).map(map).collect();
             let text = format!("{{\"physical_to_logical_map\": {maps:?}}}");
-            PlacementChoice::File { origin: name.to_owned(), text }
+            PlacementChoice::File(PlacementFile { origin: name.to_owned(), text })
         };
         Ok(match name {
-            "eplb" => PlacementChoice::Eplb,
             "by-layer" => file(4),
             "two-layers" => file(2),
-            _ => PlacementChoice::Linear,
+            policy => PlacementChoice::named(policy),
         })
     }
 

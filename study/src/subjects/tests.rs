@@ -2,7 +2,8 @@
 
 use super::Serving;
 use crate::experiment::{Experiment, Plan, Shard, Subject, Value, parse_experiment};
-use crate::layer::{BackendKind, PlacementChoice};
+use crate::layer::BackendKind;
+use crate::placing::PlacementChoice;
 use crate::serving::Sources;
 use moe::{Model, RoutingSpec};
 use std::io::{self, BufRead};
@@ -27,7 +28,7 @@ impl Sources for Presets {
     }
 
     fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(PlacementChoice::Linear)
+        Ok(PlacementChoice::named("linear"))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {

@@ -1,7 +1,7 @@
 //! Experts in order, contiguous, spread evenly: the placement of most systems that have no other.
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split, one_slot_each};
 use crate::ids::ExpertId;
+use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::Cluster;
 
 /// The policy of [`Placement::linear`].
@@ -13,8 +13,20 @@ impl PlacementPolicy for Linear {
         "linear"
     }
 
-    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        Placement::linear(cluster, one_slot_each(self.name(), slots, demand)?)
+    fn help(&self) -> &str {
+        "experts in order, contiguous, spread evenly over the ranks"
+    }
+
+    fn is_for_demand(&self) -> bool {
+        false
+    }
+
+    fn on_base(&self, same_ranks: bool) -> OnBase {
+        if same_ranks { OnBase::Kept } else { OnBase::Again }
+    }
+
+    fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        Placement::linear(cluster, demand.num_experts())
     }
 }
 

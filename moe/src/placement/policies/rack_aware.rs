@@ -11,8 +11,9 @@ mod pack;
 mod routes;
 mod search;
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy, eplb, shares};
+use super::eplb;
 use crate::ids::ExpertId;
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, shares};
 use pack::Packing;
 use search::Search;
 use topology::Cluster;
@@ -43,14 +44,17 @@ impl PlacementPolicy for RackAware {
         "rack-aware"
     }
 
+    fn help(&self) -> &str {
+        "as even as EPLB, no expert twice on a rank, tokens in as few racks as that allows"
+    }
+
     /// Any number of experts, ranks and racks; slots are split evenly over the ranks, those left over evenly over the racks.
     ///
     /// # Errors
     /// [`PlacementError::Slots`] if there are fewer slots than experts, or more than one an expert and rank.
     fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
         let (experts, ranks) = (demand.load().len() as u32, cluster.num_ranks());
-        super::check_sizes("rack-aware placement", experts, slots.into())?;
-        demand.check(cluster)?;
+        check_sizes("rack-aware placement", experts, slots.into())?;
         if slots < experts || u64::from(slots) > u64::from(experts) * u64::from(ranks) {
             return Err(PlacementError::Slots { slots, experts, ranks });
         }

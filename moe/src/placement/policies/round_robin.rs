@@ -1,7 +1,7 @@
 //! Experts dealt to the ranks like cards.
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split, one_slot_each};
 use crate::ids::ExpertId;
+use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::Cluster;
 
 /// The policy of [`Placement::round_robin`].
@@ -13,8 +13,20 @@ impl PlacementPolicy for RoundRobin {
         "round-robin"
     }
 
-    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        Placement::round_robin(cluster, one_slot_each(self.name(), slots, demand)?)
+    fn help(&self) -> &str {
+        "expert e on rank e mod n"
+    }
+
+    fn is_for_demand(&self) -> bool {
+        false
+    }
+
+    fn on_base(&self, same_ranks: bool) -> OnBase {
+        if same_ranks { OnBase::Kept } else { OnBase::Again }
+    }
+
+    fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        Placement::round_robin(cluster, demand.num_experts())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A full set of experts in every rack.
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use crate::ids::ExpertId;
+use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::Cluster;
 
 /// The policy of [`Placement::replicated_per_rack`].
@@ -13,19 +13,21 @@ impl PlacementPolicy for Replicated {
         "replicated"
     }
 
-    /// # Errors
-    /// [`PlacementError::FixedSlots`] if `slots` is not racks times experts.
-    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        demand.check(cluster)?;
-        let needed = u64::from(cluster.num_racks()) * demand.load().len() as u64;
-        if u64::from(slots) != needed {
-            return Err(PlacementError::FixedSlots { policy: self.name().to_owned(), slots, needed });
-        }
-        Placement::replicated_per_rack(cluster, demand.load().len() as u32)?.for_demand(
-            cluster,
-            &demand.by_rack(cluster),
-            0.0,
-        )
+    fn help(&self) -> &str {
+        "a full set of experts in each rack"
+    }
+
+    fn is_for_demand(&self) -> bool {
+        false
+    }
+
+    fn on_base(&self, _: bool) -> OnBase {
+        OnBase::Linear
+    }
+
+    fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        let placement = Placement::replicated_per_rack(cluster, demand.num_experts())?;
+        placement.for_demand(cluster, &demand.by_rack(cluster), 0.0)
     }
 }
 
@@ -35,7 +37,7 @@ impl Placement {
     ///
     /// # Errors
     /// If `num_experts` is 0 or above [`MAX_EXPERTS`](crate::shape::MAX_EXPERTS), or there would be more than
-    /// [`MAX_SLOTS`](super::MAX_SLOTS) slots.
+    /// [`MAX_SLOTS`](crate::placement::MAX_SLOTS) slots.
     pub fn replicated_per_rack(cluster: &Cluster, num_experts: u32) -> Result<Self, PlacementError> {
         let origin = "placement replicated per rack";
         check_sizes(origin, num_experts, u64::from(cluster.num_racks()) * u64::from(num_experts))?;

@@ -4,8 +4,8 @@
 //! the lowest index. Where the groups of experts divide over the nodes it is hierarchical: groups to nodes, replicas within a
 //! node, replicas to its ranks; else global, all experts one group on one node. Two replicas of an expert may land on one rank.
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy};
 use crate::ids::ExpertId;
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes};
 use topology::Cluster;
 
 const ORIGIN: &str = "EPLB placement";
@@ -19,22 +19,22 @@ pub struct EplbShape {
     pub num_groups: u32,
 }
 
-/// The policy of [`Placement::eplb`].
-#[derive(Clone, Copy, Debug)]
-pub struct Eplb {
-    /// Groups of experts that should stay in one rack; 1 for none, which is the global policy.
-    pub num_groups: u32,
-}
+/// The policy of [`Placement::eplb`], with the groups of the demand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Eplb;
 
 impl PlacementPolicy for Eplb {
     fn name(&self) -> &str {
-        if self.num_groups > 1 { "eplb" } else { "eplb-global" }
+        "eplb"
+    }
+
+    fn help(&self) -> &str {
+        "DeepSeek's EPLB: replicas for hot experts, groups of the gate kept in racks where they divide over them"
     }
 
     fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        demand.check(cluster)?;
         let load: Vec<f32> = demand.load().iter().map(|&tokens| tokens as f32).collect();
-        let shape = EplbShape { num_slots: slots, num_groups: self.num_groups };
+        let shape = EplbShape { num_slots: slots, num_groups: demand.groups() };
         Placement::eplb_slots(cluster, &load, shape)?.for_demand(cluster, &demand.by_rack(cluster), 0.0)
     }
 }
@@ -52,7 +52,7 @@ impl Placement {
     fn eplb_slots(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
         let (ranks, racks) = (cluster.num_ranks() as usize, cluster.num_racks() as usize);
         let (experts, slots, groups) = (load.len(), shape.num_slots as usize, shape.num_groups as usize);
-        super::check_sizes(ORIGIN, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
+        check_sizes(ORIGIN, u32::try_from(experts).unwrap_or(u32::MAX), slots as u64)?;
         let needs = [
             (groups > 0 && experts.is_multiple_of(groups), "the groups must divide the experts"),
             (slots.is_multiple_of(ranks), "the ranks must divide the slots"),
@@ -149,7 +149,7 @@ fn rebalance(load: &[f32], slots: usize, groups: usize, nodes: usize, ranks: usi
 }
 
 /// The global EPLB's `physical_to_logical_map`; `None` where the ranks don't divide the slots.
-pub(super) fn global_map(load: &[f64], slots: usize, ranks: usize) -> Option<Vec<ExpertId>> {
+pub(in crate::placement) fn global_map(load: &[f64], slots: usize, ranks: usize) -> Option<Vec<ExpertId>> {
     let weights: Vec<f32> = load.iter().map(|&load| load as f32).collect();
     let map = || rebalance(&weights, slots, 1, 1, ranks);
     slots.is_multiple_of(ranks).then(|| map().into_iter().map(|expert| ExpertId(expert as u32)).collect())

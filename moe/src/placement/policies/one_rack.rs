@@ -1,20 +1,32 @@
 //! All experts in one rack: every token of the others crosses.
 
-use super::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split, one_slot_each};
 use crate::ids::ExpertId;
+use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::{Cluster, RackId};
 
-/// The policy of [`Placement::one_rack`].
-#[derive(Clone, Copy, Debug)]
-pub struct OneRack(pub RackId);
+/// The policy of [`Placement::one_rack`] for the first rack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OneRack;
 
 impl PlacementPolicy for OneRack {
     fn name(&self) -> &str {
         "one-rack"
     }
 
-    fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
-        Placement::one_rack(cluster, one_slot_each(self.name(), slots, demand)?, self.0)
+    fn help(&self) -> &str {
+        "all experts in the first rack: every token of the others crosses"
+    }
+
+    fn is_for_demand(&self) -> bool {
+        false
+    }
+
+    fn on_base(&self, _: bool) -> OnBase {
+        OnBase::Linear
+    }
+
+    fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
+        Placement::one_rack(cluster, demand.num_experts(), RackId(0))
     }
 }
 
