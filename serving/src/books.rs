@@ -34,7 +34,7 @@ pub struct Outcome {
     pub ended: Picos,
     /// Requests that came, those refused among them.
     pub arrived: u64,
-    /// Requests refused, by reason: too long for a rank, too long for a step, line full.
+    /// Requests refused, by reason: too long for a rank, too long for a step, queue full.
     pub refused: [u64; 3],
     /// The first refusal, for people.
     pub first_refusal: Option<String>,
@@ -44,8 +44,8 @@ pub struct Outcome {
     pub tokens: [u64; 2],
     /// Sequences that had new tokens, summed over steps.
     pub riders: u64,
-    /// Most sequences with a seat at once.
-    pub seated_max: usize,
+    /// Most sequences aboard at once.
+    pub aboard_max: usize,
     /// Most requests that waited at once.
     pub waiting_max: usize,
     /// Time that each stage worked, `[stages]`.
@@ -82,7 +82,7 @@ impl<'a> Books<'a> {
             steps: 0,
             tokens: [0; 2],
             riders: 0,
-            seated_max: 0,
+            aboard_max: 0,
             waiting_max: 0,
             busy: Vec::new(),
             spent: Spent::default(),
@@ -95,8 +95,8 @@ impl<'a> Books<'a> {
     pub(crate) fn arrive(&mut self, train: usize, now: Picos, arrivals: &mut dyn Arrivals) {
         let meter = &mut self.outcome.meter;
         let ended = self.station.arrive(train, now, self.cache, &mut |token| meter.token(token));
-        for seat in &ended {
-            meter.ended(seat);
+        for rider in &ended {
+            meter.ended(rider);
             arrivals.ended(now);
         }
         if !ended.is_empty() {
@@ -141,7 +141,7 @@ impl<'a> Books<'a> {
         let outcome = &mut self.outcome;
         outcome.steps += 1;
         outcome.riders += u64::from(riders);
-        outcome.seated_max = outcome.seated_max.max(self.station.seated());
+        outcome.aboard_max = outcome.aboard_max.max(self.station.aboard());
         for load in &shape.ranks {
             outcome.tokens[0] += load.decode.tokens;
             outcome.tokens[1] += load.prefill.tokens;

@@ -14,7 +14,7 @@ use topology::Picos;
 
 /// What a run needs beside its requests.
 pub struct Drive<'a> {
-    /// Who waits, who has a seat, which train leaves when.
+    /// Who waits, who rides, which train leaves when.
     pub station: Station,
     /// How long a step takes, stage by stage.
     pub cost: &'a mut dyn StepCost,

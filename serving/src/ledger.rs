@@ -1,7 +1,7 @@
 //! What lies in a rank's memory: weights, buffers and the KV cache of every sequence that sits there, against its capacity.
 //!
 //! A sequence sits on one index in all stages, so that its cache is spread over as many ranks as there are stages. Room for the
-//! whole sequence, prompt and answer, is taken when it is seated: nothing that was admitted has to be thrown out.
+//! whole sequence, prompt and answer, is taken when it is admitted: nothing that was admitted has to be thrown out.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! Serving a model on a virtual clock: requests arrive, are seated on trains, drag their KV caches along, and are answered.
+//! Serving a model on a virtual clock: requests arrive, board trains, drag their KV caches along, and are answered.
 //!
 //! Nothing here performs I/O beyond reading traces that it is handed, reads a clock, or knows how a step is computed: how long one
 //! takes says a [`StepCost`].

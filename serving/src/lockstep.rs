@@ -90,7 +90,7 @@ impl<'a> Lockstep<'a> {
             }
             let departure = self.books.station.next_departure(self.now, self.now);
             if departure.is_some_and(|at| at <= self.now) {
-                // `None`: those that were seated wait for their caches.
+                // `None`: those aboard wait for their caches.
                 let Some(departure) = self.books.depart(self.now) else { continue };
                 let batch = departure.shape.batch.clone().unwrap_or_default();
                 self.stages.push_back(Some(departure));

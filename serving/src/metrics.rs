@@ -1,10 +1,10 @@
 //! What requests experienced, as numbers: each metric with its formula over the times of a request.
 //!
-//! With `arrived`, `seated`, `first` and `last` (token), and `n` tokens of the answer:
+//! With `arrived`, `admitted`, `first` and `last` (token), and `n` tokens of the answer:
 //!
 //! | metric | formula |
 //! | --- | --- |
-//! | queue wait | `seated - arrived` |
+//! | queue wait | `admitted - arrived` |
 //! | TTFT, time to first token | `first - arrived` |
 //! | TPOT, time per output token | `(last - first) / (n - 1)`, of requests with `n > 1` |
 //! | ITL, inter-token latency | every gap between two tokens of one answer |
@@ -126,7 +126,7 @@ impl Slo {
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     slo: Slo,
-    /// From arrival to a seat.
+    /// From arrival to admission.
     pub wait: Distribution,
     /// Time to first token.
     pub ttft: Distribution,
@@ -164,12 +164,12 @@ impl Meter {
     }
 
     /// An answer is complete.
-    pub fn ended(&mut self, seat: &Ended) {
-        let request = &seat.request;
-        let (ttft, e2el) = (seat.first_token - request.arrived, seat.last_token - request.arrived);
+    pub fn ended(&mut self, rider: &Ended) {
+        let request = &rider.request;
+        let (ttft, e2el) = (rider.first_token - request.arrived, rider.last_token - request.arrived);
         let gaps = u64::from(request.output_tokens) - 1;
-        let tpot = (gaps > 0).then(|| Picos((seat.last_token - seat.first_token).0 / gaps));
-        self.wait.record(seat.seated - request.arrived, 1);
+        let tpot = (gaps > 0).then(|| Picos((rider.last_token - rider.first_token).0 / gaps));
+        self.wait.record(rider.admitted - request.arrived, 1);
         self.e2el.record(e2el, 1);
         if let Some(tpot) = tpot {
             self.tpot.record(tpot, 1);
@@ -177,7 +177,7 @@ impl Meter {
         self.completed += 1;
         self.good += u64::from(self.slo.keeps(ttft, tpot, e2el));
         self.input_tokens += u64::from(request.input_tokens);
-        self.cached_tokens += u64::from(seat.cached);
+        self.cached_tokens += u64::from(rider.cached);
         self.output_tokens += u64::from(request.output_tokens);
     }
 

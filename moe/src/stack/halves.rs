@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Halves {
     /// Column and half of each sequence.
-    seats: BTreeMap<u32, (usize, usize)>,
+    places: BTreeMap<u32, (usize, usize)>,
     /// Sequences of each column's halves, `[columns]`.
-    seated: Vec<[usize; 2]>,
+    held: Vec<[usize; 2]>,
 }
 
 /// A batch in two.
@@ -27,14 +27,14 @@ impl Halves {
     /// A new sequence goes to the half that has fewer in its column; where both have as many, columns take turns, so that columns of one
     /// sequence fill both halves.
     pub fn split(&mut self, batch: &StepBatch) -> Split {
-        self.seated.resize(batch.columns.len().max(self.seated.len()), [0; 2]);
+        self.held.resize(batch.columns.len().max(self.held.len()), [0; 2]);
         let mut split = Split::default();
         // All who leave first: a number may begin anew elsewhere in the same batch.
         let leave = |column: &Column| {
             let mut parts = [Column::default(), Column::default()];
             for &sequence in &column.ended {
-                if let Some((place, half)) = self.seats.remove(&sequence) {
-                    self.seated[place][half] -= 1;
+                if let Some((place, half)) = self.places.remove(&sequence) {
+                    self.held[place][half] -= 1;
                     parts[half].ended.push(sequence);
                 }
             }
@@ -44,11 +44,11 @@ impl Halves {
         for ((at, column), mut parts) in batch.columns.iter().enumerate().zip(left) {
             let mut chunks = Vec::with_capacity(column.chunks.len());
             for &chunk in &column.chunks {
-                let seated = &mut self.seated;
-                let (_, half) = *self.seats.entry(chunk.sequence).or_insert_with(|| {
-                    let [first, second] = seated[at];
+                let held = &mut self.held;
+                let (_, half) = *self.places.entry(chunk.sequence).or_insert_with(|| {
+                    let [first, second] = held[at];
                     let half = if first == second { at % 2 } else { usize::from(second < first) };
-                    seated[at][half] += 1;
+                    held[at][half] += 1;
                     (at, half)
                 });
                 parts[half].chunks.push(chunk);
@@ -112,7 +112,7 @@ mod tests {
         let [first, second] = halves.split(&batch).halves;
         assert_eq!((sequences(&first), sequences(&second)), (vec![vec![], vec![]], vec![vec![], vec![4, 5]]));
         assert_eq!((&first.columns[1].ended, &second.columns[1].ended), (&vec![], &vec![2]));
-        // 1 begins anew in the other column than the one that says it has ended: it stays seated.
+        // 1 begins anew in the other column than the one that says it has ended: it stays held.
         let batch = StepBatch { columns: vec![column(&[(1, 1)], &[]), column(&[], &[1])] };
         let once = halves.split(&batch).halves;
         let batch = StepBatch { columns: vec![column(&[(1, 1)], &[]), column(&[], &[])] };

@@ -1,4 +1,4 @@
-//! The station: seats sequences on trains, says when a train leaves, what it carries, and who has arrived when it is back.
+//! The station: puts sequences on trains, says when a train leaves, what it carries, and who has arrived when it is back.
 //!
 //! A train is a batch: its sequences ride together, one step a ride, until their answers are complete. With m micro-batches there are
 //! m trains. A state machine without clock: commands [`Station::offer`], [`Station::depart`], [`Station::arrive`]; the time of the
@@ -6,24 +6,24 @@
 
 mod policy;
 mod queue;
-mod seats;
+mod riders;
 #[cfg(test)]
 mod tests;
 
 pub use policy::{Leave, PolicyError, TrainPolicy};
 pub use queue::{Order, Queue};
-pub use seats::{Ended, Riders, Seat, Token};
+pub use riders::{Ended, Rider, Riders, Token};
 
 use crate::cost::{HalfShape, StepShape};
 use crate::ledger::Ledger;
 use crate::request::Request;
 use moe::stack::{Column, Halves, StepBatch};
 use moe::work::RankLoad;
-use seats::{Train, sequence_of};
+use riders::{Train, sequence_of};
 use thiserror::Error;
 use topology::Picos;
 
-/// Why a request gets no seat, ever.
+/// Why a request gets on no train, ever.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// Prompt and answer don't fit in an empty rank.
@@ -44,7 +44,7 @@ pub enum Refusal {
         /// Of a step, by rank.
         budget: u32,
     },
-    /// The line is full.
+    /// The queue is full.
     #[error("{waiting} requests wait already, as many as queue_max allows")]
     QueueFull {
         /// Requests that wait already, the limit.
@@ -84,7 +84,7 @@ impl PrefixCache for NoCache {
     fn store(&mut self, _: Picos, _: &Request) {}
 }
 
-/// The scheduler: a queue of requests, seats on ranks, trains that leave when the policy says.
+/// The scheduler: a queue of requests, places on ranks, trains that leave when the policy says.
 #[derive(Clone, Debug)]
 pub struct Station {
     policy: TrainPolicy,
@@ -139,7 +139,7 @@ impl Station {
         Self { halves: Some(Halves::default()), ..self.with_batches() }
     }
 
-    /// A request comes; it waits for a seat.
+    /// A request comes; it waits for a place.
     ///
     /// # Errors
     /// [`Refusal`]; the request is gone then.
@@ -185,15 +185,15 @@ impl Station {
     }
 
     fn leaves_early(&self, train: usize) -> bool {
-        let seats = u64::from(self.policy.max_num_seqs) * self.trains[train].ranks.len() as u64;
+        let places = u64::from(self.policy.max_num_seqs) * self.trains[train].ranks.len() as u64;
         let waiting = self.queue.len() as u64;
-        self.policy.leave == Leave::WhenFull && self.trains[train].seated() as u64 + waiting >= seats
+        self.policy.leave == Leave::WhenFull && self.trains[train].aboard() as u64 + waiting >= places
     }
 
-    /// Seats who waits and sends the train that [`Self::next_departure`] named. `None` if all its sequences wait for their caches.
+    /// Admits who waits and sends the train that [`Self::next_departure`] named. `None` if all its sequences wait for their caches.
     pub fn depart(&mut self, now: Picos, cache: &mut dyn PrefixCache) -> Option<Departure> {
         let (index, _) = self.next_train(now)?;
-        self.seat_waiting(index, now, cache);
+        self.admit_waiting(index, now, cache);
         let train = &mut self.trains[index];
         let ranks = train.ranks.len();
         let mut shape = StepShape {
@@ -221,12 +221,12 @@ impl Station {
         Some(Departure { train: index, shape, riders })
     }
 
-    /// The rank of a train on which the next in line finds a seat and room: the one with most room. A train takes no more than its
+    /// The rank of a train on which the next in the queue finds a place and room: the one with most room. A train takes no more than its
     /// share of all sequences, so that the first to leave doesn't take everybody and the others stay empty.
     fn home_of_next(&self, train: &Train) -> Option<usize> {
         let tokens = kv_tokens(self.queue.peek()?);
-        let share = (self.seated() + self.queue.len()).div_ceil(self.trains.len());
-        if train.seated() >= share {
+        let share = (self.aboard() + self.queue.len()).div_ceil(self.trains.len());
+        if train.aboard() >= share {
             return None;
         }
         let most = self.policy.max_num_seqs as usize;
@@ -235,15 +235,15 @@ impl Station {
         open.min_by_key(|&rank| (self.ledger.taken(rank), train.ranks[rank].len(), rank))
     }
 
-    /// Gives seats of a train to those that wait, in their order, as long as the next one finds room: nobody is passed over.
-    fn seat_waiting(&mut self, index: usize, now: Picos, cache: &mut dyn PrefixCache) {
+    /// Gives places of a train to those that wait, in their order, as long as the next one finds room: nobody is passed over.
+    fn admit_waiting(&mut self, index: usize, now: Picos, cache: &mut dyn PrefixCache) {
         while let Some(rank) = self.home_of_next(&self.trains[index]) {
             let Some(request) = self.queue.pop() else { return };
             let tokens = kv_tokens(&request);
             self.ledger.take(rank, tokens);
             let (cached, fetch) = cache.lookup(now, &request);
             debug_assert!(cached < request.input_tokens, "a prompt's last token is always computed");
-            self.trains[index].ranks[rank].seat(request, now, cached, now.saturating_add(fetch));
+            self.trains[index].ranks[rank].admit(request, now, cached, now.saturating_add(fetch));
         }
     }
 
@@ -266,12 +266,12 @@ impl Station {
         for (rank, riders) in train.ranks.iter_mut().enumerate() {
             let before = ended.len();
             riders.arrive(now, on_token, &mut ended);
-            for seat in &ended[before..] {
-                self.ledger.give_back(rank, kv_tokens(&seat.request));
+            for rider in &ended[before..] {
+                self.ledger.give_back(rank, kv_tokens(&rider.request));
                 if let Some(ended) = &mut self.ended {
-                    ended[rank].push(sequence_of(&seat.request));
+                    ended[rank].push(sequence_of(&rider.request));
                 }
-                cache.store(now, &seat.request);
+                cache.store(now, &rider.request);
             }
         }
         ended
@@ -283,10 +283,10 @@ impl Station {
         self.queue.len()
     }
 
-    /// Sequences that have seats.
+    /// Sequences that ride.
     #[must_use]
-    pub fn seated(&self) -> usize {
-        self.trains.iter().map(Train::seated).sum()
+    pub fn aboard(&self) -> usize {
+        self.trains.iter().map(Train::aboard).sum()
     }
 
     /// What lies in each rank's memory.

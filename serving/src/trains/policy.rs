@@ -12,11 +12,11 @@ pub enum Leave {
     /// At the end of each period, full or not.
     #[default]
     OnTime,
-    /// On time, or as soon as all its seats can be taken.
+    /// On time, or as soon as all its places can be taken.
     WhenFull,
 }
 
-/// Rules of a station. Limits are a rank's, as those of vLLM are with data-parallel attention: every rank has seats and a budget.
+/// Rules of a station. Limits are a rank's, as those of vLLM are with data-parallel attention: every rank has places and a budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainPolicy {
@@ -30,7 +30,7 @@ pub struct TrainPolicy {
     pub max_num_batched_tokens: u32,
     /// Whether a prompt may be computed in several steps, beside answers. Without, prompts go whole and answers wait for them.
     pub chunked_prefill: bool,
-    /// Who is seated first.
+    /// Who is admitted first.
     pub order: Order,
     /// Most requests that wait; further ones are refused.
     pub queue_max: u32,

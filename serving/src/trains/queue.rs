@@ -1,10 +1,10 @@
-//! The waiting line: first come first served, or fair among tenants.
+//! The queue: first come first served, or fair among tenants.
 
 use crate::request::Request;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Which waiting request gets the next free seat.
+/// Which waiting request gets the next free place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
@@ -25,8 +25,8 @@ pub struct Queue {
     order: Order,
     limit: usize,
     waiting: usize,
-    /// Line of each tenant that waits; one line in all for [`Order::Fcfs`].
-    lines: BTreeMap<u32, VecDeque<Request>>,
+    /// Queue of each tenant that waits; one queue in all for [`Order::Fcfs`].
+    queues: BTreeMap<u32, VecDeque<Request>>,
     /// Tokens served, weighted, of tenants that wait or have waited.
     served: BTreeMap<u32, u64>,
 }
@@ -35,10 +35,10 @@ impl Queue {
     /// An empty queue that holds at most `limit` requests.
     #[must_use]
     pub fn new(order: Order, limit: usize) -> Self {
-        Self { order, limit, waiting: 0, lines: BTreeMap::new(), served: BTreeMap::new() }
+        Self { order, limit, waiting: 0, queues: BTreeMap::new(), served: BTreeMap::new() }
     }
 
-    fn line_of(&self, tenant: u32) -> u32 {
+    fn queue_of(&self, tenant: u32) -> u32 {
         match self.order {
             Order::Fcfs => 0,
             Order::Fair => tenant,
@@ -57,49 +57,49 @@ impl Queue {
         self.waiting == 0
     }
 
-    /// Puts a request at the end of its line.
+    /// Puts a request at the end of its queue.
     ///
     /// # Errors
-    /// The request, if the line is full.
+    /// The request, if the queue is full.
     pub fn push(&mut self, request: Request) -> Result<(), Request> {
         if self.waiting == self.limit {
             return Err(request);
         }
-        let line = self.line_of(request.tenant);
-        if !self.lines.contains_key(&line) {
+        let queue = self.queue_of(request.tenant);
+        if !self.queues.contains_key(&queue) {
             // Whoever did not wait earns no credit meanwhile: the counter is lifted to the least of those that wait.
-            let least = self.lines.keys().filter_map(|tenant| self.served.get(tenant)).min().copied();
-            let counter = self.served.entry(line).or_insert(0);
+            let least = self.queues.keys().filter_map(|tenant| self.served.get(tenant)).min().copied();
+            let counter = self.served.entry(queue).or_insert(0);
             *counter = (*counter).max(least.unwrap_or(0));
         }
-        self.lines.entry(line).or_default().push_back(request);
+        self.queues.entry(queue).or_default().push_back(request);
         self.waiting += 1;
         Ok(())
     }
 
-    /// The line that is next: of the tenant served least, the lowest number where several were served alike.
-    fn next_line(&self) -> Option<u32> {
+    /// The queue that is next: of the tenant served least, the lowest number where several were served alike.
+    fn next_queue(&self) -> Option<u32> {
         let served = |tenant: &u32| self.served.get(tenant).copied().unwrap_or(0);
-        self.lines.keys().copied().min_by_key(served)
+        self.queues.keys().copied().min_by_key(served)
     }
 
-    /// The request that gets the next free seat.
+    /// The request that gets the next free place.
     #[must_use]
     pub fn peek(&self) -> Option<&Request> {
-        self.lines.get(&self.next_line()?)?.front()
+        self.queues.get(&self.next_queue()?)?.front()
     }
 
     /// Takes who is next and counts its tokens as served.
     pub fn pop(&mut self) -> Option<Request> {
-        let line = self.next_line()?;
-        let requests = self.lines.get_mut(&line)?;
+        let queue = self.next_queue()?;
+        let requests = self.queues.get_mut(&queue)?;
         let request = requests.pop_front()?;
         if requests.is_empty() {
-            self.lines.remove(&line);
+            self.queues.remove(&queue);
         }
         self.waiting -= 1;
         let tokens = u64::from(request.input_tokens) + OUTPUT_WEIGHT * u64::from(request.output_tokens);
-        *self.served.entry(line).or_insert(0) += tokens;
+        *self.served.entry(queue).or_insert(0) += tokens;
         Some(request)
     }
 }

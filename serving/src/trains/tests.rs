@@ -1,4 +1,4 @@
-//! Properties of the station: nobody is lost, starved or seated twice, and memory never overflows.
+//! Properties of the station: nobody is lost, starved or admitted twice, and memory never overflows.
 
 use super::*;
 use crate::arrivals::{ArrivalError, Arrivals};
@@ -53,7 +53,7 @@ impl StepCost for Linear {
 /// Notes what it is told, and fetches some beginnings late.
 #[derive(Default)]
 struct Noted {
-    seated: BTreeMap<RequestId, (Picos, u32)>,
+    admitted: BTreeMap<RequestId, (Picos, u32)>,
     ended: BTreeMap<RequestId, Picos>,
     /// Tokens under way, at most, as the cache sees it.
     held: u64,
@@ -63,7 +63,7 @@ struct Noted {
 impl PrefixCache for Noted {
     fn lookup(&mut self, now: Picos, request: &Request) -> (u32, Picos) {
         let cached = if request.id.0.is_multiple_of(3) { request.input_tokens / 2 } else { 0 };
-        assert!(self.seated.insert(request.id, (now, cached)).is_none(), "{} seated twice", request.id);
+        assert!(self.admitted.insert(request.id, (now, cached)).is_none(), "{} admitted twice", request.id);
         self.held += kv_tokens(request);
         self.held_max = self.held_max.max(self.held);
         (cached, Picos(u64::from(cached) * 1_000))
@@ -162,7 +162,7 @@ proptest! {
         let answered = requests.iter().filter(|request| noted.ended.contains_key(&request.id));
         let (mut prompt, mut answer) = (0, 0);
         for request in answered {
-            prompt += u64::from(request.input_tokens - noted.seated[&request.id].1);
+            prompt += u64::from(request.input_tokens - noted.admitted[&request.id].1);
             answer += u64::from(request.output_tokens) - 1;
         }
         prop_assert_eq!(outcome.tokens, [answer, prompt]);
@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn first_come_is_first_seated(
+    fn first_come_is_first_admitted(
         policy in policies(),
         requests in requests(),
         size in (1_u32..4, 1_usize..4, 1_u32..4),
@@ -186,8 +186,8 @@ proptest! {
         let policy = TrainPolicy { order: Order::Fcfs, queue_max: 1_000, ..policy };
         let mut noted = Noted::default();
         serve(&policy, &requests, size, 300, &mut noted);
-        let seated: Vec<Picos> = noted.seated.values().map(|seat| seat.0).collect();
-        prop_assert!(seated.is_sorted(), "{:?}", seated);
+        let admitted: Vec<Picos> = noted.admitted.values().map(|rider| rider.0).collect();
+        prop_assert!(admitted.is_sorted(), "{:?}", admitted);
     }
 
     #[test]

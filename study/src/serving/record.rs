@@ -70,7 +70,7 @@ pub struct ServeRecord {
     pub mean_batch: f64,
     /// New tokens of a step, on average.
     pub mean_step_tokens: f64,
-    /// Most sequences with a seat at once.
+    /// Most sequences aboard at once.
     pub max_num_running: usize,
     /// Most requests that waited at once.
     pub max_num_waiting: usize,
@@ -179,7 +179,7 @@ impl ServeRecord {
             mean_step_ms: share((spent.total + spent.hops).0, outcome.steps) / 1e9,
             mean_batch: share(outcome.riders, outcome.steps),
             mean_step_tokens: share(outcome.tokens.iter().sum(), outcome.steps),
-            max_num_running: outcome.seated_max,
+            max_num_running: outcome.aboard_max,
             max_num_waiting: outcome.waiting_max,
             cached_share: share(meter.cached_tokens, meter.input_tokens),
             busy_share: busy,

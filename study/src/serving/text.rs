@@ -69,7 +69,7 @@ fn yard(record: &ServeRecord) -> String {
     line("Mean step (ms):", format!("{:.3}", record.mean_step_ms));
     line("Mean sequences on a train:", format!("{:.1}", record.mean_batch));
     line("Mean new tokens a step:", format!("{:.1}", record.mean_step_tokens));
-    line("Most seated, most waiting:", format!("{}, {}", record.max_num_running, record.max_num_waiting));
+    line("Most running, most waiting:", format!("{}, {}", record.max_num_running, record.max_num_waiting));
     line("Prompt tokens from cache:", percent(record.cached_share));
     line("Stages idle:", percent(record.idle_share));
     let share = &record.share;

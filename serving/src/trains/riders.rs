@@ -10,11 +10,11 @@ use topology::Picos;
 
 /// A sequence under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
+pub struct Rider {
     /// The request that sits here.
     pub request: Request,
-    /// When it was seated.
-    pub seated: Picos,
+    /// When it admitted.
+    pub admitted: Picos,
     /// Tokens of the prompt that are in the cache.
     pub prefilled: u32,
     /// Of them, those that were cached before.
@@ -32,7 +32,7 @@ pub struct Seat {
 }
 
 /// A sequence whose answer is complete.
-pub type Ended = Seat;
+pub type Ended = Rider;
 
 /// A token of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +54,14 @@ pub enum Token {
 /// The sequences of one rank on one train.
 #[derive(Clone, Debug, Default)]
 pub struct Riders {
-    prefilling: VecDeque<Seat>,
-    decoding: Vec<Seat>,
+    prefilling: VecDeque<Rider>,
+    decoding: Vec<Rider>,
     /// Whether answers ride on this train: they wait for whole prompts.
     answers_ride: bool,
 }
 
 impl Riders {
-    /// Number of sequences with a seat.
+    /// Number of sequences aboard.
     #[must_use]
     pub fn len(&self) -> usize {
         self.prefilling.len() + self.decoding.len()
@@ -73,11 +73,11 @@ impl Riders {
         self.len() == 0
     }
 
-    pub(super) fn seat(&mut self, request: Request, now: Picos, cached: u32, fetched: Picos) {
+    pub(super) fn admit(&mut self, request: Request, now: Picos, cached: u32, fetched: Picos) {
         let (first_token, last_token) = (Picos::ZERO, Picos::ZERO);
-        let seat = Seat {
+        let rider = Rider {
             request,
-            seated: now,
+            admitted: now,
             prefilled: cached,
             cached,
             generated: 0,
@@ -86,7 +86,7 @@ impl Riders {
             fetched,
             chunk: 0,
         };
-        self.prefilling.push_back(seat);
+        self.prefilling.push_back(rider);
     }
 
     /// Says what each sequence takes along; returns the number of those that have new tokens, and of those that get an answer's.
@@ -102,30 +102,30 @@ impl Riders {
         let mut budget = policy.max_num_batched_tokens;
         let (mut riders, mut answers) = (0, 0);
         if answers_ride {
-            for seat in &self.decoding {
+            for rider in &self.decoding {
                 // The newest token is not in the cache yet: it is the one that is computed.
-                let context = u64::from(seat.request.input_tokens) + u64::from(seat.generated) - 1;
+                let context = u64::from(rider.request.input_tokens) + u64::from(rider.generated) - 1;
                 load.decode += TokenLoad::of_sequence(context, 1);
                 if let Some(column) = &mut column {
-                    column.chunks.push(chunk(seat, context as u32, 1, true));
+                    column.chunks.push(chunk(rider, context as u32, 1, true));
                 }
             }
             riders += self.decoding.len() as u32;
             answers = riders;
             budget = budget.saturating_sub(riders);
         }
-        for seat in &mut self.prefilling {
-            let left = seat.request.input_tokens - seat.prefilled;
+        for rider in &mut self.prefilling {
+            let left = rider.request.input_tokens - rider.prefilled;
             let whole = policy.chunked_prefill || left <= budget;
-            seat.chunk = if seat.fetched <= now && whole { left.min(budget) } else { 0 };
-            if seat.chunk > 0 {
-                load.prefill += TokenLoad::of_sequence(u64::from(seat.prefilled), u64::from(seat.chunk));
+            rider.chunk = if rider.fetched <= now && whole { left.min(budget) } else { 0 };
+            if rider.chunk > 0 {
+                load.prefill += TokenLoad::of_sequence(u64::from(rider.prefilled), u64::from(rider.chunk));
                 if let Some(column) = &mut column {
-                    column.chunks.push(chunk(seat, seat.prefilled, seat.chunk, seat.chunk == left));
+                    column.chunks.push(chunk(rider, rider.prefilled, rider.chunk, rider.chunk == left));
                 }
-                budget -= seat.chunk;
+                budget -= rider.chunk;
                 riders += 1;
-                answers += u32::from(seat.chunk == left);
+                answers += u32::from(rider.chunk == left);
             }
         }
         [riders, answers]
@@ -136,44 +136,44 @@ impl Riders {
         if !self.decoding.is_empty() {
             return Some(now);
         }
-        self.prefilling.iter().map(|seat| seat.fetched.max(now)).min()
+        self.prefilling.iter().map(|rider| rider.fetched.max(now)).min()
     }
 
     /// Whether a prompt can go.
     fn has_prompt(&self, now: Picos) -> bool {
-        self.prefilling.iter().any(|seat| seat.fetched <= now)
+        self.prefilling.iter().any(|rider| rider.fetched <= now)
     }
 
     pub(super) fn arrive(&mut self, now: Picos, on_token: &mut dyn FnMut(Token), ended: &mut Vec<Ended>) {
         if self.answers_ride {
             let (mut gap, mut count) = (Picos::ZERO, 0);
-            for seat in &mut self.decoding {
-                let after = now - seat.last_token;
+            for rider in &mut self.decoding {
+                let after = now - rider.last_token;
                 if after != gap && count > 0 {
                     on_token(Token::Next { after: gap, count });
                     count = 0;
                 }
                 (gap, count) = (after, count + 1);
-                seat.generated += 1;
-                seat.last_token = now;
+                rider.generated += 1;
+                rider.last_token = now;
             }
             if count > 0 {
                 on_token(Token::Next { after: gap, count });
             }
             take_ended(&mut self.decoding, ended);
         }
-        for mut seat in std::mem::take(&mut self.prefilling) {
-            seat.prefilled += std::mem::take(&mut seat.chunk);
-            if seat.prefilled < seat.request.input_tokens {
-                self.prefilling.push_back(seat);
+        for mut rider in std::mem::take(&mut self.prefilling) {
+            rider.prefilled += std::mem::take(&mut rider.chunk);
+            if rider.prefilled < rider.request.input_tokens {
+                self.prefilling.push_back(rider);
                 continue;
             }
-            (seat.generated, seat.first_token, seat.last_token) = (1, now, now);
-            on_token(Token::First { after: now - seat.request.arrived });
-            if seat.request.output_tokens == 1 {
-                ended.push(seat);
+            (rider.generated, rider.first_token, rider.last_token) = (1, now, now);
+            on_token(Token::First { after: now - rider.request.arrived });
+            if rider.request.output_tokens == 1 {
+                ended.push(rider);
             } else {
-                self.decoding.push(seat);
+                self.decoding.push(rider);
             }
         }
     }
@@ -184,16 +184,16 @@ pub(super) const fn sequence_of(request: &Request) -> u32 {
     request.id.0 as u32
 }
 
-const fn chunk(seat: &Seat, context: u32, tokens: u32, sample: bool) -> Chunk {
-    Chunk { sequence: sequence_of(&seat.request), context, tokens, sample }
+const fn chunk(rider: &Rider, context: u32, tokens: u32, sample: bool) -> Chunk {
+    Chunk { sequence: sequence_of(&rider.request), context, tokens, sample }
 }
 
 /// Moves complete sequences out, in their order.
-fn take_ended(seats: &mut Vec<Seat>, ended: &mut Vec<Ended>) {
-    let complete = |seat: &Seat| seat.generated == seat.request.output_tokens;
-    if seats.iter().any(complete) {
-        let (done, left): (Vec<Seat>, Vec<Seat>) = seats.drain(..).partition(complete);
-        *seats = left;
+fn take_ended(riders: &mut Vec<Rider>, ended: &mut Vec<Ended>) {
+    let complete = |rider: &Rider| rider.generated == rider.request.output_tokens;
+    if riders.iter().any(complete) {
+        let (done, left): (Vec<Rider>, Vec<Rider>) = riders.drain(..).partition(complete);
+        *riders = left;
         ended.extend(done);
     }
 }
@@ -215,7 +215,7 @@ impl Train {
     }
 
     /// Sequences that ride on this train.
-    pub(super) fn seated(&self) -> usize {
+    pub(super) fn aboard(&self) -> usize {
         self.ranks.iter().map(Riders::len).sum()
     }
 
