@@ -8,11 +8,15 @@
 //! how many copies of a token travel, and whether the outputs are those of the one-process references.
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
+use coordinator::{RunRequest, SimRunner};
 use moe::reference::{FP8_TOLERANCE, float64, quantised, relative_rms_error};
-use moe::{DispatchScheme, ExpertKind, Model, Placement, RoutingSpec, plan_traffic};
+use moe::{DispatchScheme, Model, Placement, plan_traffic};
 use node::control::PhaseReport;
-use node::setup::RunSetup;
-use node::sim::SimCluster;
+use node::digest::token_digest;
+use node::job::JobRunner;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase;
 use std::error::Error;
 use std::sync::Arc;
 use study::layer::chunk_rows;
@@ -37,46 +41,36 @@ fn main() -> Result<(), Box<dyn Error>> {
         "scheme        dispatch (bound)  experts  combine (bound)  copies in/between  outputs  rms error"
     );
     for scheme in DispatchScheme::ALL {
-        let setup = Arc::new(RunSetup {
-            cluster_id: 0,
-            run: 1,
-            epoch: 0,
-            cluster: cluster.clone(),
+        let tokens = vec![TOKENS_PER_RANK; cluster.num_ranks() as usize];
+        let layer = LayerProgram::new(shape, placement.clone(), tokens);
+        let layer = Program::Layer(LayerProgram { layer: LAYER, ..layer });
+        let setup = Setup {
             fabric,
-            hardware: hardware.clone(),
-            shape,
-            placement: placement.clone(),
             scheme,
-            routing: RoutingSpec::Uniform,
-            gate_limit: None,
-            tokens: vec![TOKENS_PER_RANK; cluster.num_ranks() as usize],
             seed: SEED,
-            layer: LAYER,
-            experts: ExpertKind::Modelled,
             chunk_rows: chunk_rows(TOKENS_PER_RANK),
-            payload: true,
-            first_step: 0,
-            moves: Vec::new(),
-        });
-        let mut sim = SimCluster::new(Arc::clone(&setup))?;
-        let step = sim.step(0)?;
+            ..Setup::new(cluster.clone(), hardware.clone(), layer)
+        };
+        let step = SimRunner::run_blocking(&RunRequest::new(setup.clone()), 1)?.remove(0);
 
         // What must have travelled, planned from the routing alone.
-        let runner = sim.runner();
+        let runner = JobRunner::new(Arc::new(setup.clone()), 0)?;
         let routings: Vec<_> = cluster.ranks().map(|rank| runner.route(0, rank)).collect();
         let plan = plan_traffic(scheme, &cluster, &placement, &routings, setup.row_bytes());
         let tokens = plan.tokens as f64;
 
         // What must have come out: the same arithmetic in one process, bit for bit, and float64 within a tolerance.
-        let (experts, layer) = (runner.experts(), u32::from(LAYER));
+        let (experts, layer, hidden) = (runner.experts(), u32::from(LAYER), shape.hidden as usize);
         let expected = quantised(scheme, &cluster, &placement, experts, &shape, SEED, layer, &routings);
-        let outputs: Vec<Vec<f32>> = step.outputs.iter().map(|tokens| tokens.concat()).collect();
-        let error = relative_rms_error(&outputs, &float64(experts, &shape, SEED, layer, &routings));
-        if outputs != expected || error > FP8_TOLERANCE {
+        let digests_of = |values: &Vec<f32>| values.chunks_exact(hidden).map(token_digest).collect();
+        let digests: Vec<Vec<u64>> = expected.iter().map(digests_of).collect();
+        let error = relative_rms_error(&expected, &float64(experts, &shape, SEED, layer, &routings));
+        if step.digests != digests || error > FP8_TOLERANCE {
             return Err(format!("{scheme}: the outputs are not those of the reference").into());
         }
 
-        let [dispatch, compute, combine] = step.phases.each_ref().map(|reports| slowest_us(reports));
+        let [dispatch, compute, combine] = [Phase::Dispatch, Phase::Expert, Phase::Combine]
+            .map(|phase| PhaseReport::slowest(step.reports(phase)).as_micros_f64());
         let bound = |matrix| fluid_bound(matrix, &cluster, &fabric).as_micros_f64();
         println!(
             "{scheme:<12}  {dispatch:>8.2} ({:>5.2})  {compute:>7.2}  {combine:>7.2} ({:>5.2})  {:>8.3} / {:<6.3}  exact    {error:.4}",
@@ -87,9 +81,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
-}
-
-/// A phase lasts until its slowest rank is done.
-fn slowest_us(reports: &[PhaseReport]) -> f64 {
-    PhaseReport::slowest(reports).as_micros_f64()
 }

@@ -11,12 +11,12 @@
 //! batch: whether it pays depends on how long the load stays. The last column says after how many steps it has.
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
-use coordinator::{RunRequest, SimBackend};
+use coordinator::{RunRequest, SimRunner};
 use moe::placement::{Demand, PlacementPolicy, RackAware};
 use moe::routing::{RoutingSpec, Workload};
-use moe::{DispatchScheme, ExpertKind, Model};
-use node::control::Pacing;
-use node::setup::RunSetup;
+use moe::Model;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
 use std::error::Error;
 use study::layer::chunk_rows;
 use study::rebalance::{Rebalancing, Segment, rebalance};
@@ -56,31 +56,18 @@ async fn run(routing: RoutingSpec, interval: Option<u32>) -> Result<Vec<Segment>
     let shape = Model::preset("deepseek-v3")?.layer();
     // Nothing is known at first: every expert is expected to be as hot as any other.
     let even = Demand::new(vec![1; shape.num_experts as usize], shape.top_k);
-    let setup = RunSetup {
-        cluster_id: 0,
-        run: 1,
-        epoch: 0,
-        fabric: hardware.fabric(),
-        hardware,
-        placement: RackAware.place(&cluster, SLOTS, &even)?,
-        tokens: vec![TOKENS_PER_RANK; RANKS as usize],
-        cluster,
-        shape,
-        scheme: DispatchScheme::Hierarchical,
+    let placement = RackAware.place(&cluster, SLOTS, &even)?;
+    let layer = Program::Layer(LayerProgram::new(shape, placement, vec![TOKENS_PER_RANK; RANKS as usize]));
+    let setup = Setup {
         routing,
-        gate_limit: None,
         seed: 1,
-        layer: 0,
-        experts: ExpertKind::Modelled,
         chunk_rows: chunk_rows(TOKENS_PER_RANK),
         payload: false,
-        first_step: 0,
-        moves: Vec::new(),
+        ..Setup::new(cluster, hardware, layer)
     };
-    let request =
-        RunRequest { setup, pacing: Pacing::default(), warmup: 0, rounds: 1, expected_phase_ns: 1_000_000 };
+    let request = RunRequest::new(setup);
     let plan = Rebalancing { request, steps: STEPS, interval, window: 8 };
-    Ok(rebalance(&mut SimBackend::default(), &plan, &RackAware).await?)
+    Ok(rebalance(&mut SimRunner::default(), &plan, &RackAware).await?)
 }
 
 fn print(name: &str, interval: Option<u32>, segments: &[Segment], kept: &[Segment]) {

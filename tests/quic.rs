@@ -5,20 +5,21 @@ use ::coordinator::judge::judge;
 use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use coordinator::machine::{CoordinatorEvent, Limits};
-use coordinator::{Backend, RoundRecord, RunRequest, SimBackend};
-use moe::experts::ExpertKind;
+use coordinator::{RunRequest, SimRunner, StepRecord, run_steps};
 use moe::model::{GateKind, GateSpec, LayerShape};
 use moe::placement::{Placement, RackAware};
 use moe::plan::{DispatchScheme, plan_traffic};
 use moe::routing::{RecordedRows, Router, RoutingSpec, Workload};
-use node::control::Pacing;
 use node::net::TransportOptions;
-use node::setup::RunSetup;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 use study::rebalance::{Moved, Rebalancing, rebalance};
 use topology::{Cluster, Dtype, Hardware, RackId};
@@ -41,50 +42,37 @@ fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens
     let shape = LayerShape { hidden, num_experts, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8 };
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
-    let setup = RunSetup {
-        cluster_id: 0,
-        run: 0,
-        epoch: 0,
-        placement: Placement::linear(&cluster, num_experts).unwrap(),
-        tokens: vec![tokens; cluster.num_ranks() as usize],
-        cluster,
-        fabric: hardware.fabric(),
-        hardware,
-        shape,
-        scheme,
-        routing: RoutingSpec::Uniform,
-        gate_limit: None,
-        seed: 11,
-        layer: 0,
-        experts: ExpertKind::Modelled,
-        chunk_rows: 2,
-        payload: true,
-        first_step: 0,
-        moves: Vec::new(),
-    };
-    let pacing = Pacing::default();
-    RunRequest { setup, pacing, warmup: 0, rounds: 2, expected_phase_ns: 10_000_000 }
+    let placement = Placement::linear(&cluster, num_experts).unwrap();
+    let layer = LayerProgram::new(shape, placement, vec![tokens; cluster.num_ranks() as usize]);
+    let setup =
+        Setup { scheme, seed: 11, chunk_rows: 2, ..Setup::new(cluster, hardware, Program::Layer(layer)) };
+    RunRequest { expected_phase_ns: 10_000_000, ..RunRequest::new(setup) }
 }
 
-fn sent(round: &RoundRecord, phase: usize) -> Vec<Vec<(topology::RankId, u64)>> {
-    round.phases[phase].iter().map(|report| report.sent_bytes.clone()).collect()
+fn own(request: &mut RunRequest) -> &mut LayerProgram {
+    request.setup.layer_mut().unwrap()
+}
+
+fn sent(step: &StepRecord, phase: Phase) -> Vec<Vec<(topology::RankId, u64)>> {
+    step.reports(phase).iter().map(|report| report.sent_bytes.clone()).collect()
 }
 
 /// Runs on real workers and holds every round against the simulator and the plan.
 async fn check(what: &str, workers: &mut LocalCluster, request: &RunRequest) {
-    let real = workers.run(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let simulated = SimBackend::default().run(request).await.unwrap();
+    let real = run_steps(workers, request, 2).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let simulated = SimRunner::run_blocking(request, 2).unwrap();
     let setup = &request.setup;
-    let router = Router::new(&setup.shape, &setup.routing, None, setup.seed, setup.layer.into()).unwrap();
+    let layer = setup.layer().unwrap();
+    let router = Router::new(&layer.shape, &setup.routing, None, setup.seed, layer.layer.into()).unwrap();
     let routings: Vec<_> =
-        setup.cluster.ranks().map(|rank| router.route(0, rank, setup.tokens[rank.0 as usize])).collect();
-    let plan = plan_traffic(setup.scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
+        setup.cluster.ranks().map(|rank| router.route(0, rank, layer.tokens[rank.0 as usize])).collect();
+    let plan = plan_traffic(setup.scheme, &setup.cluster, &layer.placement, &routings, setup.row_bytes());
     let planned = |matrix: &topology::TrafficMatrix| -> Vec<Vec<(topology::RankId, u64)>> {
         setup.cluster.ranks().map(|rank| matrix.sent(rank).collect()).collect()
     };
     for (round, simulated) in real.iter().zip(&simulated) {
         assert_eq!(round.digests, simulated.digests, "{what}: outputs");
-        for (phase, matrix) in [(0, &plan.dispatch), (2, &plan.combine)] {
+        for (phase, matrix) in [(Phase::Dispatch, &plan.dispatch), (Phase::Combine, &plan.combine)] {
             assert_eq!(sent(round, phase), planned(matrix), "{what}: bytes");
             assert_eq!(sent(simulated, phase), planned(matrix), "{what}: simulated bytes");
         }
@@ -104,17 +92,19 @@ fn edges() -> Vec<(&'static str, RunRequest)> {
         edges.push(("hidden of one value", request(&[2, 2], (1, 6, 2), scheme, 4)));
         edges.push(("no tokens", request(&[2, 2], (64, 6, 2), scheme, 0)));
         let mut one = request(&[2, 2], (64, 6, 2), scheme, 0);
-        one.setup.tokens[3] = 1;
+        own(&mut one).tokens[3] = 1;
         edges.push(("one token in all", one));
         let mut hot = request(&[2, 3], (300, 8, 1), scheme, 9);
         hot.setup.routing =
             RoutingSpec::Rows(RecordedRows { top_k: 1, idx: vec![7; 4], weights: vec![1.0; 4] });
         edges.push(("all tokens to one expert", hot));
         let mut away = request(&[2, 2], (128, 8, 3), scheme, 40);
-        away.setup.placement = Placement::one_rack(&away.setup.cluster, 8, RackId(1)).unwrap();
+        let placement = Placement::one_rack(&away.setup.cluster, 8, RackId(1)).unwrap();
+        own(&mut away).placement = Arc::new(placement);
         edges.push(("experts in one rack", away));
         let mut twice = request(&[2, 2], (128, 8, 3), scheme, 6);
-        twice.setup.placement = Placement::replicated_per_rack(&twice.setup.cluster, 8).unwrap();
+        let placement = Placement::replicated_per_rack(&twice.setup.cluster, 8).unwrap();
+        own(&mut twice).placement = Arc::new(placement);
         edges.push(("replicas", twice));
     }
     edges
@@ -138,11 +128,10 @@ async fn quic_itself_counts_at_least_the_planned_bytes() {
     request.setup.hardware = Hardware::preset("gb200").unwrap();
     request.setup.fabric = request.setup.hardware.fabric();
     request.pacing.network_dilation = 20_000;
-    request.rounds = 4;
-    let rounds = cluster.run(&request).await.unwrap();
+    let rounds = run_steps(&mut cluster, &request, 4).await.unwrap();
     for rank in 0..4 {
-        let of = |get: fn(&node::control::PhaseReport) -> u64, rounds: &[RoundRecord]| -> u64 {
-            rounds.iter().flat_map(|round| &round.phases).map(|reports| get(&reports[rank])).sum()
+        let of = |get: fn(&node::control::PhaseReport) -> u64, rounds: &[StepRecord]| -> u64 {
+            rounds.iter().flat_map(|round| &round.phases).map(|(_, reports)| get(&reports[rank])).sum()
         };
         // What QUIC still has to send when a step's last report leaves is counted in the next step.
         let udp = of(|report| report.udp_bytes, &rounds);
@@ -159,17 +148,16 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     let mut request = request(&[2, 2], (7168, 16, 4), DispatchScheme::Flat, 16);
     request.setup.hardware = Hardware::preset("gb200").unwrap();
     request.setup.fabric = request.setup.hardware.fabric().without_latency();
-    request.rounds = 8;
     // Phases of about 150 ms: a stop of 200 ms that begins in one covers its end.
-    let simulated = SimBackend::default().run(&request).await.unwrap();
-    let end = |round: &RoundRecord, phase: usize| {
-        round.phases[phase].iter().map(|report| report.measured.0).max().unwrap()
+    let simulated = SimRunner::run_blocking(&request, 1).unwrap();
+    let end = |round: &StepRecord, phase: Phase| {
+        round.reports(phase).iter().map(|report| report.measured.0).max().unwrap()
     };
-    request.pacing.network_dilation = 150_000_000_000 / end(&simulated[0], 0);
+    request.pacing.network_dilation = 150_000_000_000 / end(&simulated[0], Phase::Dispatch);
     request.expected_phase_ns = 300_000_000;
     let victim = Pid::from_raw(i32::try_from(cluster.process_ids()[1]).unwrap()).unwrap();
     let mut events = cluster.handle().subscribe();
-    let (rounds, ()) = tokio::join!(cluster.run(&request), async move {
+    let (rounds, ()) = tokio::join!(run_steps(&mut cluster, &request, 8), async move {
         while !matches!(events.recv().await, Ok(CoordinatorEvent::StepDone { .. }) | Err(_)) {}
         // Neither sleep waits for something: the first aims at the middle of a phase, since between two steps nothing is
         // measured, and the second is what the test is about.
@@ -181,7 +169,7 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     let rounds = rounds.unwrap();
     let stretch = rounds
         .iter()
-        .flat_map(|round| [0, 2].map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64))
+        .flat_map(|round| [Phase::Dispatch, Phase::Combine].map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64))
         .fold(0.0, f64::max);
     assert!(stretch > 1.05, "no phase became longer: {stretch}");
     let verdict = judge(&rounds, request.pacing, Host::this(false));
@@ -196,7 +184,7 @@ async fn rebalancing_gives_the_same_tokens_and_moves_as_in_the_simulator() {
     let mut request = request(&[2, 2], (256, 16, 2), DispatchScheme::Hierarchical, 6);
     request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
     let plan = Rebalancing { request, steps: 5, interval: Some(2), window: 2 };
-    let simulated = rebalance(&mut SimBackend::default(), &plan, &RackAware).await.unwrap();
+    let simulated = rebalance(&mut SimRunner::default(), &plan, &RackAware).await.unwrap();
     let mut cluster = start(program(), 4).await;
     let real = rebalance(&mut cluster, &plan, &RackAware).await.unwrap();
     cluster.shutdown().await;
@@ -233,8 +221,7 @@ async fn racks_whose_clocks_are_hours_apart_begin_together() {
     let script = ON_CLOCKS_OF_THEIR_OWN.replace("$RAILYARD", env!("CARGO_BIN_EXE_railyard"));
     std::fs::write(&program, script).unwrap();
     std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    let mut request = request(&[2, 2], (256, 16, 4), DispatchScheme::Hierarchical, 16);
-    request.warmup = 1;
+    let request = request(&[2, 2], (256, 16, 4), DispatchScheme::Hierarchical, 16);
     let config = LocalConfig {
         names: rack_names(&request.setup.cluster),
         workers: WorkerKind::Processes { program },
@@ -243,7 +230,7 @@ async fn racks_whose_clocks_are_hours_apart_begin_together() {
     };
     let mut cluster = LocalCluster::start(config).await.unwrap();
     check("clocks of their own", &mut cluster, &request).await;
-    let rounds = cluster.run(&request).await.unwrap();
+    let rounds = run_steps(&mut cluster, &request, 3).await.unwrap();
     cluster.shutdown().await;
     for round in &rounds {
         // They are others, and known to some part of a second, however busy this machine is: how well is judged in every run. A start by

@@ -3,7 +3,7 @@
 use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use coordinator::{SimSteps, StepsRequest};
+use coordinator::SimRunner;
 use moe::{Model, RoutingSpec};
 use node::net::TransportOptions;
 use serde_json::Value;
@@ -179,9 +179,7 @@ output_len = 3
 async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
     let spec: ServeSpec = toml::from_str(LAB).unwrap();
     let live = Live::new(&spec, &Presets, Host::this(false), 0).unwrap();
-    let request: &StepsRequest = live.request();
-    let mut sim = SimSteps::open(request).unwrap();
-    let (_, simulated) = live.serve(&mut sim, &Presets, "simulated", &mut |_| ()).await.unwrap();
+    let (_, simulated) = live.serve(&mut SimRunner::default(), &Presets, "simulated", &mut |_| ()).await.unwrap();
     let config = LocalConfig {
         names: (0..4).map(|node| format!("node{node}")).collect(),
         workers: WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() },
@@ -189,11 +187,9 @@ async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
         limits: Limits::default(),
     };
     let mut cluster = LocalCluster::start(config).await.unwrap();
-    let mut session = cluster.open(request).await.unwrap();
-    let (record, measured) = live.serve(&mut session, &Presets, "measured", &mut |_| ()).await.unwrap();
+    let (record, measured) = live.serve(&mut cluster, &Presets, "measured", &mut |_| ()).await.unwrap();
     assert_eq!((record.completed, record.clock.as_str()), (6, "measured"));
     assert_eq!(measured, simulated);
     assert_eq!(measured.len(), 6 * (11 + 3 - 1));
-    drop(session);
     cluster.shutdown().await;
 }

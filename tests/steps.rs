@@ -2,17 +2,16 @@
 
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use coordinator::{RunError, SimSteps, Stepper, StepsRequest};
+use coordinator::{RunError, RunRequest, Runner, SimRunner};
 use moe::Model;
 use moe::experts::ExpertKind;
-use moe::plan::DispatchScheme;
 use moe::routing::RoutingSpec;
 use moe::stack::{Chunk, Stack, StepBatch};
 use moe::work::CommonWeights;
-use node::control::Pacing;
 use node::digest::token_digest;
 use node::net::TransportOptions;
-use node::stack::StackSetup;
+use node::program::{Program, StackProgram};
+use node::setup::Setup;
 use rustix::process::{Pid, Signal, kill_process};
 use topology::{Cluster, Dtype, Hardware};
 
@@ -24,27 +23,16 @@ async fn start(nodes: u32) -> LocalCluster {
     LocalCluster::start(config).await.unwrap()
 }
 
-fn request(racks: &[u32], stages: u32, hidden: u32, experts: ExpertKind) -> StepsRequest {
+fn request(racks: &[u32], stages: u32, hidden: u32, experts: ExpertKind) -> RunRequest {
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
     let model = Model { hidden, ..Model::preset("lab-moe").unwrap() };
     let stack =
         Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster).unwrap();
-    let setup = StackSetup {
-        placements: StackSetup::linear(&stack, &cluster).unwrap(),
-        cluster,
-        fabric: hardware.fabric(),
-        hardware,
-        stack,
-        scheme: DispatchScheme::Hierarchical,
-        routing: RoutingSpec::Gate,
-        gate_limit: None,
-        seed: 3,
-        experts,
-        chunk_rows: 2,
-        payload: true,
-    };
-    StepsRequest { setup, halves: 1, pacing: Pacing::default(), expected_phase_ns: 50_000_000 }
+    let program = Program::Stack(StackProgram::linear(stack, &cluster).unwrap());
+    let routing = RoutingSpec::Gate;
+    let setup = Setup { routing, seed: 3, experts, chunk_rows: 2, ..Setup::new(cluster, hardware, program) };
+    RunRequest { expected_phase_ns: 50_000_000, ..RunRequest::new(setup) }
 }
 
 /// Prompts of four tokens in two chunks for two sequences a column, then two tokens each, and what it takes until all is answered.
@@ -77,8 +65,9 @@ async fn processes_answer_what_the_simulator_and_the_reference_do() {
     ] {
         let request = request(racks, stages, hidden, experts);
         let (mut sim, mut reference) =
-            (SimSteps::open(&request).unwrap(), request.setup.reference().unwrap());
-        let batches = batches(request.setup.stack.columns(), stages);
+            (SimRunner::default(), request.setup.reference().unwrap().unwrap());
+        sim.open(&request).await.unwrap();
+        let batches = batches(request.setup.program.stack().unwrap().columns(), stages);
         let expected: Vec<Vec<Vec<u64>>> = (0..)
             .zip(&batches)
             .map(|(number, batch)| {
@@ -87,9 +76,9 @@ async fn processes_answer_what_the_simulator_and_the_reference_do() {
                 answers.iter().map(digests).collect()
             })
             .collect();
-        let mut session = cluster.open(&request).await.unwrap();
+        cluster.open(&request).await.unwrap();
         for batch in &batches {
-            let real = session.step(batch).await.unwrap_or_else(|error| panic!("{racks:?}: {error}"));
+            let real = cluster.step(batch).await.unwrap_or_else(|error| panic!("{racks:?}: {error}"));
             let simulated = sim.step(batch).await.unwrap();
             assert_eq!(real.digests, simulated.digests, "{racks:?}, step {}", real.step);
             if let Some(answered) = real.answered {
@@ -105,10 +94,10 @@ async fn a_worker_that_is_killed_ends_the_session_by_name() {
     let mut cluster = start(2).await;
     let victim = Pid::from_raw(i32::try_from(cluster.process_ids()[1]).unwrap()).unwrap();
     let request = request(&[2], 1, 64, ExpertKind::Modelled);
-    let mut session = cluster.open(&request).await.unwrap();
+    cluster.open(&request).await.unwrap();
     let [first, second, ..] = &batches(2, 1)[..] else { panic!("there are several batches") };
-    session.step(first).await.unwrap();
+    cluster.step(first).await.unwrap();
     kill_process(victim, Signal::KILL).unwrap();
-    let error = session.step(second).await.unwrap_err();
+    let error = cluster.step(second).await.unwrap_err();
     assert!(matches!(&error, RunError::Worker { name, .. } if name == "node1"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Judges from the reports of a run's phases whether its host could follow the clock.
 
 use crate::pace::Host;
-use crate::run::RoundRecord;
+use crate::run::StepRecord;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use node::control::{Pacing, PhaseReport};
@@ -41,11 +41,13 @@ impl Disturbance {
 
 /// Judges the measured rounds of a run.
 #[must_use]
-pub fn judge(rounds: &[RoundRecord], pacing: Pacing, host: Host) -> Disturbance {
+pub fn judge(rounds: &[StepRecord], pacing: Pacing, host: Host) -> Disturbance {
     let mut judge = Judge::new(pacing, host, 0);
-    for round in rounds.iter().filter(|round| !round.warmup) {
-        for at in [0, 2] {
-            judge.look_at(round.step, &round.phases[at], round.clock_error_ns[at]);
+    for round in rounds {
+        for ((stop, reports), &error_ns) in round.phases.iter().zip(&round.clock_error_ns) {
+            if !stop.computes() {
+                judge.look_at(round.step, reports, error_ns);
+            }
         }
     }
     judge.verdict()

@@ -6,11 +6,9 @@
 
 mod process;
 
-use crate::backend::Backend;
 use crate::machine::Limits;
-use crate::run::{RoundRecord, RunError, RunRequest};
-use crate::server::{self, ClusterHandle, ServerConfig, ServerError, Session};
-use crate::steps::{StepRecord, Stepper, StepsRequest};
+use crate::run::{RunError, RunRequest, Runner, StepRecord};
+use crate::server::{self, ClusterHandle, NodeRunner, ServerConfig, ServerError};
 use moe::stack::StepBatch;
 use node::net::{CertError, ClusterCa, Role, TransportOptions};
 use node::worker::{WorkerConfig, WorkerError, run_worker};
@@ -153,7 +151,7 @@ enum Workers {
 /// A coordinator and its workers on this machine.
 #[derive(Debug)]
 pub struct LocalCluster {
-    handle: ClusterHandle,
+    nodes: NodeRunner,
     workers: Workers,
     interrupts: Interrupts,
     /// Number of workers started: no more will come.
@@ -210,9 +208,9 @@ impl LocalCluster {
             }
         };
         let size = u32::try_from(config.names.len()).unwrap_or(u32::MAX);
-        let mut cluster = Self { handle, workers, interrupts, size };
+        let mut cluster = Self { nodes: handle.runner(), workers, interrupts, size };
         let forming = Duration::from_nanos(config.limits.forming_ns);
-        let Self { handle, workers, interrupts, .. } = &mut cluster;
+        let Self { workers, interrupts, .. } = &mut cluster;
         tokio::select! {
             biased;
             () = interrupts.next() => return Err(RunError::Interrupted.into()),
@@ -226,7 +224,7 @@ impl LocalCluster {
     /// The coordinator.
     #[must_use]
     pub fn handle(&self) -> &ClusterHandle {
-        &self.handle
+        self.nodes.handle()
     }
 
     /// Process ids of the workers, in the order of their names; none for tasks.
@@ -241,7 +239,7 @@ impl LocalCluster {
     /// Tells the workers to leave, waits for them a few seconds at most, and kills those that stay. After an error it is quicker to
     /// drop the cluster, which kills at once.
     pub async fn shutdown(mut self) {
-        self.handle.shutdown().await;
+        self.handle().shutdown().await;
         let all_ended = async {
             match &mut self.workers {
                 Workers::Processes(processes) => {
@@ -257,43 +255,36 @@ impl LocalCluster {
     }
 }
 
-impl LocalCluster {
-    /// As [`ClusterHandle::open`]; opening and every step end at once when a worker ends or Ctrl-C is pressed.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn open(&mut self, request: &StepsRequest) -> Result<LocalSession<'_>, RunError> {
+/// As [`NodeRunner`], and ends at once when a worker ends or Ctrl-C is pressed.
+impl Runner for LocalCluster {
+    async fn open(&mut self, request: &RunRequest) -> Result<(), RunError> {
         let needed = request.setup.cluster.num_ranks();
         if self.size < needed {
             return Err(RunError::TooFewNodes { there: self.size, needed });
         }
-        let Self { handle, workers, interrupts, .. } = self;
-        let session = tokio::select! {
-            biased;
-            () = interrupts.next() => return Err(RunError::Interrupted),
-            error = first_end(workers) => return Err(error),
-            opened = handle.open(request) => opened?,
-        };
-        Ok(LocalSession { session, workers, interrupts })
+        unless_ended(&mut self.workers, &mut self.interrupts, self.nodes.open(request)).await
+    }
+
+    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
+        unless_ended(&mut self.workers, &mut self.interrupts, self.nodes.step(batch)).await
+    }
+
+    fn close(&mut self) {
+        self.nodes.close();
     }
 }
 
-/// A whole model on the workers of a local cluster. Dropping it ends it.
-#[derive(Debug)]
-pub struct LocalSession<'a> {
-    session: Session,
-    workers: &'a mut Workers,
-    interrupts: &'a mut Interrupts,
-}
-
-impl Stepper for LocalSession<'_> {
-    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        tokio::select! {
-            biased;
-            () = self.interrupts.next() => Err(RunError::Interrupted),
-            error = first_end(self.workers) => Err(error),
-            record = self.session.step(batch) => record,
-        }
+/// What `work` yields, unless a worker ends or Ctrl-C is pressed.
+async fn unless_ended<T>(
+    workers: &mut Workers,
+    interrupts: &mut Interrupts,
+    work: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    tokio::select! {
+        biased;
+        () = interrupts.next() => Err(RunError::Interrupted),
+        error = first_end(workers) => Err(error),
+        result = work => result,
     }
 }
 
@@ -303,23 +294,6 @@ impl Drop for LocalCluster {
         // handle: an aborted task would leave its connections open.
         if let Workers::Tasks(tasks) = &mut self.workers {
             tasks.detach_all();
-        }
-    }
-}
-
-impl Backend for LocalCluster {
-    /// As [`ClusterHandle::run`], and ends at once when a worker ends or Ctrl-C is pressed.
-    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
-        let needed = request.setup.cluster.num_ranks();
-        if self.size < needed {
-            return Err(RunError::TooFewNodes { there: self.size, needed });
-        }
-        let Self { handle, workers, interrupts, .. } = self;
-        tokio::select! {
-            biased;
-            () = interrupts.next() => Err(RunError::Interrupted),
-            error = first_end(workers) => Err(error),
-            result = handle.run(request) => result,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! How slowly nodes on one machine must run a model so that it can follow, and what machines were measured to follow.
 
-use crate::run::RunError;
-use crate::steps::{SimSteps, StepsRequest};
+use crate::run::{RunError, RunRequest};
+use crate::sim::SimRunner;
 use moe::experts::ExpertKind;
 use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
+use node::setup::Setup;
 use node::wire::Phase;
 
 /// Payload bytes that 16 processes on 2 cores move in a second with room to spare (they reach twice that).
@@ -55,19 +56,23 @@ impl Host {
 ///
 /// # Errors
 /// As a simulated step.
-pub fn pace(request: &StepsRequest, batch: &StepBatch, cores: u32) -> Result<(Pacing, u64), RunError> {
-    let mut light = request.clone();
-    light.setup.payload = false;
-    if light.setup.routing == moe::routing::RoutingSpec::Gate {
-        light.setup.routing = moe::routing::RoutingSpec::Uniform;
+pub fn pace(setup: &Setup, batch: &StepBatch, cores: u32) -> Result<(Pacing, u64), RunError> {
+    let mut light = setup.clone();
+    light.payload = false;
+    if light.routing == moe::routing::RoutingSpec::Gate {
+        light.routing = moe::routing::RoutingSpec::Uniform;
     }
-    let record = SimSteps::open(&light)?.step_blocking(batch)?;
-    let (model, cores) = (&request.setup.stack.model, f64::from(cores.max(1)));
+    let mut sim = SimRunner::default();
+    sim.open_blocking(&RunRequest::new(light))?;
+    let record = sim.step_blocking(batch)?;
+    let cores = f64::from(cores.max(1));
     let tokens = batch.tokens() as f64;
-    let flops = 6.0 * f64::from(model.hidden) * f64::from(model.expert_inter.max(model.dense_inter));
-    let rows = tokens * f64::from(model.top_k.max(1));
-    let compute_s = match request.setup.experts {
-        ExpertKind::Modelled => rows * f64::from(model.hidden) * MODELLED_S_PER_ELEMENT,
+    let shape = setup.program.shape();
+    let dense_inter = setup.program.stack().map_or(0, |stack| stack.model.dense_inter);
+    let flops = 6.0 * f64::from(shape.hidden) * f64::from(shape.expert_inter.max(dense_inter));
+    let rows = tokens * f64::from(shape.top_k.max(1));
+    let compute_s = match setup.experts {
+        ExpertKind::Modelled => rows * f64::from(shape.hidden) * MODELLED_S_PER_ELEMENT,
         ExpertKind::Gemm => rows * flops / GEMM_FLOPS,
     } / cores;
     let (mut network, mut compute, mut longest) = (1.0_f64, 1.0_f64, 0.0_f64);

@@ -7,11 +7,10 @@ mod session;
 
 pub use session::Session;
 
-use crate::backend::Backend;
 use crate::machine::{Coordinator, CoordinatorEvent, Limits};
-use crate::run::{RoundRecord, RunError, RunRequest};
-use crate::steps::StepsRequest;
+use crate::run::{RunError, RunRequest, Runner, StepRecord};
 use link::{Input, Link};
+use moe::stack::StepBatch;
 use node::control::NodeId;
 use node::net::clock::monotonic_ns;
 use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions, this_machine};
@@ -64,12 +63,9 @@ pub enum ServerError {
 /// Connections of clients, to be served by the caller. Where this is dropped, clients are turned away.
 pub type Clients = mpsc::Receiver<Peer>;
 
-type Reply = oneshot::Sender<Result<Vec<RoundRecord>, RunError>>;
-
 #[derive(Debug)]
 enum Command {
-    Run { request: Box<RunRequest>, reply: Reply },
-    Open { request: Box<StepsRequest>, session: Opening },
+    Open { request: Box<RunRequest>, session: Opening },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -103,7 +99,6 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerErr
             config.limits,
         ),
         links: BTreeMap::new(),
-        running: None,
         session: None,
         events: events.clone(),
         members: members_in,
@@ -160,27 +155,25 @@ impl ClusterHandle {
         }
     }
 
-    /// Runs a configuration on the nodes, one at a time. Dropping the future aborts the run.
+    /// Seats a run on the nodes, to be stepped; nothing else runs until the session is dropped. Dropping the future gives it up.
     ///
     /// # Errors
     /// [`RunError`].
-    pub async fn run(&self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Run { request: Box::new(request.clone()), reply };
-        self.commands.send(command).await.map_err(|_| RunError::Closed)?;
-        answer.await.unwrap_or(Err(RunError::Closed))
-    }
-
-    /// Seats a whole model on the nodes, to be stepped; nothing else runs until the session is dropped.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn open(&self, request: &StepsRequest) -> Result<Session, RunError> {
+    pub async fn open(&self, request: &RunRequest) -> Result<Session, RunError> {
+        if !request.setup.payload {
+            return Err(RunError::NoPayload);
+        }
         let (session, opening, opened) = session::new();
         let command = Command::Open { request: Box::new(request.clone()), session: opening };
         self.commands.send(command).await.map_err(|_| RunError::Closed)?;
         opened.await.unwrap_or(Err(RunError::Closed))?;
         Ok(session)
+    }
+
+    /// The nodes as a runner.
+    #[must_use]
+    pub fn runner(&self) -> NodeRunner {
+        NodeRunner { handle: self.clone(), session: None }
     }
 
     /// Tells all nodes to leave, waits for them a few seconds at most, and closes the port.
@@ -192,9 +185,37 @@ impl ClusterHandle {
     }
 }
 
-impl Backend for ClusterHandle {
-    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
-        Self::run(self, request).await
+/// The nodes of a cluster over QUIC, as a runner.
+#[derive(Debug)]
+pub struct NodeRunner {
+    handle: ClusterHandle,
+    session: Option<Session>,
+}
+
+impl NodeRunner {
+    /// The cluster.
+    #[must_use]
+    pub fn handle(&self) -> &ClusterHandle {
+        &self.handle
+    }
+}
+
+impl Runner for NodeRunner {
+    async fn open(&mut self, request: &RunRequest) -> Result<(), RunError> {
+        self.session = None;
+        self.session = Some(self.handle.open(request).await?);
+        Ok(())
+    }
+
+    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
+        match &mut self.session {
+            Some(session) => session.step(batch).await,
+            None => Err(RunError::Closed),
+        }
+    }
+
+    fn close(&mut self) {
+        self.session = None;
     }
 }
 
@@ -209,7 +230,6 @@ struct Membership {
 struct Shell {
     machine: Coordinator,
     links: BTreeMap<NodeId, Link>,
-    running: Option<(u64, Reply)>,
     session: Option<OpenSession>,
     events: broadcast::Sender<CoordinatorEvent>,
     members: watch::Sender<Membership>,
@@ -237,7 +257,6 @@ impl Shell {
                     }
                 }
                 command = self.commands.recv(), if leave_by.is_none() || !self.commands.is_closed() => match command {
-                    Some(Command::Run { request, reply }) => self.submit(*request, reply),
                     Some(Command::Open { request, session }) => self.open(*request, session),
                     Some(Command::Shutdown { done: asked }) => {
                         done.push(asked);
@@ -246,7 +265,6 @@ impl Shell {
                     None => self.leave(&mut leave_by),
                 },
                 () = sleep_until(now, deadline) => {}
-                () = given_up(&mut self.running) => self.machine.cancel(),
                 asked = session::asked(&mut self.session) => self.step(asked),
             }
             self.machine.handle_timeout(monotonic_ns());
@@ -261,18 +279,15 @@ impl Shell {
         }
     }
 
-    /// The future of the run before, or its session, may have been dropped just before this one was made.
+    /// The session before may have been dropped just before this one was made.
     fn clear(&mut self) {
-        if self.running.as_ref().is_some_and(|(_, reply)| reply.is_closed()) {
-            self.machine.cancel();
-        }
         if self.session.as_ref().is_some_and(OpenSession::is_dropped) {
             self.step(None);
         }
         self.flush();
     }
 
-    fn open(&mut self, request: StepsRequest, opening: Opening) {
+    fn open(&mut self, request: RunRequest, opening: Opening) {
         self.clear();
         match self.machine.open(monotonic_ns(), request) {
             Ok(run) => self.session = Some(opening.open(run)),
@@ -296,16 +311,6 @@ impl Shell {
             Ok(()) => session.stepping(reply),
             // Whoever asked may be gone.
             Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    fn submit(&mut self, request: RunRequest, reply: Reply) {
-        self.clear();
-        match self.machine.submit(monotonic_ns(), request) {
-            Ok(run) => self.running = Some((run, reply)),
-            Err(error) => {
-                let _ = reply.send(Err(error));
-            }
         }
     }
 
@@ -349,12 +354,6 @@ impl Shell {
         while let Some(event) = self.machine.poll_event() {
             self.tell(event);
         }
-        while let Some((run, result)) = self.machine.poll_outcome() {
-            if let Some((_, reply)) = self.running.take_if(|(running, _)| *running == run) {
-                // Whoever asked may be gone.
-                let _ = reply.send(result);
-            }
-        }
         while let Some((run, event)) = self.machine.poll_session() {
             if let Some(session) = self.session.as_mut().filter(|session| session.run == run) {
                 session.handle(event);
@@ -379,14 +378,6 @@ impl Shell {
 async fn sleep_until(now_ns: u64, deadline_ns: Option<u64>) {
     match deadline_ns {
         Some(at) => sleep(Duration::from_nanos(at.saturating_sub(now_ns))).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ends when whoever asked for the run has dropped its future.
-async fn given_up(running: &mut Option<(u64, Reply)>) {
-    match running {
-        Some((_, reply)) => reply.closed().await,
         None => std::future::pending().await,
     }
 }

@@ -5,15 +5,13 @@
 
 use coordinator::local::{rack_names, stdin_closed};
 use coordinator::machine::CoordinatorEvent;
-use coordinator::{Backend, Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimBackend, WorkerKind};
+use coordinator::{Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimRunner, WorkerKind, run_steps};
 use moe::experts::ExpertKind;
 use moe::placement::Placement;
-use moe::plan::DispatchScheme;
-use moe::routing::RoutingSpec;
 use moe::shape::{GateKind, GateSpec, LayerShape};
-use node::control::Pacing;
 use node::net::{Identity, TransportOptions};
-use node::setup::RunSetup;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
 use node::worker::{WorkerConfig, run_worker};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{BufRead, BufReader, Write};
@@ -84,8 +82,8 @@ async fn yard(panics: bool) -> ExitCode {
     let mut out = std::io::stdout();
     writeln!(out, "{}", ids.join(" ")).unwrap();
     assert!(!panics, "as told");
-    let (long, stepped) = (request(&[2, 2], 5000), first_step(&cluster));
-    let (result, ()) = tokio::join!(cluster.run(&long), async move {
+    let (long, stepped) = (request(&[2, 2]), first_step(&cluster));
+    let (result, ()) = tokio::join!(run_steps(&mut cluster, &long, 5000), async move {
         stepped.await;
         writeln!(out, "at work").unwrap();
     });
@@ -111,35 +109,18 @@ async fn start() -> LocalCluster {
     LocalCluster::start(config).await.unwrap()
 }
 
-fn request(racks: &[u32], rounds: u32) -> RunRequest {
+fn request(racks: &[u32]) -> RunRequest {
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
     let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
     let shape =
         LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
-    let setup = RunSetup {
-        cluster_id: 0,
-        run: 0,
-        epoch: 0,
-        placement: Placement::linear(&cluster, shape.num_experts).unwrap(),
-        tokens: vec![8; cluster.num_ranks() as usize],
-        cluster,
-        fabric: hardware.fabric(),
-        hardware,
-        shape,
-        scheme: DispatchScheme::Hierarchical,
-        routing: RoutingSpec::Uniform,
-        gate_limit: None,
-        seed: 1,
-        layer: 0,
-        experts: ExpertKind::Gemm,
-        chunk_rows: 4,
-        payload: true,
-        first_step: 0,
-        moves: Vec::new(),
-    };
-    let pacing = Pacing::default();
-    RunRequest { setup, pacing, warmup: 0, rounds, expected_phase_ns: 1_000_000 }
+    let placement = Placement::linear(&cluster, shape.num_experts).unwrap();
+    let layer = LayerProgram::new(shape, placement, vec![8; cluster.num_ranks() as usize]);
+    let experts = ExpertKind::Gemm;
+    let setup =
+        Setup { seed: 1, chunk_rows: 4, experts, ..Setup::new(cluster, hardware, Program::Layer(layer)) };
+    RunRequest { expected_phase_ns: 1_000_000, ..RunRequest::new(setup) }
 }
 
 async fn agreement() {
@@ -147,12 +128,12 @@ async fn agreement() {
     let ids = cluster.process_ids();
     assert_eq!(ids.len(), 4);
     for racks in [&[4][..], &[2, 2]] {
-        let request = request(racks, 2);
-        let (real, simulated) =
-            (cluster.run(&request).await.unwrap(), SimBackend::default().run(&request).await.unwrap());
+        let request = request(racks);
+        let real = run_steps(&mut cluster, &request, 2).await.unwrap();
+        let simulated = SimRunner::run_blocking(&request, 2).unwrap();
         for (real, simulated) in real.iter().zip(&simulated) {
             assert_eq!(real.digests, simulated.digests);
-            assert!(real.phases.iter().flatten().all(|report| report.cpu_ns > 0));
+            assert!(real.phases.iter().flat_map(|(_, reports)| reports).all(|report| report.cpu_ns > 0));
         }
     }
     cluster.shutdown().await;
@@ -162,15 +143,15 @@ async fn agreement() {
 async fn killed_worker() {
     let mut cluster = start().await;
     let ids = cluster.process_ids();
-    let (long, stepped, victim) = (request(&[2, 2], 5000), first_step(&cluster), pid(ids[2]));
-    let (result, ()) = tokio::join!(cluster.run(&long), async move {
+    let (long, stepped, victim) = (request(&[2, 2]), first_step(&cluster), pid(ids[2]));
+    let (result, ()) = tokio::join!(run_steps(&mut cluster, &long, 5000), async move {
         stepped.await;
         kill_process(victim, Signal::KILL).unwrap();
     });
     let error = result.unwrap_err().to_string();
     let expected = "worker rack1-0 ended: signal: 9 (SIGKILL); it wrote nothing to stderr";
     assert_eq!(error, expected);
-    let again = cluster.run(&request(&[2, 2], 1)).await.unwrap_err().to_string();
+    let again = run_steps(&mut cluster, &request(&[2, 2]), 1).await.unwrap_err().to_string();
     assert_eq!(again, expected, "the cluster stays broken");
     drop(cluster);
     assert_all_end(&ids);

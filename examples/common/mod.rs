@@ -1,11 +1,12 @@
 //! What the examples share: a mixture-of-experts layer without row values on the simulator, and its times.
 
-use moe::{DispatchScheme, ExpertKind, LayerShape, Placement, RoutingSpec};
+use coordinator::{RunRequest, SimRunner};
+use moe::{DispatchScheme, LayerShape, Placement};
 use node::control::PhaseReport;
-use node::setup::RunSetup;
-use node::sim::SimCluster;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase;
 use std::error::Error;
-use std::sync::Arc;
 use study::layer::chunk_rows;
 use topology::{Cluster, Fabric, Hardware};
 
@@ -25,31 +26,22 @@ pub(crate) fn simulate(
     tokens_per_rank: u32,
     seed: u64,
 ) -> Result<Times, Box<dyn Error>> {
-    let setup = RunSetup {
-        cluster_id: 0,
-        run: 1,
-        epoch: 0,
-        cluster: cluster.clone(),
+    let placement = Placement::linear(cluster, shape.num_experts)?;
+    let tokens = vec![tokens_per_rank; cluster.num_ranks() as usize];
+    let layer = Program::Layer(LayerProgram::new(shape, placement, tokens));
+    let setup = Setup {
         fabric,
-        // Only the expert phase depends on it, which is not looked at here.
-        hardware: Hardware::preset("gb200")?,
-        shape,
-        placement: Placement::linear(cluster, shape.num_experts)?,
         scheme,
-        routing: RoutingSpec::Uniform,
-        gate_limit: None,
-        tokens: vec![tokens_per_rank; cluster.num_ranks() as usize],
         seed,
-        layer: 0,
-        experts: ExpertKind::Modelled,
         chunk_rows: chunk_rows(tokens_per_rank),
         payload: false,
-        first_step: 0,
-        moves: Vec::new(),
+        // Of the hardware only the expert phase depends, which is not looked at here.
+        ..Setup::new(cluster.clone(), Hardware::preset("gb200")?, layer)
     };
-    let step = SimCluster::new(Arc::new(setup))?.step(0)?;
-    let [dispatch, _, combine] = &step.phases;
-    Ok(Times { dispatch_us: slowest_us(dispatch), combine_us: slowest_us(combine) })
+    let step = SimRunner::run_blocking(&RunRequest::new(setup), 1)?.remove(0);
+    let [dispatch, combine] =
+        [Phase::Dispatch, Phase::Combine].map(|phase| slowest_us(step.reports(phase)));
+    Ok(Times { dispatch_us: dispatch, combine_us: combine })
 }
 
 /// A phase lasts until its slowest rank has its last row.

@@ -6,12 +6,11 @@
 //! gate, the plan, the rows' bookkeeping and the sums.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use moe::experts::ExpertKind;
 use moe::model::Model;
 use moe::placement::Placement;
 use moe::plan::DispatchScheme;
-use moe::routing::RoutingSpec;
-use node::setup::RunSetup;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
 use node::sim::{SimCluster, exchange};
 use std::sync::Arc;
 use topology::{Cluster, Hardware, TrafficMatrix};
@@ -24,33 +23,15 @@ fn setup(
     slots: u32,
     scheme: DispatchScheme,
     tokens: u32,
-) -> RunSetup {
+) -> Setup {
     let mut shape = Model::preset("deepseek-v3").expect("a preset").layer();
     shape.num_experts = num_experts;
     let cluster = Cluster::uniform(racks, size).expect("a cluster");
     let placement = spread(&cluster, num_experts, slots);
     let hardware = Hardware::preset("gb200").expect("a preset");
-    RunSetup {
-        cluster_id: 1,
-        run: 1,
-        epoch: 1,
-        fabric: hardware.fabric(),
-        hardware,
-        tokens: vec![tokens; cluster.num_ranks() as usize],
-        cluster,
-        shape,
-        placement,
-        scheme,
-        routing: RoutingSpec::Uniform,
-        gate_limit: None,
-        seed: 1,
-        layer: 0,
-        experts: ExpertKind::Modelled,
-        chunk_rows: 4,
-        payload: false,
-        first_step: 0,
-        moves: Vec::new(),
-    }
+    let tokens = vec![tokens; cluster.num_ranks() as usize];
+    let layer = Program::Layer(LayerProgram::new(shape, placement, tokens));
+    Setup { scheme, seed: 1, chunk_rows: 4, payload: false, ..Setup::new(cluster, hardware, layer) }
 }
 
 /// Slot s holds expert s mod E: replicas as far from each other as they can be.
@@ -61,8 +42,12 @@ fn spread(cluster: &Cluster, num_experts: u32, slots: u32) -> Placement {
 }
 
 fn frames(sim: &mut SimCluster) -> u64 {
-    let step = sim.step(0).expect("a step");
-    step.phases.iter().flatten().map(|report| report.frames).sum()
+    let setup = Arc::clone(sim.setup());
+    for rank in setup.cluster.ranks() {
+        sim.prepare(rank, 0, Vec::new()).expect("a step");
+    }
+    let stops = setup.program.stops().into_iter();
+    stops.flat_map(|stop| sim.go(stop).expect("a stop")).map(|(report, _)| report.frames).sum()
 }
 
 fn layers(criterion: &mut Criterion) {

@@ -2,12 +2,13 @@
 //!
 //! No message carries token values: nodes send digests and counts, the coordinator sends commands.
 
-use crate::setup::RunSetup;
-use crate::stack::{StageSetup, Stop};
+use crate::program::Stop;
+use crate::setup::Setup;
 use crate::wire::Phase;
 use moe::stack::Column;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use topology::{Picos, RankId};
 
 /// A process in the cluster. A seat in an epoch is a [`topology::RankId`].
@@ -64,28 +65,31 @@ pub enum ToNode {
     },
     /// Take a seat in a run; answer [`FromNode::Configured`] once all peers are connected.
     Configure {
-        /// The run.
-        setup: Box<RunSetup>,
+        /// The run, as the ranks of the node's stage are told it ([`Setup::for_stage`]).
+        setup: Arc<Setup>,
         /// All seats.
-        seats: SeatPlan,
+        seats: Arc<SeatPlan>,
         /// Clock of the run.
         pacing: Pacing,
     },
-    /// Gate and quantise; answer [`FromNode::Prepared`].
+    /// Take up a step; answer [`FromNode::Prepared`] once all halves are.
     Prepare {
         /// Run of the step.
         run: u64,
         /// The step.
         step: u32,
+        /// What enters a whole model's first stage in the node's column, `[halves]`; empty where a step's tokens are always the same.
+        columns: Vec<Column>,
     },
-    /// Open a phase at a common instant; answer [`FromNode::Closed`].
+    /// Open a stop at a common instant; answer [`FromNode::Closed`], and where the program ends ([`crate::program::Program::finishes_at`])
+    /// also [`FromNode::Finished`].
     Begin {
         /// Run of the step.
         run: u64,
         /// The step.
         step: u32,
-        /// The phase.
-        phase: Phase,
+        /// The stop.
+        stop: Stop,
         /// When, by the node's own CLOCK_MONOTONIC, ns.
         start_at_ns: u64,
     },
@@ -101,40 +105,6 @@ pub enum ToNode {
     },
     /// Leave.
     Shutdown,
-    /// Take a seat in a run of a whole model; answer as to [`ToNode::Configure`].
-    ConfigureStage {
-        /// What the rank's stage has in common.
-        setup: Box<RunSetup>,
-        /// The stage.
-        stage: Box<StageSetup>,
-        /// Halves of a batch, 1 or 2: each has a seat of its own.
-        halves: u16,
-        /// All seats.
-        seats: SeatPlan,
-        /// Clock of the run.
-        pacing: Pacing,
-    },
-    /// Take up a step of a whole model; answer [`FromNode::Prepared`] once all halves are.
-    PrepareColumn {
-        /// Run of the step.
-        run: u64,
-        /// The step.
-        step: u32,
-        /// What enters the first stage in the node's column, `[halves]`.
-        columns: Vec<Column>,
-    },
-    /// Open a stop of a whole model's step at a common instant; answer [`FromNode::Closed`], and [`FromNode::Finished`] after the
-    /// last layer.
-    BeginStop {
-        /// Run of the step.
-        run: u64,
-        /// The step.
-        step: u32,
-        /// The stop.
-        stop: Stop,
-        /// When, by the node's own CLOCK_MONOTONIC, ns.
-        start_at_ns: u64,
-    },
 }
 
 /// From a node.
@@ -224,18 +194,9 @@ pub struct PhaseReport {
 }
 
 impl ToNode {
-    /// The instant in a command that opens a phase.
+    /// The instant in a command that opens a stop.
     pub fn start_at_ns_mut(&mut self) -> Option<&mut u64> {
-        match self {
-            Self::Begin { start_at_ns, .. } | Self::BeginStop { start_at_ns, .. } => Some(start_at_ns),
-            _ => None,
-        }
-    }
-
-    /// Whether this prepares a step.
-    #[must_use]
-    pub fn prepares(&self) -> bool {
-        matches!(self, Self::Prepare { .. } | Self::PrepareColumn { .. })
+        if let Self::Begin { start_at_ns, .. } = self { Some(start_at_ns) } else { None }
     }
 }
 

@@ -4,8 +4,8 @@ mod local;
 
 pub use local::{LocalDone, LocalState};
 
-use crate::setup::{RunSetup, WEIGHT_ROW_BYTES};
-use crate::stack::StageSetup;
+use crate::program::{LayerProgram, MoveProgram, Program, StackProgram};
+use crate::setup::{Setup, WEIGHT_ROW_BYTES};
 use crate::wire::RowData;
 use bytes::Bytes;
 use local::OwnLayers;
@@ -119,7 +119,7 @@ const EXPERT_BLOCK_ROWS: usize = 128;
 /// Does jobs: holds the gate and the weights, shared by all ranks of a process.
 #[derive(Debug)]
 pub struct JobRunner {
-    setup: Arc<RunSetup>,
+    setup: Arc<Setup>,
     /// Layers with experts that this process may work on, by index.
     layers: BTreeMap<u16, MoeLayer>,
     /// In a run of a whole model.
@@ -134,43 +134,53 @@ struct MoeLayer {
 }
 
 impl JobRunner {
-    /// Prepares the gate and the experts of a setup.
+    /// Prepares the gates and the experts of a setup, for the ranks of a stage; of all programs but a whole model's there is stage 0 alone.
     ///
     /// # Errors
     /// When the routing can't be made (see [`RoutingError`]).
-    pub fn new(setup: Arc<RunSetup>) -> Result<Self, RoutingError> {
-        let placement = Arc::new(setup.placement.clone());
-        let layer = MoeLayer::new(&setup, setup.layer, placement, WEIGHT_CACHE_BYTES)?;
-        Ok(Self { layers: BTreeMap::from([(setup.layer, layer)]), setup, own: None })
-    }
-
-    /// Prepares the layers of a stage of a whole model.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn of_stage(setup: Arc<RunSetup>, own: &StageSetup) -> Result<Self, RoutingError> {
-        let StageSetup { stack, stage, placements } = own;
-        let layers = stack.stages()[*stage as usize].layers.clone();
-        let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers as usize;
-        let made = layers.filter(|&layer| stack.model.is_moe_layer(layer)).map(|layer| {
-            let placement = Arc::clone(placements.of(layer));
-            let layer = u16::try_from(layer).expect("layers are bounded");
-            Ok((layer, MoeLayer::new(&setup, layer, placement, cache_bytes)?))
-        });
-        let layers = made.collect::<Result<_, RoutingError>>()?;
-        Ok(Self { layers, own: Some(OwnLayers::new(&setup, own)), setup })
+    pub fn new(setup: Arc<Setup>, stage: u32) -> Result<Self, RoutingError> {
+        let (mut layers, mut own) = (BTreeMap::new(), None);
+        match &setup.program {
+            Program::Layer(LayerProgram { layer, placement, .. }) => {
+                let placement = Arc::clone(placement);
+                layers.insert(*layer, MoeLayer::new(&setup, *layer, placement, WEIGHT_CACHE_BYTES)?);
+            }
+            Program::Moves(_) => {}
+            Program::Stack(StackProgram { stack, placements, .. }) => {
+                let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers as usize;
+                let of_stage = stack.stages()[stage as usize].layers.clone();
+                for layer in of_stage.filter(|&layer| stack.model.is_moe_layer(layer)) {
+                    let placement = Arc::clone(placements.of(layer));
+                    let layer = u16::try_from(layer).expect("layers are bounded");
+                    layers.insert(layer, MoeLayer::new(&setup, layer, placement, cache_bytes)?);
+                }
+                own = Some(OwnLayers::new(&setup, stack, stage));
+            }
+        }
+        Ok(Self { setup, layers, own })
     }
 
     /// Routing of one rank's tokens at a step of a run of one layer.
+    ///
+    /// # Panics
+    /// In another run.
     #[must_use]
     pub fn route(&self, step: u32, rank: RankId) -> Routing {
-        self.layers[&self.setup.layer].router.route(step, rank, self.setup.tokens[rank.0 as usize])
+        let tokens = self.setup.program.tokens_of(rank);
+        self.layer().router.route(step, rank, tokens)
     }
 
     /// The experts of a run of one layer, for the reference.
+    ///
+    /// # Panics
+    /// In another run.
     #[must_use]
     pub fn experts(&self) -> &Experts {
-        &self.layers[&self.setup.layer].experts
+        &self.layer().experts
+    }
+
+    fn layer(&self) -> &MoeLayer {
+        self.layers.values().next().expect("a run of one layer has it")
     }
 
     fn own(&self) -> &OwnLayers {
@@ -180,7 +190,7 @@ impl JobRunner {
     /// Does one job of `rank`. A [`LocalState`] in it moves on into the output.
     #[must_use]
     pub fn run(&self, rank: RankId, work: &mut Work) -> JobOutput {
-        let width = self.setup.shape.hidden as usize;
+        let width = self.setup.program.shape().hidden as usize;
         let combine_bytes = u32::try_from(rows::bf16_row_bytes(width)).expect("hidden is bounded");
         match work {
             Work::Gate { step } => JobOutput::Routing(self.route(*step, rank)),
@@ -218,27 +228,25 @@ impl JobRunner {
     }
 
     fn weights(&self, expert: ExpertId) -> RowData {
-        let setup = &self.setup;
-        let bytes = WEIGHT_ROW_BYTES.min(setup.shape.expert_weight_bytes());
-        if !setup.payload {
+        let Program::Moves(MoveProgram { shape, layer, .. }) = &self.setup.program else {
+            panic!("weights travel in runs of moves")
+        };
+        let bytes = WEIGHT_ROW_BYTES.min(shape.expert_weight_bytes());
+        if !self.setup.payload {
             return RowData::Len(bytes as u32);
         }
-        Bytes::from(weight_block(setup.seed, setup.layer.into(), expert, bytes as usize)).into()
+        Bytes::from(weight_block(self.setup.seed, (*layer).into(), expert, bytes as usize)).into()
     }
 
     fn quantise(&self, rank: RankId, width: usize) -> Vec<RowData> {
-        let tokens = self.setup.tokens[rank.0 as usize];
+        let LayerProgram { tokens, layer, shape, .. } =
+            self.setup.layer().expect("one layer has tokens of its own");
+        let tokens = tokens[rank.0 as usize];
         if !self.setup.payload {
             return lengths(tokens as usize, rows::fp8_row_bytes(width) - rows::ORIGIN_BYTES);
         }
-        let states = hidden::hidden_states(
-            self.setup.seed,
-            self.setup.layer.into(),
-            rank,
-            tokens,
-            self.setup.shape.hidden,
-        );
-        quantised(&states, width)
+        let layer = u32::from(*layer);
+        quantised(&hidden::hidden_states(self.setup.seed, layer, rank, tokens, shape.hidden), width)
     }
 
     /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
@@ -285,14 +293,14 @@ impl JobRunner {
 
 impl MoeLayer {
     fn new(
-        setup: &RunSetup,
+        setup: &Setup,
         layer: u16,
         placement: Arc<Placement>,
         cache_bytes: usize,
     ) -> Result<Self, RoutingError> {
-        let (shape, seed, index) = (&setup.shape, setup.seed, u32::from(layer));
-        let router = Router::new(shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)?;
-        let experts = Experts::new(setup.experts, shape, seed, index).with_cache_limit(cache_bytes);
+        let (shape, seed, index) = (setup.program.shape(), setup.seed, u32::from(layer));
+        let router = Router::new(&shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)?;
+        let experts = Experts::new(setup.experts, &shape, seed, index).with_cache_limit(cache_bytes);
         Ok(Self { router, experts, placement })
     }
 }

@@ -5,9 +5,9 @@
 
 use crate::job::{Job, JobId, JobOutput};
 use crate::nic::{FlowPeers, Nic, NicConfig, NicError};
+use crate::program::Stop;
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::PreparedRun;
-use crate::stack::Stop;
 use crate::wire::{Flow, Frame, Phase};
 use moe::stack::{Column, KvCache};
 use std::sync::Arc;
@@ -88,21 +88,15 @@ impl Seat {
         self.nic.as_ref().map(|nic| (nic.flow(), nic.phase()))
     }
 
-    /// Command: prepare a step.
-    pub fn prepare(&mut self, flow: Flow) {
-        self.flow = Some(flow);
-        self.nic = None;
-        self.rank.prepare(flow);
-    }
-
-    /// Command: take up a step of a whole model, in which `column` enters the first stage.
+    /// Command: prepare step number `step`; in a whole model `column` is what enters the first stage, and `half` whose half it is.
     ///
     /// # Errors
-    /// As [`Rank::prepare_column`].
-    pub fn prepare_column(&mut self, flow: Flow, column: Column) -> Result<(), SeatError> {
+    /// As [`Rank::prepare`].
+    pub fn prepare(&mut self, step: u32, half: u16, column: Column) -> Result<(), SeatError> {
+        let flow = self.run.flow(step, half);
         self.flow = Some(flow);
         self.nic = None;
-        Ok(self.rank.prepare_column(flow, column)?)
+        Ok(self.rank.prepare(flow, column)?)
     }
 
     /// The cache of a seat of a whole model, for tests that spoil it; `None` while a job has it.
@@ -110,28 +104,15 @@ impl Seat {
         self.rank.cache_mut()
     }
 
-    /// Command: open a phase, with free ports at time zero.
-    ///
-    /// # Errors
-    /// [`SeatError`] when the phase can't begin.
-    pub fn begin(&mut self, phase: Phase) -> Result<(), SeatError> {
-        let order = RankError::PhaseOrder { rank: self.id(), phase };
-        let flow = self.flow.ok_or(order)?;
-        self.open(flow, phase, true);
-        self.rank.begin(phase)?;
-        self.flush();
-        Ok(())
-    }
-
-    /// Command: open a stop of a whole model's step, with free ports at time zero.
+    /// Command: open a stop, with free ports at time zero.
     ///
     /// # Errors
     /// [`SeatError`] when it can't begin.
-    pub fn begin_stop(&mut self, stop: Stop) -> Result<(), SeatError> {
+    pub fn begin(&mut self, stop: Stop) -> Result<(), SeatError> {
         let order = RankError::PhaseOrder { rank: self.id(), phase: stop.phase };
         let flow = Flow { layer: self.run.layer_on_frames(stop), ..self.flow.ok_or(order)? };
         self.open(flow, stop.phase, self.run.takes_part(stop));
-        self.rank.begin_stop(stop, flow)?;
+        self.rank.begin(stop, flow)?;
         self.flush();
         Ok(())
     }

@@ -1,24 +1,24 @@
 //! Everything a rank must know before its first step, pushed by the coordinator and equal on every rank.
 
+mod checks;
 mod prepared;
 
+pub use checks::SetupError;
 pub use prepared::PreparedRun;
 
 use crate::nic::{NicConfig, credit_window};
+use crate::program::{LayerProgram, Program, StackProgram};
 use crate::wire::{Phase, TrafficClass};
 use moe::experts::ExpertKind;
-use moe::model::LayerShape;
-use moe::placement::{Placement, WeightMove};
-use moe::plan::{DispatchScheme, Flows, RowBytes};
-use moe::routing::{GateLimit, RoutingSpec};
+use moe::plan::{DispatchScheme, RowBytes};
+use moe::reference::StackReference;
+use moe::routing::{GateLimit, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use thiserror::Error;
 use topology::{A2aLinks, Cluster, Fabric, Hardware, PhaseLinks, Picos};
 
-/// One configuration: model layer, racks, placement, scheme, inputs. Serialised as a control message.
+/// One configuration: racks, links, inputs, and the program that is run on them. Serialised as a control message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunSetup {
+pub struct Setup {
     /// Random number of the cluster, on every frame.
     pub cluster_id: u64,
     /// Number of this run, on every frame: frames of an aborted run are recognised and dropped.
@@ -29,108 +29,112 @@ pub struct RunSetup {
     pub cluster: Cluster,
     /// Port rates and latencies of this run; of its dispatch alone where `hardware.kernels` has others for the combine.
     pub fabric: Fabric,
-    /// Whose roofline charges the experts' compute time.
+    /// Whose roofline charges everything that is computed.
     pub hardware: Hardware,
-    /// The layer's shape.
-    pub shape: LayerShape,
-    /// Which slot holds which expert; in a stage of a whole model, of its first layer.
-    pub placement: Placement,
     /// How copies travel.
     pub scheme: DispatchScheme,
     /// Where routing comes from.
     pub routing: RoutingSpec,
     /// Racks a token may use, by expert group.
     pub gate_limit: Option<GateLimit>,
-    /// Tokens of each rank, `[num_ranks]`.
-    pub tokens: Vec<u32>,
-    /// Seed of hidden states, routing and weights.
+    /// Seed of states, routing and weights.
     pub seed: u64,
-    /// Layer whose seeds are used.
-    pub layer: u16,
-    /// Real or modelled experts.
+    /// Real or modelled experts and blocks.
     pub experts: ExpertKind,
     /// Most rows in one frame.
     pub chunk_rows: u32,
-    /// False in simulations that are about time only: rows are lengths.
+    /// False in simulations that are about time only: rows are lengths, and there are no caches.
     pub payload: bool,
-    /// Number of the run's first step in the routing: what a longer run would have done before.
+    /// Number of the run's first step in the routing of a layer: what a longer run would have done before.
     pub first_step: u32,
-    /// Rounds of weight moves. With any, the run moves weights and nothing else: its step i sends round i in the place of a dispatch,
-    /// no rank has tokens, and a frame carries one row of [`WEIGHT_ROW_BYTES`].
-    pub moves: Vec<Vec<WeightMove>>,
+    /// What is run.
+    pub program: Program,
 }
 
 /// Bytes of an expert's weights in one row.
 pub const WEIGHT_ROW_BYTES: u64 = 64 << 10;
 
-/// A setup that can't be run.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SetupError {
-    /// Vectors of different lengths.
-    #[error("{what} has {got} entries for {ranks} ranks")]
-    Ranks {
-        /// Which vector.
-        what: &'static str,
-        /// Its length.
-        got: usize,
-        /// Ranks of the cluster.
-        ranks: u32,
-    },
-    /// Layers, stages or placements of a whole model that don't fit each other.
-    #[error("{0}")]
-    Stack(String),
-    /// Weight moves that can't be made.
-    #[error("{problem}")]
-    Moves {
-        /// What is wrong, and what to give.
-        problem: String,
-    },
-    /// A placement made for other racks.
-    #[error(
-        "the placement chooses replicas for other racks than the {racks} of the cluster: make it for this cluster"
-    )]
-    Racks {
-        /// Racks of the cluster.
-        racks: u32,
-    },
-    /// Sizes outside the limits.
-    #[error("{what} is {got}, allowed is {allowed}")]
-    Size {
-        /// Which number.
-        what: &'static str,
-        /// Its value.
-        got: u64,
-        /// Its range.
-        allowed: &'static str,
-    },
-}
+impl Setup {
+    /// `program` at the rates of `hardware`: hierarchical, uniform routing, seed 0, modelled experts, 8 rows a frame (1 of weights), with
+    /// values.
+    #[must_use]
+    pub fn new(cluster: Cluster, hardware: Hardware, program: Program) -> Self {
+        Self {
+            cluster_id: 0,
+            run: 0,
+            epoch: 0,
+            cluster,
+            fabric: hardware.fabric(),
+            hardware,
+            scheme: DispatchScheme::Hierarchical,
+            routing: RoutingSpec::Uniform,
+            gate_limit: None,
+            seed: 0,
+            experts: ExpertKind::Modelled,
+            chunk_rows: if matches!(program, Program::Moves(_)) { 1 } else { 8 },
+            payload: true,
+            first_step: 0,
+            program,
+        }
+    }
 
-/// Most bytes that one row may have.
-const MAX_HIDDEN: u32 = 1 << 20;
-/// Most tokens of one rank in one step.
-const MAX_TOKENS_PER_RANK: u32 = 1 << 20;
-
-impl RunSetup {
-    /// Which ranks may send to which.
+    /// As it is told to the ranks of `stage`: without placements of others' layers.
     ///
     /// # Panics
-    /// If the placement was made for another number of ranks: see [`Self::validate`].
+    /// If there is no such stage, or one of its layers has no placement.
     #[must_use]
-    pub fn flows(&self) -> Flows {
-        Flows::new(self.scheme, &self.cluster, &self.placement)
+    pub fn for_stage(&self, stage: u32) -> Self {
+        let mut own = self.clone();
+        if let Program::Stack(StackProgram { stack, placements, .. }) = &mut own.program {
+            *placements = placements.part(stack.stages()[stage as usize].layers.clone());
+        }
+        own
+    }
+
+    /// The one layer that is run, if it is one.
+    #[must_use]
+    pub fn layer(&self) -> Option<&LayerProgram> {
+        if let Program::Layer(layer) = &self.program { Some(layer) } else { None }
+    }
+
+    /// The same, to be changed.
+    pub fn layer_mut(&mut self) -> Option<&mut LayerProgram> {
+        if let Program::Layer(layer) = &mut self.program { Some(layer) } else { None }
+    }
+
+    /// What steps of a whole model must answer; `None` for another program.
+    ///
+    /// # Errors
+    /// Where the routing can't be made.
+    pub fn reference(&self) -> Result<Option<StackReference>, RoutingError> {
+        let Program::Stack(StackProgram { stack, placements, .. }) = &self.program else { return Ok(None) };
+        let reference = StackReference::new(
+            stack,
+            &self.cluster,
+            placements,
+            self.scheme,
+            &self.routing,
+            self.gate_limit.as_ref(),
+            self.experts,
+            self.seed,
+        );
+        reference.map(Some)
     }
 
     /// Row sizes on the wire.
     #[must_use]
     pub fn row_bytes(&self) -> RowBytes {
-        RowBytes::new(self.shape.hidden)
+        RowBytes::new(self.program.shape().hidden)
     }
 
     /// Bytes of one full chunk, for the larger of the two row kinds.
     #[must_use]
     pub fn chunk_bytes(&self) -> u64 {
         let rows = self.row_bytes();
-        let row = if self.moves.is_empty() { rows.combine.max(rows.dispatch) } else { WEIGHT_ROW_BYTES };
+        let row = match self.program {
+            Program::Moves(_) => WEIGHT_ROW_BYTES,
+            Program::Layer(_) | Program::Stack(_) => rows.combine.max(rows.dispatch),
+        };
         u64::from(self.chunk_rows) * row
     }
 
@@ -156,10 +160,10 @@ impl RunSetup {
     pub fn nic_config(&self, phase: Phase) -> NicConfig {
         let fabric = self.phase_links(phase).fabric;
         let chunk_bytes = self.chunk_bytes();
-        let class = match phase {
-            Phase::Hop => TrafficClass::Activations,
-            _ if self.moves.is_empty() => TrafficClass::Tokens,
-            _ => TrafficClass::Bulk,
+        let class = match (&self.program, phase) {
+            (_, Phase::Hop) => TrafficClass::Activations,
+            (Program::Moves(_), _) => TrafficClass::Bulk,
+            (Program::Layer(_) | Program::Stack(_), _) => TrafficClass::Tokens,
         };
         NicConfig {
             fabric,
@@ -180,84 +184,11 @@ impl RunSetup {
         &self,
         rows: impl IntoIterator<Item = u64>,
     ) -> Result<Picos, topology::HardwareError> {
+        let shape = self.program.shape();
         rows.into_iter().filter(|&rows| rows > 0).try_fold(Picos::ZERO, |sum, rows| {
-            let time = self.hardware.time(
-                self.shape.expert_flops(rows),
-                self.shape.expert_weight_bytes() as f64,
-                self.shape.dtype,
-            )?;
+            let (flops, bytes) = (shape.expert_flops(rows), shape.expert_weight_bytes() as f64);
+            let time = self.hardware.time(flops, bytes, shape.dtype)?;
             Ok(sum + time)
         })
-    }
-
-    /// Bytes that one rank's rows of a phase may need at most, for the memory estimate before anything is allocated.
-    #[must_use]
-    pub fn estimated_bytes(&self) -> u64 {
-        let tokens: u64 = self.tokens.iter().map(|&tokens| u64::from(tokens)).sum();
-        let copies = u64::from(self.shape.top_k);
-        let rows = self.row_bytes();
-        let held =
-            if self.payload { rows.dispatch + rows.combine + 4 * u64::from(self.shape.hidden) } else { 64 };
-        tokens.saturating_mul(copies).saturating_mul(held)
-    }
-
-    /// Checks sizes against each other and against the limits.
-    ///
-    /// # Errors
-    /// A [`SetupError`] that names the number and its range.
-    pub fn validate(&self) -> Result<(), SetupError> {
-        let ranks = self.cluster.num_ranks();
-        if self.tokens.len() != ranks as usize {
-            return Err(SetupError::Ranks { what: "tokens", got: self.tokens.len(), ranks });
-        }
-        self.validate_placement(&self.placement)?;
-        let size = |what, got: u64, allowed, ok: bool| {
-            if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }
-        };
-        let hidden = self.shape.hidden;
-        size("hidden", hidden.into(), "1 to 1,048,576", (1..=MAX_HIDDEN).contains(&hidden))?;
-        size("chunk_rows", self.chunk_rows.into(), "1 to 1,024", (1..=1024).contains(&self.chunk_rows))?;
-        let most = self.tokens.iter().copied().max().unwrap_or(0);
-        self.validate_moves(most)?;
-        size("tokens of a rank", most.into(), "0 to 1,048,576", most <= MAX_TOKENS_PER_RANK)
-    }
-
-    /// Whether `placement` is one of these racks.
-    pub(crate) fn validate_placement(&self, placement: &Placement) -> Result<(), SetupError> {
-        let (ranks, got) = (self.cluster.num_ranks(), placement.num_ranks() as usize);
-        if got != ranks as usize {
-            return Err(SetupError::Ranks { what: "placement", got, ranks });
-        }
-        if placement.fits(&self.cluster) {
-            Ok(())
-        } else {
-            Err(SetupError::Racks { racks: self.cluster.num_racks() })
-        }
-    }
-
-    /// A round moves one expert to a rank at most: that is all that ranks have room for.
-    fn validate_moves(&self, most_tokens: u32) -> Result<(), SetupError> {
-        let refuse = |problem: String| Err(SetupError::Moves { problem });
-        if !self.moves.is_empty() && (most_tokens > 0 || self.chunk_rows != 1) {
-            return refuse("a run that moves weights has no tokens, and one row a frame".to_owned());
-        }
-        for (round, moves) in self.moves.iter().enumerate() {
-            let mut receivers = BTreeSet::new();
-            for &WeightMove { from, to, expert } in moves {
-                let known = from.0.max(to.0) < self.cluster.num_ranks() && expert.0 < self.shape.num_experts;
-                if !known || from == to || !receivers.insert(to) {
-                    return refuse(format!(
-                        "round {round} moves {expert} from {from} to {to}: give ranks and experts that there are, and each rank one expert a round"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Bytes charged for a row of `phase`.
-    #[must_use]
-    pub fn charged_row_bytes(&self, phase: Phase) -> u64 {
-        if phase == Phase::Combine { self.row_bytes().combine } else { self.row_bytes().dispatch }
     }
 }

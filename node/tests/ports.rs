@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{fabric, setup, shape};
+use common::{fabric, setup, shape, step};
 use moe::plan::{DispatchScheme, Targets, plan_traffic};
+use moe::stack::StepBatch;
 use node::nic::{FlowPeers, Nic, NicConfig, OutRow};
 use node::sim::{SimCluster, exchange};
 use node::wire::{Flow, Origin, Phase, Row, RowData, TrafficClass};
@@ -82,10 +83,10 @@ fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle
     setup.fabric.scale_out.rate = Rate::new(900_000_000_000 / throttle).unwrap();
     let setup = Arc::new(setup);
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
-    let step = sim.step(0).unwrap();
+    let step = step(&mut sim, 0, &StepBatch::default()).unwrap();
     let routings: Vec<_> = setup.cluster.ranks().map(|rank| sim.runner().route(0, rank)).collect();
-    let plan = plan_traffic(scheme, &setup.cluster, &setup.placement, &routings, setup.row_bytes());
-    let end = |phase: usize| step.phases[phase].iter().map(|report| report.stamped.0).max().unwrap();
+    let plan = plan_traffic(scheme, &setup.cluster, &setup.layer().unwrap().placement, &routings, setup.row_bytes());
+    let end = |phase: usize| step.phases[phase].1.iter().map(|report| report.stamped.0).max().unwrap();
     let bound = |matrix| fluid_bound(matrix, &setup.cluster, &setup.fabric).0;
     ((end(0) + end(2)) as f64, (bound(&plan.dispatch) + bound(&plan.combine)) as f64)
 }

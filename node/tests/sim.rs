@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{setup, shape};
+use common::{Stepped, setup, shape, step};
 use moe::placement::{Placement, move_traffic, weight_moves};
 use moe::plan::{DispatchScheme, plan_traffic};
 use moe::reference;
@@ -10,9 +10,11 @@ use node::control::PhaseReport;
 use node::job::JobRunner;
 use node::rank::Event;
 use node::seat::Seat;
-use node::setup::{PreparedRun, RunSetup};
-use node::sim::{SimCluster, SimStep};
-use node::wire::{Flow, Phase};
+use moe::stack::{Column, StepBatch};
+use node::program::{LayerProgram, MoveProgram, Program};
+use node::setup::{PreparedRun, Setup};
+use node::sim::{SimCluster, SimError};
+use node::wire::Phase;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,33 +31,42 @@ fn matrix(reports: &[PhaseReport]) -> Vec<Vec<(RankId, u64)>> {
     reports.iter().map(|report| report.sent_bytes.clone()).collect()
 }
 
+/// A step of a layer.
+fn layer(sim: &mut SimCluster, number: u32) -> Result<Stepped, SimError> {
+    step(sim, number, &StepBatch::default())
+}
+
+/// What is special to a layer.
+fn own(setup: &mut Setup) -> &mut LayerProgram {
+    setup.layer_mut().unwrap()
+}
+
 fn rows(matrix: &TrafficMatrix, cluster: &Cluster) -> Vec<Vec<(RankId, u64)>> {
     cluster.ranks().map(|rank| matrix.sent(rank).collect()).collect()
 }
 
 /// Runs a step and checks everything that must hold of any step.
-fn check(setup: RunSetup) -> SimStep {
+fn check(setup: Setup) -> Stepped {
     let setup = Arc::new(setup);
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
-    let step = sim.step(0).unwrap();
-    let runner = sim.runner();
+    let step = layer(&mut sim, 0).unwrap();
+    let (runner, own) = (sim.runner(), setup.layer().unwrap());
     let routings: Vec<_> = setup.cluster.ranks().map(|rank| runner.route(0, rank)).collect();
-    let (cluster, placement) = (&setup.cluster, &setup.placement);
+    let (cluster, placement) = (&setup.cluster, &own.placement);
     let plan = plan_traffic(setup.scheme, cluster, placement, &routings, setup.row_bytes());
-    assert_eq!(matrix(&step.phases[0]), rows(&plan.dispatch, cluster));
-    assert_eq!(matrix(&step.phases[2]), rows(&plan.combine, cluster));
-    for (reports, matrix) in [(&step.phases[0], &plan.dispatch), (&step.phases[2], &plan.combine)] {
-        assert!(end(reports) >= fluid_bound(matrix, cluster, &setup.fabric), "faster than the ports allow");
+    for (reports, planned) in [(&step.phases[0].1, &plan.dispatch), (&step.phases[2].1, &plan.combine)] {
+        assert_eq!(matrix(reports), rows(planned, cluster));
+        assert!(end(reports) >= fluid_bound(planned, cluster, &setup.fabric), "faster than the ports allow");
         assert!(reports.iter().all(|report| report.overtaken == 0));
     }
     if setup.payload {
-        let layer = u32::from(setup.layer);
+        let layer = u32::from(own.layer);
         let expected = reference::quantised(
             setup.scheme,
             cluster,
             placement,
             runner.experts(),
-            &setup.shape,
+            &own.shape,
             setup.seed,
             layer,
             &routings,
@@ -63,7 +74,7 @@ fn check(setup: RunSetup) -> SimStep {
         for (rank, (outputs, expected)) in step.outputs.iter().zip(&expected).enumerate() {
             assert_eq!(&outputs.concat(), expected, "outputs of rank {rank}");
         }
-        let exact = reference::float64(runner.experts(), &setup.shape, setup.seed, layer, &routings);
+        let exact = reference::float64(runner.experts(), &own.shape, setup.seed, layer, &routings);
         // A bound on a mean: of a few values, one that happens to cancel may be further off.
         if expected.iter().map(Vec::len).sum::<usize>() >= 256 {
             assert!(reference::relative_rms_error(&expected, &exact) <= reference::FP8_TOLERANCE);
@@ -74,15 +85,14 @@ fn check(setup: RunSetup) -> SimStep {
 
 /// One step by the plainest clock there is: always the seat with the earliest time, every frame handed over at once. Returns when
 /// each rank closed each phase, and the outputs.
-fn event_by_event(setup: &RunSetup) -> ([Vec<Picos>; 3], Vec<Vec<Vec<f32>>>) {
+fn event_by_event(setup: &Setup) -> (Vec<Vec<Picos>>, Vec<Vec<Vec<f32>>>) {
     let setup = Arc::new(setup.clone());
-    let run = Arc::new(PreparedRun::new(Arc::clone(&setup)).unwrap());
-    let runner = JobRunner::new(Arc::clone(&setup)).unwrap();
+    let run = Arc::new(PreparedRun::new(Arc::clone(&setup), 0).unwrap());
+    let runner = JobRunner::new(Arc::clone(&setup), 0).unwrap();
     let new = |rank| Seat::new(rank, &run, Picos::ZERO, Picos::ZERO);
     let mut seats: Vec<Seat> = setup.cluster.ranks().map(new).collect();
     let mut outputs = vec![Vec::new(); seats.len()];
-    let flow = Flow { cluster: 1, run: 1, epoch: 1, step: 0, micro_batch: 0, layer: setup.layer };
-    seats.iter_mut().for_each(|seat| seat.prepare(flow));
+    seats.iter_mut().for_each(|seat| seat.prepare(0, 0, Column::default()).unwrap());
     let mut until_quiet = |seats: &mut Vec<Seat>| {
         let mut closed = vec![Picos::MAX; seats.len()];
         let mut fresh: VecDeque<usize> = (0..seats.len()).collect();
@@ -112,11 +122,11 @@ fn event_by_event(setup: &RunSetup) -> ([Vec<Picos>; 3], Vec<Vec<Vec<f32>>>) {
         }
     };
     until_quiet(&mut seats);
-    let closed = [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| {
-        seats.iter_mut().for_each(|seat| seat.begin(phase).unwrap());
+    let closed = setup.program.stops().into_iter().map(|stop| {
+        seats.iter_mut().for_each(|seat| seat.begin(stop).unwrap());
         until_quiet(&mut seats)
     });
-    (closed, outputs)
+    (closed.collect(), outputs)
 }
 
 proptest! {
@@ -131,23 +141,24 @@ proptest! {
     ) {
         let top_k = match pick { 0 => 1, 1 => experts, _ => experts.div_ceil(2) };
         let mut setup = setup(&racks, shape(hidden, experts, top_k, 3), scheme, tokens);
-        setup.placement = match placement {
+        let placement = match placement {
             0 => Placement::linear(&setup.cluster, experts),
             1 => Placement::round_robin(&setup.cluster, experts),
             2 => Placement::replicated_per_rack(&setup.cluster, experts),
             _ => Placement::one_rack(&setup.cluster, experts, RackId(racks.len() as u32 - 1)),
         }.unwrap();
+        own(&mut setup).placement = Arc::new(placement);
         setup.seed = seed;
         setup.chunk_rows = chunk_rows;
         setup.fabric.scale_out.latency = Picos(latency);
         setup.fabric.scale_up.latency = Picos(latency / 3);
-        for (at, tokens) in setup.tokens.iter_mut().enumerate() {
+        for (at, tokens) in own(&mut setup).tokens.iter_mut().enumerate() {
             *tokens += (seed >> (at % 60)) as u32 & 1;
         }
         let with = check(setup.clone());
         // Nor on the order in which seats are served.
         let (closed, outputs) = event_by_event(&setup);
-        for (closed, reports) in closed.iter().zip(&with.phases) {
+        for (closed, (_, reports)) in closed.iter().zip(&with.phases) {
             prop_assert_eq!(closed, &reports.iter().map(|report| report.stamped).collect::<Vec<_>>());
         }
         prop_assert_eq!(outputs, with.outputs);
@@ -164,7 +175,7 @@ proptest! {
 fn more_bytes_than_the_credit_still_arrive() {
     for scheme in SCHEMES {
         let mut setup = setup(&[2, 3], shape(64, 8, 4, 3), scheme, 1500);
-        setup.placement = Placement::one_rack(&setup.cluster, 8, RackId(0)).unwrap();
+        own(&mut setup).placement = Arc::new(Placement::one_rack(&setup.cluster, 8, RackId(0)).unwrap());
         setup.chunk_rows = 1;
         setup.fabric.scale_out.latency = Picos(3_700_000);
         check(setup);
@@ -210,7 +221,7 @@ fn a_misrouted_dropped_or_doubled_frame_is_caught() {
                 }
             }
         }));
-        sim.step(0).unwrap_err().to_string()
+        layer(&mut sim, 0).err().unwrap().to_string()
     };
     for (what, says) in [
         ("dropped frame", "lost"),
@@ -227,7 +238,7 @@ fn a_misrouted_dropped_or_doubled_frame_is_caught() {
 #[test]
 fn a_swapped_weight_or_value_changes_the_outputs() {
     let setup = Arc::new(setup(&[2, 2], shape(64, 8, 4, 3), DispatchScheme::Flat, 5));
-    let honest = SimCluster::new(Arc::clone(&setup)).unwrap().step(0).unwrap().outputs;
+    let honest = layer(&mut SimCluster::new(Arc::clone(&setup)).unwrap(), 0).unwrap().outputs;
     for swap_weights in [true, false] {
         let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
         sim.set_tamper(Box::new(move |mut frame| {
@@ -242,7 +253,7 @@ fn a_swapped_weight_or_value_changes_the_outputs() {
             }
             vec![frame]
         }));
-        match sim.step(0) {
+        match layer(&mut sim, 0) {
             Ok(step) => assert_ne!(step.outputs, honest),
             Err(error) => assert!(error.to_string().contains("did not ask for"), "{error}"),
         }
@@ -250,15 +261,16 @@ fn a_swapped_weight_or_value_changes_the_outputs() {
 }
 
 /// A run of the moves from a linear to a reversed placement.
-fn moving(payload: bool) -> (RunSetup, Vec<moe::placement::MoveRound>) {
-    let mut run = setup(&[2, 3], shape(96, 10, 2, 640), DispatchScheme::Flat, 0);
+fn moving(payload: bool) -> (Setup, Vec<moe::placement::MoveRound>) {
+    let run = setup(&[2, 3], shape(96, 10, 2, 640), DispatchScheme::Flat, 0);
     let map: Vec<u32> = (0..10).rev().collect();
     let text = format!("{{\"physical_to_logical_map\": {map:?}}}");
     let after = Placement::from_json(&text, "reversed", &run.cluster, 10).unwrap();
-    let rounds = weight_moves(&run.cluster, &run.placement, &after);
-    run.moves = rounds.iter().map(|round| round.moves.clone()).collect();
-    (run.chunk_rows, run.payload) = (1, payload);
-    (run, rounds)
+    let own = run.layer().unwrap();
+    let rounds = weight_moves(&run.cluster, &own.placement, &after);
+    let moves = rounds.iter().map(|round| round.moves.clone()).collect();
+    let program = Program::Moves(MoveProgram { shape: own.shape, layer: own.layer, rounds: moves });
+    (Setup { chunk_rows: 1, payload, program, ..run }, rounds)
 }
 
 #[test]
@@ -268,15 +280,15 @@ fn weights_move_over_the_same_ports_round_by_round() {
     let mut real = SimCluster::new(Arc::new(with.clone())).unwrap();
     let mut sized = SimCluster::new(Arc::new(without)).unwrap();
     // 184,320 B an expert are three rows, each with its origin.
-    let bytes = with.shape.expert_weight_bytes() + 3 * 16;
+    let bytes = with.program.shape().expert_weight_bytes() + 3 * 16;
     for (step, round) in (0..).zip(&rounds) {
-        let step_of = |sim: &mut SimCluster| sim.step(step).unwrap();
+        let step_of = |sim: &mut SimCluster| layer(sim, step).unwrap().phases;
         let moved = step_of(&mut real);
+        let [(_, reports)] = &moved[..] else { panic!("nothing else runs") };
         let traffic = move_traffic(&with.cluster, &round.moves, bytes);
-        assert_eq!(matrix(&moved.phases[0]), rows(&traffic, &with.cluster));
-        assert!(end(&moved.phases[0]) >= fluid_bound(&traffic, &with.cluster, &with.fabric));
-        assert_eq!(end(&moved.phases[1]) + end(&moved.phases[2]), Picos::ZERO, "nothing else runs");
-        assert_eq!(moved.phases, step_of(&mut sized).phases);
+        assert_eq!(matrix(reports), rows(&traffic, &with.cluster));
+        assert!(end(reports) >= fluid_bound(&traffic, &with.cluster, &with.fabric));
+        assert_eq!(moved, step_of(&mut sized));
     }
 }
 
@@ -296,7 +308,7 @@ fn weights_of_another_expert_are_caught() {
             }
             vec![frame]
         }));
-        let error = sim.step(0).unwrap_err().to_string();
+        let error = layer(&mut sim, 0).err().unwrap().to_string();
         assert!(error.contains(what), "{what}: {error}");
     }
 }

@@ -1,5 +1,8 @@
 //! Whole models on the virtual clock: the answers of the reference bit for bit, whatever the batches and the stages.
 
+mod common;
+
+use common::{Stepped, step};
 use moe::experts::ExpertKind;
 use moe::model::{Attention, GateKind, GateSpec, Model};
 use moe::placement::{LayerPlacements, Placement};
@@ -9,8 +12,9 @@ use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
 use moe::work::CommonWeights;
 use node::rank::RankError;
 use node::seat::SeatError;
-use node::sim::{SimError, SimStack, StackStep};
-use node::stack::StackSetup;
+use node::program::{Program, StackProgram};
+use node::setup::Setup;
+use node::sim::{SimCluster, SimError};
 use node::wire::Phase;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -47,25 +51,24 @@ fn model(layers: u32, dense: u32, shared: u32, attention: Attention, hidden: u32
     }
 }
 
-fn setup(model: Model, racks: &[u32], stages: u32, scheme: DispatchScheme) -> StackSetup {
+fn setup(model: Model, racks: &[u32], stages: u32, scheme: DispatchScheme) -> Setup {
     let cluster = Cluster::new(racks).unwrap();
-    let hardware = Hardware::preset("lab").unwrap();
     let stack =
         Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster).unwrap();
-    StackSetup {
-        placements: StackSetup::linear(&stack, &cluster).unwrap(),
-        fabric: hardware.fabric(),
-        cluster,
-        hardware,
-        stack,
-        scheme,
-        routing: RoutingSpec::Gate,
-        gate_limit: None,
-        seed: 5,
-        experts: ExpertKind::Modelled,
-        chunk_rows: 2,
-        payload: true,
-    }
+    let program = Program::Stack(StackProgram::linear(stack, &cluster).unwrap());
+    let routing = RoutingSpec::Gate;
+    let hardware = Hardware::preset("lab").unwrap();
+    Setup { scheme, routing, seed: 5, chunk_rows: 2, ..Setup::new(cluster, hardware, program) }
+}
+
+/// What is special to a whole model.
+fn own(setup: &mut Setup) -> &mut StackProgram {
+    let Program::Stack(own) = &mut setup.program else { panic!("a whole model") };
+    own
+}
+
+fn columns(setup: &Setup) -> u32 {
+    setup.program.stack().unwrap().columns()
 }
 
 /// Numbers below `sides`, as `dice` fall.
@@ -147,26 +150,25 @@ fn batches(columns: u32, stages: u32, steps: u32, dice: u64) -> Vec<StepBatch> {
     all
 }
 
-/// Steps a whole run and holds every answer against the reference.
-fn check(setup: &StackSetup, batches: &[StepBatch]) -> Vec<StackStep> {
-    let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
-    let mut reference = setup.reference().unwrap();
-    let steps: Vec<StackStep> = batches.iter().map(|batch| sim.step(batch).unwrap()).collect();
-    let mut answered = steps.iter().filter_map(|step| Some((step.answered?, &step.outputs)));
-    for (number, batch) in (0..).zip(batches) {
-        let expected = reference.step(number, batch);
-        let Some((answered, outputs)) = answered.next() else { break };
-        assert_eq!((answered, outputs), (number, &expected));
+/// Steps a whole run and holds every answer against the reference: the batch of step n is answered `stages` - 1 steps later.
+fn check(setup: &Setup, batches: &[StepBatch]) -> Vec<Stepped> {
+    let mut sim = SimCluster::new(Arc::new(setup.clone())).unwrap();
+    let mut reference = setup.reference().unwrap().unwrap();
+    let all = (0..).zip(batches).map(|(number, batch)| step(&mut sim, number, batch).unwrap());
+    let steps: Vec<Stepped> = all.collect();
+    let answered = steps.iter().skip(setup.program.num_stages() as usize - 1);
+    for ((number, batch), step) in (0..).zip(batches).zip(answered) {
+        assert_eq!(step.outputs, reference.step(number, batch), "step {number}");
     }
     steps
 }
 
 /// What was answered, by token.
-fn answers(steps: &[StackStep], batches: &[StepBatch]) -> BTreeMap<TokenId, Vec<f32>> {
+fn answers(setup: &Setup, batches: &[StepBatch]) -> BTreeMap<TokenId, Vec<f32>> {
+    let steps = check(setup, batches);
     let mut all = BTreeMap::new();
-    for step in steps {
-        let Some(answered) = step.answered else { continue };
-        for (column, outputs) in batches[answered as usize].columns.iter().zip(&step.outputs) {
+    for (batch, step) in batches.iter().zip(steps.iter().skip(setup.program.num_stages() as usize - 1)) {
+        for (column, outputs) in batch.columns.iter().zip(&step.outputs) {
             all.extend(column.ids().zip(outputs.iter().cloned()));
         }
     }
@@ -201,17 +203,19 @@ proptest! {
         setup.seed = dice;
         setup.routing = routing;
         if !alike {
-            setup.placements = any_placements(&setup.stack, &setup.cluster, dice);
+            let cluster = setup.cluster.clone();
+            let own = own(&mut setup);
+            own.placements = any_placements(&own.stack, &cluster, dice);
         }
-        let batches = batches(setup.stack.columns(), stages, 5, dice);
+        let batches = batches(columns(&setup), stages, 5, dice);
         let with = check(&setup, &batches);
         if setup.routing != RoutingSpec::Gate {
             setup.payload = false;
-            let mut sim = SimStack::new(Arc::new(setup)).unwrap();
-            for (with, batch) in with.iter().zip(&batches) {
-                let without = sim.step(batch).unwrap();
+            let mut sim = SimCluster::new(Arc::new(setup)).unwrap();
+            for ((number, with), batch) in (0..).zip(&with).zip(&batches) {
+                let without = step(&mut sim, number, batch).unwrap();
                 prop_assert_eq!(&with.phases, &without.phases, "times and bytes don't depend on values");
-                let tokens = |step: &StackStep| step.outputs.iter().map(Vec::len).collect::<Vec<_>>();
+                let tokens = |step: &Stepped| step.outputs.iter().map(Vec::len).collect::<Vec<_>>();
                 prop_assert_eq!(tokens(with), tokens(&without));
             }
         }
@@ -248,7 +252,7 @@ fn a_token_is_answered_alike_in_any_batch_on_any_rank_and_by_any_number_of_stage
         let setup = setup(model(4, 1, 1, LATENT, 96), racks, stages, DispatchScheme::Dedup);
         let ways = two_ways(2).map(|mut batches| {
             batches.extend(vec![StepBatch::empty(2); stages as usize - 1]);
-            answers(&check(&setup, &batches), &batches)
+            answers(&setup, &batches)
         });
         assert_eq!(ways[0].len(), 16);
         assert_eq!(ways[0], ways[1], "{stages} stages");
@@ -258,7 +262,7 @@ fn a_token_is_answered_alike_in_any_batch_on_any_rank_and_by_any_number_of_stage
         let setup = setup(model(4, 1, 1, LATENT, 96), racks, stages, DispatchScheme::Dedup);
         let [mut batches, _] = two_ways(2);
         batches.extend(vec![StepBatch::empty(2); stages as usize - 1]);
-        answers(&check(&setup, &batches), &batches)
+        answers(&setup, &batches)
     });
     assert_eq!(by_stages[0], by_stages[1]);
     assert_eq!(by_stages[0], by_stages[2]);
@@ -275,8 +279,7 @@ fn halves_of_a_batch_answer_what_the_whole_does() {
         batches[1 + sequence as usize / 16].columns[column].chunks.push(chunk);
     }
     let [whole, halves @ ..] = batches;
-    let (one, two) = (check(&setup, std::slice::from_ref(&whole)), check(&setup, &halves));
-    assert_eq!(answers(&one, &[whole]), answers(&two, &halves));
+    assert_eq!(answers(&setup, &[whole]), answers(&setup, &halves));
 }
 
 #[test]
@@ -287,12 +290,12 @@ fn a_cache_entry_that_is_lost_or_spoilt_is_caught() {
     batches[0].columns[2].chunks.push(chunk(0, 5));
     batches[1].columns[2].chunks.push(chunk(5, 1));
     let run = |spoil: &dyn Fn(&mut Vec<f32>)| {
-        let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
-        sim.step(&batches[0]).unwrap();
+        let mut sim = SimCluster::new(Arc::new(setup.clone())).unwrap();
+        step(&mut sim, 0, &batches[0]).unwrap();
         let width = sim.cache_mut(RankId(2)).unwrap().width();
         assert_eq!(sim.cache_mut(RankId(2)).unwrap().bytes(), 3 * 5 * 4 * width as u64);
         spoil(sim.cache_mut(RankId(2)).unwrap().entries_mut(9, 1));
-        Ok::<_, SimError>(sim.step(&batches[1])?.outputs)
+        Ok::<_, SimError>(step(&mut sim, 1, &batches[1])?.outputs)
     };
     let sound = run(&|_| {}).unwrap();
     let lost = run(&|entries| entries.truncate(entries.len() / 5 * 4)).unwrap_err();
@@ -302,11 +305,11 @@ fn a_cache_entry_that_is_lost_or_spoilt_is_caught() {
     assert_ne!(sound, run(&|entries| entries[0] += 1.0).unwrap());
     assert_ne!(sound, run(&|entries| entries.rotate_left(1)).unwrap());
     // Nor does a sequence go on where its cache is not.
-    let mut sim = SimStack::new(Arc::new(setup.clone())).unwrap();
-    sim.step(&batches[0]).unwrap();
+    let mut sim = SimCluster::new(Arc::new(setup.clone())).unwrap();
+    step(&mut sim, 0, &batches[0]).unwrap();
     let mut moved = StepBatch::empty(4);
     moved.columns[1].chunks.push(chunk(5, 1));
-    let error = sim.step(&moved).unwrap_err().to_string();
+    let error = step(&mut sim, 1, &moved).err().unwrap().to_string();
     assert!(error.starts_with("rank 1 holds 0 tokens of sequence 9 in the cache of layer 0"), "{error}");
 }
 
@@ -317,13 +320,13 @@ fn stages_that_hold_nothing_idle_and_hops_take_the_time_of_their_bytes() {
     let mut batch = StepBatch::empty(1);
     batch.columns[0].chunks = vec![Chunk { sequence: 1, context: 0, tokens: 10, sample: true }];
     let steps = check(&setup, &[batch, StepBatch::empty(1)]);
-    let busy = |step: &StackStep, rank: usize| {
+    let busy = |step: &Stepped, rank: usize| {
         let local = step.phases.iter().filter(|(stop, _)| stop.phase == Phase::Local);
         local.map(|(_, reports)| reports[rank].measured.0).sum::<u64>()
     };
     assert!(busy(&steps[0], 0) > 0 && busy(&steps[0], 1) == 0, "the second stage waits");
     assert!(busy(&steps[1], 0) == 0 && busy(&steps[1], 1) > 0, "the first one has nothing more");
-    let hop = |step: &StackStep| step.phases.last().unwrap().1.clone();
+    let hop = |step: &Stepped| step.phases.last().unwrap().1.clone();
     assert_eq!(hop(&steps[0])[0].sent_bytes, [(RankId(1), 10 * 2 * u64::from(hidden))]);
     assert_eq!(hop(&steps[1])[1].sent_bytes, [(RankId(0), 4)]);
     let link = setup.fabric.scale_out;
@@ -349,7 +352,7 @@ fn the_batches_of_these_tests_mix_prompts_and_decode() {
 fn a_step_without_payload_and_a_gate_is_refused() {
     let mut setup = setup(model(2, 0, 0, GROUPED, 64), &[2], 1, DispatchScheme::Flat);
     setup.payload = false;
-    let error = SimStack::new(Arc::new(setup.clone())).unwrap_err().to_string();
+    let error = SimCluster::new(Arc::new(setup.clone())).unwrap_err().to_string();
     assert!(error.contains("give seeded routing"), "{error}");
 }
 
@@ -357,13 +360,15 @@ fn a_step_without_payload_and_a_gate_is_refused() {
 fn placements_of_other_layers_or_ranks_are_refused() {
     let sound = setup(model(4, 1, 0, GROUPED, 64), &[2, 2], 2, DispatchScheme::Flat);
     let error = |placements: LayerPlacements| {
-        let setup = StackSetup { placements, ..sound.clone() };
-        SimStack::new(Arc::new(setup)).unwrap_err().to_string()
+        let mut setup = sound.clone();
+        own(&mut setup).placements = placements;
+        SimCluster::new(Arc::new(setup)).unwrap_err().to_string()
     };
-    assert_eq!(error(sound.placements.part(0..3)), "placements of layers 0..3 of 4; give one of each layer");
+    let Program::Stack(StackProgram { placements, .. }) = &sound.program else { panic!("a whole model") };
+    assert_eq!(error(placements.part(0..3)), "placements of layers 0..3 of 4; give one of each layer");
     // Layer 3 is of the second stage, and here on all ranks.
     let everywhere = Arc::new(Placement::linear(&sound.cluster, 8).unwrap());
-    let mut placed: Vec<_> = (0..4).map(|layer| Arc::clone(sound.placements.of(layer))).collect();
+    let mut placed: Vec<_> = (0..4).map(|layer| Arc::clone(placements.of(layer))).collect();
     placed[3] = everywhere;
     assert_eq!(
         error(LayerPlacements::new(0, placed)),
@@ -371,5 +376,5 @@ fn placements_of_other_layers_or_ranks_are_refused() {
     );
     let fewer = Placement::linear_on(&sound.cluster, 0..2, 7).unwrap();
     let error = error(LayerPlacements::alike(0..4, fewer));
-    assert_eq!(error, "the placement or the shape is not of the layers of test");
+    assert_eq!(error, "a placement is not of the layers of test");
 }

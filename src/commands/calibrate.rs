@@ -8,16 +8,15 @@ use blackboard::calibration::{
     Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
     parse_measurements,
 };
-use moe::experts::ExpertKind;
+use ::coordinator::{RunRequest, SimRunner};
 use moe::placement::Placement;
-use moe::routing::RoutingSpec;
 use moe::{DispatchScheme, Model};
 use node::control::PhaseReport;
-use node::setup::RunSetup;
-use node::sim::SimCluster;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase as Wire;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use study::layer::chunk_rows;
 use topology::{Cluster, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
 
@@ -126,32 +125,22 @@ fn simulated(
         let cluster = Cluster::uniform(row.nodes, args.ranks_per_node)?;
         let mut sums = [[0.0; 2]; 2];
         for seed in SIM_SEEDS {
-            let setup = RunSetup {
-                cluster_id: 0,
-                run: 1,
-                epoch: 0,
-                cluster: cluster.clone(),
-                fabric: hardware.fabric(),
-                hardware: hardware.clone(),
-                shape,
-                placement: Placement::linear(&cluster, args.experts)?,
+            let placement = Placement::linear(&cluster, args.experts)?;
+            let tokens = vec![row.tokens; cluster.num_ranks() as usize];
+            let layer = Program::Layer(LayerProgram::new(shape, placement, tokens));
+            let setup = Setup {
                 scheme: DispatchScheme::Flat,
-                routing: RoutingSpec::Uniform,
-                gate_limit: None,
-                tokens: vec![row.tokens; cluster.num_ranks() as usize],
                 seed,
-                layer: 0,
-                experts: ExpertKind::Modelled,
                 chunk_rows: chunk_rows(row.tokens),
                 payload: false,
-                first_step: 0,
-                moves: Vec::new(),
+                ..Setup::new(cluster.clone(), hardware.clone(), layer)
             };
-            let [dispatch, _, combine] = SimCluster::new(Arc::new(setup))?.step(0)?.phases;
-            for (sums, reports) in sums.iter_mut().zip([dispatch, combine]) {
+            let step = SimRunner::run_blocking(&RunRequest::new(setup), 1)?.remove(0);
+            let phases = [Wire::Dispatch, Wire::Combine].map(|phase| step.reports(phase));
+            for (sums, reports) in sums.iter_mut().zip(phases) {
                 let ends = reports.iter().map(|report| report.measured.as_micros_f64());
                 sums[0] += ends.sum::<f64>() / reports.len() as f64;
-                sums[1] += PhaseReport::slowest(&reports).as_micros_f64();
+                sums[1] += PhaseReport::slowest(reports).as_micros_f64();
             }
         }
         let seeds = SIM_SEEDS.count() as f64;

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::{output, progress::Meter, resolve};
 use ::coordinator::local::rack_names;
 use ::coordinator::pace::Host;
-use ::coordinator::{Limits, LocalCluster, LocalConfig, SimBackend, WorkerKind};
+use ::coordinator::{Limits, LocalCluster, LocalConfig, SimRunner, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
 use std::io::IsTerminal;
@@ -65,7 +65,7 @@ async fn run_here(spec: &CompareSpec, in_process: bool, meter: &Meter) -> Result
     let host = Host::this(in_process);
     let mut show = |progress| meter.show(&progress);
     if !spec.backends.contains(&BackendKind::Quic) {
-        let report = layer::compare(spec, None::<&mut SimBackend>, host, &mut show);
+        let report = layer::compare(spec, None::<&mut SimRunner>, host, &mut show);
         return Ok(Box::pin(report).await?);
     }
     let racks = spec.cluster().map_err(Failure::usage)?;

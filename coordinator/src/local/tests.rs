@@ -1,7 +1,8 @@
 //! Whole small clusters of tasks, and processes that misbehave.
 
 use super::*;
-use crate::backend::SimBackend;
+use crate::run::run_steps;
+use crate::sim::SimRunner;
 use crate::testing::request;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,14 +33,15 @@ fn ranks_are_named_by_rack_and_index() {
 async fn tasks_over_quic_agree_with_the_simulator_and_are_regrouped_at_will() {
     let mut cluster = LocalCluster::start(config(WorkerKind::Tasks, &[2, 2])).await.unwrap();
     for racks in [&[2, 2][..], &[4], &[1, 2, 1], &[3]] {
-        let request = request(racks, 1, 1);
-        let real = cluster.run(&request).await.unwrap();
-        let simulated = SimBackend::default().run(&request).await.unwrap();
+        let request = request(racks);
+        let real = run_steps(&mut cluster, &request, 2).await.unwrap();
+        let simulated = SimRunner::run_blocking(&request, 2).unwrap();
         assert_eq!(real.len(), 2);
         for (real, simulated) in real.iter().zip(&simulated) {
-            assert_eq!((real.step, real.warmup), (simulated.step, simulated.warmup));
+            assert_eq!((real.step, real.answered), (simulated.step, simulated.answered));
             assert_eq!(real.digests, simulated.digests);
-            for (real, simulated) in real.phases.iter().zip(&simulated.phases) {
+            for ((stop, real), (same, simulated)) in real.phases.iter().zip(&simulated.phases) {
+                assert_eq!(stop, same);
                 for (real, simulated) in real.iter().zip(simulated) {
                     assert_eq!(real.sent_bytes, simulated.sent_bytes);
                 }
@@ -47,11 +49,11 @@ async fn tasks_over_quic_agree_with_the_simulator_and_are_regrouped_at_will() {
         }
     }
     assert_eq!(cluster.handle().num_nodes(), 4);
-    let too_large = request(&[5], 0, 1);
-    assert!(matches!(cluster.run(&too_large).await, Err(RunError::TooFewNodes { there: 4, needed: 5 })));
-    let missing = timeout(Duration::from_millis(300), cluster.handle().run(&too_large)).await;
+    let too_large = request(&[5]);
+    assert!(matches!(run_steps(&mut cluster, &too_large, 1).await, Err(RunError::TooFewNodes { there: 4, needed: 5 })));
+    let missing = timeout(Duration::from_millis(300), cluster.handle().open(&too_large)).await;
     assert!(missing.is_err(), "a young cluster is waited for");
-    cluster.run(&request(&[4], 0, 1)).await.expect("the run whose future was dropped is over");
+    run_steps(&mut cluster, &request(&[4]), 1).await.expect("the run whose future was dropped is over");
     cluster.shutdown().await;
 }
 

@@ -1,15 +1,15 @@
-//! The run under way: what it waits for, from whom, until when, and the records so far.
+//! The run under way: what it waits for, from whom, until when, and what has come of its step so far.
 
 use super::Limits;
 use super::schedule::{Opening, Schedule};
 use super::task::{Task, Walls, rank_at};
-use crate::run::RoundRecord;
-use crate::steps::StepRecord;
-use moe::stack::StepBatch;
+use crate::run::StepRecord;
+use moe::stack::{BatchError, StepBatch};
 use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
-use node::stack::Stop;
+use node::program::Stop;
 use node::wire::Phase;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use topology::RankId;
 
 /// Names listed in an error before the rest is counted.
@@ -47,13 +47,9 @@ pub(super) enum Next {
     Wait,
     /// All have answered: tell the seats.
     Tell(Vec<(NodeId, ToNode)>),
-    /// All have finished the step: tell the seats to prepare the next one.
-    Step(Vec<(NodeId, ToNode)>),
-    /// The run is complete.
-    Done(Vec<RoundRecord>),
-    /// All are configured and wait for a batch.
+    /// All are configured and wait for a step.
     Opened,
-    /// The step of a whole model is complete; the next one waits for its batch.
+    /// The step is complete; the next one waits until it is asked for.
     Stepped(Box<StepRecord>),
 }
 
@@ -62,7 +58,7 @@ pub(super) struct Active {
     pub(super) run: u64,
     task: Task,
     schedule: Schedule,
-    seats: SeatPlan,
+    seats: Arc<SeatPlan>,
     seated: BTreeMap<NodeId, (RankId, String)>,
     step: u32,
     /// One wait, or in each stage one for arithmetic and one for the network; none until the next batch comes.
@@ -82,7 +78,7 @@ impl Active {
         now_ns: u64,
         (cluster_id, run, epoch): (u64, u64, u32),
         task: Task,
-        seats: SeatPlan,
+        seats: Arc<SeatPlan>,
         names: Vec<String>,
         limits: Limits,
     ) -> (Self, Vec<(NodeId, ToNode)>) {
@@ -93,7 +89,7 @@ impl Active {
         let mut active = Self {
             run,
             seated: seated.collect(),
-            schedule: Schedule::new(task.program(), task.num_stages()),
+            schedule: Schedule::new(task.program().stops(), task.program().num_stages()),
             task,
             seats,
             step: 0,
@@ -108,28 +104,23 @@ impl Active {
         (active, messages)
     }
 
-    /// Steps complete, and steps of the run if that is known.
-    pub(super) fn steps(&self) -> (u32, Option<u32>) {
-        match &self.task {
-            Task::Layer { request, .. } => (self.step, Some(request.steps())),
-            Task::Model { .. } => (self.step, None),
-        }
+    /// Steps complete.
+    pub(super) fn steps(&self) -> u32 {
+        self.step
     }
 
-    /// Columns of a whole model's batches.
-    pub(super) fn columns(&self) -> Option<u32> {
-        match &self.task {
-            Task::Layer { .. } => None,
-            Task::Model { request, .. } => Some(request.setup.stack.columns()),
+    /// Command: the next step. `None` if it can't take one now.
+    pub(super) fn step(
+        &mut self,
+        now_ns: u64,
+        batch: StepBatch,
+    ) -> Result<Option<Vec<(NodeId, ToNode)>>, BatchError> {
+        self.task.program().validate_batch(&batch)?;
+        if !self.waits.is_empty() {
+            return Ok(None);
         }
-    }
-
-    /// Command: the next step of a whole model, which waits for nothing else. `None` if it can't take one now.
-    pub(super) fn step(&mut self, now_ns: u64, batch: StepBatch) -> Option<Vec<(NodeId, ToNode)>> {
-        if !self.waits.is_empty() || !self.task.take(batch) {
-            return None;
-        }
-        Some(self.prepare(now_ns))
+        self.task.take(batch);
+        Ok(Some(self.prepare(now_ns)))
     }
 
     /// Nodes of the run, by rank.
@@ -168,15 +159,14 @@ impl Active {
 
     fn stop_name(&self, opening: Opening) -> String {
         let Stop { half, layer, phase } = self.schedule.program()[opening.at];
-        match &self.task {
-            Task::Layer { .. } => phase_name(phase).to_owned(),
-            Task::Model { request, .. } => {
-                let of = if request.halves > 1 { format!(", half {half}") } else { String::new() };
-                match opening.stage {
-                    Some(stage) => format!("{} {layer} of stage {stage}{of}", phase_name(phase)),
-                    None => format!("{} of all stages{of}", phase_name(phase)),
-                }
-            }
+        let program = self.task.program();
+        if program.stack().is_none() {
+            return phase_name(phase).to_owned();
+        }
+        let of = if program.halves() > 1 { format!(", half {half}") } else { String::new() };
+        match opening.stage {
+            Some(stage) => format!("{} {layer} of stage {stage}{of}", phase_name(phase)),
+            None => format!("{} of all stages{of}", phase_name(phase)),
         }
     }
 
@@ -214,14 +204,14 @@ impl Active {
                 if self.phases[stop][at].replace(report).is_some() {
                     return Err(format!("it closed {} twice", self.stop_name(opening)));
                 }
-                let owes = self.task.finishes_at(self.schedule.program()[stop]);
+                let owes = self.task.program().finishes_at(self.schedule.program()[stop]);
                 if owes && self.digests[usize::from(half)][at].is_none() {
                     return Ok(Next::Wait);
                 }
                 self.answered(Asked::Stop(opening), rank)?
             }
             FromNode::Finished { step, half, digests, .. } if step == self.step => {
-                let is = |stop: Stop| stop.half == half && self.task.finishes_at(stop);
+                let is = |stop: Stop| stop.half == half && self.task.program().finishes_at(stop);
                 let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("finished"))?;
                 let tokens = self.task.digests_of(rank, half);
                 if digests.len() != tokens {
@@ -242,7 +232,7 @@ impl Active {
 
     /// An open stop of a rank.
     fn open_stop(&self, rank: RankId, is: impl Fn(Stop) -> bool) -> Option<Opening> {
-        let stage = self.task.stage_of(rank);
+        let stage = self.task.program().stage_of(rank);
         self.waits.iter().find_map(|wait| match wait.asked {
             Asked::Stop(opening) if opening == self.schedule.of(opening.at, stage) => {
                 is(self.schedule.program()[opening.at]).then_some(opening)
@@ -288,15 +278,14 @@ impl Active {
     /// All have answered: on to what waited for it.
     fn advance(&mut self, now_ns: u64, (asked, start_ns): (Asked, u64)) -> Next {
         match asked {
-            Asked::Configure if matches!(self.task, Task::Model { .. }) => Next::Opened,
-            Asked::Configure => Next::Tell(self.prepare(now_ns)),
+            Asked::Configure => Next::Opened,
             Asked::Prepare => Next::Tell(self.begin_ready(now_ns)),
             Asked::Stop(opening) => {
                 let wall_ns = &mut self.wall_ns[opening.at];
                 *wall_ns = now_ns.saturating_sub(start_ns).max(*wall_ns);
                 self.schedule.close(opening);
                 if self.schedule.is_done() {
-                    self.finish_step(now_ns)
+                    self.finish_step()
                 } else {
                     Next::Tell(self.begin_ready(now_ns))
                 }
@@ -310,28 +299,19 @@ impl Active {
         openings.into_iter().flat_map(|opening| self.begin(now_ns, opening)).collect()
     }
 
-    fn finish_step(&mut self, now_ns: u64) -> Next {
-        let phases = std::mem::take(&mut self.phases).into_iter();
-        let phases = phases.map(|reports| reports.into_iter().flatten().collect()).collect();
+    fn finish_step(&mut self) -> Next {
+        let all = std::mem::take(&mut self.phases).into_iter();
+        let all = all.map(|reports| reports.into_iter().flatten().collect());
+        let phases = self.schedule.program().iter().copied().zip(all).collect();
         let digests = std::mem::take(&mut self.digests).into_iter();
         let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
-        let wall_ns = std::mem::take(&mut self.wall_ns);
-        let clock_error_ns = std::mem::take(&mut self.clock_error_ns);
-        let record = self.task.finish(
-            self.step,
-            self.schedule.program(),
-            phases,
-            digests,
-            Walls { wall_ns, clock_error_ns },
-        );
+        let walls = Walls {
+            wall_ns: std::mem::take(&mut self.wall_ns),
+            clock_error_ns: std::mem::take(&mut self.clock_error_ns),
+        };
+        let record = self.task.record(self.step, phases, digests, walls);
         self.step += 1;
-        match (record, &mut self.task) {
-            (Some(record), _) => Next::Stepped(Box::new(record)),
-            (None, Task::Layer { request, records }) if self.step == request.steps() => {
-                Next::Done(std::mem::take(records))
-            }
-            (None, _) => Next::Step(self.prepare(now_ns)),
-        }
+        Next::Stepped(Box::new(record))
     }
 
     fn prepare(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
@@ -339,7 +319,7 @@ impl Active {
         let (ranks, stops) = (self.seats.seats.len(), self.schedule.program().len());
         self.schedule.reset();
         self.phases = vec![vec![None; ranks]; stops];
-        self.digests = vec![vec![None; ranks]; self.task.halves()];
+        self.digests = vec![vec![None; ranks]; usize::from(self.task.program().halves())];
         self.wall_ns = vec![0; stops];
         self.clock_error_ns = vec![0; stops];
         self.task.prepare(self.run, self.step, &self.seats)
@@ -352,7 +332,7 @@ impl Active {
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
         self.wait(start_at_ns, Asked::Stop(opening), limit_ns);
         let stop = self.schedule.program()[opening.at];
-        let message = self.task.begin(self.run, self.step, stop, start_at_ns);
+        let message = ToNode::Begin { run: self.run, step: self.step, stop, start_at_ns };
         let asked = self.ranks_asked(Asked::Stop(opening));
         asked.map(|rank| (self.seats.seats[rank.0 as usize].0, message.clone())).collect()
     }
@@ -375,7 +355,7 @@ impl Active {
         let ranks = (0..self.seats.seats.len()).map(rank_at);
         ranks.filter(move |&rank| match asked {
             Asked::Configure | Asked::Prepare => true,
-            Asked::Stop(opening) => opening == self.schedule.of(opening.at, self.task.stage_of(rank)),
+            Asked::Stop(opening) => opening == self.schedule.of(opening.at, self.task.program().stage_of(rank)),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 /// Most nodes of a cluster.
-pub const NODES_MAX: usize = 4096;
+pub const NODES_MAX: usize = topology::MAX_RANKS as usize;
 /// Longest name of a node, bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 

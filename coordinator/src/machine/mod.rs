@@ -1,14 +1,13 @@
 //! The coordinator as a state machine that performs no I/O and reads no clock: who is a member, and which step is driven where.
 //!
-//! Methods by role. Commands: [`Coordinator::submit`], [`Coordinator::cancel`], [`Coordinator::shutdown`]. Inputs, all with the time
-//! in nanoseconds of CLOCK_MONOTONIC: [`Coordinator::handle_register`], [`Coordinator::handle_message`],
+//! Methods by role. Commands: [`Coordinator::open`], [`Coordinator::step`], [`Coordinator::close`], [`Coordinator::shutdown`]. Inputs,
+//! all with the time in nanoseconds of CLOCK_MONOTONIC: [`Coordinator::handle_register`], [`Coordinator::handle_message`],
 //! [`Coordinator::handle_lost`], [`Coordinator::handle_timeout`]. Outputs, to poll in this order after any of them:
-//! [`Coordinator::poll_transmit`], [`Coordinator::poll_event`], [`Coordinator::poll_outcome`], [`Coordinator::poll_timeout`].
+//! [`Coordinator::poll_transmit`], [`Coordinator::poll_event`], [`Coordinator::poll_session`], [`Coordinator::poll_timeout`].
 //!
-//! A run: Configure, all Configured; for each step Prepare, all Prepared; Begin of dispatch, expert and combine, each closed by all
-//! before the next; all Finished. A session of a whole model ([`Coordinator::open`]) waits for each step's batch
-//! ([`Coordinator::step`]) and goes through more phases; what becomes of it says [`Coordinator::poll_session`]. Every wait but that for
-//! a batch has a limit. The first thing that goes wrong aborts the run on every seat.
+//! A run: Configure, all Configured; for each step that is asked for Prepare, all Prepared; Begin of each stop of its program, closed by all
+//! of a stage before what follows it there; all Finished. Every wait but that for the next step has a limit. The first thing that goes wrong
+//! aborts the run on every seat.
 
 mod active;
 mod clock;
@@ -20,13 +19,14 @@ mod task;
 pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
 pub use session::SessionEvent;
 
-use crate::run::{RoundRecord, RunError, RunRequest};
+use crate::run::RunError;
 use active::{Active, Next};
 use clock::NodeClock;
 use members::Members;
 use node::control::{FromNode, Machine, NodeId, SeatPlan, ToNode};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use task::Task;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -121,13 +121,8 @@ pub enum CoordinatorEvent {
         run: u64,
         /// Steps complete.
         done: u32,
-        /// Steps of the run; of a session, whose end nobody knows, those that are complete.
-        steps: u32,
     },
 }
-
-/// A run, and its records or why there are none.
-pub type Outcome = (u64, Result<Vec<RoundRecord>, RunError>);
 
 #[derive(Debug)]
 enum State {
@@ -135,7 +130,7 @@ enum State {
     /// Waits for nodes.
     Forming {
         run: u64,
-        task: Task,
+        task: Box<Task>,
         deadline_ns: u64,
     },
     Active(Box<Active>),
@@ -162,9 +157,6 @@ pub struct Coordinator {
     closing: bool,
     transmits: VecDeque<(NodeId, ToNode)>,
     events: VecDeque<CoordinatorEvent>,
-    outcomes: VecDeque<Outcome>,
-    /// The run that is a session, if one is.
-    session: Option<u64>,
     session_events: VecDeque<(u64, SessionEvent)>,
 }
 
@@ -183,8 +175,6 @@ impl Coordinator {
             closing: false,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            outcomes: VecDeque::new(),
-            session: None,
             session_events: VecDeque::new(),
         }
     }
@@ -211,48 +201,6 @@ impl Coordinator {
     #[must_use]
     pub fn epoch(&self) -> u32 {
         self.members.epoch()
-    }
-
-    /// Command: run a configuration on the first `num_ranks` nodes. Returns its number; the end comes from
-    /// [`Self::poll_outcome`].
-    ///
-    /// # Errors
-    /// When the request is impossible, another run is under way, or nodes are missing in a cluster that has stopped forming.
-    pub fn submit(&mut self, now_ns: u64, request: RunRequest) -> Result<u64, RunError> {
-        request.validate()?;
-        if !request.setup.payload {
-            return Err(RunError::NoPayload);
-        }
-        let records = Vec::with_capacity(request.steps() as usize);
-        self.form(now_ns, Task::Layer { request: Box::new(request), records })
-    }
-
-    fn form(&mut self, now_ns: u64, task: Task) -> Result<u64, RunError> {
-        if self.closing {
-            return Err(RunError::Closed);
-        }
-        match &self.state {
-            State::Idle => {}
-            State::Forming { run, .. } | State::Ending { run, .. } => {
-                return Err(RunError::Busy { run: *run });
-            }
-            State::Active(active) => return Err(RunError::Busy { run: active.run }),
-        }
-        let needed = task.num_ranks();
-        let deadline_ns = self.changed_ns.saturating_add(self.limits.forming_ns);
-        if self.members.len() < needed && now_ns >= deadline_ns {
-            return Err(RunError::TooFewNodes { there: self.members.len(), needed });
-        }
-        self.last_run += 1;
-        self.session = None;
-        self.state = State::Forming { run: self.last_run, task, deadline_ns };
-        self.try_start(now_ns);
-        Ok(self.last_run)
-    }
-
-    /// Command: give up the run under way; its outcome is [`RunError::Cancelled`].
-    pub fn cancel(&mut self) {
-        self.end(RunError::Cancelled);
     }
 
     /// Command: end the run under way and tell all nodes to leave.
@@ -385,11 +333,6 @@ impl Coordinator {
         self.events.pop_front()
     }
 
-    /// Output: the end of a run.
-    pub fn poll_outcome(&mut self) -> Option<Outcome> {
-        self.outcomes.pop_front()
-    }
-
     /// Output: when [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
@@ -403,22 +346,23 @@ impl Coordinator {
 
     /// Seats a run that waits for nodes, once they are there.
     fn try_start(&mut self, now_ns: u64) {
-        let seating = self.members.seating();
+        let there = self.members.len();
         let (run, task) = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Forming { run, task, .. } if seating.len() >= task.num_ranks() as usize => (run, task),
+            State::Forming { run, task, .. } if there >= task.num_ranks() => (run, task),
             other => {
                 self.state = other;
                 return;
             }
         };
         let ranks = task.num_ranks();
-        let seating = &seating[..ranks as usize];
+        let mut seating = self.members.seating();
+        seating.truncate(ranks as usize);
         let seats =
             SeatPlan { seats: seating.iter().map(|(node, member)| (*node, member.address)).collect() };
         let names = seating.iter().map(|(_, member)| member.name.clone()).collect();
         let epoch = self.members.epoch();
         let numbers = (self.cluster_id, run, epoch);
-        let (active, messages) = Active::new(now_ns, numbers, task, seats, names, self.limits);
+        let (active, messages) = Active::new(now_ns, numbers, *task, Arc::new(seats), names, self.limits);
         self.events.push_back(CoordinatorEvent::RunStarted { run, epoch, ranks });
         self.transmits.extend(messages);
         self.state = State::Active(Box::new(active));
@@ -431,7 +375,7 @@ impl Coordinator {
         for (node, mut message) in messages {
             if let Some(member) = self.members.get_mut(node) {
                 if member.clock.is_foreign() {
-                    member.pings_left = if message.prepares() { PINGS - 1 } else { 0 };
+                    member.pings_left = if matches!(message, ToNode::Prepare { .. }) { PINGS - 1 } else { 0 };
                     self.transmits.push_back((node, ToNode::Ping { sent_ns: now_ns }));
                 }
                 if let Some(start_ns) = message.start_at_ns_mut() {
@@ -451,34 +395,15 @@ impl Coordinator {
         let State::Active(active) = &self.state else {
             return;
         };
-        let (done, steps) = active.steps();
-        let step = CoordinatorEvent::StepDone { run, done, steps: steps.unwrap_or(done) };
+        let done = active.steps();
         match next {
             Next::Wait => {}
             Next::Tell(messages) => self.tell(now_ns, messages),
-            Next::Step(messages) => {
-                self.events.push_back(step);
-                self.tell(now_ns, messages);
-            }
-            Next::Done(records) => {
-                self.events.push_back(step);
-                self.outcomes.push_back((run, Ok(records)));
-                self.state = State::Idle;
-            }
             Next::Opened => self.session_events.push_back((run, SessionEvent::Opened)),
             Next::Stepped(record) => {
-                self.events.push_back(step);
+                self.events.push_back(CoordinatorEvent::StepDone { run, done });
                 self.session_events.push_back((run, SessionEvent::Stepped(record)));
             }
-        }
-    }
-
-    /// A run has failed.
-    fn conclude(&mut self, run: u64, error: RunError) {
-        if self.session == Some(run) {
-            self.session_events.push_back((run, SessionEvent::Failed(error)));
-        } else {
-            self.outcomes.push_back((run, Err(error)));
         }
     }
 
@@ -537,11 +462,9 @@ impl Coordinator {
     /// Ends whatever run there is.
     fn end(&mut self, error: RunError) {
         self.abort();
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => {}
-            State::Forming { run, .. } | State::Ending { run, .. } => self.conclude(run, error),
-            State::Active(active) => self.conclude(active.run, error),
-        }
+        let run = self.under_way();
+        self.state = State::Idle;
+        self.session_events.extend(run.map(|run| (run, SessionEvent::Failed(error))));
     }
 
     fn tell_left(&mut self, node: NodeId, name: String, reason: String) {

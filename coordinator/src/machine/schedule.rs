@@ -3,7 +3,7 @@
 //! Stages know nothing of each other until the hop, which is everybody's. In a stage a stop waits for the one before it of its own half,
 //! and for arithmetic or the network, whichever it uses.
 
-use node::stack::Stop;
+use node::program::Stop;
 use node::wire::Phase;
 
 /// The stops of a step in all stages.

@@ -1,74 +1,80 @@
-//! Commands and outputs of sessions: runs of a whole model, whose steps are asked for one by one.
+//! Commands and outputs of runs, whose steps are asked for one by one.
 
 use super::task::Task;
 use super::{Coordinator, State};
-use crate::run::RunError;
-use crate::steps::{StepRecord, StepsRequest};
-use moe::stack::{Halves, StepBatch};
-use std::collections::VecDeque;
+use crate::run::{RunError, RunRequest, StepRecord};
+use moe::stack::StepBatch;
 
-/// What becomes of a session.
+/// What becomes of a run.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {
-    /// Every seat waits for the first batch.
+    /// Every seat waits for the first step.
     Opened,
-    /// A step is complete; every seat waits for the next batch.
+    /// A step is complete; every seat waits for the next.
     Stepped(Box<StepRecord>),
-    /// The session is over.
+    /// The run is over.
     Failed(RunError),
 }
 
 impl Coordinator {
-    /// Command: seat a whole model on the first nodes, to be stepped. Returns the run's number; what becomes of it comes from
-    /// [`Self::poll_session`].
+    /// Command: seat a run on the first nodes, to be stepped. Returns its number; what becomes of it comes from [`Self::poll_session`].
     ///
     /// # Errors
-    /// As [`Self::submit`].
-    pub fn open(&mut self, now_ns: u64, request: StepsRequest) -> Result<u64, RunError> {
-        request.validate()?;
-        if !request.setup.payload {
-            return Err(RunError::NoPayload);
+    /// When the request is impossible, another run is under way, or nodes are missing in a cluster that has stopped forming.
+    pub fn open(&mut self, now_ns: u64, request: RunRequest) -> Result<u64, RunError> {
+        request.setup.validate()?;
+        if self.closing {
+            return Err(RunError::Closed);
         }
-        let task =
-            Task::Model { request: Box::new(request), halves: Halves::default(), batches: VecDeque::new() };
-        let run = self.form(now_ns, task)?;
-        // Nothing can have become of it yet but a failure, which is then a session's.
-        self.session = Some(run);
-        if let Some((_, Err(error))) = self.outcomes.pop_back_if(|(ended, _)| *ended == run) {
-            self.session_events.push_back((run, SessionEvent::Failed(error)));
+        if let Some(run) = self.under_way() {
+            return Err(RunError::Busy { run });
         }
-        Ok(run)
+        let task = Task::new(request);
+        let needed = task.num_ranks();
+        let deadline_ns = self.changed_ns.saturating_add(self.limits.forming_ns);
+        if self.members.len() < needed && now_ns >= deadline_ns {
+            return Err(RunError::TooFewNodes { there: self.members.len(), needed });
+        }
+        self.last_run += 1;
+        self.state = State::Forming { run: self.last_run, task: Box::new(task), deadline_ns };
+        self.try_start(now_ns);
+        Ok(self.last_run)
     }
 
-    /// Command: the next step of a session.
+    /// Command: the next step of a run. `batch` is that of a whole model, and has no columns where a step's tokens are always the same.
     ///
     /// # Errors
     /// [`RunError::Batch`] for a batch that can't be, [`RunError::StepUnderWay`] before the last step is complete,
-    /// [`RunError::Closed`] without such a session.
+    /// [`RunError::Closed`] without such a run.
     pub fn step(&mut self, now_ns: u64, run: u64, batch: StepBatch) -> Result<(), RunError> {
         let State::Active(active) = &mut self.state else { return Err(RunError::Closed) };
-        if self.session != Some(run) || active.run != run {
+        if active.run != run {
             return Err(RunError::Closed);
         }
-        if let Some(columns) = active.columns() {
-            batch.validate(columns)?;
-        }
-        let messages = active.step(now_ns, batch).ok_or(RunError::StepUnderWay { run })?;
+        let messages = active.step(now_ns, batch)?.ok_or(RunError::StepUnderWay { run })?;
         self.tell(now_ns, messages);
         Ok(())
     }
 
-    /// Command: end a session. Nothing more is heard of it.
+    /// Command: end a run. Nothing more is heard of it.
     pub fn close(&mut self, run: u64) {
-        if self.session == Some(run) {
+        if self.under_way() == Some(run) {
             self.end(RunError::Cancelled);
-            self.session_events.retain(|(of, _)| *of != run);
-            self.session = None;
         }
+        self.session_events.retain(|(of, _)| *of != run);
     }
 
-    /// Output: what has become of a session.
+    /// Output: what has become of a run.
     pub fn poll_session(&mut self) -> Option<(u64, SessionEvent)> {
         self.session_events.pop_front()
+    }
+
+    /// The run that is waited for, under way or ending.
+    pub(super) fn under_way(&self) -> Option<u64> {
+        match &self.state {
+            State::Idle => None,
+            State::Forming { run, .. } | State::Ending { run, .. } => Some(*run),
+            State::Active(active) => Some(active.run),
+        }
     }
 }

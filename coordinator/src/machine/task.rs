@@ -1,19 +1,19 @@
-//! What nodes are asked to do: steps of one layer, as many as were asked for, or whole steps of a model, one at a time.
+//! What nodes are asked to do: steps of a program, one at a time.
 
-use crate::run::{RoundRecord, RunRequest};
-use crate::steps::{StepRecord, StepsRequest};
+use crate::run::{RunRequest, StepRecord};
 use moe::stack::{Column, Halves, Split, StepBatch};
 use node::control::{NodeId, PhaseReport, SeatPlan, ToNode};
-use node::stack::{Stop, program};
-use node::wire::Phase;
+use node::program::{Program, Stop};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use topology::RankId;
 
-/// One of the two.
 #[derive(Debug)]
-pub(super) enum Task {
-    Layer { request: Box<RunRequest>, records: Vec<RoundRecord> },
-    Model { request: Box<StepsRequest>, halves: Halves, batches: VecDeque<Batch> },
+pub(super) struct Task {
+    request: RunRequest,
+    halves: Halves,
+    /// Those that are not answered yet, newest first.
+    batches: VecDeque<Batch>,
 }
 
 /// A batch under way.
@@ -34,182 +34,98 @@ impl Batch {
 }
 
 impl Task {
-    /// Takes the next batch of a model; false where there is none to take.
-    pub(super) fn take(&mut self, batch: StepBatch) -> bool {
-        let Self::Model { request, halves, batches } = self else { return false };
-        batches.push_front(match request.halves {
-            1 => Batch::Whole(batch),
-            _ => Batch::Split(halves.split(&batch)),
-        });
-        batches.truncate(request.setup.stack.num_stages() as usize);
-        true
+    pub(super) fn new(request: RunRequest) -> Self {
+        Self { request, halves: Halves::default(), batches: VecDeque::new() }
     }
 
-    /// Halves of a batch.
-    pub(super) fn halves(&self) -> usize {
-        match self {
-            Self::Layer { .. } => 1,
-            Self::Model { request, .. } => usize::from(request.halves),
-        }
-    }
-
-    pub(super) fn num_stages(&self) -> u32 {
-        match self {
-            Self::Layer { .. } => 1,
-            Self::Model { request, .. } => request.setup.stack.num_stages(),
-        }
-    }
-
-    pub(super) fn stage_of(&self, rank: RankId) -> u32 {
-        match self {
-            Self::Layer { .. } => 0,
-            Self::Model { request, .. } => request.setup.stack.stage_of(rank),
-        }
+    pub(super) fn program(&self) -> &Program {
+        &self.request.setup.program
     }
 
     pub(super) fn num_ranks(&self) -> u32 {
-        match self {
-            Self::Layer { request, .. } => request.setup.cluster.num_ranks(),
-            Self::Model { request, .. } => request.setup.cluster.num_ranks(),
-        }
+        self.request.setup.cluster.num_ranks()
     }
 
     pub(super) fn expected_phase_ns(&self) -> u64 {
-        match self {
-            Self::Layer { request, .. } => request.expected_phase_ns,
-            Self::Model { request, .. } => request.expected_phase_ns,
-        }
+        self.request.expected_phase_ns
     }
 
-    /// The stops of a step.
-    pub(super) fn program(&self) -> Vec<Stop> {
-        match self {
-            Self::Layer { .. } => {
-                let stop = |phase| Stop { half: 0, layer: 0, phase };
-                [Phase::Dispatch, Phase::Expert, Phase::Combine].map(stop).into()
-            }
-            Self::Model { request, .. } => program(&request.setup.stack, request.halves),
-        }
-    }
-
-    /// The stop after which digests are owed.
-    pub(super) fn finishes_at(&self, stop: Stop) -> bool {
-        match self {
-            Self::Layer { .. } => stop.phase == Phase::Combine,
-            Self::Model { request, .. } => {
-                stop.phase == Phase::Local && u32::from(stop.layer) == request.setup.stack.longest()
-            }
-        }
+    /// Takes the batch of the next step.
+    pub(super) fn take(&mut self, batch: StepBatch) {
+        self.batches.push_front(match self.program().halves() {
+            1 => Batch::Whole(batch),
+            _ => Batch::Split(self.halves.split(&batch)),
+        });
+        self.batches.truncate(self.program().num_stages() as usize);
     }
 
     /// The message that seats every node, with the numbers that the coordinator gives.
     pub(super) fn configure(
         &self,
         (cluster_id, run, epoch): (u64, u64, u32),
-        plan: &SeatPlan,
+        plan: &Arc<SeatPlan>,
     ) -> Vec<(NodeId, ToNode)> {
-        let message = |rank: usize| match self {
-            Self::Layer { request, .. } => {
-                let mut setup = Box::new(request.setup.clone());
-                (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
-                ToNode::Configure { setup, seats: plan.clone(), pacing: request.pacing }
-            }
-            Self::Model { request, .. } => {
-                let stage = request.setup.stack.stage_of(rank_at(rank));
-                let mut setup = Box::new(request.setup.stage_run(stage));
-                (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
-                let stage = Box::new(request.setup.stage(stage));
-                let (halves, pacing) = (request.halves, request.pacing);
-                ToNode::ConfigureStage { setup, stage, halves, seats: plan.clone(), pacing }
-            }
+        let of_stage = |stage| {
+            let mut setup = self.request.setup.for_stage(stage);
+            (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
+            Arc::new(setup)
         };
-        plan.seats.iter().enumerate().map(|(rank, (node, _))| (*node, message(rank))).collect()
+        let setups: Vec<_> = (0..self.program().num_stages()).map(of_stage).collect();
+        self.tell(plan, |rank| ToNode::Configure {
+            setup: Arc::clone(&setups[self.program().stage_of(rank) as usize]),
+            seats: Arc::clone(plan),
+            pacing: self.request.pacing,
+        })
     }
 
     /// The message that prepares a step on every node.
     pub(super) fn prepare(&self, run: u64, step: u32, plan: &SeatPlan) -> Vec<(NodeId, ToNode)> {
-        let message = |rank: usize| match self {
-            Self::Layer { .. } => ToNode::Prepare { run, step },
-            Self::Model { request, batches, .. } => {
-                let column = request.setup.stack.column_of(rank_at(rank));
-                let entering = |half| batches.front().and_then(|batch| batch.column(half, column));
-                let columns = (0..request.halves).map(|half| entering(half).cloned().unwrap_or_default());
-                ToNode::PrepareColumn { run, step, columns: columns.collect() }
-            }
+        let entering = |rank| {
+            let (Some(stack), Some(batch)) = (self.program().stack(), self.batches.front()) else {
+                return Vec::new();
+            };
+            let column = stack.column_of(rank);
+            let halves = 0..self.program().halves();
+            halves.map(|half| batch.column(half, column).cloned().unwrap_or_default()).collect()
         };
-        plan.seats.iter().enumerate().map(|(rank, (node, _))| (*node, message(rank))).collect()
+        self.tell(plan, |rank| ToNode::Prepare { run, step, columns: entering(rank) })
     }
 
-    /// The message that opens a stop on every node.
-    pub(super) fn begin(&self, run: u64, step: u32, stop: Stop, start_at_ns: u64) -> ToNode {
-        match self {
-            Self::Layer { .. } => ToNode::Begin { run, step, phase: stop.phase, start_at_ns },
-            Self::Model { .. } => ToNode::BeginStop { run, step, stop, start_at_ns },
-        }
+    fn tell(&self, plan: &SeatPlan, message: impl Fn(RankId) -> ToNode) -> Vec<(NodeId, ToNode)> {
+        plan.seats.iter().zip((0..).map(RankId)).map(|((node, _), rank)| (*node, message(rank))).collect()
     }
 
     /// Digests that a rank owes in a step, for a half of its batch.
     pub(super) fn digests_of(&self, rank: RankId, half: u16) -> usize {
-        match self {
-            Self::Layer { request, .. } => request.setup.tokens[rank.0 as usize] as usize,
-            Self::Model { request, batches, .. } => {
-                let stack = &request.setup.stack;
-                let last = stack.num_stages() - 1;
-                let answered = batches.get(last as usize).filter(|_| stack.stage_of(rank) == last);
-                let column = answered.and_then(|batch| batch.column(half, stack.column_of(rank)));
-                column.map_or(0, |column| column.tokens() as usize)
-            }
-        }
+        let program = self.program();
+        let Some(stack) = program.stack() else { return program.tokens_of(rank) as usize };
+        let last = stack.num_stages() - 1;
+        let answered = self.batches.get(last as usize).filter(|_| stack.stage_of(rank) == last);
+        let column = answered.and_then(|batch| batch.column(half, stack.column_of(rank)));
+        column.map_or(0, |column| column.tokens() as usize)
     }
 
-    /// Takes the record of a complete step: `phases` by stop, `digests` by half and rank. `None` where the task goes on by itself.
-    pub(super) fn finish(
-        &mut self,
+    /// The record of a complete step: `phases` by stop, `digests` by half and rank.
+    pub(super) fn record(
+        &self,
         step: u32,
-        program: &[Stop],
-        phases: Vec<Vec<PhaseReport>>,
+        phases: Vec<(Stop, Vec<PhaseReport>)>,
         digests: Vec<Vec<Vec<u64>>>,
         Walls { wall_ns, clock_error_ns }: Walls,
-    ) -> Option<StepRecord> {
-        match self {
-            Self::Layer { request, records } => {
-                let mut phases = phases.into_iter();
-                let of_phases =
-                    |all: Vec<u64>| std::array::from_fn(|at| all.get(at).copied().unwrap_or_default());
-                records.push(RoundRecord {
-                    step,
-                    warmup: step < request.warmup,
-                    phases: std::array::from_fn(|_| phases.next().unwrap_or_default()),
-                    digests: digests.into_iter().next().unwrap_or_default(),
-                    wall_ns: of_phases(wall_ns),
-                    clock_error_ns: of_phases(clock_error_ns),
-                    outputs: None,
-                });
-                None
-            }
-            Self::Model { request, batches, .. } => {
-                let stack = &request.setup.stack;
-                let last = stack.num_stages() - 1;
-                let first = stack.rank_at(last, 0).0 as usize;
-                let of_last = |half: Vec<Vec<u64>>| {
-                    half.into_iter().skip(first).take(stack.columns() as usize).collect::<Vec<_>>()
-                };
-                let mut halves = digests.into_iter().map(of_last);
-                let first = halves.next().unwrap_or_default();
-                let digests = match batches.get(last as usize) {
-                    Some(Batch::Split(split)) => split.join([first, halves.next().unwrap_or_default()]),
-                    _ => first,
-                };
-                Some(StepRecord {
-                    step,
-                    answered: step.checked_sub(last),
-                    phases: program.iter().copied().zip(phases).collect(),
-                    digests,
-                    wall_ns,
-                    clock_error_ns,
-                })
-            }
-        }
+    ) -> StepRecord {
+        let answering = self.program().answering(&self.request.setup.cluster);
+        let of_last = |mut half: Vec<Vec<u64>>| {
+            half.truncate(answering.end as usize);
+            half.split_off(answering.start as usize)
+        };
+        let mut halves = digests.into_iter().map(of_last);
+        let first = halves.next().unwrap_or_default();
+        let last = self.program().num_stages() - 1;
+        let digests = match self.batches.get(last as usize) {
+            Some(Batch::Split(split)) => split.join([first, halves.next().unwrap_or_default()]),
+            _ => first,
+        };
+        StepRecord { step, answered: step.checked_sub(last), phases, digests, wall_ns, clock_error_ns }
     }
 }
 

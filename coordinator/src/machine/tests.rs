@@ -5,11 +5,16 @@ mod sessions;
 use super::*;
 use crate::testing::request;
 use node::control::PhaseReport;
-use node::stack::Stop;
+use crate::run::{RunRequest, StepRecord};
+use moe::stack::StepBatch;
+use node::program::Stop;
 use node::wire::Phase;
 use topology::{Picos, RankId};
 
 const MS: u64 = 1_000_000;
+
+/// A run, and its records or why there are none.
+type Outcome = (u64, Result<Vec<StepRecord>, RunError>);
 
 /// A machine, its clock, and what it said.
 struct Yard {
@@ -17,6 +22,8 @@ struct Yard {
     now: u64,
     sent: Vec<(NodeId, ToNode)>,
     events: Vec<CoordinatorEvent>,
+    /// The run whose steps are asked for as soon as they can be, its records so far and the steps still to come.
+    stepping: Option<(u64, Vec<StepRecord>, u32)>,
     outcomes: Vec<Outcome>,
     session: Vec<(u64, SessionEvent)>,
 }
@@ -29,6 +36,7 @@ impl Yard {
             now: 0,
             sent: Vec::new(),
             events: Vec::new(),
+            stepping: None,
             outcomes: Vec::new(),
             session: Vec::new(),
         };
@@ -48,14 +56,39 @@ impl Yard {
     }
 
     fn collect(&mut self) {
+        while let Some((run, event)) = self.machine.poll_session() {
+            let Some((_, records, left)) = self.stepping.as_mut().filter(|(stepping, ..)| *stepping == run) else {
+                self.session.push((run, event));
+                continue;
+            };
+            match event {
+                SessionEvent::Opened => {}
+                SessionEvent::Stepped(record) => records.push(*record),
+                SessionEvent::Failed(error) => {
+                    self.outcomes.push((run, Err(error)));
+                    self.stepping = None;
+                    continue;
+                }
+            }
+            if *left > 0 {
+                *left -= 1;
+                self.machine.step(self.now, run, StepBatch::default()).unwrap();
+            } else {
+                self.outcomes.push((run, Ok(std::mem::take(records))));
+                self.stepping = None;
+                self.machine.close(run);
+            }
+        }
         self.sent.extend(std::iter::from_fn(|| self.machine.poll_transmit()));
         self.events.extend(std::iter::from_fn(|| self.machine.poll_event()));
-        self.outcomes.extend(std::iter::from_fn(|| self.machine.poll_outcome()));
-        self.session.extend(std::iter::from_fn(|| self.machine.poll_session()));
     }
 
-    fn submit(&mut self, request: RunRequest) -> Result<u64, RunError> {
-        let run = self.machine.submit(self.now, request);
+    /// A run whose steps follow each other.
+    fn submit(&mut self, request: RunRequest, steps: u32) -> Result<u64, RunError> {
+        let run = self.machine.open(self.now, request);
+        if let Ok(run) = run {
+            self.stepping = Some((run, Vec::new(), steps));
+        }
         self.collect();
         run
     }
@@ -134,33 +167,15 @@ fn report(phase: Phase) -> PhaseReport {
 fn answers(message: &ToNode) -> Vec<FromNode> {
     match message {
         ToNode::Configure { setup, .. } => vec![FromNode::Configured { run: setup.run }],
-        ToNode::ConfigureStage { setup, .. } => vec![FromNode::Configured { run: setup.run }],
-        ToNode::Prepare { run, step } | ToNode::PrepareColumn { run, step, .. } => {
-            vec![FromNode::Prepared { run: *run, step: *step }]
-        }
-        ToNode::BeginStop { run, step, stop, .. } => {
-            let mut answers = vec![FromNode::Closed {
-                run: *run,
-                step: *step,
-                half: stop.half,
-                report: report(stop.phase),
-            }];
-            if (Stop { half: 0, ..*stop }) == sessions::LEAVES {
-                let digests = vec![u64::from(*step); sessions::TOKENS];
-                answers.push(FromNode::Finished { run: *run, step: *step, half: stop.half, digests });
-            }
-            answers
-        }
-        ToNode::Begin { run, step, phase, .. } => {
-            let mut answers =
-                vec![FromNode::Closed { run: *run, step: *step, half: 0, report: report(*phase) }];
-            if *phase == Phase::Combine {
-                answers.push(FromNode::Finished {
-                    run: *run,
-                    step: *step,
-                    half: 0,
-                    digests: vec![u64::from(*step); 4],
-                });
+        ToNode::Prepare { run, step, .. } => vec![FromNode::Prepared { run: *run, step: *step }],
+        &ToNode::Begin { run, step, stop, .. } => {
+            let half = stop.half;
+            let mut answers = vec![FromNode::Closed { run, step, half, report: report(stop.phase) }];
+            // The model's first layer has no experts: this is the end of one layer.
+            let of_layer = stop.layer == 0 && stop.phase == Phase::Combine;
+            if of_layer || (Stop { half: 0, ..stop }) == sessions::LEAVES {
+                let tokens = if of_layer { 4 } else { sessions::TOKENS };
+                answers.push(FromNode::Finished { run, step, half, digests: vec![u64::from(step); tokens] });
             }
             answers
         }
@@ -169,13 +184,13 @@ fn answers(message: &ToNode) -> Vec<FromNode> {
 }
 
 fn two() -> RunRequest {
-    request(&[1, 1], 1, 2)
+    request(&[1, 1])
 }
 
 #[test]
 fn a_run_of_two_ranks_steps_through_every_phase_in_lockstep() {
     let mut yard = Yard::new(3);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     let mut kinds = Vec::new();
     loop {
         for pair in yard.sent.chunks(2) {
@@ -188,10 +203,11 @@ fn a_run_of_two_ranks_steps_through_every_phase_in_lockstep() {
                     "configure".to_owned()
                 }
                 ToNode::Prepare { step, .. } => format!("prepare {step}"),
-                ToNode::Begin { step, phase, start_at_ns, .. } => {
+                ToNode::Begin { step, stop: Stop { phase, .. }, start_at_ns, .. } => {
                     assert_eq!(*start_at_ns, yard.now + 11 * MS, "10 ms and half a ms a rank ahead");
                     format!("{phase:?} {step}")
                 }
+                ToNode::Abort { .. } => "abort".to_owned(),
                 other => panic!("{other:?}"),
             });
         }
@@ -200,25 +216,23 @@ fn a_run_of_two_ranks_steps_through_every_phase_in_lockstep() {
         }
     }
     let step = |n| ["prepare", "Dispatch", "Expert", "Combine"].map(|kind| format!("{kind} {n}"));
-    let expected: Vec<_> = ["configure".to_owned()].into_iter().chain((0..3).flat_map(step)).collect();
-    assert_eq!(kinds, expected);
+    let steps = (0..3).flat_map(step);
+    let [first, last] = ["configure", "abort"].map(str::to_owned);
+    assert_eq!(kinds, [first].into_iter().chain(steps).chain([last]).collect::<Vec<_>>());
     let (ended, records) = yard.outcomes.pop().unwrap();
     let records = records.unwrap();
     assert_eq!(ended, run);
-    assert_eq!(
-        records.iter().map(|record| (record.step, record.warmup)).collect::<Vec<_>>(),
-        [(0, true), (1, false), (2, false)]
-    );
+    assert_eq!(records.iter().map(|record| record.step).collect::<Vec<_>>(), [0, 1, 2]);
     assert_eq!(records[2].digests, vec![vec![2; 4]; 2]);
-    assert_eq!(records[1].phases[2], vec![report(Phase::Combine); 2]);
-    assert!(yard.events.contains(&CoordinatorEvent::StepDone { run, done: 3, steps: 3 }));
+    assert_eq!(records[1].reports(Phase::Combine), vec![report(Phase::Combine); 2]);
+    assert!(yard.events.contains(&CoordinatorEvent::StepDone { run, done: 3 }));
     assert_eq!(yard.machine.poll_timeout(), None);
 }
 
 #[test]
 fn wall_time_counts_from_the_common_start() {
     let mut yard = Yard::new(2);
-    yard.submit(request(&[2], 0, 1)).unwrap();
+    yard.submit(request(&[2]), 1).unwrap();
     yard.answer(None);
     yard.answer(None);
     yard.pass(100 * MS);
@@ -231,9 +245,9 @@ fn wall_time_counts_from_the_common_start() {
 #[test]
 fn a_run_waits_for_its_nodes_while_the_cluster_forms() {
     let mut yard = Yard::new(1);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     assert!(yard.sent.is_empty());
-    assert!(matches!(yard.submit(two()), Err(RunError::Busy { run: busy }) if busy == run));
+    assert!(matches!(yard.submit(two(), 3), Err(RunError::Busy { run: busy }) if busy == run));
     yard.pass(59_999 * MS);
     yard.join("late");
     assert!(yard.sent.iter().any(|(_, message)| matches!(message, ToNode::Configure { .. })));
@@ -244,23 +258,23 @@ fn a_run_waits_for_its_nodes_while_the_cluster_forms() {
 #[test]
 fn fewer_nodes_than_ranks_end_the_wait_with_both_numbers() {
     let mut yard = Yard::new(1);
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     yard.pass(60_000 * MS);
     let (_, error) = yard.error();
     assert!(error.starts_with("1 of 2 nodes have registered; start 1 more"), "{error}");
     // A cluster that stopped forming is not waited for again.
-    assert!(matches!(yard.submit(two()), Err(RunError::TooFewNodes { there: 1, needed: 2 })));
+    assert!(matches!(yard.submit(two(), 3), Err(RunError::TooFewNodes { there: 1, needed: 2 })));
     yard.join("second");
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
 }
 
 #[test]
 fn a_lost_node_aborts_the_run_on_the_others_at_once() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     yard.answer(None);
     yard.answer(None);
-    assert!(matches!(yard.sent[0].1, ToNode::Begin { phase: Phase::Dispatch, .. }));
+    assert!(matches!(yard.sent[0].1, ToNode::Begin { stop: Stop { phase: Phase::Dispatch, .. }, .. }));
     yard.sent.clear();
     yard.lose(NodeId(2), "connection\nclosed");
     assert_eq!(yard.sent, [(NodeId(1), ToNode::Abort { run })]);
@@ -276,7 +290,7 @@ fn a_lost_node_aborts_the_run_on_the_others_at_once() {
 #[test]
 fn losing_a_node_without_a_seat_disturbs_nobody() {
     let mut yard = Yard::new(3);
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     yard.lose(NodeId(3), "gone");
     yard.join("n7");
     while yard.answer(None) {}
@@ -289,7 +303,7 @@ fn every_wait_has_a_limit_and_names_who_is_silent() {
     let limits_s = [60, 120, 30, 30, 30];
     for (stage, (wait, limit_s)) in waits.into_iter().zip(limits_s).enumerate() {
         let mut yard = Yard::new(2);
-        yard.submit(two()).unwrap();
+        yard.submit(two(), 3).unwrap();
         for _ in 0..stage {
             yard.answer(None);
         }
@@ -307,7 +321,7 @@ fn every_wait_has_a_limit_and_names_who_is_silent() {
 #[test]
 fn a_timeout_lists_few_names_and_counts_the_rest() {
     let mut yard = Yard::new(6);
-    yard.submit(request(&[6], 0, 1)).unwrap();
+    yard.submit(request(&[6]), 1).unwrap();
     yard.pass(60_000 * MS);
     let (_, error) = yard.error();
     assert!(
@@ -319,7 +333,7 @@ fn a_timeout_lists_few_names_and_counts_the_rest() {
 #[test]
 fn a_failure_aborts_all_and_is_told_after_the_grace() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     yard.answer(None);
     yard.sent.clear();
     yard.say(NodeId(1), FromNode::Failed { run, error: "row misrouted".to_owned() });
@@ -334,7 +348,7 @@ fn a_failure_aborts_all_and_is_told_after_the_grace() {
 #[test]
 fn a_loss_explains_the_complaint_before_it() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     yard.say(NodeId(1), FromNode::Failed { run, error: "n1 is gone".to_owned() });
     yard.pass(100 * MS);
     yard.lose(NodeId(2), "killed");
@@ -345,13 +359,12 @@ fn a_loss_explains_the_complaint_before_it() {
 #[test]
 fn messages_of_an_aborted_run_are_ignored() {
     let mut yard = Yard::new(2);
-    let old = yard.submit(two()).unwrap();
+    let old = yard.submit(two(), 3).unwrap();
     yard.answer(None);
-    yard.machine.cancel();
+    yard.machine.close(old);
     yard.collect();
-    assert_eq!(yard.error(), (old, "the run was cancelled".to_owned()));
     yard.sent.clear();
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     assert_eq!(run, old + 1);
     for stale in [
         FromNode::Configured { run: old },
@@ -378,7 +391,7 @@ fn what_is_said_out_of_turn_ends_the_run_by_name() {
     ];
     for message in wrong {
         let mut yard = Yard::new(2);
-        yard.submit(two()).unwrap();
+        yard.submit(two(), 3).unwrap();
         yard.answer(None);
         yard.say(NodeId(1), message);
         let (_, error) = yard.error();
@@ -392,14 +405,14 @@ fn answers_of_the_wrong_size_end_the_run() {
     let huge = PhaseReport { lateness_ns: vec![0; 2 << 20], ..report(Phase::Dispatch) };
     for report in [stray, huge] {
         let mut yard = Yard::new(2);
-        let run = yard.submit(two()).unwrap();
+        let run = yard.submit(two(), 3).unwrap();
         yard.answer(None);
         yard.answer(None);
         yard.say(NodeId(1), FromNode::Closed { run, step: 0, half: 0, report });
         assert!(yard.error().1.contains("it reported"));
     }
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     for _ in 0..4 {
         yard.answer(None);
     }
@@ -410,7 +423,7 @@ fn answers_of_the_wrong_size_end_the_run() {
 #[test]
 fn closing_and_finishing_come_in_any_order_but_once() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(request(&[2], 0, 1)).unwrap();
+    let run = yard.submit(request(&[2]), 1).unwrap();
     for _ in 0..4 {
         yard.answer(None);
     }
@@ -431,7 +444,7 @@ fn closing_and_finishing_come_in_any_order_but_once() {
 fn the_epoch_counts_changes_of_membership_not_runs() {
     let mut yard = Yard::new(4);
     let epoch_of = |yard: &mut Yard, racks: &[u32]| {
-        yard.submit(request(racks, 0, 1)).unwrap();
+        yard.submit(request(racks), 1).unwrap();
         let epoch = yard.sent.iter().find_map(|(_, message)| match message {
             ToNode::Configure { setup, .. } => Some((setup.epoch, setup.cluster.num_racks(), setup.run)),
             _ => None,
@@ -461,7 +474,7 @@ fn the_epoch_counts_changes_of_membership_not_runs() {
 #[test]
 fn a_restarted_process_takes_its_name_back() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     yard.sent.clear();
     let again = yard.join("n1");
     assert_eq!(again, NodeId(3));
@@ -473,7 +486,7 @@ fn a_restarted_process_takes_its_name_back() {
     yard.lose(NodeId(2), "closed");
     yard.say(NodeId(2), FromNode::Configured { run });
     yard.sent.clear();
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     let seats: Vec<_> = yard.sent.iter().map(|(node, _)| *node).collect();
     assert_eq!(seats, [NodeId(1), NodeId(3)]);
 }
@@ -486,7 +499,7 @@ fn nodes_of_another_machine_are_told_instants_of_their_own_clock() {
     // Node 1 shares the clock. Node 2's is ahead, which its answers tell to half their round trips.
     yard.say(NodeId(1), FromNode::Pong { sent_ns: 99 * MS, node_ns: 99 * MS + 1 });
     yard.say(NodeId(2), FromNode::Pong { sent_ns: 90 * MS, node_ns: AHEAD + 95 * MS });
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     let mut starts: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
     let mut pings = 0;
     while !yard.sent.is_empty() {
@@ -524,11 +537,11 @@ fn a_clock_that_jumps_ends_the_run() {
     let mut yard = Yard::new(2);
     yard.now = 100;
     yard.say(NodeId(2), FromNode::Pong { sent_ns: 50, node_ns: 70 });
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     yard.say(NodeId(2), FromNode::Pong { sent_ns: 60, node_ns: 7_000_000 });
     assert!(yard.error().1.starts_with("the monotonic clock of n1 has jumped"));
     // It is known by what it showed last.
-    yard.submit(two()).unwrap();
+    yard.submit(two(), 3).unwrap();
     while yard.answer(None) {}
     assert!(yard.outcomes.pop().unwrap().1.is_ok());
 }
@@ -536,20 +549,20 @@ fn a_clock_that_jumps_ends_the_run() {
 #[test]
 fn impossible_requests_are_refused_at_once() {
     let mut yard = Yard::new(2);
-    assert!(matches!(yard.submit(request(&[2], 0, 0)), Err(RunError::Steps { .. })));
-    assert!(matches!(yard.submit(request(&[2], u32::MAX, 2)), Err(RunError::Steps { .. })));
     let mut bad = two();
-    bad.setup.tokens.pop();
-    assert!(matches!(yard.submit(bad), Err(RunError::Setup(_))));
-    let mut bad = two();
-    bad.setup.payload = false;
-    assert!(matches!(yard.submit(bad), Err(RunError::NoPayload)));
+    bad.setup.layer_mut().unwrap().tokens.pop();
+    assert!(matches!(yard.submit(bad, 1), Err(RunError::Setup(_))));
+    let run = yard.machine.open(yard.now, two()).unwrap();
+    yard.collect();
+    yard.answer(None);
+    let batch = StepBatch::empty(2);
+    assert!(matches!(yard.machine.step(yard.now, run, batch), Err(RunError::Batch(_))), "tokens are the run's own");
 }
 
 #[test]
 fn shutdown_ends_the_run_and_sends_everyone_home() {
     let mut yard = Yard::new(2);
-    let run = yard.submit(two()).unwrap();
+    let run = yard.submit(two(), 3).unwrap();
     yard.sent.clear();
     yard.machine.shutdown();
     yard.collect();
@@ -557,7 +570,7 @@ fn shutdown_ends_the_run_and_sends_everyone_home() {
     let expected = [abort.clone(), abort, ToNode::Shutdown, ToNode::Shutdown];
     assert_eq!(yard.sent.iter().map(|(_, message)| message.clone()).collect::<Vec<_>>(), expected);
     assert!(matches!(yard.outcomes.pop(), Some((_, Err(RunError::Closed)))));
-    assert!(matches!(yard.submit(two()), Err(RunError::Closed)));
+    assert!(matches!(yard.submit(two(), 3), Err(RunError::Closed)));
     let refused = yard.machine.handle_register(0, "x", ([127, 0, 0, 1], 1).into(), machine());
     assert_eq!(refused, Err(JoinError::Closing));
     let news = yard.events.len();

@@ -1,12 +1,11 @@
 //! A session as its holder and as the coordinator's task see it: batches one way, records the other.
 
 use crate::machine::SessionEvent;
-use crate::run::RunError;
-use crate::steps::{StepRecord, Stepper};
+use crate::run::{RunError, StepRecord};
 use moe::stack::StepBatch;
 use tokio::sync::{mpsc, oneshot};
 
-/// A whole model on the nodes of a cluster. Dropping it ends it.
+/// A run on the nodes of a cluster. Dropping it ends it.
 #[derive(Debug)]
 pub struct Session {
     steps: mpsc::Sender<Asked>,
@@ -43,7 +42,7 @@ pub(super) fn new() -> (Session, Opening, oneshot::Receiver<Result<(), RunError>
 }
 
 impl Session {
-    /// Runs a step: `batch` enters the first stage, and all stages go on with what they have in hand.
+    /// As [`crate::Runner::step`].
     ///
     /// # Errors
     /// [`RunError`]; but for an impossible batch, the session is over then. Where the future of a step was dropped before its end,
@@ -53,12 +52,6 @@ impl Session {
         let asked = Asked { batch: batch.clone(), reply };
         self.steps.send(asked).await.map_err(|_| RunError::Closed)?;
         answer.await.unwrap_or(Err(RunError::Closed))
-    }
-}
-
-impl Stepper for Session {
-    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        Self::step(self, batch).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The shell with scripted nodes on real connections.
 
 use super::*;
+use crate::run::run_steps;
 use crate::testing::request;
 use node::control::{FromNode, Machine, PhaseReport, ToNode};
 use node::net::{ClusterCa, Role, recv_message, send_message};
@@ -13,6 +14,10 @@ struct Yard {
     handle: ClusterHandle,
     clients: Clients,
     news: broadcast::Receiver<CoordinatorEvent>,
+}
+
+async fn run(yard: &Yard, request: &RunRequest, steps: u32) -> Result<Vec<StepRecord>, RunError> {
+    run_steps(&mut yard.handle.runner(), request, steps).await
 }
 
 /// A node that does what the test says.
@@ -82,13 +87,13 @@ impl Puppet {
         while let Some(message) = self.hear().await {
             match &message {
                 ToNode::Configure { setup, .. } => self.say(FromNode::Configured { run: setup.run }).await,
-                ToNode::Prepare { run, step } => {
+                ToNode::Prepare { run, step, .. } => {
                     self.say(FromNode::Prepared { run: *run, step: *step }).await
                 }
-                ToNode::Begin { run, step, phase, .. } => {
-                    let report = report(*phase);
+                ToNode::Begin { run, step, stop, .. } => {
+                    let report = report(stop.phase);
                     self.say(FromNode::Closed { run: *run, step: *step, half: 0, report }).await;
-                    if *phase == Phase::Combine {
+                    if stop.phase == Phase::Combine {
                         self.say(FromNode::Finished { run: *run, step: *step, half: 0, digests: vec![1; 4] })
                             .await;
                     }
@@ -125,7 +130,7 @@ async fn nodes_register_run_and_are_told_to_leave() {
     let yard = Yard::new();
     let nodes = [yard.puppet("b").await, yard.puppet("a").await].map(|puppet| tokio::spawn(puppet.obey()));
     yard.handle.wait_for_nodes(2, Duration::from_secs(5)).await.unwrap();
-    let records = yard.handle.run(&request(&[1, 1], 1, 1)).await.unwrap();
+    let records = run(&yard, &request(&[1, 1]), 2).await.unwrap();
     assert_eq!((records.len(), &records[1].digests), (2, &vec![vec![1; 4]; 2]));
     yard.handle.shutdown().await;
     for (name, node) in ["b", "a"].into_iter().zip(nodes) {
@@ -142,7 +147,7 @@ async fn nodes_register_run_and_are_told_to_leave() {
         );
         assert_eq!(heard.last(), Some(&ToNode::Shutdown));
     }
-    assert!(matches!(yard.handle.run(&request(&[2], 0, 1)).await, Err(RunError::Closed)));
+    assert!(matches!(run(&yard, &request(&[2]), 1).await, Err(RunError::Closed)));
 }
 
 #[tokio::test]
@@ -151,12 +156,12 @@ async fn a_connection_that_closes_ends_the_run_by_name() {
     let survivor = tokio::spawn(yard.puppet("a").await.obey());
     let mut victim = yard.puppet("b").await;
     yard.handle.wait_for_nodes(2, Duration::from_secs(5)).await.unwrap();
-    let asked = request(&[2], 0, 1);
+    let asked = request(&[2]);
     let dies = async {
         while !matches!(victim.hear().await, Some(ToNode::Configure { .. })) {}
         victim.peer.connection.close(1u32.into(), b"out of memory");
     };
-    let (result, ()) = tokio::join!(yard.handle.run(&asked), dies);
+    let (result, ()) = tokio::join!(run(&yard, &asked, 1), dies);
     let error = result.unwrap_err().to_string();
     assert!(error.starts_with("b (rank 1) was lost during the configuration of run 1"), "{error}");
     assert!(error.contains("out of memory"), "{error}");
@@ -170,18 +175,18 @@ async fn dropping_the_future_of_a_run_aborts_it() {
     let yard = Yard::new();
     let mut puppet = yard.puppet("a").await;
     yard.handle.wait_for_nodes(1, Duration::from_secs(5)).await.unwrap();
-    let asked = request(&[1], 0, 1);
+    let asked = request(&[1]);
     {
-        let mut run = Box::pin(yard.handle.run(&asked));
+        let mut first = Box::pin(run(&yard, &asked, 1));
         tokio::select! {
-            _ = &mut run => panic!("nobody answered"),
+            _ = &mut first => panic!("nobody answered"),
             () = async { while !matches!(puppet.hear().await, Some(ToNode::Configure { .. })) {} } => {}
         }
-        assert!(matches!(yard.handle.run(&asked).await, Err(RunError::Busy { run: 1 })));
+        assert!(matches!(run(&yard, &asked, 1).await, Err(RunError::Busy { run: 1 })));
     }
     assert_eq!(puppet.hear().await, Some(ToNode::Abort { run: 1 }));
     let obeys = tokio::spawn(puppet.obey());
-    yard.handle.run(&asked).await.unwrap();
+    run(&yard, &asked, 1).await.unwrap();
     drop(yard.handle);
     assert_eq!(
         obeys.await.unwrap().last(),

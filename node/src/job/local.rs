@@ -1,8 +1,7 @@
 //! Jobs on a rank's own tokens in a run of a whole model: entering, a layer up to its experts, leaving.
 
 use super::{bytes_of, lengths, narrow_row, quantised};
-use crate::setup::RunSetup;
-use crate::stack::StageSetup;
+use crate::setup::Setup;
 use crate::wire::RowData;
 use bytes::Bytes;
 use moe::routing::{Router, Routing};
@@ -48,11 +47,10 @@ pub(super) struct OwnLayers {
 }
 
 impl OwnLayers {
-    pub(super) fn new(setup: &RunSetup, own: &StageSetup) -> Self {
-        let (stack, stage) = (own.stack.clone(), own.stage);
+    pub(super) fn new(setup: &Setup, stack: &Stack, stage: u32) -> Self {
         let layers = stack.stages()[stage as usize].layers.clone().filter(|_| setup.payload);
-        let layers = layers.map(|layer| LocalLayer::new(&stack, setup.experts, setup.seed, layer)).collect();
-        Self { stack, stage, layers, payload: setup.payload, seed: setup.seed }
+        let layers = layers.map(|layer| LocalLayer::new(stack, setup.experts, setup.seed, layer)).collect();
+        Self { stack: stack.clone(), stage, layers, payload: setup.payload, seed: setup.seed }
     }
 
     fn hidden(&self) -> usize {

@@ -98,7 +98,7 @@ pub enum RankError {
     /// No room for a batch's entries.
     #[error(
         "{rank} would need {bytes} bytes of cache, a run with payload has at most {}; end sequences earlier, or run without payload",
-        crate::stack::KV_BYTES_MAX
+        super::stacked::KV_BYTES_MAX
     )]
     CacheFull {
         /// This rank.

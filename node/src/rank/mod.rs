@@ -4,8 +4,8 @@
 //! input's stamp is its `now`, so that forwarding adds no lateness. Outputs, to poll in this order until all say `None`:
 //! [`Rank::poll_send`], [`Rank::poll_job`], [`Rank::poll_event`].
 //!
-//! A run of a whole model has commands of its own, [`Rank::prepare_column`] and [`Rank::begin_stop`]: a step then goes through all
-//! layers, and what a layer gives is what the next one takes.
+//! A step goes through the stops of its run's program ([`crate::program`]): of one layer, of a round of weight moves, or of all layers of
+//! a model, where what a layer gives is what the next one takes.
 //!
 //! A layer is three phases. Dispatch: rows go to the ranks that host their experts, in the hierarchical scheme through the
 //! gateway of the destination rack. Expert: one grouped job. Combine: results go back, in the hierarchical scheme summed
@@ -21,8 +21,8 @@ pub use error::RankError;
 
 use crate::job::{Job, JobId, JobOutput, Work};
 use crate::nic::OutRow;
+use crate::program::Stop;
 use crate::setup::PreparedRun;
-use crate::stack::Stop;
 use crate::wire::{Flow, Frame, Phase};
 use moe::stack::{Column, KvCache, TokenId};
 use stacked::{Part, Stacked};
@@ -133,34 +133,33 @@ impl Rank {
         self.id
     }
 
-    /// Command: gate and quantise the tokens of a step. What an earlier step left behind is forgotten.
-    pub fn prepare(&mut self, flow: Flow) {
+    /// Command: take up a step. In a whole model `column` enters the first stage, and states and caches of earlier steps stay; otherwise
+    /// what an earlier step left behind is forgotten.
+    ///
+    /// # Errors
+    /// When a cache is not what the batch says.
+    pub fn prepare(&mut self, flow: Flow, column: Column) -> Result<(), RankError> {
         self.forget();
-        let (first, tokens) = (self.run.first_token(self.id), self.run.setup().tokens[self.id.0 as usize]);
+        self.step = None;
+        if let Some(stacked) = &mut self.stacked {
+            let work = stacked.prepare(flow, column)?;
+            self.ask(Picos::ZERO, Picos::ZERO, Ticket::Enter, work);
+            return Ok(());
+        }
+        let setup = Arc::clone(self.run.setup());
+        let tokens = setup.program.tokens_of(self.id);
+        let first = if tokens > 0 { self.run.first_token(self.id) } else { 0 };
         let ids = (first..first.saturating_add(tokens))
             .map(|sequence| TokenId { sequence, position: flow.step })
             .collect();
-        self.step = Some(Step::new(self.id, Arc::clone(&self.run), flow, ids));
-        let experts = self.step.as_ref().and_then(Step::weights_of);
-        if let Some(experts) = experts {
+        let step = self.step.insert(Step::new(self.id, Arc::clone(&self.run), flow, ids));
+        if let Some(experts) = step.weights_of() {
             self.ask(Picos::ZERO, Picos::ZERO, Ticket::Weights, Work::Weights(experts));
-            return;
+            return Ok(());
         }
-        let step = self.run.setup().first_step + flow.step;
+        let step = setup.first_step + flow.step;
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step });
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
-    }
-
-    /// Command: take up a step of a whole model, in which `column` enters the first stage. States and caches of earlier steps stay.
-    ///
-    /// # Errors
-    /// When this is no run of a whole model, or the cache is not what the batch says.
-    pub fn prepare_column(&mut self, flow: Flow, column: Column) -> Result<(), RankError> {
-        self.forget();
-        self.step = None;
-        let lost = RankError::PhaseOrder { rank: self.id, phase: Phase::Local };
-        let work = self.stacked.as_mut().ok_or(lost)?.prepare(flow, column)?;
-        self.ask(Picos::ZERO, Picos::ZERO, Ticket::Enter, work);
         Ok(())
     }
 
@@ -172,14 +171,14 @@ impl Rank {
         self.waiting.clear();
     }
 
-    /// Command: open a stop of a whole model's step; its clock starts at zero. `flow` is what its frames carry.
+    /// Command: open a stop; its clock starts at zero. `flow` is what its frames carry.
     ///
     /// # Errors
-    /// When the stop before is not complete.
-    pub fn begin_stop(&mut self, stop: Stop, flow: Flow) -> Result<(), RankError> {
+    /// When no step is prepared, or the stop before is not complete.
+    pub fn begin(&mut self, stop: Stop, flow: Flow) -> Result<(), RankError> {
         let lost = RankError::PhaseOrder { rank: self.id, phase: stop.phase };
         let owing = self.step.as_ref().is_some_and(|step| !step.is_finished());
-        let stacked = self.stacked.as_mut().ok_or_else(|| lost.clone())?;
+        let Some(stacked) = &mut self.stacked else { return self.begin_phase(stop.phase) };
         match stacked.begin(stop)? {
             Part::Nothing => {
                 self.events.push_back(Event::Closed { phase: stop.phase, at: Picos::ZERO });
@@ -202,7 +201,7 @@ impl Rank {
                     step.take_prepared();
                     self.step = Some(step);
                 }
-                self.begin(stop.phase)
+                self.begin_phase(stop.phase)
             }
             Part::Hop => {
                 stacked.send_hop(&mut self.sends);
@@ -216,11 +215,8 @@ impl Rank {
         self.stacked.as_mut()?.cache_mut()
     }
 
-    /// Command: open a phase; its clock starts at zero.
-    ///
-    /// # Errors
-    /// When no step is prepared, or the phase before has not closed.
-    pub fn begin(&mut self, phase: Phase) -> Result<(), RankError> {
+    /// Opens a phase of a layer.
+    fn begin_phase(&mut self, phase: Phase) -> Result<(), RankError> {
         let step = self.step.as_mut().filter(|step| step.may_begin(phase));
         let step = step.ok_or(RankError::PhaseOrder { rank: self.id, phase })?;
         match phase {

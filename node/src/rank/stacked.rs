@@ -5,8 +5,8 @@
 use super::{RankError, Send};
 use crate::job::{LocalDone, LocalState, Work};
 use crate::nic::OutRow;
+use crate::program::{Stop, layer_at, moe_layer};
 use crate::setup::PreparedRun;
-use crate::stack::{KV_BYTES_MAX, Stop, layer_at, moe_layer};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::plan::Targets;
 use moe::routing::Routing;
@@ -14,6 +14,9 @@ use moe::stack::{Column, KvCache, Stack, TokenId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use topology::{Picos, RankId};
+
+/// Most bytes that the cache of one rank takes where values are computed.
+pub(super) const KV_BYTES_MAX: u64 = 1 << 30;
 
 /// What a rank has to do at a stop.
 pub(super) enum Part {

@@ -4,7 +4,7 @@ use super::weights::Weights;
 use super::{RankError, Send, Ticket};
 use crate::job::ExpertRow;
 use crate::nic::OutRow;
-use crate::setup::{PreparedRun, RunSetup};
+use crate::setup::{PreparedRun, Setup};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::plan::{DispatchScheme, PlannedRow, Targets, combine_to, dispatch_rows, split_targets};
 use moe::routing::Routing;
@@ -114,7 +114,7 @@ impl Step {
         }
     }
 
-    fn setup(&self) -> &RunSetup {
+    fn setup(&self) -> &Setup {
         self.run.setup()
     }
 
@@ -324,7 +324,7 @@ impl Step {
         sends: &mut VecDeque<Send>,
     ) -> Result<bool, RankError> {
         let run = Arc::clone(&self.run);
-        let (placement, RunSetup { cluster, scheme, .. }) = (run.placement(self.flow.layer), &**run.setup());
+        let (placement, Setup { cluster, scheme, .. }) = (run.placement(self.flow.layer), &**run.setup());
         let Origin { source, token, .. } = row.origin;
         let misrouted = |slot| RankError::Misrouted { rank: self.me, source_rank: source, token, slot };
         let unknown = |slot: SlotId| slot.0 >= placement.num_slots();
@@ -503,8 +503,8 @@ impl Step {
     }
 
     pub(super) fn take_outputs(&mut self) -> Option<Vec<Vec<f32>>> {
-        let done =
-            self.phase == Some(Phase::Combine) && self.closed && self.unfinished == 0 && !self.finished;
+        let last = if self.weights.is_some() { Phase::Dispatch } else { Phase::Combine };
+        let done = self.phase == Some(last) && self.closed && self.unfinished == 0 && !self.finished;
         if !done {
             return None;
         }

@@ -5,6 +5,7 @@
 
 use super::{RankError, Send};
 use crate::nic::OutRow;
+use crate::program::Program;
 use crate::setup::{PreparedRun, WEIGHT_ROW_BYTES};
 use crate::wire::{Origin, Row, RowData};
 use moe::ExpertId;
@@ -29,15 +30,12 @@ pub(super) struct Weights {
 impl Weights {
     /// The part of `me` in round `step` of the run; `None` in a run of tokens.
     pub(super) fn new(run: &PreparedRun, me: RankId, step: u32) -> Option<Self> {
-        let setup = run.setup();
-        if setup.moves.is_empty() {
-            return None;
-        }
-        let round = setup.moves.get(step as usize).map_or(&[][..], Vec::as_slice);
+        let Program::Moves(moves) = &run.setup().program else { return None };
+        let round = moves.rounds.get(step as usize).map_or(&[][..], Vec::as_slice);
         Some(Self {
             me,
             step,
-            expert_bytes: setup.shape.expert_weight_bytes(),
+            expert_bytes: moves.shape.expert_weight_bytes(),
             outgoing: round.iter().copied().filter(|weights| weights.from == me).collect(),
             incoming: round.iter().copied().find(|weights| weights.to == me),
             rows_taken: 0,

@@ -2,22 +2,21 @@
 
 mod drive;
 mod exchange;
-mod stack;
 mod wakes;
 
 pub use exchange::{Exchanged, exchange};
-pub use stack::{SimStack, StackStep};
 
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
-use crate::setup::{PreparedRun, RunSetup, SetupError};
-use crate::wire::{Flow, Frame, Phase};
+use crate::program::Stop;
+use crate::setup::{PreparedRun, Setup, SetupError};
+use crate::wire::{Frame, Phase};
 use drive::{Station, drive, lookahead};
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingError;
-use moe::stack::BatchError;
+use moe::stack::{Column, KvCache};
 use std::sync::Arc;
 use thiserror::Error;
 use topology::{Picos, RankId};
@@ -28,9 +27,6 @@ pub enum SimError {
     /// The setup is impossible.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The batch is impossible.
-    #[error(transparent)]
-    Batch(#[from] BatchError),
     /// The routing can't be made.
     #[error(transparent)]
     Routing(#[from] RoutingError),
@@ -50,28 +46,21 @@ pub enum SimError {
     },
 }
 
-/// What a simulated step yields, by rank.
-#[derive(Debug)]
-pub struct SimStep {
-    /// Dispatch, expert and combine, each `[num_ranks]`.
-    pub phases: [Vec<PhaseReport>; 3],
-    /// Outputs, `[num_ranks][tokens][hidden]`.
-    pub outputs: Vec<Vec<Vec<f32>>>,
-}
-
 /// A filter on frames between send and arrival, for fault tests: what it returns arrives.
 pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
-/// All seats of a run of one layer.
+/// All seats of a run. What they are to do when is decided elsewhere: it is told to prepare a step, then to go through its stops.
 pub struct SimCluster {
-    runner: Arc<JobRunner>,
-    bench: Bench,
+    setup: Arc<Setup>,
+    /// By stage.
+    runners: Vec<Arc<JobRunner>>,
+    /// By half of a batch: halves share nothing but what they are of.
+    benches: Vec<Bench>,
 }
 
-/// Seats that go through phases together.
+/// Seats that go through stops together, by rank.
 struct Bench {
-    /// That of any seat: what phases have in common.
-    setup: Arc<RunSetup>,
+    setup: Arc<Setup>,
     seats: Vec<Seated>,
     tamper: Option<Tamper>,
 }
@@ -81,74 +70,101 @@ const BATCH_CHUNKS: u64 = 16;
 
 impl std::fmt::Debug for SimCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SimCluster").field("seats", &self.bench.seats.len()).finish_non_exhaustive()
+        f.debug_struct("SimCluster").field("setup", &self.setup).finish_non_exhaustive()
     }
 }
 
 impl SimCluster {
-    /// Seats every rank of `setup`.
+    /// Seats every rank of `setup`, caches empty.
     ///
     /// # Errors
     /// When the setup or its routing is impossible.
-    pub fn new(setup: Arc<RunSetup>) -> Result<Self, SimError> {
-        let run = Arc::new(PreparedRun::new(Arc::clone(&setup))?);
-        let runner = Arc::new(JobRunner::new(Arc::clone(&setup))?);
-        let seats = setup.cluster.ranks().map(|id| Seated::new(id, &run, &runner)).collect();
-        Ok(Self { runner, bench: Bench { setup, seats, tamper: None } })
+    pub fn new(setup: Arc<Setup>) -> Result<Self, SimError> {
+        setup.validate()?;
+        let program = &setup.program;
+        let (mut runs, mut runners) = (Vec::new(), Vec::new());
+        for stage in 0..program.num_stages() {
+            runs.push(Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?));
+            runners.push(Arc::new(JobRunner::new(Arc::clone(&setup), stage)?));
+        }
+        let seated = |rank| {
+            let stage = program.stage_of(rank) as usize;
+            Seated::new(rank, &runs[stage], &runners[stage])
+        };
+        let bench = |_| {
+            let seats = setup.cluster.ranks().map(seated).collect();
+            Bench { setup: Arc::clone(&setup), seats, tamper: None }
+        };
+        let benches = (0..program.halves()).map(bench).collect();
+        Ok(Self { setup, runners, benches })
     }
 
-    /// The gate and weights in use.
+    /// What the run is defined by.
+    #[must_use]
+    pub fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    /// The gates and weights in use by the first stage.
     #[must_use]
     pub fn runner(&self) -> &JobRunner {
-        &self.runner
+        &self.runners[0]
     }
 
-    /// Puts a filter between send and arrival.
+    /// Puts a filter between send and arrival, in the first half.
     pub fn set_tamper(&mut self, tamper: Tamper) {
-        self.bench.tamper = Some(tamper);
+        self.benches[0].tamper = Some(tamper);
     }
 
-    /// Runs one step, its phases in lockstep: each opens at time zero on every rank once the one before has closed everywhere.
+    /// The cache of a rank of a whole model between two steps, for tests that spoil it; `None` if there is no such rank.
+    pub fn cache_mut(&mut self, rank: RankId) -> Option<&mut KvCache> {
+        self.benches[0].seats.get_mut(rank.0 as usize)?.seat.cache_mut()
+    }
+
+    /// Command: a rank takes up a step, `columns` by half as in [`crate::control::ToNode::Prepare`].
     ///
     /// # Errors
-    /// [`SimError`] when a rule is broken or nothing moves any more.
-    pub fn step(&mut self, step: u32) -> Result<SimStep, SimError> {
-        let bench = &mut self.bench;
-        let setup = &bench.setup;
-        let flow = Flow {
-            cluster: setup.cluster_id,
-            run: setup.run,
-            epoch: setup.epoch,
-            step,
-            micro_batch: 0,
-            layer: setup.layer,
-        };
-        for seated in &mut bench.seats {
-            seated.seat.prepare(flow);
+    /// [`SimError`] when a rule is broken.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    pub fn prepare(&mut self, rank: RankId, step: u32, columns: Vec<Column>) -> Result<(), SimError> {
+        let mut columns = columns.into_iter();
+        for (half, bench) in (0..).zip(&mut self.benches) {
+            let seated = &mut bench.seats[rank.0 as usize];
+            seated.outputs = None;
+            seated.seat.prepare(step, half, columns.next().unwrap_or_default())?;
+            seated.serve(Picos::ZERO, &mut Vec::new())?;
         }
-        bench.drive(Phase::Dispatch)?;
-        let mut reports: [Vec<PhaseReport>; 3] = Default::default();
-        for (phase, reports) in PHASES.into_iter().zip(&mut reports) {
-            *reports = bench.phase(phase, |seat| seat.begin(phase))?;
-        }
-        let outputs = bench.seats.iter_mut().map(|seated| std::mem::take(&mut seated.outputs)).collect();
-        Ok(SimStep { phases: reports, outputs })
+        Ok(())
+    }
+
+    /// Opens a stop on every seat of its half at time zero, and runs until it has closed on all of them: what each rank reports, and in
+    /// the stop in which it finishes what came out, `[tokens][hidden]`, empty rows without payload.
+    ///
+    /// # Errors
+    /// [`SimError`] when a rule is broken or nothing moves any more; the run can't go on then.
+    ///
+    /// # Panics
+    /// If there is no such half.
+    pub fn go(&mut self, stop: Stop) -> Result<Vec<Passed>, SimError> {
+        let bench = &mut self.benches[usize::from(stop.half)];
+        let reports = bench.go(stop)?;
+        let passed = |(report, seated): (_, &mut Seated)| (report, seated.outputs.take());
+        Ok(reports.into_iter().zip(&mut bench.seats).map(passed).collect())
     }
 }
 
-/// Of a run of one layer, in order.
-const PHASES: [Phase; 3] = [Phase::Dispatch, Phase::Expert, Phase::Combine];
+/// A rank's report of a stop, and what came out if it finished in it.
+pub type Passed = (PhaseReport, Option<Vec<Vec<f32>>>);
 
 impl Bench {
-    /// Opens a phase on every seat and runs until it has closed on all of them.
-    fn phase(
-        &mut self,
-        phase: Phase,
-        begin: impl Fn(&mut Seat) -> Result<(), SeatError>,
-    ) -> Result<Vec<PhaseReport>, SimError> {
+    /// Opens a stop on every seat and runs until it has closed on all of them.
+    fn go(&mut self, stop: Stop) -> Result<Vec<PhaseReport>, SimError> {
+        let phase = stop.phase;
         for seated in &mut self.seats {
             seated.closed = None;
-            begin(&mut seated.seat)?;
+            seated.seat.begin(stop)?;
         }
         if let Some(patience) = self.patience(phase) {
             self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
@@ -198,13 +214,13 @@ struct Seated {
     seat: Seat,
     runner: Arc<JobRunner>,
     closed: Option<Picos>,
-    outputs: Vec<Vec<f32>>,
+    outputs: Option<Vec<Vec<f32>>>,
 }
 
 impl Seated {
     fn new(id: RankId, run: &Arc<PreparedRun>, runner: &Arc<JobRunner>) -> Self {
         let seat = Seat::new(id, run, Picos::ZERO, Picos::ZERO);
-        Self { seat, runner: Arc::clone(runner), closed: None, outputs: Vec::new() }
+        Self { seat, runner: Arc::clone(runner), closed: None, outputs: None }
     }
 }
 
@@ -228,7 +244,7 @@ impl Station for Seated {
                 match event {
                     Event::Prepared => {}
                     Event::Closed { at, .. } => self.closed = Some(at),
-                    Event::Finished { outputs } => self.outputs = outputs,
+                    Event::Finished { outputs } => self.outputs = Some(outputs),
                 }
             }
             if !moved {

@@ -8,9 +8,9 @@ use crate::job::{Job, JobId, JobOutput, JobRunner, Work};
 use crate::net::clock::{monotonic_ns, process_cpu_ns};
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
-use crate::setup::{PreparedRun, RunSetup, SetupError};
-use crate::stack::{StageSetup, Stop};
-use crate::wire::{Flow, Frame, Phase};
+use crate::program::Stop;
+use crate::setup::{PreparedRun, Setup, SetupError};
+use crate::wire::{Frame, Phase};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::RoutingError;
@@ -47,14 +47,12 @@ pub(super) type Output = Result<(Job, JobOutput), String>;
 
 /// Frames of a phase that this worker has not been told to open yet. Credits bound them per peer; this bounds them in all.
 const EARLY_FRAMES_MAX: usize = 16_384;
-/// Seats of one run on a worker.
-const HALVES_MAX: u16 = 2;
 
 pub(super) struct Active {
     /// Which half of the batches is seated here.
     half: u16,
     rank: RankId,
-    setup: Arc<RunSetup>,
+    setup: Arc<Setup>,
     seat: Seat,
     runner: Arc<JobRunner>,
     nodes: Vec<NodeId>,
@@ -74,32 +72,24 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Takes a seat, with a model's stage one for each half of a batch; none if the plan has none for this node.
+    /// Takes a seat for each half of a batch; none if the plan has none for this node.
     pub(super) fn seats(
         node: NodeId,
-        setup: RunSetup,
-        stage: Option<(&StageSetup, u16)>,
+        setup: Arc<Setup>,
         plan: &SeatPlan,
         pacing: Pacing,
         links: &Links,
     ) -> Result<Vec<Self>, ActiveError> {
-        let setup = Arc::new(setup);
-        let prepared = Arc::new(match stage {
-            Some((stage, _)) => PreparedRun::of_stage(Arc::clone(&setup), stage)?,
-            None => PreparedRun::new(Arc::clone(&setup))?,
-        });
         let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
         let Some(at) = nodes.iter().position(|&seated| seated == node) else {
             return Ok(Vec::new());
         };
         let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
-        let runner = Arc::new(match stage {
-            Some((stage, _)) => JobRunner::of_stage(Arc::clone(&setup), stage)?,
-            None => JobRunner::new(Arc::clone(&setup))?,
-        });
+        let stage = setup.program.stage_of(rank);
+        let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?);
+        let runner = Arc::new(JobRunner::new(Arc::clone(&setup), stage)?);
         let dilation = pacing.network_dilation.max(1);
         let emulated = |wall_ns| PhaseClock { start_ns: 0, dilation }.emulated(wall_ns);
-        let halves = stage.map_or(1, |(_, halves)| halves).min(HALVES_MAX);
         let one = |half| Self {
             half,
             rank,
@@ -120,7 +110,7 @@ impl Active {
             udp_before: links.udp_bytes(),
             messages: VecDeque::new(),
         };
-        Ok((0..halves).map(one).collect())
+        Ok((0..setup.program.halves()).map(one).collect())
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -131,59 +121,23 @@ impl Active {
         self.messages.pop_front()
     }
 
-    fn flow(&self, step: u32) -> Flow {
-        let setup = &self.setup;
-        Flow {
-            cluster: setup.cluster_id,
-            run: setup.run,
-            epoch: setup.epoch,
-            step,
-            micro_batch: self.half,
-            layer: setup.layer,
-        }
-    }
-
-    pub(super) fn prepare(&mut self, step: u32) {
-        self.forget(step);
-        self.seat.prepare(self.flow(step));
-    }
-
-    /// As [`Self::prepare`], in a run of a whole model.
-    pub(super) fn prepare_column(&mut self, step: u32, column: Column) -> Result<(), ActiveError> {
-        self.forget(step);
-        Ok(self.seat.prepare_column(self.flow(step), column)?)
-    }
-
-    fn forget(&mut self, step: u32) {
+    pub(super) fn prepare(&mut self, step: u32, column: Column) -> Result<(), ActiveError> {
         self.step = step;
         self.early.clear();
         self.job = None;
         self.charged = None;
+        Ok(self.seat.prepare(step, self.half, column)?)
     }
 
-    pub(super) fn begin(&mut self, phase: Phase, start_ns: u64) -> Result<(), ActiveError> {
-        self.open(phase, start_ns, |seat| seat.begin(phase))
-    }
-
-    /// As [`Self::begin`], in a run of a whole model.
-    pub(super) fn begin_stop(&mut self, stop: Stop, start_ns: u64) -> Result<(), ActiveError> {
-        self.open(stop.phase, start_ns, |seat| seat.begin_stop(stop))
-    }
-
-    fn open(
-        &mut self,
-        phase: Phase,
-        start_ns: u64,
-        begin: impl FnOnce(&mut Seat) -> Result<(), SeatError>,
-    ) -> Result<(), ActiveError> {
+    pub(super) fn begin(&mut self, stop: Stop, start_ns: u64) -> Result<(), ActiveError> {
         let dilation =
-            if phase.computes() { self.pacing.compute_dilation } else { self.pacing.network_dilation };
+            if stop.computes() { self.pacing.compute_dilation } else { self.pacing.network_dilation };
         self.clock = PhaseClock { start_ns, dilation: dilation.max(1) };
         self.lateness_ns = new_histogram();
         self.handed_ns = start_ns;
         self.closed = None;
         self.cpu_before_ns = process_cpu_ns();
-        begin(&mut self.seat)?;
+        self.seat.begin(stop)?;
         let at = self.seat.at();
         for frame in std::mem::take(&mut self.early) {
             if Some((frame.flow, frame.phase)) == at {

@@ -14,13 +14,13 @@ use crate::net::{
     BindError, Endpoint, FineTimer, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
     send_message, this_machine,
 };
-use crate::setup::RunSetup;
-use crate::stack::StageSetup;
+use crate::setup::Setup;
 use active::{Active, ActiveError};
 use links::{Arrival, Links};
 use quinn::RecvStream;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -181,52 +181,29 @@ impl Worker {
             ToNode::Ping { sent_ns } => {
                 self.replies.push_back(FromNode::Pong { sent_ns, node_ns: monotonic_ns() });
             }
-            ToNode::Configure { setup, seats, pacing } => {
-                self.configure(*setup, None, &seats, pacing).await;
-            }
-            ToNode::ConfigureStage { setup, stage, halves, seats, pacing } => {
-                self.configure(*setup, Some((&*stage, halves)), &seats, pacing).await;
-            }
+            ToNode::Configure { setup, seats, pacing } => self.configure(setup, &seats, pacing).await,
             ToNode::Abort { run } if under_way == Some(run) => self.active.clear(),
-            ToNode::Prepare { run, step } if under_way == Some(run) => {
-                self.preparing = self.active.len();
-                self.active.iter_mut().for_each(|active| active.prepare(step));
-            }
-            ToNode::PrepareColumn { run, step, columns } if under_way == Some(run) => {
+            ToNode::Prepare { run, step, columns } if under_way == Some(run) => {
                 self.preparing = self.active.len();
                 let mut columns = columns.into_iter();
                 return self
                     .active
                     .iter_mut()
-                    .try_for_each(|active| active.prepare_column(step, columns.next().unwrap_or_default()));
+                    .try_for_each(|active| active.prepare(step, columns.next().unwrap_or_default()));
             }
-            ToNode::Begin { run, phase, start_at_ns, .. } if under_way == Some(run) => {
-                return self.on_half(0, |active| active.begin(phase, start_at_ns));
+            ToNode::Begin { run, stop, start_at_ns, .. } if under_way == Some(run) => {
+                return self.on_half(stop.half, |active| active.begin(stop, start_at_ns));
             }
-            ToNode::BeginStop { run, stop, start_at_ns, .. } if under_way == Some(run) => {
-                return self.on_half(stop.half, |active| active.begin_stop(stop, start_at_ns));
-            }
-            ToNode::Abort { .. }
-            | ToNode::Prepare { .. }
-            | ToNode::PrepareColumn { .. }
-            | ToNode::Begin { .. }
-            | ToNode::BeginStop { .. }
-            | ToNode::Shutdown => {}
+            ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } | ToNode::Shutdown => {}
         }
         Ok(())
     }
 
     /// Takes a seat in a run, and says whether that went well.
-    async fn configure(
-        &mut self,
-        setup: RunSetup,
-        stage: Option<(&StageSetup, u16)>,
-        seats: &SeatPlan,
-        pacing: Pacing,
-    ) {
+    async fn configure(&mut self, setup: Arc<Setup>, seats: &SeatPlan, pacing: Pacing) {
         let run = setup.run;
         self.active.clear();
-        let reply = match self.take_seat(setup, stage, seats, pacing).await {
+        let reply = match self.take_seat(setup, seats, pacing).await {
             Ok(()) => FromNode::Configured { run },
             Err(error) => FromNode::Failed { run, error: error.to_string() },
         };
@@ -235,13 +212,12 @@ impl Worker {
 
     async fn take_seat(
         &mut self,
-        setup: RunSetup,
-        stage: Option<(&StageSetup, u16)>,
+        setup: Arc<Setup>,
         seats: &SeatPlan,
         pacing: Pacing,
     ) -> Result<(), ActiveError> {
         self.links.connect(self.node, seats).await?;
-        self.active = Active::seats(self.node, setup, stage, seats, pacing, &self.links)?;
+        self.active = Active::seats(self.node, setup, seats, pacing, &self.links)?;
         Ok(())
     }
 

@@ -1,11 +1,15 @@
-//! Setups for the tests of this crate.
+//! Setups for the tests of this crate, and a driver of steps.
+#![allow(dead_code, reason = "each test uses a part")]
 
-use moe::experts::ExpertKind;
 use moe::model::{GateKind, GateSpec, LayerShape};
 use moe::placement::Placement;
 use moe::plan::DispatchScheme;
-use moe::routing::RoutingSpec;
-use node::setup::RunSetup;
+use moe::stack::StepBatch;
+use node::control::PhaseReport;
+use node::program::{LayerProgram, Program, Stop};
+use node::setup::Setup;
+use node::sim::{SimCluster, SimError};
+use std::sync::Arc;
 use topology::{Cluster, Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 
 /// A layer shape with a plain softmax gate.
@@ -25,30 +29,47 @@ pub(crate) fn fabric() -> Fabric {
     Fabric { scale_up: link(900_000_000_000), scale_out: link(112_500_000_000) }
 }
 
-/// A run with linear placement and uniform routing.
-pub(crate) fn setup(racks: &[u32], shape: LayerShape, scheme: DispatchScheme, tokens: u32) -> RunSetup {
+/// A layer with linear placement and uniform routing.
+pub(crate) fn setup(racks: &[u32], shape: LayerShape, scheme: DispatchScheme, tokens: u32) -> Setup {
     let cluster = Cluster::new(racks).unwrap();
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();
-    let ranks = cluster.num_ranks() as usize;
-    RunSetup {
-        cluster_id: 1,
-        run: 1,
-        epoch: 1,
-        cluster,
+    let tokens = vec![tokens; cluster.num_ranks() as usize];
+    let layer = LayerProgram { layer: 3, ..LayerProgram::new(shape, placement, tokens) };
+    let hardware = Hardware::preset("gb200").unwrap();
+    Setup {
         fabric: fabric(),
-        hardware: Hardware::preset("gb200").unwrap(),
-        shape,
-        placement,
         scheme,
-        routing: RoutingSpec::Uniform,
-        gate_limit: None,
-        tokens: vec![tokens; ranks],
         seed: 1,
-        layer: 3,
-        experts: ExpertKind::Modelled,
         chunk_rows: 4,
-        payload: true,
-        first_step: 0,
-        moves: Vec::new(),
+        ..Setup::new(cluster, hardware, Program::Layer(layer))
     }
+}
+
+/// What a step yields.
+pub(crate) struct Stepped {
+    /// Every stop, in order, with the reports of all ranks.
+    pub(crate) phases: Vec<(Stop, Vec<PhaseReport>)>,
+    /// Outputs of the ranks that answer, `[ranks][tokens][hidden]`.
+    pub(crate) outputs: Vec<Vec<Vec<f32>>>,
+}
+
+/// The plainest driver there is: one stop after the other. `batch` is that of a whole model, and has no columns otherwise.
+pub(crate) fn step(sim: &mut SimCluster, step: u32, batch: &StepBatch) -> Result<Stepped, SimError> {
+    let setup = Arc::clone(sim.setup());
+    for rank in setup.cluster.ranks() {
+        let column = setup.program.stack().map(|stack| batch.columns[stack.column_of(rank) as usize].clone());
+        sim.prepare(rank, step, column.into_iter().collect())?;
+    }
+    let (mut phases, mut outputs) = (Vec::new(), Vec::new());
+    for stop in setup.program.stops() {
+        let (reports, finished): (_, Vec<_>) = sim.go(stop)?.into_iter().unzip();
+        if setup.program.finishes_at(stop) {
+            let answering = setup.program.answering(&setup.cluster);
+            outputs = finished.into_iter().map(|outputs| outputs.expect("it has finished")).collect();
+            outputs.drain(answering.end as usize..);
+            outputs.drain(..answering.start as usize);
+        }
+        phases.push((stop, reports));
+    }
+    Ok(Stepped { phases, outputs })
 }

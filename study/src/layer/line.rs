@@ -1,7 +1,7 @@
 //! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
 
 use super::analytic::closed_form;
-use super::measure::{bounds, request, slowest_pace};
+use super::measure::{bounds, request, simulated_steps, slowest_pace};
 use super::record::{Record, Verification};
 use super::samples::Samples;
 use super::stats::median;
@@ -9,15 +9,14 @@ use super::truth::Truth;
 use super::{
     BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, Progress, ProgressSink,
 };
-use coordinator::backend::Backend;
 use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
-use coordinator::run::{RoundRecord, RunError};
+use coordinator::run::{RunError, Runner, StepRecord, run_steps};
 use node::control::Pacing;
 use topology::{A2aLinks, Picos};
 
-/// Rounds by seed.
-pub(super) type Simulated = Vec<Vec<RoundRecord>>;
+/// Steps by seed, warm-up included.
+pub(super) type Simulated = Vec<Vec<StepRecord>>;
 
 /// One configuration with what is known of it.
 pub(super) struct Line<'a> {
@@ -47,8 +46,9 @@ impl Line<'_> {
 
     pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> Record {
         let mut samples = Samples::default();
-        for (truths, rounds) in self.truths.iter().zip(&simulated) {
-            samples.take(self.row, self.spec, truths, rounds);
+        let (warmup, _) = simulated_steps(self.spec);
+        for (truths, steps) in self.truths.iter().zip(&simulated) {
+            samples.take(self.row, self.spec, truths, steps, warmup);
         }
         self.measured(BackendKind::Sim, latency, &samples)
     }
@@ -56,14 +56,14 @@ impl Line<'_> {
     /// Seconds of wall time that the phases of all its steps on `host` are to last, without repeats.
     pub(super) fn paced_s(&self, latency: LatencyChoice, host: Host) -> f64 {
         let of_seed = |(&seed, truths): (&u64, &&[Truth])| {
-            let request = request(self.spec, self.row, seed, latency, (self.spec.warmup, self.spec.rounds));
+            let request = request(self.spec, self.row, seed, latency);
             let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, 0);
-            pace.step_ns as f64 * 1e-9 * f64::from(request.steps())
+            pace.step_ns as f64 * 1e-9 * f64::from(self.spec.warmup.saturating_add(self.spec.rounds))
         };
         self.spec.seeds.iter().zip(&self.truths).map(of_seed).sum()
     }
 
-    pub(super) async fn quic<Q: Backend + Send>(
+    pub(super) async fn quic<Q: Runner + Send>(
         &self,
         latency: LatencyChoice,
         quic: &mut Q,
@@ -74,20 +74,18 @@ impl Line<'_> {
         let mut retries = 0;
         loop {
             let (mut samples, mut judged) = (Samples::default(), Vec::new());
-            let mut rounds = Vec::new();
+            let warmup = self.spec.warmup;
             let mut dilations = Pacing::default();
             for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
-                let steps = (self.spec.warmup, self.spec.rounds);
-                let mut request = request(self.spec, self.row, seed, latency, steps);
+                let mut request = request(self.spec, self.row, seed, latency);
                 let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
                 (request.pacing, request.expected_phase_ns) = (pace.pacing, pace.longest_ns);
-                rounds = quic.run(&request).await?;
-                samples.take(self.row, self.spec, truths, &rounds);
-                judged.push(judge(&rounds, request.pacing, host));
+                let steps = run_steps(quic, &request, warmup.saturating_add(self.spec.rounds)).await?;
+                samples.take(self.row, self.spec, truths, &steps, warmup);
+                judged.push(judge(&steps[warmup as usize..], request.pacing, host));
                 dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);
                 dilations.compute_dilation = dilations.compute_dilation.max(request.pacing.compute_dilation);
             }
-            drop(rounds);
             let problem = judged.iter().find_map(|judged| judged.problem.clone());
             if let Some(problem) = &problem
                 && retries == 0
@@ -118,7 +116,7 @@ impl Line<'_> {
         let links = self.links(latency);
         let mut record = self.record(backend, latency);
         // Of measured steps; one truth stands for all where steps are alike.
-        let warmup = if self.spec.distinct_steps() > 1 { self.spec.warmup as usize } else { 0 };
+        let warmup = simulated_steps(self.spec).0 as usize;
         let of_truths = |of: &dyn Fn(&Truth) -> f64| {
             self.truths.iter().flat_map(|truths| &truths[warmup..]).map(of).collect::<Vec<_>>()
         };

@@ -10,7 +10,8 @@ use coordinator::run::RunRequest;
 use moe::plan::Flows;
 use moe::{DispatchScheme, ExpertKind, RowBytes};
 use node::control::Pacing;
-use node::setup::RunSetup;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
 use topology::{A2aLinks, Fabric, Hardware, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
 
 /// Most rows in one frame: an eighth of a rank's tokens, so that hierarchical dispatch pipelines (chunks of at most
@@ -57,7 +58,7 @@ pub(super) fn slowest_pace(
     spec: &CompareSpec,
     row: &Configuration,
     truths: &[Truth],
-    setup: &RunSetup,
+    setup: &Setup,
     host: Host,
     retries: u32,
 ) -> Pace {
@@ -79,11 +80,11 @@ fn pace(
     spec: &CompareSpec,
     row: &Configuration,
     truth: &Truth,
-    setup: &RunSetup,
+    setup: &Setup,
     host: Host,
     retries: u32,
 ) -> Pace {
-    let flows = setup.flows();
+    let flows = Flows::new(row.scheme, &row.cluster, &row.placement);
     let links = setup.links();
     let [dispatch, combine] = bounds(row, truth, &links);
     let bounds = [
@@ -174,7 +175,7 @@ fn frames(flows: &Flows, matrix: &TrafficMatrix, row_bytes: u64, chunk_rows: u32
 }
 
 /// Emulated compute time of the busiest rank.
-fn busiest_compute(row: &Configuration, truth: &Truth, setup: &RunSetup) -> Picos {
+fn busiest_compute(row: &Configuration, truth: &Truth, setup: &Setup) -> Picos {
     let times = row.cluster.ranks().filter_map(|rank| {
         let rows =
             row.placement.slots_of(rank).iter().map(|slot| truth.traffic.rows_per_slot[slot.0 as usize]);
@@ -198,38 +199,34 @@ fn compute_cpu_s(spec: &CompareSpec, row: &Configuration, truth: &Truth, host: H
     seconds_of_row * (all / f64::from(host.cores)).max(busiest)
 }
 
+/// Warm-up steps and rounds that are simulated: steps that are alike need no more than one.
+pub(super) fn simulated_steps(spec: &CompareSpec) -> (u32, u32) {
+    if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) }
+}
+
 /// A request for `row` at `latency`.
 pub(crate) fn request(
     spec: &CompareSpec,
     row: &Configuration,
     seed: u64,
     latency: LatencyChoice,
-    steps: (u32, u32),
 ) -> RunRequest {
-    let setup = RunSetup {
-        cluster_id: 0,
-        run: 1,
-        epoch: 0,
-        cluster: row.cluster.clone(),
+    let tokens = spec.rank_tokens(row.cluster.num_ranks(), seed);
+    let layer = LayerProgram::new(spec.shape, row.placement.clone(), tokens);
+    let layer = Program::Layer(LayerProgram { layer: super::truth::LAYER, ..layer });
+    let hardware = Hardware {
+        kernels: spec.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels)),
+        ..spec.hardware.clone()
+    };
+    RunRequest::new(Setup {
         fabric: latency.apply(spec.fabric),
-        hardware: Hardware {
-            kernels: spec.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels)),
-            ..spec.hardware.clone()
-        },
-        shape: spec.shape,
-        placement: row.placement.clone(),
         scheme: row.scheme,
         routing: spec.routing.clone(),
         gate_limit: row.limit.clone(),
-        tokens: spec.rank_tokens(row.cluster.num_ranks(), seed),
         seed,
-        layer: super::truth::LAYER,
         experts: spec.experts,
         chunk_rows: chunk_rows(spec.tokens),
         payload: spec.payload,
-        first_step: 0,
-        moves: Vec::new(),
-    };
-    let pacing = Pacing::default();
-    RunRequest { setup, pacing, warmup: steps.0, rounds: steps.1, expected_phase_ns: 0 }
+        ..Setup::new(row.cluster.clone(), hardware, layer)
+    })
 }

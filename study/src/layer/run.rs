@@ -4,15 +4,15 @@ use super::analytic::pipeline_row;
 use super::expected::Expectations;
 use super::left::TimeLeft;
 use super::line::{Line, Simulated};
-use super::measure::request;
+use super::measure::{request, simulated_steps};
 use super::record::{Record, Report, SCHEMA_VERSION};
 use super::truth::{Truth, truths};
 use super::{
     BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
 };
-use coordinator::backend::{Backend, SimBackend};
 use coordinator::pace::Host;
-use coordinator::run::RunError;
+use coordinator::run::{RunError, Runner};
+use coordinator::sim::SimRunner;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
 ///
 /// # Errors
 /// [`CompareError`] when nothing can be run, or a backend gives up.
-pub async fn compare<Q: Backend + Send>(
+pub async fn compare<Q: Runner + Send>(
     spec: &CompareSpec,
     quic: Option<&mut Q>,
     host: Host,
@@ -81,7 +81,7 @@ pub async fn compare<Q: Backend + Send>(
 ///
 /// # Errors
 /// As [`compare`].
-pub async fn compare_rows<Q: Backend + Send>(
+pub async fn compare_rows<Q: Runner + Send>(
     spec: CompareSpec,
     rows: Vec<Configuration>,
     mut quic: Option<&mut Q>,
@@ -211,11 +211,10 @@ fn simulated(
     row: &Configuration,
     latency: LatencyChoice,
 ) -> Result<Simulated, CompareError> {
-    // Steps that are alike need no more than one.
-    let steps = if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) };
+    let (warmup, rounds) = simulated_steps(spec);
     let of_seed = |&seed| {
-        let request = request(spec, row, seed, latency, steps);
-        SimBackend::default().run_blocking(&request).map_err(|source| CompareError::Run {
+        let request = request(spec, row, seed, latency);
+        SimRunner::run_blocking(&request, warmup.saturating_add(rounds)).map_err(|source| CompareError::Run {
             row: format!("{}, {latency} latency, sim", row.title),
             source,
         })

@@ -4,9 +4,10 @@ use super::record::Record;
 use super::stats::{median, percentile};
 use super::truth::{Truth, truth_at};
 use super::{CompareSpec, Configuration};
-use coordinator::run::RoundRecord;
+use coordinator::run::StepRecord;
 use moe::RowBytes;
 use node::control::PhaseReport;
+use node::wire::Phase;
 use topology::Picos;
 
 /// What the rounds of a row measured, a sample a round.
@@ -24,34 +25,37 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes in the rounds of one seed. Warm-up steps are checked too, but not counted.
+    /// Takes in the steps of one seed. The first `warmup` are checked too, but not counted.
     pub(super) fn take(
         &mut self,
         row: &Configuration,
         spec: &CompareSpec,
         truths: &[Truth],
-        rounds: &[RoundRecord],
+        steps: &[StepRecord],
+        warmup: u32,
     ) {
-        let stamped_us = |reports: &Vec<PhaseReport>| {
+        let stamped_us = |reports: &[PhaseReport]| {
             reports.iter().map(|report| report.stamped).max().unwrap_or(Picos::ZERO).as_micros_f64()
         };
         let row_bytes = RowBytes::new(spec.shape.hidden).dispatch;
-        for round in rounds {
+        for round in steps {
             if self.difference.is_none() {
                 let truth = truth_at(truths, round.step);
                 self.difference = truth.difference(round).map(|what| format!("step {}: {what}", round.step));
             }
-            if round.warmup {
+            if round.step < warmup {
                 continue;
             }
-            for (samples, reports) in self.phases.iter_mut().zip(&round.phases) {
+            let [dispatch, expert, combine] =
+                [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| round.reports(phase));
+            for (samples, reports) in self.phases.iter_mut().zip([dispatch, expert, combine]) {
                 samples.push(PhaseReport::slowest(reports).as_micros_f64());
             }
-            let network = [&round.phases[0], &round.phases[2]];
+            let network = [dispatch, combine];
             self.stamped.push(network.into_iter().map(stamped_us).sum());
             let udp: u64 = network.into_iter().flatten().map(|report| report.udp_bytes).sum();
             self.udp_bytes.push(udp as f64);
-            for (from, report) in row.cluster.ranks().zip(&round.phases[0]) {
+            for (from, report) in row.cluster.ranks().zip(dispatch) {
                 for &(to, bytes) in &report.sent_bytes {
                     let rows = bytes / row_bytes;
                     *(if row.cluster.same_rack(from, to) {

@@ -2,11 +2,12 @@
 
 use super::testing::{default_spec, small_spec};
 use super::*;
-use coordinator::backend::{Backend, SimBackend};
 use coordinator::pace::Host;
-use coordinator::run::{RoundRecord, RunError, RunRequest};
+use coordinator::run::{RunError, RunRequest, Runner, StepRecord};
+use coordinator::sim::SimRunner;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
+use moe::stack::StepBatch;
 use moe::routing::Workload;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
 
@@ -14,11 +15,11 @@ const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
 
 #[track_caller]
 fn report(spec: &CompareSpec) -> Report {
-    let done = run(spec, None::<&mut SimBackend>);
+    let done = run(spec, None::<&mut SimRunner>);
     done.expect("a comparison")
 }
 
-fn run<Q: Backend + Send>(spec: &CompareSpec, quic: Option<&mut Q>) -> Result<Report, CompareError> {
+fn run<Q: Runner + Send>(spec: &CompareSpec, quic: Option<&mut Q>) -> Result<Report, CompareError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(Box::pin(compare(spec, quic, HOST, &mut |_| {})))
 }
@@ -217,21 +218,30 @@ fn a_trace_is_expected_by_its_own_mean() {
 
 /// A stand-in for QUIC: simulated rounds, changed at will.
 struct Fake<F> {
+    sim: SimRunner,
     change: F,
     dilations: Vec<u64>,
 }
 
-impl<F: FnMut(&mut RoundRecord) + Send> Backend for Fake<F> {
-    async fn run(&mut self, request: &RunRequest) -> Result<Vec<RoundRecord>, RunError> {
+impl<F: FnMut(&mut StepRecord) + Send> Runner for Fake<F> {
+    async fn open(&mut self, request: &RunRequest) -> Result<(), RunError> {
         self.dilations.push(request.pacing.network_dilation);
-        let mut rounds = SimBackend::default().run(request).await?;
-        rounds.iter_mut().for_each(&mut self.change);
-        Ok(rounds)
+        self.sim.open(request).await
+    }
+
+    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
+        let mut record = self.sim.step(batch).await?;
+        (self.change)(&mut record);
+        Ok(record)
+    }
+
+    fn close(&mut self) {
+        self.sim.close();
     }
 }
 
 /// One configuration on the stand-in.
-fn changed(change: impl FnMut(&mut RoundRecord) + Send) -> (Record, Vec<u64>) {
+fn changed(change: impl FnMut(&mut StepRecord) + Send) -> (Record, Vec<u64>) {
     let spec = CompareSpec {
         backends: vec![BackendKind::Quic],
         latencies: vec![LatencyChoice::Zero],
@@ -240,7 +250,7 @@ fn changed(change: impl FnMut(&mut RoundRecord) + Send) -> (Record, Vec<u64>) {
         rounds: 2,
         ..small_spec()
     };
-    let mut fake = Fake { change, dilations: Vec::new() };
+    let mut fake = Fake { sim: SimRunner::default(), change, dilations: Vec::new() };
     let report = run(&spec, Some(&mut fake)).expect("a report");
     (report.rows[1].clone(), fake.dilations)
 }
@@ -261,7 +271,7 @@ fn wrong_outputs_and_bytes_are_named_and_not_retried() {
     assert_eq!((record.verified, record.valid, dilations.len()), (false, false, 2));
     let problem = record.problem.expect("a problem");
     assert!(problem.starts_with("step 0: output of token 5 of rank 3 has digest"), "{problem}");
-    let (record, _) = changed(|round| round.phases[2][1].sent_bytes[0].1 += 640);
+    let (record, _) = changed(|round| round.phases[2].1[1].sent_bytes[0].1 += 640);
     let problem = record.problem.expect("a problem");
     assert!(problem.starts_with("step 0: combine: rank 1 sent"), "{problem}");
     let (record, _) = changed(|round| round.digests[0].truncate(11));
@@ -269,12 +279,12 @@ fn wrong_outputs_and_bytes_are_named_and_not_retried() {
 }
 
 /// Makes a round look as if its deliveries had been `late_ns` late.
-fn delay(round: &mut RoundRecord, late_ns: u64) {
+fn delay(round: &mut StepRecord, late_ns: u64) {
     let mut histogram: Histogram<u64> = Histogram::new(2).expect("two digits");
     histogram.record_n(late_ns, 100).expect("in range");
     let mut bytes = Vec::new();
     V2Serializer::new().serialize(&histogram, &mut bytes).expect("serialisable");
-    for report in &mut round.phases[0] {
+    for report in &mut round.phases[0].1 {
         report.lateness_ns.clone_from(&bytes);
     }
 }
@@ -298,18 +308,18 @@ fn a_run_that_stays_disturbed_is_invalid() {
     let (record, _) = changed(|round| delay(round, 200_000_000));
     assert!(record.verified && !record.valid);
     assert!(record.problem.expect("a problem").contains("lateness p99"));
-    let (record, _) = changed(|round| round.phases[0][0].overtaken = 100);
+    let (record, _) = changed(|round| round.phases[0].1[0].overtaken = 100);
     assert!(record.problem.expect("a problem").contains("overtaken frames"));
-    let (record, _) = changed(|round| round.phases[2][4].cpu_ns = 1_000_000_000);
+    let (record, _) = changed(|round| round.phases[2].1[4].cpu_ns = 1_000_000_000);
     assert!(record.problem.expect("a problem").contains("CPU use"));
-    let (record, _) = changed(|round| round.phases[2][4].lateness_ns = vec![1, 2, 3]);
+    let (record, _) = changed(|round| round.phases[2].1[4].lateness_ns = vec![1, 2, 3]);
     assert!(record.problem.expect("a problem").contains("can't be read"));
 }
 
 #[test]
 fn warm_up_steps_are_checked_but_not_judged() {
     let (record, dilations) = changed(|round| {
-        if round.warmup {
+        if round.step == 0 {
             delay(round, 200_000_000);
         }
     });

@@ -2,12 +2,13 @@
 
 use super::{CompareError, CompareSpec, Configuration};
 use crate::difference;
-use coordinator::run::RoundRecord;
+use coordinator::run::StepRecord;
 use moe::reference::{FP8_TOLERANCE, float64, quantised, relative_rms_error};
 use moe::{
     DispatchScheme, Experts, GateLimit, Placement, PlannedTraffic, Router, Routing, RowBytes, plan_traffic,
 };
 use node::digest::token_digest;
+use node::wire::Phase;
 use topology::{Cluster, TrafficMatrix};
 
 /// Layer whose seeds are used everywhere.
@@ -154,20 +155,21 @@ impl<'a> Arithmetic<'a> {
 
 impl Truth {
     /// The first way in which a step differs from what it must yield; `None` if it is right.
-    pub(super) fn difference(&self, record: &RoundRecord) -> Option<String> {
+    pub(super) fn difference(&self, record: &StepRecord) -> Option<String> {
         if let Some(error) = self.error_rms
             && (error.is_nan() || error > FP8_TOLERANCE)
         {
             return Some(format!("error against float64 is {error:.4}, tolerated is {FP8_TOLERANCE}"));
         }
-        let [dispatch, _, combine] = &record.phases;
         let nothing = TrafficMatrix::new(self.traffic.dispatch.num_ranks());
-        let phases =
-            [("dispatch", dispatch, &self.traffic.dispatch), ("combine", combine, &self.traffic.combine)];
-        let all = phases.into_iter().chain([("expert", &record.phases[1], &nothing)]);
-        let bytes = |(name, reports, planned): (_, &Vec<_>, _)| {
-            Some(format!("{name}: {}", difference::of_bytes(reports, planned)?))
+        let phases = [
+            ("dispatch", Phase::Dispatch, &self.traffic.dispatch),
+            ("combine", Phase::Combine, &self.traffic.combine),
+            ("expert", Phase::Expert, &nothing),
+        ];
+        let bytes = |(name, phase, planned)| {
+            Some(format!("{name}: {}", difference::of_bytes(record.reports(phase), planned)?))
         };
-        all.filter_map(bytes).next().or_else(|| difference::of_digests(&record.digests, &self.digests))
+        phases.into_iter().filter_map(bytes).next().or_else(|| difference::of_digests(&record.digests, &self.digests))
     }
 }

@@ -2,19 +2,22 @@
 //! fabric, swapped in between two steps.
 //!
 //! A segment is the steps with one placement, a run of its own. Between two segments the weights travel in rounds, steps of a run
-//! that moves nothing else ([`node::setup::RunSetup::moves`]): their bytes and time are charged, and ranks never hold more than one expert beyond
+//! that moves nothing else ([`node::program::Program::Moves`]): their bytes and time are charged, and ranks never hold more than one expert beyond
 //! their slots ([`moe::placement::weight_moves`]). Tokens wait meanwhile; nothing overlaps. Every step is checked against
 //! its plan and, with payload, its reference, which know nothing of what the placement was before: outputs are those of a
 //! run that starts with it.
 
 mod verify;
 
-use coordinator::backend::Backend;
-use coordinator::run::{RoundRecord, RunError, RunRequest};
+use coordinator::run::{RunError, RunRequest, Runner, run_steps};
 use moe::placement::{Demand, Picks, PlacementPolicy, move_traffic, weight_moves};
 use moe::routing::{Router, RoutingError};
-use moe::{Placement, PlacementError, Routing};
+use moe::{LayerShape, Placement, PlacementError, Routing};
 use node::control::PhaseReport;
+use node::program::{LayerProgram, MoveProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase;
+use std::sync::Arc;
 use thiserror::Error;
 use topology::LinkClass;
 use verify::{check_moves, check_step};
@@ -22,8 +25,7 @@ use verify::{check_moves, check_step};
 /// What is run, and when it is rebalanced.
 #[derive(Clone, Debug)]
 pub struct Rebalancing {
-    /// The configuration, with the placement to begin with; steps are counted from its `first_step`. Its `warmup` and `rounds`
-    /// are not used.
+    /// The configuration of a layer, with the placement to begin with; steps are counted from its `first_step`.
     pub request: RunRequest,
     /// Steps in all.
     pub steps: u32,
@@ -39,7 +41,7 @@ pub struct Segment {
     /// Number of the first of them.
     pub first_step: u32,
     /// The placement.
-    pub placement: Placement,
+    pub placement: Arc<Placement>,
     /// What was moved to get there; `None` before the first segment and where nothing had to.
     pub moved: Option<Moved>,
     /// Mean over largest load of the ranks, by step: rows that each computed.
@@ -93,12 +95,12 @@ impl Segment {
     }
 }
 
-/// Runs `plan` on `backend`, placing experts by `policy`.
+/// Runs `plan` on `runner`, placing experts by `policy`.
 ///
 /// # Errors
 /// [`RebalanceError`]; the first thing that is wrong ends the run.
-pub async fn rebalance<B: Backend>(
-    backend: &mut B,
+pub async fn rebalance<R: Runner>(
+    runner: &mut R,
     plan: &Rebalancing,
     policy: &dyn PlacementPolicy,
 ) -> Result<Vec<Segment>, RebalanceError> {
@@ -107,29 +109,31 @@ pub async fn rebalance<B: Backend>(
         return Err(RebalanceError::Spec("give at least 1 step, 1 step an interval and 1 step of loads"));
     }
     let setup = &plan.request.setup;
-    let (shape, layer) = (&setup.shape, setup.layer.into());
-    let router = Router::new(shape, &setup.routing, setup.gate_limit.as_ref(), setup.seed, layer)?;
+    let layer = layer(setup)?;
+    let index = layer.layer.into();
+    let router = Router::new(&layer.shape, &setup.routing, setup.gate_limit.as_ref(), setup.seed, index)?;
     let mut segments: Vec<Segment> = Vec::new();
     // Routing of the last steps, each `[num_ranks]`.
     let mut seen: Vec<Vec<Routing>> = Vec::new();
     let mut done = 0;
     while done < plan.steps {
         let (placement, moved) = match segments.last() {
-            None => (setup.placement.clone(), None),
+            None => (Arc::clone(&layer.placement), None),
             Some(before) => {
-                let demand = demand(plan, &seen)?;
+                let demand = demand(setup, &layer.shape, &seen)?;
                 let slots = before.placement.num_slots();
                 let placement = Placement::by(policy, &setup.cluster, Some(slots), &demand)?;
-                let moved = moves(backend, plan, &before.placement, &placement).await?;
-                (placement, moved)
+                let moved = moves(runner, plan, layer, &before.placement, &placement).await?;
+                (Arc::new(placement), moved)
             }
         };
         let first_step = setup.first_step + done;
         let steps = interval.min(plan.steps - done);
         let mut request = plan.request.clone();
-        (request.warmup, request.rounds) = (0, steps);
-        (request.setup.first_step, request.setup.placement) = (first_step, placement.clone());
-        let records = backend.run(&request).await?;
+        request.setup.first_step = first_step;
+        let placed = LayerProgram { placement: Arc::clone(&placement), ..layer.clone() };
+        request.setup.program = Program::Layer(placed.clone());
+        let records = run_steps(runner, &request, steps).await?;
         let mut segment = Segment {
             first_step,
             placement,
@@ -140,12 +144,12 @@ pub async fn rebalance<B: Backend>(
         };
         for record in records {
             let step = first_step + record.step;
-            let tokens = setup.cluster.ranks().zip(&setup.tokens);
+            let tokens = setup.cluster.ranks().zip(&layer.tokens);
             let routings: Vec<Routing> =
                 tokens.map(|(rank, &tokens)| router.route(step, rank, tokens)).collect();
-            let rank_rows = check_step(&request.setup, &routings, &record).map_err(RebalanceError::Wrong)?;
+            let rank_rows = check_step(&request.setup, &placed, &routings, &record).map_err(RebalanceError::Wrong)?;
             segment.balancedness.push(moe::load::balancedness(&rank_rows));
-            segment.layer_us.push(record.phases.iter().map(|reports| slowest_us(reports)).sum());
+            segment.layer_us.push(record.phases.iter().map(|(_, reports)| slowest_us(reports)).sum());
             segment.digests.push(record.digests);
             seen.push(routings);
         }
@@ -157,10 +161,16 @@ pub async fn rebalance<B: Backend>(
     Ok(segments)
 }
 
+/// What is rebalanced.
+fn layer(setup: &Setup) -> Result<&LayerProgram, RebalanceError> {
+    setup.layer().ok_or(RebalanceError::Spec("give the setup of a layer: nothing else is rebalanced"))
+}
+
 /// Moves the weights from one placement to the next; `None` if nothing has to.
-async fn moves<B: Backend>(
-    backend: &mut B,
+async fn moves<R: Runner>(
+    runner: &mut R,
     plan: &Rebalancing,
+    layer: &LayerProgram,
     before: &Placement,
     after: &Placement,
 ) -> Result<Option<Moved>, RebalanceError> {
@@ -176,31 +186,28 @@ async fn moves<B: Backend>(
         return Ok(None);
     }
     let mut request = plan.request.clone();
-    let setup = &mut request.setup;
-    setup.tokens.fill(0);
-    setup.chunk_rows = 1;
-    setup.moves = rounds;
-    request.warmup = 0;
-    request.rounds = u32::try_from(request.setup.moves.len()).expect("rounds are bounded by slots");
-    let records: Vec<RoundRecord> = backend.run(&request).await?;
-    let (setup, mut moved) = (&request.setup, Moved::default());
-    let expert_bytes = setup.shape.expert_weight_bytes();
-    for (round, record) in setup.moves.iter().zip(&records) {
-        check_moves(setup, round, record).map_err(RebalanceError::Wrong)?;
+    let LayerProgram { shape, layer, .. } = *layer;
+    let moving = MoveProgram { shape, layer, rounds: rounds.clone() };
+    (request.setup.chunk_rows, request.setup.program) = (1, Program::Moves(moving));
+    let steps = u32::try_from(rounds.len()).expect("rounds are bounded by slots");
+    let records = run_steps(runner, &request, steps).await?;
+    let mut moved = Moved::default();
+    let expert_bytes = shape.expert_weight_bytes();
+    for (round, record) in rounds.iter().zip(&records) {
+        check_moves(cluster, expert_bytes, round, record).map_err(RebalanceError::Wrong)?;
         let traffic = move_traffic(cluster, round, expert_bytes);
         moved.experts += round.len() as u64;
         moved.rounds += 1;
         moved.bytes += traffic.total();
         moved.inter_rack_bytes += traffic.class_bytes(cluster, LinkClass::ScaleOut);
-        moved.time_us += slowest_us(&record.phases[0]);
+        moved.time_us += slowest_us(record.reports(Phase::Dispatch));
     }
     Ok(Some(moved))
 }
 
 /// What the last steps asked for: loads, which experts went together, and from which rack.
-fn demand(plan: &Rebalancing, seen: &[Vec<Routing>]) -> Result<Demand, PlacementError> {
-    let setup = &plan.request.setup;
-    let (experts, top_k) = (setup.shape.num_experts as usize, setup.shape.top_k);
+fn demand(setup: &Setup, shape: &LayerShape, seen: &[Vec<Routing>]) -> Result<Demand, PlacementError> {
+    let (experts, top_k) = (shape.num_experts as usize, shape.top_k);
     let mut by_rack = vec![vec![0; experts]; setup.cluster.num_racks() as usize];
     let (mut picks, mut racks) = (Vec::new(), Vec::new());
     for (rank, routing) in seen.iter().flat_map(|step| setup.cluster.ranks().zip(step)) {

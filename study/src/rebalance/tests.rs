@@ -1,7 +1,7 @@
 use super::*;
 use crate::layer::testing::small_spec;
 use crate::layer::{self, CompareSpec, LatencyChoice};
-use coordinator::backend::SimBackend;
+use coordinator::sim::SimRunner;
 use moe::DispatchScheme;
 use moe::placement::{EplbGlobal, RackAware};
 use moe::routing::{RoutingSpec, Workload};
@@ -14,28 +14,32 @@ fn plan(interval: Option<u32>) -> Rebalancing {
         .iter()
         .find(|row| row.cluster.num_racks() == 2 && row.scheme == DispatchScheme::Hierarchical)
         .expect("a row");
-    let mut request = layer::request(&spec, row, 7, LatencyChoice::Zero, (0, 1));
+    let mut request = layer::request(&spec, row, 7, LatencyChoice::Zero);
     request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
     request.setup.first_step = 3;
     Rebalancing { request, steps: 7, interval, window: 2 }
 }
 
+fn own(plan: &mut Rebalancing) -> &mut LayerProgram {
+    plan.request.setup.layer_mut().unwrap()
+}
+
 #[tokio::test]
 async fn outputs_are_those_of_a_run_that_starts_with_the_placement() {
-    let segments = rebalance(&mut SimBackend::default(), &plan(Some(3)), &RackAware).await.unwrap();
+    let segments = rebalance(&mut SimRunner::default(), &plan(Some(3)), &RackAware).await.unwrap();
     let steps: Vec<_> = segments.iter().map(|segment| (segment.first_step, segment.layer_us.len())).collect();
     assert_eq!(steps, [(3, 3), (6, 3), (9, 1)]);
     for segment in &segments {
         let mut fresh = plan(None);
         (fresh.steps, fresh.request.setup.first_step) = (segment.layer_us.len() as u32, segment.first_step);
-        fresh.request.setup.placement = segment.placement.clone();
-        let fresh = rebalance(&mut SimBackend::default(), &fresh, &RackAware).await.unwrap();
+        own(&mut fresh).placement = Arc::clone(&segment.placement);
+        let fresh = rebalance(&mut SimRunner::default(), &fresh, &RackAware).await.unwrap();
         assert_eq!(fresh[0].digests, segment.digests);
         assert_eq!(fresh[0].layer_us, segment.layer_us);
         assert!(fresh[0].moved.is_none());
     }
     let moved = segments[1].moved.expect("the hot spot has moved");
-    assert_eq!(moved.bytes, moved.experts * plan(None).request.setup.shape.expert_weight_bytes());
+    assert_eq!(moved.bytes, moved.experts * plan(None).request.setup.program.shape().expert_weight_bytes());
     assert!(moved.inter_rack_bytes <= moved.bytes && moved.time_us > 0.0);
     assert!(segments[1].time_us() > segments[1].layer_us.iter().sum());
 }
@@ -57,11 +61,11 @@ async fn the_same_placement_moves_nothing_and_nonsense_is_refused() {
             Ok(self.0.clone())
         }
     }
-    let keep = Keep(same.request.setup.placement.clone());
-    let segments = rebalance(&mut SimBackend::default(), &same, &keep).await.unwrap();
+    let keep = Keep(Placement::clone(&own(&mut same).placement));
+    let segments = rebalance(&mut SimRunner::default(), &same, &keep).await.unwrap();
     assert!(segments.len() == 4 && segments.iter().all(|segment| segment.moved.is_none()));
     let error =
-        rebalance(&mut SimBackend::default(), &Rebalancing { steps: 0, ..same }, &keep).await.unwrap_err();
+        rebalance(&mut SimRunner::default(), &Rebalancing { steps: 0, ..same }, &keep).await.unwrap_err();
     assert!(error.to_string().starts_with("give at least 1 step"), "{error}");
 }
 
@@ -69,9 +73,9 @@ async fn the_same_placement_moves_nothing_and_nonsense_is_refused() {
 async fn balance_is_better_after_than_before_where_loads_stay() {
     let mut steady = plan(Some(4));
     steady.request.setup.routing = RoutingSpec::Workload { workload: Workload::W2, ranks: 4 };
-    steady.request.setup.tokens = vec![64; 4];
+    own(&mut steady).tokens = vec![64; 4];
     (steady.steps, steady.window) = (8, 4);
-    let segments = rebalance(&mut SimBackend::default(), &steady, &EplbGlobal).await.unwrap();
+    let segments = rebalance(&mut SimRunner::default(), &steady, &EplbGlobal).await.unwrap();
     let mean =
         |segment: &Segment| segment.balancedness.iter().sum::<f64>() / segment.balancedness.len() as f64;
     assert!(mean(&segments[1]) > mean(&segments[0]) + 0.1, "{} {}", mean(&segments[1]), mean(&segments[0]));

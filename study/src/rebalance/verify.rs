@@ -1,37 +1,39 @@
 //! What a step and a round of moves must have been: planned bytes of every pair of ranks, outputs of the reference.
 
 use crate::difference;
-use coordinator::run::RoundRecord;
+use coordinator::run::StepRecord;
 use moe::experts::Experts;
 use moe::placement::{WeightMove, move_traffic};
 use moe::reference::quantised;
 use moe::{Routing, plan_traffic};
 use node::digest::token_digest;
-use node::setup::{RunSetup, WEIGHT_ROW_BYTES};
+use node::program::LayerProgram;
+use node::setup::{Setup, WEIGHT_ROW_BYTES};
 use node::wire::Phase;
+use topology::Cluster;
 
 /// Checks a step; returns the rows that each rank computed, `[num_ranks]`.
 pub(super) fn check_step(
-    setup: &RunSetup,
+    setup: &Setup,
+    LayerProgram { shape, placement, layer, .. }: &LayerProgram,
     routings: &[Routing],
-    record: &RoundRecord,
+    record: &StepRecord,
 ) -> Result<Vec<f64>, String> {
-    let (cluster, placement) = (&setup.cluster, &setup.placement);
+    let cluster = &setup.cluster;
     let step = setup.first_step + record.step;
     let plan = plan_traffic(setup.scheme, cluster, placement, routings, setup.row_bytes());
-    let [dispatch, _, combine] = &record.phases;
-    for (name, reports, planned) in
-        [("dispatch", dispatch, &plan.dispatch), ("combine", combine, &plan.combine)]
+    for (name, phase, planned) in
+        [("dispatch", Phase::Dispatch, &plan.dispatch), ("combine", Phase::Combine, &plan.combine)]
     {
-        if let Some(what) = difference::of_bytes(reports, planned) {
+        if let Some(what) = difference::of_bytes(record.reports(phase), planned) {
             return Err(format!("step {step}, {name}: {what}"));
         }
     }
     if setup.payload {
-        let (layer, scheme, hidden) = (setup.layer.into(), setup.scheme, setup.shape.hidden as usize);
-        let experts = Experts::new(setup.experts, &setup.shape, setup.seed, layer);
+        let (layer, scheme, hidden) = (u32::from(*layer), setup.scheme, shape.hidden as usize);
+        let experts = Experts::new(setup.experts, shape, setup.seed, layer);
         let values =
-            quantised(scheme, cluster, placement, &experts, &setup.shape, setup.seed, layer, routings);
+            quantised(scheme, cluster, placement, &experts, shape, setup.seed, layer, routings);
         let digests = |values: &Vec<f32>| values.chunks_exact(hidden).map(token_digest).collect();
         let expected: Vec<Vec<u64>> = values.iter().map(digests).collect();
         if let Some(what) = difference::of_digests(&record.digests, &expected) {
@@ -45,12 +47,13 @@ pub(super) fn check_step(
 
 /// Checks a round of moves.
 pub(super) fn check_moves(
-    setup: &RunSetup,
+    cluster: &Cluster,
+    expert_bytes: u64,
     round: &[WeightMove],
-    record: &RoundRecord,
+    record: &StepRecord,
 ) -> Result<(), String> {
-    let traffic = move_traffic(&setup.cluster, round, wire_bytes(setup.shape.expert_weight_bytes()));
-    match difference::of_bytes(&record.phases[0], &traffic) {
+    let traffic = move_traffic(cluster, round, wire_bytes(expert_bytes));
+    match difference::of_bytes(record.reports(Phase::Dispatch), &traffic) {
         Some(what) => Err(format!("round {} of weight moves: {what}", record.step)),
         None => Ok(()),
     }

@@ -81,8 +81,8 @@ impl Service {
     ) -> Result<Report, CompareError> {
         spec.memory_limit_bytes = self.memory_limit_bytes;
         let _turn = self.turn(waiting).await?;
-        let mut handle = self.handle.clone();
-        let report = Box::pin(compare(&spec, Some(&mut handle), self.host(), progress)).await?;
+        let mut nodes = self.handle.runner();
+        let report = Box::pin(compare(&spec, Some(&mut nodes), self.host(), progress)).await?;
         if let Some(out) = &self.out {
             match report.save(out) {
                 Ok(path) => tracing::info!("results in {}", path.display()),

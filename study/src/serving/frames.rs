@@ -1,15 +1,17 @@
 //! What a layer takes where its ranks really run: every frame on the simulator's virtual clock, rows without values.
 
 use crate::layer::chunk_rows;
-use moe::experts::ExpertKind;
-use moe::placement::{LayerPlacements, Placement};
+use coordinator::run::RunRequest;
+use coordinator::sim::SimRunner;
+use moe::placement::LayerPlacements;
 use moe::{DispatchScheme, LayerShape, RoutingSpec};
 use node::control::PhaseReport;
-use node::setup::RunSetup;
-use node::sim::SimCluster;
+use node::program::{LayerProgram, Program};
+use node::setup::Setup;
+use node::wire::Phase;
 use serving::cost::{CostError, LayerCost, LayerTimes, RankTokens};
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Hardware};
+use topology::{Cluster, Fabric, Hardware, Picos};
 
 /// Layers by their frames, on the ranks of one stage.
 #[derive(Clone, Debug)]
@@ -51,27 +53,21 @@ impl Frames {
         }
     }
 
-    fn setup(&self, layer: u32, step: u32, tokens: &RankTokens) -> RunSetup {
-        RunSetup {
-            cluster_id: 0,
-            run: 0,
-            epoch: 0,
-            cluster: self.cluster.clone(),
+    fn setup(&self, layer: u32, step: u32, tokens: &RankTokens) -> Setup {
+        let placement = Arc::clone(self.placements.of(layer));
+        let program = LayerProgram {
+            layer: u16::try_from(layer).unwrap_or(u16::MAX),
+            ..LayerProgram::new(self.shape, placement, tokens.ranks().to_vec())
+        };
+        Setup {
             fabric: self.fabric,
-            hardware: self.hardware.clone(),
-            shape: self.shape,
-            placement: Placement::clone(self.placements.of(layer)),
             scheme: self.scheme,
             routing: self.routing.clone(),
-            gate_limit: None,
-            tokens: tokens.ranks().to_vec(),
             seed: self.seed_of(step),
-            layer: u16::try_from(layer).unwrap_or(u16::MAX),
-            experts: ExpertKind::Modelled,
             chunk_rows: self.chunk_rows(tokens),
             payload: false,
             first_step: step,
-            moves: Vec::new(),
+            ..Setup::new(self.cluster.clone(), self.hardware.clone(), Program::Layer(program))
         }
     }
 }
@@ -82,11 +78,10 @@ impl LayerCost for Frames {
             return Ok(LayerTimes::default());
         }
         let told = |problem: String| CostError { step, problem };
-        let setup = Arc::new(self.setup(layer, step, tokens));
-        let mut cluster = SimCluster::new(setup).map_err(|error| told(error.to_string()))?;
-        let done = cluster.step(0).map_err(|error| told(error.to_string()))?;
-        let [dispatch, experts, combine] =
-            done.phases.each_ref().map(|reports| PhaseReport::slowest(reports));
+        let request = RunRequest::new(self.setup(layer, step, tokens));
+        let done = SimRunner::run_blocking(&request, 1).map_err(|error| told(error.to_string()))?;
+        let [dispatch, experts, combine] = [Phase::Dispatch, Phase::Expert, Phase::Combine]
+            .map(|phase| done.first().map_or(Picos::ZERO, |step| PhaseReport::slowest(step.reports(phase))));
         Ok(LayerTimes { dispatch, experts, combine })
     }
 

@@ -9,16 +9,16 @@ use super::elsewhere::Elsewhere;
 use super::record::ServeRecord;
 use super::spec::{CostChoice, Prefill, ServeSpec};
 use super::tick::tick_time;
-use super::witness::{LONG_PHASE_WALL_NS, TokenDigests, Witness};
+use super::witness::{TokenDigests, Witness};
 use crate::layer::chunk_rows;
 use coordinator::pace::{Host, pace};
 use coordinator::run::RunError;
-use coordinator::steps::{Stepper, StepsRequest};
+use coordinator::run::{RunRequest, Runner};
 use moe::RoutingSpec;
-use moe::experts::ExpertKind;
 use moe::stack::{Chunk, StepBatch};
 use node::control::Pacing;
-use node::stack::StackSetup;
+use node::program::{Program, StackProgram};
+use node::setup::Setup;
 use serving::cost::Overlap;
 use serving::{Ledger, Lockstep, Meter, Station};
 
@@ -27,7 +27,7 @@ use serving::{Ledger, Lockstep, Meter, Station};
 pub struct Live {
     spec: ServeSpec,
     deployment: Deployment,
-    request: StepsRequest,
+    request: RunRequest,
     host: Host,
 }
 
@@ -74,45 +74,40 @@ impl Live {
             _ => deployment.routing.clone(),
         };
         let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
-        let setup = StackSetup {
-            cluster: cluster.clone(),
+        let program =
+            StackProgram { stack: stack.clone(), placements: deployment.on_stages()?, halves };
+        let setup = Setup {
             fabric: *fabric,
-            hardware: hardware.clone(),
-            placements: deployment.on_stages()?,
-            stack: stack.clone(),
             scheme: spec.serve.scheme,
             routing,
-            gate_limit: None,
             seed: spec.serve.seed,
-            experts: ExpertKind::Modelled,
             chunk_rows: chunk_rows(spec.scheduler.max_num_seqs),
-            payload: true,
+            ..Setup::new(cluster.clone(), hardware.clone(), Program::Stack(program))
         };
-        let mut request =
-            StepsRequest { setup, halves, pacing: Pacing::default(), expected_phase_ns: LONG_PHASE_WALL_NS };
-        let (pacing, expected_phase_ns) = pace(&request, &typical(spec, stack.columns()), host.cores)?;
-        request.pacing = Pacing {
-            network_dilation: pacing.network_dilation << retries.min(16),
-            compute_dilation: pacing.compute_dilation << retries.min(16),
+        let (pacing, expected_phase_ns) = pace(&setup, &typical(spec, stack.columns()), host.cores)?;
+        let slower = retries.min(16);
+        let pacing = Pacing {
+            network_dilation: pacing.network_dilation << slower,
+            compute_dilation: pacing.compute_dilation << slower,
             ..pacing
         };
-        request.expected_phase_ns = expected_phase_ns << retries.min(16);
+        let request = RunRequest { setup, pacing, expected_phase_ns: expected_phase_ns << slower };
         Ok(Self { spec: spec.clone(), deployment, request, host })
     }
 
     /// What a session is to be opened with.
     #[must_use]
-    pub const fn request(&self) -> &StepsRequest {
+    pub const fn request(&self) -> &RunRequest {
         &self.request
     }
 
-    /// Serves every request on `session`; `clock` is the word for its times: `measured`, or `simulated`.
+    /// Serves every request on `runner`; `clock` is the word for its times: `measured`, or `simulated`.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn serve<S: Stepper>(
+    pub async fn serve<R: Runner>(
         &self,
-        session: &mut S,
+        runner: &mut R,
         sources: &dyn Sources,
         clock: &str,
         progress: &mut (dyn FnMut(u64) + Send),
@@ -133,19 +128,21 @@ impl Live {
         let stages = stack.stages().len();
         let mut run =
             Lockstep::new(station.with_batches(), meter, &mut cache, &mut unheard, stack.columns(), stages);
+        runner.open(&self.request).await?;
         let mut ticks = 0;
         while let Some(mut batch) = run.next(&mut *source.arrivals)? {
             for computed in elsewhere.before(&mut batch) {
                 witness.expect(&computed)?;
-                witness.look_at(&session.step(&computed).await?, false)?;
+                witness.look_at(&runner.step(&computed).await?, false)?;
             }
             witness.expect(&batch)?;
-            let record = session.step(&batch).await?;
+            let record = runner.step(&batch).await?;
             witness.look_at(&record, true)?;
             run.done(tick_time(&record.phases, stack), &mut *source.arrivals)?;
             ticks += 1;
             progress(ticks);
         }
+        runner.close();
         let outcome = run.close();
         let mut spec = self.spec.clone();
         spec.parallel.lockstep = true;

@@ -82,9 +82,8 @@ impl Packed {
         let mut slower = retries;
         loop {
             let live = Live::new(&self.spec, self, host, slower)?;
-            let mut session = cluster.open(live.request()).await?;
-            let mut unheard = |_| ();
-            let (record, _) = Box::pin(live.serve(&mut session, self, "measured", &mut unheard)).await?;
+            let (mut nodes, mut unheard) = (cluster.runner(), |_| ());
+            let (record, _) = Box::pin(live.serve(&mut nodes, self, "measured", &mut unheard)).await?;
             if record.problem.is_none() || slower > retries {
                 return Ok(record);
             }

@@ -3,8 +3,9 @@
 use super::*;
 use crate::placing::PlacementChoice;
 use coordinator::pace::Host;
-use coordinator::steps::SimSteps;
+use coordinator::sim::SimRunner;
 use moe::placement::{LayerPlacements, PlacementFile};
+use node::program::Program;
 use moe::{Model, RoutingSpec};
 use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
@@ -268,8 +269,7 @@ file = "any"
 async fn live(text: &str) -> (ServeRecord, TokenDigests) {
     let spec = read(text);
     let live = Live::new(&spec, &Presets, Host::this(true), 0).unwrap();
-    let mut session = SimSteps::open(live.request()).unwrap();
-    live.serve(&mut session, &Presets, "simulated", &mut |_| ()).await.unwrap()
+    live.serve(&mut SimRunner::default(), &Presets, "simulated", &mut |_| ()).await.unwrap()
 }
 
 #[tokio::test]
@@ -354,7 +354,8 @@ async fn ranks_that_compute_have_a_placement_of_each_layer() {
         let text = lab.replace("[scheduler]", &serve);
         let spec = read(&text);
         let request = Live::new(&spec, &Presets, Host::this(true), 0).unwrap().request().clone();
-        assert!(request.setup.placements.distinct().len() > 1, "{spread}");
+        let Program::Stack(model) = &request.setup.program else { panic!("a whole model") };
+        assert!(model.placements.distinct().len() > 1, "{spread}");
         // Every token is as the reference has it, and wherever an expert is, it says the same.
         assert_eq!(live(&text).await.1, linear, "{spread}");
     }

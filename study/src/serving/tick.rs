@@ -2,7 +2,7 @@
 
 use moe::stack::Stack;
 use node::control::PhaseReport;
-use node::stack::Stop;
+use node::program::Stop;
 use node::wire::Phase;
 use serving::TickTime;
 use serving::cost::{StageTime, Timeline};

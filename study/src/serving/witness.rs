@@ -4,7 +4,8 @@ use super::ServeError;
 use super::record::ServeRecord;
 use coordinator::judge::Judge;
 use coordinator::pace::{Host, NETWORK_WALL_S_MIN};
-use coordinator::steps::{SimSteps, StepRecord, StepsRequest};
+use coordinator::run::{RunRequest, StepRecord};
+use coordinator::sim::SimRunner;
 use moe::reference::StackReference;
 use moe::stack::{Halves, StepBatch};
 use node::control::{Pacing, PhaseReport};
@@ -17,7 +18,7 @@ const ERROR_MAX: f64 = 0.10;
 /// The same of phases of at least [`LONG_PHASE_WALL_NS`] alone.
 const LONG_PHASE_ERROR_MAX: f64 = 0.03;
 /// Phases of which a busy host's clock can tell.
-pub(super) const LONG_PHASE_WALL_NS: u64 = 50_000_000;
+const LONG_PHASE_WALL_NS: u64 = 50_000_000;
 
 /// What tokens came out as, by sequence and position.
 pub type TokenDigests = BTreeMap<(u32, u32), u64>;
@@ -27,7 +28,7 @@ pub(super) struct Witness {
     reference: StackReference,
     /// Where batches go in two halves: a rank's choice of replicas follows from a token's place in what it has in hand.
     halves: Option<Halves>,
-    sim: SimSteps,
+    sim: SimRunner,
     pacing: Pacing,
     steps: u32,
     /// Digests that are expected of batches under way, with their batches.
@@ -41,15 +42,16 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    pub(super) fn new(request: &StepsRequest, host: Host) -> Result<Self, ServeError> {
-        let reference = request.setup.reference().map_err(|error| ServeError::Setting {
-            what: "serve.routing".to_owned(),
-            problem: error.to_string(),
-        })?;
+    pub(super) fn new(request: &RunRequest, host: Host) -> Result<Self, ServeError> {
+        let setting =
+            |problem: String| ServeError::Setting { what: "serve.routing".to_owned(), problem };
+        let reference = request.setup.reference().map_err(|error| setting(error.to_string()))?;
+        let mut sim = SimRunner::default();
+        sim.open_blocking(request)?;
         Ok(Self {
-            reference,
-            halves: (request.halves == 2).then(Halves::default),
-            sim: SimSteps::open(request)?,
+            reference: reference.ok_or_else(|| setting("it is no model that is served".to_owned()))?,
+            halves: (request.setup.program.halves() == 2).then(Halves::default),
+            sim,
             pacing: request.pacing,
             steps: 0,
             expected: VecDeque::new(),

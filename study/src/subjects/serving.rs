@@ -272,10 +272,8 @@ impl<S: Sources + std::fmt::Debug> Run<'_, S> {
         let mut retries = 0;
         loop {
             let live = Live::new(&self.spec, self.sources, host, retries).map_err(failed)?;
-            let session = cluster.open(live.request()).await;
-            let mut session = session.map_err(|error| failed(error.into()))?;
             let mut progress = |steps| note(&format!("step {steps}"));
-            let served = live.serve(&mut session, self.sources, "measured", &mut progress);
+            let served = live.serve(cluster, self.sources, "measured", &mut progress);
             let (served, _) = Box::pin(served).await.map_err(failed)?;
             if served.problem.is_none() || retries == 1 {
                 return record(&served, BackendKind::Quic);

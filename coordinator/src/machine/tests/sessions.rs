@@ -1,10 +1,8 @@
 //! Sessions on a fake clock: each step waits for its batch, for as long as it takes.
 
 use super::*;
-use crate::steps::StepsRequest;
-use crate::testing::steps_request;
-use moe::stack::{Chunk, StepBatch};
-use node::stack::Stop;
+use crate::testing::{model, own};
+use moe::stack::Chunk;
 
 /// The stop after the last layer of the test's model.
 pub(super) const LEAVES: Stop = Stop { half: 0, layer: 4, phase: Phase::Local };
@@ -21,7 +19,7 @@ fn batch() -> StepBatch {
 
 impl Yard {
     fn open(&mut self) -> Result<u64, RunError> {
-        let run = self.machine.open(self.now, steps_request(&[2], 1));
+        let run = self.machine.open(self.now, model(&[2], 1));
         self.collect();
         run
     }
@@ -53,14 +51,14 @@ fn a_session_goes_through_all_layers_a_batch_at_a_time() {
         assert!(matches!(yard.step(run), Err(RunError::StepUnderWay { run: 1 })));
         assert!(matches!(yard.open(), Err(RunError::Busy { run: 1 })));
         let columns = yard.sent.iter().map(|(_, message)| match message {
-            ToNode::PrepareColumn { columns, .. } => columns[0].clone(),
+            ToNode::Prepare { columns, .. } => columns[0].clone(),
             other => panic!("{other:?}"),
         });
         assert_eq!(columns.collect::<Vec<_>>(), batch().columns, "each is told its own");
         let mut stops = Vec::new();
         while yard.answer(None) {
             stops.extend(yard.sent.iter().map(|(_, message)| match message {
-                ToNode::BeginStop { stop, .. } => *stop,
+                ToNode::Begin { stop, .. } => *stop,
                 other => panic!("{other:?}"),
             }));
         }
@@ -70,20 +68,21 @@ fn a_session_goes_through_all_layers_a_batch_at_a_time() {
         assert_eq!((record.step, record.answered), (step, Some(step)));
         assert_eq!(record.digests, vec![vec![u64::from(step); TOKENS]; 2]);
         assert_eq!((record.phases.len(), record.wall_ns.len()), (14, 14));
-        assert!(yard.events.contains(&CoordinatorEvent::StepDone { run, done: step + 1, steps: step + 1 }));
+        assert!(yard.events.contains(&CoordinatorEvent::StepDone { run, done: step + 1 }));
     }
     yard.machine.close(run);
     yard.collect();
     assert_eq!(yard.aborts(), [NodeId(1), NodeId(2)]);
     assert!(yard.session.is_empty() && yard.outcomes.is_empty(), "whoever closes it knows");
     assert!(matches!(yard.step(run), Err(RunError::Closed)));
-    yard.submit(request(&[2], 0, 1)).unwrap();
+    yard.submit(request(&[2]), 1).unwrap();
 }
 
 #[test]
 fn of_two_halves_one_computes_while_the_other_communicates() {
     let mut yard = Yard::new(2);
-    let request = StepsRequest { halves: 2, ..steps_request(&[2], 1) };
+    let mut request = model(&[2], 1);
+    own(&mut request).halves = 2;
     let run = yard.machine.open(yard.now, request).unwrap();
     yard.collect();
     while yard.answer(None) {}
@@ -100,8 +99,8 @@ fn of_two_halves_one_computes_while_the_other_communicates() {
     while record.is_none() {
         for (node, message) in std::mem::take(&mut yard.sent) {
             match message {
-                ToNode::BeginStop { stop, .. } if node == NodeId(1) => open.push(stop),
-                ToNode::BeginStop { .. } => {}
+                ToNode::Begin { stop, .. } if node == NodeId(1) => open.push(stop),
+                ToNode::Begin { .. } => {}
                 other => answers(&other).into_iter().for_each(|answer| yard.say(node, answer)),
             }
         }
@@ -113,7 +112,7 @@ fn of_two_halves_one_computes_while_the_other_communicates() {
         yard.now += MS;
         let stop = open.remove(0);
         for node in [NodeId(1), NodeId(2)] {
-            let message = ToNode::BeginStop { run, step: 0, stop, start_at_ns: 0 };
+            let message = ToNode::Begin { run, step: 0, stop, start_at_ns: 0 };
             answers(&message).into_iter().for_each(|answer| yard.say(node, answer));
         }
         record = yard.session.pop();
@@ -153,12 +152,9 @@ fn a_node_that_is_silent_in_a_stop_is_named_with_it() {
 }
 
 #[test]
-fn a_session_without_nodes_or_values_is_refused() {
+fn a_session_without_nodes_is_refused() {
     let mut yard = Yard::new(1);
     yard.open().unwrap();
     yard.pass(61_000 * MS);
     assert!(yard.failure().1.starts_with("1 of 2 nodes have registered"));
-    let mut request = steps_request(&[2], 1);
-    (request.setup.payload, request.setup.routing) = (false, moe::RoutingSpec::Uniform);
-    assert!(matches!(yard.machine.open(yard.now, request), Err(RunError::NoPayload)));
 }

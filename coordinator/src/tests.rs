@@ -1,17 +1,25 @@
 //! Sessions over QUIC in this process: the simulator's answers and bytes, whatever comes in between.
 
-use super::*;
 use crate::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use crate::machine::Limits;
 use crate::pace::pace;
-use crate::testing::{request, steps_request};
+use crate::run::{RunError, RunRequest, Runner, StepRecord, run_steps};
+use crate::sim::SimRunner;
+use crate::testing::{model, own, request};
 use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
-use moe::stack::Chunk;
+use moe::stack::{Chunk, StepBatch};
+use node::control::PhaseReport;
 use node::digest::token_digest;
 use node::net::TransportOptions;
 use std::sync::Arc;
 use topology::Cluster;
+
+async fn opened(request: &RunRequest) -> SimRunner {
+    let mut sim = SimRunner::default();
+    sim.open(request).await.unwrap();
+    sim
+}
 
 fn batch(columns: u32, chunks: &[(u32, u32, u32, u32)]) -> StepBatch {
     let mut batch = StepBatch::empty(columns);
@@ -36,7 +44,7 @@ fn sent(record: &StepRecord) -> Vec<Vec<Vec<(topology::RankId, u64)>>> {
 async fn a_session_of_tasks_answers_what_the_simulator_does() {
     let mut cluster = cluster(&[2, 2]).await;
     for stages in [1, 2, 4] {
-        let request = steps_request(&[2, 2], stages);
+        let request = model(&[2, 2], stages);
         let columns = 4 / stages;
         let last = columns - 1;
         let mut batches = vec![
@@ -47,10 +55,10 @@ async fn a_session_of_tasks_answers_what_the_simulator_does() {
             batch(columns, &[(0, 1, 3, 1), (last, 2, 2, 1), (last, 3, 1, 1)]),
         ];
         batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
-        let mut sim = SimSteps::open(&request).unwrap();
-        let mut session = cluster.open(&request).await.unwrap();
+        let mut sim = opened(&request).await;
+        cluster.open(&request).await.unwrap();
         for batch in &batches {
-            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            let (real, simulated) = (cluster.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
             assert_eq!((real.step, real.answered), (simulated.step, simulated.answered));
             assert_eq!(real.digests, simulated.digests, "{stages} stages, step {}", real.step);
             assert_eq!(sent(&real), sent(&simulated));
@@ -58,11 +66,15 @@ async fn a_session_of_tasks_answers_what_the_simulator_does() {
         }
         // An impossible batch is refused, and the session goes on.
         let twice = batch(columns, &[(0, 9, 0, 1), (last, 9, 0, 1)]);
-        assert!(matches!(session.step(&twice).await, Err(RunError::Batch(_))));
-        session.step(&StepBatch::empty(columns)).await.unwrap();
+        assert!(matches!(cluster.step(&twice).await, Err(RunError::Batch(_))));
+        cluster.step(&StepBatch::empty(columns)).await.unwrap();
     }
-    // The session is gone with its holder, and the nodes are free.
-    cluster.handle().run(&request(&[2, 2], 0, 1)).await.unwrap();
+    // What was open is closed by the next.
+    run_steps(&mut cluster, &request(&[2, 2]), 1).await.unwrap();
+    assert!(matches!(cluster.step(&StepBatch::default()).await, Err(RunError::Closed)));
+    let mut lengths = request(&[2, 2]);
+    lengths.setup.payload = false;
+    assert!(matches!(cluster.open(&lengths).await, Err(RunError::NoPayload)));
     cluster.shutdown().await;
 }
 
@@ -70,8 +82,9 @@ async fn a_session_of_tasks_answers_what_the_simulator_does() {
 async fn two_halves_answer_what_the_whole_batch_does_and_take_turns() {
     let mut cluster = cluster(&[2, 2]).await;
     for stages in [1, 2] {
-        let whole = steps_request(&[2, 2], stages);
-        let request = StepsRequest { halves: 2, ..whole.clone() };
+        let whole = model(&[2, 2], stages);
+        let mut request = whole.clone();
+        own(&mut request).halves = 2;
         let columns = 4 / stages;
         let last = columns - 1;
         let mut batches = vec![
@@ -83,17 +96,18 @@ async fn two_halves_answer_what_the_whole_batch_does_and_take_turns() {
         ];
         batches[3].columns[0].ended.push(4);
         batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
-        let (mut sim, mut of_whole) = (SimSteps::open(&request).unwrap(), SimSteps::open(&whole).unwrap());
-        let mut session = cluster.open(&request).await.unwrap();
+        let (mut sim, mut of_whole) = (opened(&request).await, opened(&whole).await);
+        cluster.open(&request).await.unwrap();
         for batch in &batches {
-            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            let (real, simulated) = (cluster.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
             let expected = of_whole.step(batch).await.unwrap();
             assert_eq!(simulated.digests, expected.digests, "{stages} stages, step {}", expected.step);
             assert_eq!((real.answered, &real.digests), (expected.answered, &expected.digests));
             assert_eq!(sent(&real), sent(&simulated));
             assert_eq!(real.phases.len(), 2 * expected.phases.len());
         }
-        let refused = StepsRequest { halves: 3, ..whole }.validate().unwrap_err().to_string();
+        own(&mut request).halves = 3;
+        let refused = request.setup.validate().unwrap_err().to_string();
         assert!(refused.contains("3 halves of a batch; give 1 or 2"), "{refused}");
     }
     cluster.shutdown().await;
@@ -105,9 +119,11 @@ async fn every_layer_has_a_placement_of_its_own() {
     for (stages, scheme) in
         [(1, DispatchScheme::Hierarchical), (1, DispatchScheme::Flat), (2, DispatchScheme::Dedup)]
     {
-        let mut request = steps_request(&[2, 2], stages);
+        let mut request = model(&[2, 2], stages);
         request.setup.scheme = scheme;
-        let StackSetup { stack, cluster: racks, .. } = &request.setup;
+        let racks = request.setup.cluster.clone();
+        let own = own(&mut request);
+        let stack = &own.stack;
         let (experts, columns) = (stack.model.num_experts, stack.columns());
         // Another order in each layer, some experts twice, and the third layer's all on the last rank of its stage.
         let placement = |layer: u32| {
@@ -120,9 +136,9 @@ async fn every_layer_has_a_placement_of_its_own() {
                 counts[rank as usize] += 1;
             }
             let json = format!("{{\"physical_to_logical_map\": {map:?}, \"slots_per_rank\": {counts:?}}}");
-            Arc::new(Placement::from_json(&json, "test", racks, experts).unwrap())
+            Arc::new(Placement::from_json(&json, "test", &racks, experts).unwrap())
         };
-        request.setup.placements = LayerPlacements::new(0, (0..4).map(placement));
+        own.placements = LayerPlacements::new(0, (0..4).map(placement));
         let last = columns - 1;
         let mut batches = vec![
             batch(columns, &[(0, 1, 0, 5), (last, 2, 0, 4)]),
@@ -130,11 +146,11 @@ async fn every_layer_has_a_placement_of_its_own() {
         ];
         batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
         let (mut sim, mut reference) =
-            (SimSteps::open(&request).unwrap(), request.setup.reference().unwrap());
-        let mut session = cluster.open(&request).await.unwrap();
+            (opened(&request).await, request.setup.reference().unwrap().unwrap());
+        cluster.open(&request).await.unwrap();
         let mut expected = Vec::new();
         for (step, batch) in (0..).zip(&batches) {
-            let (real, simulated) = (session.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
+            let (real, simulated) = (cluster.step(batch).await.unwrap(), sim.step(batch).await.unwrap());
             assert_eq!(real.digests, simulated.digests, "{stages} stages, {scheme}");
             assert_eq!(sent(&real), sent(&simulated));
             let answers = reference.step(step, batch);
@@ -151,7 +167,7 @@ async fn every_layer_has_a_placement_of_its_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_breaks_says_why_at_once_and_ever_after() {
     let cluster = cluster(&[2]).await;
-    let request = steps_request(&[2], 1);
+    let request = model(&[2], 1);
     let mut session = cluster.handle().open(&request).await.unwrap();
     assert!(matches!(cluster.handle().open(&request).await, Err(RunError::Busy { run: 1 })));
     for _ in 0..2 {
@@ -168,8 +184,8 @@ async fn a_session_that_breaks_says_why_at_once_and_ever_after() {
 
 #[test]
 fn a_pace_is_found_from_a_step_without_values() {
-    let request = steps_request(&[2, 2], 2);
-    let (pacing, longest_ns) = pace(&request, &batch(2, &[(0, 1, 0, 40), (1, 2, 0, 30)]), 2).unwrap();
+    let request = model(&[2, 2], 2);
+    let (pacing, longest_ns) = pace(&request.setup, &batch(2, &[(0, 1, 0, 40), (1, 2, 0, 30)]), 2).unwrap();
     assert!(pacing.network_dilation >= 1 && pacing.compute_dilation >= 1);
     assert!(longest_ns >= 39_000_000, "{longest_ns}");
 }

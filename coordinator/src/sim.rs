@@ -1,0 +1,177 @@
+//! All ranks in this process on a virtual clock: the coordinator's machine decides, seats in memory answer.
+
+use crate::machine::{Coordinator, Limits, SessionEvent};
+use crate::run::{RunError, RunRequest, Runner, StepRecord, run_steps};
+use moe::stack::StepBatch;
+use node::control::{FromNode, Machine, NodeId, ToNode};
+use node::digest::token_digest;
+use node::program::Stop;
+use node::sim::{SimCluster, SimError};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use topology::RankId;
+
+/// The simulator: exact and repeatable.
+#[derive(Debug, Default)]
+pub struct SimRunner {
+    open: Option<Open>,
+}
+
+/// Time stands still for the machine: between two stops none passes, and within a stop each seat has its own.
+const NOW_NS: u64 = 0;
+
+#[derive(Debug)]
+struct Open {
+    run: u64,
+    machine: Coordinator,
+    seats: SimCluster,
+}
+
+impl SimRunner {
+    /// As [`run_steps`], on the calling thread and without a runtime.
+    ///
+    /// # Errors
+    /// As [`run_steps`].
+    pub fn run_blocking(request: &RunRequest, steps: u32) -> Result<Vec<StepRecord>, RunError> {
+        let mut runner = Self::default();
+        let run = pin!(run_steps(&mut runner, request, steps));
+        match run.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(records) => records,
+            Poll::Pending => unreachable!("a simulation waits for nothing"),
+        }
+    }
+
+    /// As [`Runner::open`], on the calling thread.
+    ///
+    /// # Errors
+    /// [`RunError::Setup`] or [`RunError::Sim`].
+    pub fn open_blocking(&mut self, request: &RunRequest) -> Result<(), RunError> {
+        self.open = None;
+        let seats = SimCluster::new(Arc::new(request.setup.clone()))?;
+        let mut machine = Coordinator::new(NOW_NS, 0, "", Limits::default());
+        for rank in request.setup.cluster.ranks() {
+            let home = Machine { id: String::new(), cores: 1 };
+            let joined =
+                machine.handle_register(NOW_NS, &rank.0.to_string(), ([0, 0, 0, 0], 0).into(), home);
+            debug_assert_eq!(joined, Ok(node_of(rank)), "nodes are numbered as they come");
+        }
+        let run = machine.open(NOW_NS, request.clone())?;
+        let mut open = Open { run, machine, seats };
+        open.settle()?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// As [`Runner::step`], on the calling thread.
+    ///
+    /// # Errors
+    /// [`RunError::Batch`] or [`RunError::Sim`].
+    pub fn step_blocking(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
+        let open = self.open.as_mut().ok_or(RunError::Closed)?;
+        open.machine.step(NOW_NS, open.run, batch.clone())?;
+        let stepped = open.settle();
+        if !matches!(stepped, Ok(Some(_))) {
+            self.open = None;
+        }
+        stepped.and_then(|record| record.ok_or(RunError::Closed))
+    }
+}
+
+impl Open {
+    /// Carries messages to and fro until the machine waits for its next command; the record of a step, if one is complete.
+    fn settle(&mut self) -> Result<Option<StepRecord>, RunError> {
+        let (ranks, mut begun): (_, Vec<(Stop, usize)>) = (self.seats.setup().cluster.num_ranks(), Vec::new());
+        loop {
+            while self.machine.poll_event().is_some() {}
+            let Some((node, message)) = self.machine.poll_transmit() else { break };
+            let rank = RankId(node.0 - 1);
+            match message {
+                ToNode::Configure { setup, .. } => self.say(node, FromNode::Configured { run: setup.run }),
+                ToNode::Prepare { run, step, columns } => {
+                    self.seats.prepare(rank, step, columns)?;
+                    self.say(node, FromNode::Prepared { run, step });
+                }
+                ToNode::Begin { run, step, stop, .. } => {
+                    // Stages know nothing of each other but go through the same stops: in memory one waits for the other.
+                    let at = begun.iter().position(|&(other, _)| other == stop).unwrap_or_else(|| {
+                        begun.push((stop, 0));
+                        begun.len() - 1
+                    });
+                    begun[at].1 += 1;
+                    if begun[at].1 == ranks as usize {
+                        begun.swap_remove(at);
+                        self.go(run, step, stop)?;
+                    }
+                }
+                ToNode::Welcome { .. } | ToNode::Ping { .. } | ToNode::Abort { .. } | ToNode::Shutdown => {}
+            }
+        }
+        match self.machine.poll_session() {
+            Some((_, SessionEvent::Stepped(record))) => Ok(Some(*record)),
+            Some((_, SessionEvent::Failed(error))) => Err(error),
+            Some((_, SessionEvent::Opened)) | None => Ok(None),
+        }
+    }
+
+    /// Goes through a stop with all ranks.
+    fn go(&mut self, run: u64, step: u32, stop: Stop) -> Result<(), SimError> {
+        let half = stop.half;
+        for (rank, (report, outputs)) in (0..).map(RankId).zip(self.seats.go(stop)?) {
+            self.say(node_of(rank), FromNode::Closed { run, step, half, report });
+            if let Some(outputs) = outputs {
+                let digests = outputs.iter().map(|values| token_digest(values)).collect();
+                self.say(node_of(rank), FromNode::Finished { run, step, half, digests });
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, node: NodeId, message: FromNode) {
+        self.machine.handle_message(NOW_NS, node, message);
+    }
+}
+
+/// Nodes are numbered from 1 in the order in which they register.
+fn node_of(rank: RankId) -> NodeId {
+    NodeId(rank.0 + 1)
+}
+
+impl Runner for SimRunner {
+    fn open(&mut self, request: &RunRequest) -> impl Future<Output = Result<(), RunError>> + Send {
+        std::future::ready(self.open_blocking(request))
+    }
+
+    fn step(&mut self, batch: &StepBatch) -> impl Future<Output = Result<StepRecord, RunError>> + Send {
+        std::future::ready(self.step_blocking(batch))
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::request;
+
+    #[test]
+    fn the_simulator_repeats_itself() {
+        let request = request(&[2, 2]);
+        let records = SimRunner::run_blocking(&request, 3).unwrap();
+        assert_eq!(records.iter().map(|record| record.step).collect::<Vec<_>>(), [0, 1, 2]);
+        for record in &records {
+            assert_eq!(record.digests, records[0].digests, "every step has the same tokens");
+            assert_eq!(record.phases, records[0].phases);
+        }
+    }
+
+    #[test]
+    fn a_simulation_of_nothing_is_an_error() {
+        let error = SimRunner::run_blocking(&request(&[2]), 0).unwrap_err();
+        assert!(error.to_string().starts_with("a run of 0 steps"), "{error}");
+        let mut runner = SimRunner::default();
+        assert!(matches!(runner.step_blocking(&StepBatch::default()), Err(RunError::Closed)));
+    }
+}
