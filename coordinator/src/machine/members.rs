@@ -52,9 +52,11 @@ pub struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     nodes: BTreeMap<NodeId, Member>,
+    by_name: BTreeMap<String, NodeId>,
+    /// Most cores that a node of each machine may use.
+    machines: BTreeMap<String, u32>,
     last: u32,
     epoch: u32,
-    cores: u32,
 }
 
 impl Members {
@@ -72,27 +74,40 @@ impl Members {
         if machine.id.len() > NAME_BYTES_MAX {
             return Err(JoinError::Machine(machine.id.len()));
         }
-        let replaced = self.nodes.iter().find(|(_, member)| member.name == name).map(|(id, _)| *id);
+        let replaced = self.by_name.get(name).copied();
         if replaced.is_none() && self.nodes.len() >= NODES_MAX {
             return Err(JoinError::Full);
         }
         if let Some(old) = replaced {
-            self.nodes.remove(&old);
+            self.take(old);
         }
         self.last += 1;
         self.epoch += 1;
         let node = NodeId(self.last);
+        self.by_name.insert(name.to_owned(), node);
+        let cores = self.machines.entry(machine.id.clone()).or_default();
+        *cores = machine.cores.max(*cores);
         let name = name.to_owned();
         self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0 });
-        self.count_cores();
         Ok((node, replaced))
     }
 
     /// Takes a node out.
     pub(super) fn leave(&mut self, node: NodeId) -> Option<Member> {
-        let member = self.nodes.remove(&node)?;
+        let member = self.take(node)?;
         self.epoch += 1;
-        self.count_cores();
+        Some(member)
+    }
+
+    fn take(&mut self, node: NodeId) -> Option<Member> {
+        let member = self.nodes.remove(&node)?;
+        self.by_name.remove(&member.name);
+        let id = &member.machine.id;
+        let left = self.nodes.values().filter(|other| other.machine.id == *id);
+        match left.map(|other| other.machine.cores).max() {
+            Some(cores) => self.machines.insert(id.clone(), cores),
+            None => self.machines.remove(id),
+        };
         Some(member)
     }
 
@@ -107,16 +122,7 @@ impl Members {
 
     /// Cores of all machines, each counted once.
     pub(super) fn cores(&self) -> u32 {
-        self.cores
-    }
-
-    fn count_cores(&mut self) {
-        let mut cores = BTreeMap::<&str, u32>::new();
-        for Member { machine, .. } in self.nodes.values() {
-            let known = cores.entry(&machine.id).or_default();
-            *known = machine.cores.max(*known);
-        }
-        self.cores = cores.into_values().fold(0, u32::saturating_add);
+        self.machines.values().fold(0, |sum, &cores| sum.saturating_add(cores))
     }
 
     pub(super) fn contains(&self, node: NodeId) -> bool {
@@ -188,6 +194,8 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(members.cores(), 12);
+        members.leave(NodeId(2)).unwrap();
+        assert_eq!(members.cores(), 10);
     }
 
     #[test]

@@ -252,7 +252,6 @@ impl Coordinator {
         let Some(member) = self.members.get_mut(node) else {
             return;
         };
-        let name = member.name.clone();
         match message {
             FromNode::Pong { sent_ns, node_ns } => {
                 let agrees = member.clock.handle_answer(sent_ns, node_ns, now_ns);
@@ -262,7 +261,8 @@ impl Coordinator {
                 }
                 let seated = matches!(&self.state, State::Active(active) if active.label(node).is_some());
                 if !agrees && seated {
-                    self.fail(now_ns, RunError::Clock { node: name });
+                    let node = member.name.clone();
+                    self.fail(now_ns, RunError::Clock { node });
                 }
             }
             FromNode::Register { .. } => self.breach(now_ns, node, "it registered twice".to_owned()),
@@ -274,6 +274,7 @@ impl Coordinator {
                 }
                 // While all leave, links between nodes end in whatever order.
                 _ if run == 0 && !self.closing => {
+                    let name = member.name.clone();
                     self.events.push_back(CoordinatorEvent::NodeComplained { name, error: one_line(&error) });
                 }
                 _ => {}
