@@ -12,9 +12,9 @@
 #![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use coordinator::{RunRequest, SimRunner};
+use moe::Model;
 use moe::placement::{Demand, PlacementPolicy, RackAware};
 use moe::routing::{RoutingSpec, Workload};
-use moe::Model;
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
 use std::error::Error;

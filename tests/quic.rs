@@ -169,7 +169,10 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
     let rounds = rounds.unwrap();
     let stretch = rounds
         .iter()
-        .flat_map(|round| [Phase::Dispatch, Phase::Combine].map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64))
+        .flat_map(|round| {
+            [Phase::Dispatch, Phase::Combine]
+                .map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64)
+        })
         .fold(0.0, f64::max);
     assert!(stretch > 1.05, "no phase became longer: {stretch}");
     let verdict = judge(&rounds, request.pacing, Host::this(false));

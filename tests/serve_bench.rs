@@ -1,9 +1,9 @@
 //! `railyard serve-bench` from outside: its tables, its JSON, its faults, and the same tokens on worker processes as in the simulator.
 
 use ::coordinator::pace::Host;
+use coordinator::SimRunner;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use coordinator::SimRunner;
 use moe::{Model, RoutingSpec};
 use node::net::TransportOptions;
 use serde_json::Value;
@@ -179,7 +179,8 @@ output_len = 3
 async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
     let spec: ServeSpec = toml::from_str(LAB).unwrap();
     let live = Live::new(&spec, &Presets, Host::this(false), 0).unwrap();
-    let (_, simulated) = live.serve(&mut SimRunner::default(), &Presets, "simulated", &mut |_| ()).await.unwrap();
+    let (_, simulated) =
+        live.serve(&mut SimRunner::default(), &Presets, "simulated", &mut |_| ()).await.unwrap();
     let config = LocalConfig {
         names: (0..4).map(|node| format!("node{node}")).collect(),
         workers: WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() },

@@ -64,8 +64,7 @@ async fn processes_answer_what_the_simulator_and_the_reference_do() {
         (&[4], 2, 64, ExpertKind::Modelled),
     ] {
         let request = request(racks, stages, hidden, experts);
-        let (mut sim, mut reference) =
-            (SimRunner::default(), request.setup.reference().unwrap().unwrap());
+        let (mut sim, mut reference) = (SimRunner::default(), request.setup.reference().unwrap().unwrap());
         sim.open(&request).await.unwrap();
         let batches = batches(request.setup.program.stack().unwrap().columns(), stages);
         let expected: Vec<Vec<Vec<u64>>> = (0..)

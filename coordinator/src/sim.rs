@@ -52,8 +52,7 @@ impl SimRunner {
         let mut machine = Coordinator::new(NOW_NS, 0, "", Limits::default());
         for rank in request.setup.cluster.ranks() {
             let home = Machine { id: String::new(), cores: 1 };
-            let joined =
-                machine.handle_register(NOW_NS, &rank.0.to_string(), ([0, 0, 0, 0], 0).into(), home);
+            let joined = machine.handle_register(NOW_NS, &rank.0.to_string(), ([0, 0, 0, 0], 0).into(), home);
             debug_assert_eq!(joined, Ok(node_of(rank)), "nodes are numbered as they come");
         }
         let run = machine.open(NOW_NS, request.clone())?;
@@ -81,7 +80,8 @@ impl SimRunner {
 impl Open {
     /// Carries messages to and fro until the machine waits for its next command; the record of a step, if one is complete.
     fn settle(&mut self) -> Result<Option<StepRecord>, RunError> {
-        let (ranks, mut begun): (_, Vec<(Stop, usize)>) = (self.seats.setup().cluster.num_ranks(), Vec::new());
+        let (ranks, mut begun): (_, Vec<(Stop, usize)>) =
+            (self.seats.setup().cluster.num_ranks(), Vec::new());
         loop {
             while self.machine.poll_event().is_some() {}
             let Some((node, message)) = self.machine.poll_transmit() else { break };

@@ -145,8 +145,7 @@ async fn every_layer_has_a_placement_of_its_own() {
             batch(columns, &[(0, 1, 5, 1), (last, 2, 4, 1), (last, 3, 0, 3)]),
         ];
         batches.extend(vec![StepBatch::empty(columns); stages as usize - 1]);
-        let (mut sim, mut reference) =
-            (opened(&request).await, request.setup.reference().unwrap().unwrap());
+        let (mut sim, mut reference) = (opened(&request).await, request.setup.reference().unwrap().unwrap());
         cluster.open(&request).await.unwrap();
         let mut expected = Vec::new();
         for (step, batch) in (0..).zip(&batches) {

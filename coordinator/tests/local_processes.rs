@@ -5,7 +5,9 @@
 
 use coordinator::local::{rack_names, stdin_closed};
 use coordinator::machine::CoordinatorEvent;
-use coordinator::{Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimRunner, WorkerKind, run_steps};
+use coordinator::{
+    Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimRunner, WorkerKind, run_steps,
+};
 use moe::experts::ExpertKind;
 use moe::placement::Placement;
 use moe::shape::{GateKind, GateSpec, LayerShape};

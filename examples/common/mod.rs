@@ -39,8 +39,7 @@ pub(crate) fn simulate(
         ..Setup::new(cluster.clone(), Hardware::preset("gb200")?, layer)
     };
     let step = SimRunner::run_blocking(&RunRequest::new(setup), 1)?.remove(0);
-    let [dispatch, combine] =
-        [Phase::Dispatch, Phase::Combine].map(|phase| slowest_us(step.reports(phase)));
+    let [dispatch, combine] = [Phase::Dispatch, Phase::Combine].map(|phase| slowest_us(step.reports(phase)));
     Ok(Times { dispatch_us: dispatch, combine_us: combine })
 }
 

@@ -16,14 +16,7 @@ use std::sync::Arc;
 use topology::{Cluster, Hardware, TrafficMatrix};
 
 /// A layer of DeepSeek-V3 with `num_experts` experts on `racks` racks of `size`.
-fn setup(
-    racks: u32,
-    size: u32,
-    num_experts: u32,
-    slots: u32,
-    scheme: DispatchScheme,
-    tokens: u32,
-) -> Setup {
+fn setup(racks: u32, size: u32, num_experts: u32, slots: u32, scheme: DispatchScheme, tokens: u32) -> Setup {
     let mut shape = Model::preset("deepseek-v3").expect("a preset").layer();
     shape.num_experts = num_experts;
     let cluster = Cluster::uniform(racks, size).expect("a cluster");

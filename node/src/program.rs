@@ -230,9 +230,9 @@ mod tests {
     use super::*;
     use crate::control::{Pacing, SeatPlan, ToNode};
     use crate::net::frames::encode;
+    use crate::setup::Setup;
     use moe::model::Model;
     use moe::work::CommonWeights;
-    use crate::setup::Setup;
     use topology::{Dtype, Hardware};
 
     #[test]
@@ -286,10 +286,8 @@ mod tests {
             let json = format!("{{\"physical_to_logical_map\": {map:?}}}");
             Arc::new(Placement::from_json(&json, "any", &cluster, 256).unwrap())
         };
-        let each = bytes(StackProgram {
-            placements: LayerPlacements::new(0, (0..61).map(placed)),
-            ..alike.clone()
-        });
+        let each =
+            bytes(StackProgram { placements: LayerPlacements::new(0, (0..61).map(placed)), ..alike.clone() });
         let alike = bytes(alike);
         // Of 64 MB that a message may have.
         assert!(alike < 20_000 && each < 2_000_000, "{alike} and {each} bytes");

@@ -85,7 +85,8 @@ fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle
     let mut sim = SimCluster::new(Arc::clone(&setup)).unwrap();
     let step = step(&mut sim, 0, &StepBatch::default()).unwrap();
     let routings: Vec<_> = setup.cluster.ranks().map(|rank| sim.runner().route(0, rank)).collect();
-    let plan = plan_traffic(scheme, &setup.cluster, &setup.layer().unwrap().placement, &routings, setup.row_bytes());
+    let plan =
+        plan_traffic(scheme, &setup.cluster, &setup.layer().unwrap().placement, &routings, setup.row_bytes());
     let end = |phase: usize| step.phases[phase].1.iter().map(|report| report.stamped.0).max().unwrap();
     let bound = |matrix| fluid_bound(matrix, &setup.cluster, &setup.fabric).0;
     ((end(0) + end(2)) as f64, (bound(&plan.dispatch) + bound(&plan.combine)) as f64)

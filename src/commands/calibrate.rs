@@ -3,12 +3,12 @@
 use crate::cli::CalibrateArgs;
 use crate::failure::Failure;
 use crate::{files, output};
+use ::coordinator::{RunRequest, SimRunner};
 use anyhow::{Context, bail};
 use blackboard::calibration::{
     Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
     parse_measurements,
 };
-use ::coordinator::{RunRequest, SimRunner};
 use moe::placement::Placement;
 use moe::{DispatchScheme, Model};
 use node::control::PhaseReport;

@@ -50,7 +50,10 @@ async fn tasks_over_quic_agree_with_the_simulator_and_are_regrouped_at_will() {
     }
     assert_eq!(cluster.handle().num_nodes(), 4);
     let too_large = request(&[5]);
-    assert!(matches!(run_steps(&mut cluster, &too_large, 1).await, Err(RunError::TooFewNodes { there: 4, needed: 5 })));
+    assert!(matches!(
+        run_steps(&mut cluster, &too_large, 1).await,
+        Err(RunError::TooFewNodes { there: 4, needed: 5 })
+    ));
     let missing = timeout(Duration::from_millis(300), cluster.handle().open(&too_large)).await;
     assert!(missing.is_err(), "a young cluster is waited for");
     run_steps(&mut cluster, &request(&[4]), 1).await.expect("the run whose future was dropped is over");

@@ -355,7 +355,9 @@ impl Active {
         let ranks = (0..self.seats.seats.len()).map(rank_at);
         ranks.filter(move |&rank| match asked {
             Asked::Configure | Asked::Prepare => true,
-            Asked::Stop(opening) => opening == self.schedule.of(opening.at, self.task.program().stage_of(rank)),
+            Asked::Stop(opening) => {
+                opening == self.schedule.of(opening.at, self.task.program().stage_of(rank))
+            }
         })
     }
 }

@@ -3,10 +3,10 @@
 mod sessions;
 
 use super::*;
-use crate::testing::request;
-use node::control::PhaseReport;
 use crate::run::{RunRequest, StepRecord};
+use crate::testing::request;
 use moe::stack::StepBatch;
+use node::control::PhaseReport;
 use node::program::Stop;
 use node::wire::Phase;
 use topology::{Picos, RankId};
@@ -57,7 +57,8 @@ impl Yard {
 
     fn collect(&mut self) {
         while let Some((run, event)) = self.machine.poll_session() {
-            let Some((_, records, left)) = self.stepping.as_mut().filter(|(stepping, ..)| *stepping == run) else {
+            let Some((_, records, left)) = self.stepping.as_mut().filter(|(stepping, ..)| *stepping == run)
+            else {
                 self.session.push((run, event));
                 continue;
             };
@@ -556,7 +557,10 @@ fn impossible_requests_are_refused_at_once() {
     yard.collect();
     yard.answer(None);
     let batch = StepBatch::empty(2);
-    assert!(matches!(yard.machine.step(yard.now, run, batch), Err(RunError::Batch(_))), "tokens are the run's own");
+    assert!(
+        matches!(yard.machine.step(yard.now, run, batch), Err(RunError::Batch(_))),
+        "tokens are the run's own"
+    );
 }
 
 #[test]

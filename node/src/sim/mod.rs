@@ -8,9 +8,9 @@ pub use exchange::{Exchanged, exchange};
 
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
+use crate::program::Stop;
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
-use crate::program::Stop;
 use crate::setup::{PreparedRun, Setup, SetupError};
 use crate::wire::{Frame, Phase};
 use drive::{Station, drive, lookahead};

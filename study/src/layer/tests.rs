@@ -7,8 +7,8 @@ use coordinator::run::{RunError, RunRequest, Runner, StepRecord};
 use coordinator::sim::SimRunner;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
-use moe::stack::StepBatch;
 use moe::routing::Workload;
+use moe::stack::StepBatch;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
 
 const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };

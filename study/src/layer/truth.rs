@@ -170,6 +170,10 @@ impl Truth {
         let bytes = |(name, phase, planned)| {
             Some(format!("{name}: {}", difference::of_bytes(record.reports(phase), planned)?))
         };
-        phases.into_iter().filter_map(bytes).next().or_else(|| difference::of_digests(&record.digests, &self.digests))
+        phases
+            .into_iter()
+            .filter_map(bytes)
+            .next()
+            .or_else(|| difference::of_digests(&record.digests, &self.digests))
     }
 }

@@ -147,7 +147,8 @@ pub async fn rebalance<R: Runner>(
             let tokens = setup.cluster.ranks().zip(&layer.tokens);
             let routings: Vec<Routing> =
                 tokens.map(|(rank, &tokens)| router.route(step, rank, tokens)).collect();
-            let rank_rows = check_step(&request.setup, &placed, &routings, &record).map_err(RebalanceError::Wrong)?;
+            let rank_rows =
+                check_step(&request.setup, &placed, &routings, &record).map_err(RebalanceError::Wrong)?;
             segment.balancedness.push(moe::load::balancedness(&rank_rows));
             segment.layer_us.push(record.phases.iter().map(|(_, reports)| slowest_us(reports)).sum());
             segment.digests.push(record.digests);

@@ -32,8 +32,7 @@ pub(super) fn check_step(
     if setup.payload {
         let (layer, scheme, hidden) = (u32::from(*layer), setup.scheme, shape.hidden as usize);
         let experts = Experts::new(setup.experts, shape, setup.seed, layer);
-        let values =
-            quantised(scheme, cluster, placement, &experts, shape, setup.seed, layer, routings);
+        let values = quantised(scheme, cluster, placement, &experts, shape, setup.seed, layer, routings);
         let digests = |values: &Vec<f32>| values.chunks_exact(hidden).map(token_digest).collect();
         let expected: Vec<Vec<u64>> = values.iter().map(digests).collect();
         if let Some(what) = difference::of_digests(&record.digests, &expected) {

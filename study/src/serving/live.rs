@@ -74,8 +74,7 @@ impl Live {
             _ => deployment.routing.clone(),
         };
         let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
-        let program =
-            StackProgram { stack: stack.clone(), placements: deployment.on_stages()?, halves };
+        let program = StackProgram { stack: stack.clone(), placements: deployment.on_stages()?, halves };
         let setup = Setup {
             fabric: *fabric,
             scheme: spec.serve.scheme,

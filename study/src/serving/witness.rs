@@ -43,8 +43,7 @@ pub(super) struct Witness {
 
 impl Witness {
     pub(super) fn new(request: &RunRequest, host: Host) -> Result<Self, ServeError> {
-        let setting =
-            |problem: String| ServeError::Setting { what: "serve.routing".to_owned(), problem };
+        let setting = |problem: String| ServeError::Setting { what: "serve.routing".to_owned(), problem };
         let reference = request.setup.reference().map_err(|error| setting(error.to_string()))?;
         let mut sim = SimRunner::default();
         sim.open_blocking(request)?;
