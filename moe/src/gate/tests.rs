@@ -1,5 +1,8 @@
 //! Gates by hand: small cases computed on paper, and the rules of selection.
 
+/// The gate of docs/extending.md.
+mod relu;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -116,4 +119,16 @@ proptest! {
         sorted.truncate(n);
         prop_assert_eq!(best, sorted);
     }
+}
+
+/// The page shows the file as it is compiled here.
+#[test]
+fn the_gate_of_the_page_on_extending_selects() {
+    let page = include_str!("../../../docs/extending.md");
+    assert!(page.contains(include_str!("tests/relu.rs")), "docs/extending.md has another relu.rs");
+    let gate = Box::new(relu::ReluGate);
+    let selector = Selector { gate, limits: Vec::new(), top_k: 2, scaling: 2.0 };
+    let (experts, weights) = select(&selector, &[-1.0, 3.0, 0.5, 1.0]);
+    assert_eq!(experts, [1, 3]);
+    assert_near(&weights, &[1.5, 0.5]);
 }
