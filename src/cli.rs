@@ -1,8 +1,9 @@
 //! The commands and their flags.
 
 use crate::options::{BackendArg, SpecArgs, bytes};
+use crate::sweep_flag::{Sweep, sweep};
 use crate::words::PlacementParser;
-use blackboard::deployment::{Mode, Sweep};
+use blackboard::deployment::Mode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lecture::claims::Preset;
 use moe::DispatchScheme;
@@ -351,7 +352,7 @@ pub(crate) struct RooflineArgs {
     pub(crate) mode: Mode,
     /// Vary one input: NAME=A..B, NAME=A..B:STEP, NAME=A..B*FACTOR or NAME=A,B,C (batch, context, ranks, racks, pp,
     /// micro-batches, tokens-per-rank, price)
-    #[arg(long, value_name = "SWEEP")]
+    #[arg(long, value_name = "SWEEP", value_parser = sweep)]
     pub(crate) sweep: Option<Sweep>,
     /// A sweep as CSV
     #[arg(long, requires = "sweep", conflicts_with = "json")]

@@ -14,6 +14,7 @@ mod progress;
 mod resolve;
 mod serve_sources;
 mod subjects;
+mod sweep_flag;
 mod sweep_plot;
 mod words;
 

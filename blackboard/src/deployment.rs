@@ -5,11 +5,11 @@
 
 mod copies;
 mod estimate;
-mod sweep;
+mod inputs;
 
 pub use self::copies::even_copies;
 pub use self::estimate::{Bound, Estimate, Mode};
-pub use self::sweep::{Axis, Sweep, SweepError};
+pub use self::inputs::INPUTS;
 
 use self::estimate::verdict;
 use crate::BlackboardError;

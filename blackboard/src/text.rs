@@ -1,6 +1,6 @@
 //! Numbers and estimates as text for people.
 
-use crate::deployment::{Estimate, Sweep};
+use crate::deployment::Estimate;
 
 /// A number in four significant digits: 2400, 0.08222, 2.63e14.
 ///
@@ -100,46 +100,6 @@ pub fn estimate(estimate: &Estimate) -> String {
         ),
     ];
     lines.iter().map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
-}
-
-/// A column of a sweep: its heading and its value.
-pub type Column = (&'static str, fn(&Estimate) -> String);
-
-/// The columns of a sweep beside its axis.
-pub const COLUMNS: [Column; 13] = [
-    ("t_compute_ms", |e| number(e.t_compute_ms)),
-    ("t_weights_ms", |e| number(e.t_weights_ms)),
-    ("t_kv_ms", |e| number(e.t_kv_ms)),
-    ("t_a2a_ms", |e| number(e.t_a2a_ms)),
-    ("step_ms", |e| number(e.step_ms)),
-    ("step_sum_ms", |e| number(e.step_sum_ms)),
-    ("bound_by", |e| format!("{:?}", e.bound_by).to_lowercase()),
-    ("tokens_per_s", |e| number(e.tokens_per_s)),
-    ("tokens_per_s_per_user", |e| number(e.tokens_per_s_per_user)),
-    ("usd_per_mtok", |e| number(e.usd_per_mtok)),
-    ("weights_gb_per_rank", |e| number(e.weights_gb_per_rank)),
-    ("kv_gb_per_rank", |e| number(e.kv_gb_per_rank)),
-    ("fits", |e| (e.verdict == "fits").to_string()),
-];
-
-/// A sweep as comma-separated values with a heading.
-#[must_use]
-pub fn csv(sweep: &Sweep, points: &[Estimate]) -> String {
-    let mut text = sweep.axis.name().replace('-', "_");
-    for (name, _) in COLUMNS {
-        text.push(',');
-        text.push_str(name);
-    }
-    text.push('\n');
-    for (value, point) in sweep.values.iter().zip(points) {
-        text.push_str(&value.to_string());
-        for (_, column) in COLUMNS {
-            text.push(',');
-            text.push_str(&column(point));
-        }
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

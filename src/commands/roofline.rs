@@ -1,13 +1,17 @@
 //! `railyard roofline`: one decode step of a model on hardware, or a sweep over one of its inputs.
 
+use super::run::failure;
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
+use crate::subjects::Rooflines;
+use crate::sweep_flag::Sweep;
 use crate::{output, resolve};
 use anyhow::bail;
-use blackboard::deployment::{Deployment, Estimate, Mode, Sweep};
+use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
 use blackboard::units::{DollarsPerS, Tokens};
 use serde_json::{Value, json};
+use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, run_offline};
 use study::text_table::{Column, TextTable};
 use topology::{Dtype, Hardware};
 
@@ -26,20 +30,29 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
             output::print(&(header(&deployment) + &text::estimate(&estimate)))
         };
     };
-    let points = sweep.run(&deployment).map_err(Failure::usage)?;
+    let merged = swept(sweep, deployment.clone())?;
     if args.json {
-        return output::print(&format!("{:#}\n", sweep_object(&deployment, sweep, &points)?));
+        return output::print(&format!("{:#}\n", sweep_object(&deployment, sweep, &merged)));
     }
-    let shown = if args.csv {
-        text::csv(sweep, &points)
-    } else {
-        header(&deployment) + "\n" + &table(sweep, &points)
-    };
+    let shown =
+        if args.csv { csv(sweep, &merged) } else { header(&deployment) + "\n" + &table(sweep, &merged) };
     output::print(&shown)
 }
 
+/// The records of a sweep, one a value.
+fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
+    let subject = Rooflines::of(deployment);
+    let axes = vec![Axis::of(&sweep.input, sweep.values.clone())];
+    let experiment = Experiment { axes, seeds: vec![1], ..Experiment::default() };
+    let plan = Plan::new(&subject, experiment, &[]).map_err(failure)?;
+    let points: Vec<Point> = plan.points(Shard::ALL).collect();
+    let mut results = Results::in_memory(plan.header(Shard::ALL));
+    run_offline(&plan, &points, 1, &mut results, &|_| (), &mut |_| ()).map_err(failure)?;
+    results.finish().map_err(failure)
+}
+
 /// What the flags mean.
-fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
+pub(crate) fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
     let mut model = resolve::any_model(&args.model)?;
     if let Some(top_k) = args.top_k {
         if top_k == 0 || top_k > model.num_experts {
@@ -113,22 +126,58 @@ fn header(d: &Deployment) -> String {
     )
 }
 
+/// Columns of a sweep beside its input.
+const COLUMNS: [&str; 13] = [
+    "t_compute_ms",
+    "t_weights_ms",
+    "t_kv_ms",
+    "t_a2a_ms",
+    "step_ms",
+    "step_sum_ms",
+    "bound_by",
+    "tokens_per_s",
+    "tokens_per_s_per_user",
+    "usd_per_mtok",
+    "weights_gb_per_rank",
+    "kv_gb_per_rank",
+    "fits",
+];
 /// Columns that stay where not all fit.
 const ANSWERS: [&str; 6] =
     ["step_ms", "bound_by", "tokens_per_s", "tokens_per_s_per_user", "usd_per_mtok", "fits"];
 
+/// A record's value of one of [`COLUMNS`].
+fn cell(record: &Record, column: &str) -> String {
+    match (column, record.value(column)) {
+        ("fits", _) => record.value("verdict").is_some_and(|verdict| verdict == "fits").to_string(),
+        (_, Some(Value::String(word))) => word.clone(),
+        (_, value) => text::number(value.and_then(Value::as_f64).unwrap_or(f64::NAN)),
+    }
+}
+
+/// A sweep as comma-separated values with a heading.
+fn csv(sweep: &Sweep, merged: &Merged) -> String {
+    let mut lines = vec![format!("{},{}", sweep.input, COLUMNS.join(","))];
+    for (value, flat) in sweep.values.iter().zip(merged.records()) {
+        let cells = COLUMNS.map(|column| cell(flat.record, column));
+        lines.push(format!("{value},{}", cells.join(",")));
+    }
+    lines.join("\n") + "\n"
+}
+
 /// A sweep as a table of at most [`TABLE_ROWS`] evenly chosen points, first and last among them.
-fn table(sweep: &Sweep, points: &[Estimate]) -> String {
+fn table(sweep: &Sweep, merged: &Merged) -> String {
+    let points: Vec<_> = sweep.values.iter().zip(merged.records()).collect();
     let rows = points.len().min(TABLE_ROWS);
-    let columns = text::COLUMNS.map(|(name, _)| {
+    let columns = COLUMNS.map(|name| {
         let column = Column::right(name.replace("_per_user", "\nper_user"));
         if ANSWERS.contains(&name) { column } else { column.extra() }
     });
-    let mut table = TextTable::new(std::iter::once(Column::right(sweep.axis.name())).chain(columns));
+    let mut table = TextTable::new(std::iter::once(Column::right(sweep.input.as_str())).chain(columns));
     for row in 0..rows {
-        let at = row * (points.len() - 1) / (rows - 1).max(1);
-        let value = text::number(sweep.values[at]);
-        table.row(std::iter::once(value).chain(text::COLUMNS.map(|(_, cell)| cell(&points[at]))));
+        let (value, flat) = &points[row * (points.len() - 1) / (rows - 1).max(1)];
+        let value = text::number(value.number().unwrap_or(f64::NAN));
+        table.row(std::iter::once(value).chain(COLUMNS.map(|column| cell(flat.record, column))));
     }
     let left_out = if rows < points.len() {
         format!("{rows} of {} points; all of them with --csv or --json\n", points.len())
@@ -170,13 +219,12 @@ fn object(deployment: &Deployment, estimate: &Estimate) -> Result<Value, Failure
     Ok(object)
 }
 
-fn sweep_object(deployment: &Deployment, sweep: &Sweep, points: &[Estimate]) -> Result<Value, Failure> {
-    let points = serde_json::to_value(points).map_err(Failure::failed)?;
-    Ok(json!({
+fn sweep_object(deployment: &Deployment, sweep: &Sweep, merged: &Merged) -> Value {
+    json!({
         "schema_version": SCHEMA_VERSION,
         "config": config(deployment),
-        "axis": sweep.axis.name(),
+        "axis": sweep.input.replace('_', "-"),
         "values": sweep.values,
-        "points": points,
-    }))
+        "points": merged.records().map(|flat| &flat.record.own).collect::<Vec<_>>(),
+    })
 }

@@ -1,13 +1,12 @@
 //! The layer: settings are the flags of `railyard compare`, read by the same parser.
 //!
-//! A key is a flag's name with `_` for `-`, and a flag that is added there is a key here. Some flags are not for points: seeds and
-//! backends have words of their own, and how much memory there is says the machine.
+//! Some flags are not for points: seeds and backends have words of their own, and how much memory there is says the machine.
 
+use super::flags::{flags, keys, read};
 use crate::options::SpecArgs;
 use crate::resolve;
-use clap::{ArgAction, CommandFactory, Parser};
 use moe::RoutingSpec;
-use study::experiment::{Asked, Column, Fault, Resolved, Settings, Subject, Value, quoted};
+use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};
 use study::layer::{BackendKind, CompareSpec};
 use study::subjects::layer::{COLUMNS, WORDS, resolved};
 
@@ -20,14 +19,6 @@ const BASE: &str = "base";
 /// What makes a point one configuration where the file does not say: `compare` itself would have several rows.
 const ONE_EACH: [(&str, &str); 3] = [("scheme", "dedup"), ("gate", "unlimited"), ("latency", "preset")];
 
-/// The flags of a comparison alone.
-#[derive(Debug, Parser)]
-#[command(no_binary_name = true)]
-struct Flags {
-    #[command(flatten)]
-    spec: SpecArgs,
-}
-
 /// Comparisons of one layer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layers;
@@ -35,27 +26,7 @@ pub(super) struct Layers;
 impl Layers {
     /// The comparison that flags give.
     fn spec(flags: &[String]) -> Result<CompareSpec, String> {
-        let flags = Flags::try_parse_from(flags).map_err(|error| {
-            let text = error.to_string();
-            let problem = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-            problem.split_whitespace().collect::<Vec<_>>().join(" ")
-        })?;
-        resolve::spec(&flags.spec, None).map_err(|error| format!("{error:#}"))
-    }
-}
-
-/// The flag of a key with its value; none for a switch that is off.
-fn flag(key: &str, value: &Value) -> Vec<String> {
-    let name = key.replace('_', "-");
-    let command = Flags::command();
-    let switch = command
-        .get_arguments()
-        .find(|argument| argument.get_long() == Some(&name))
-        .is_some_and(|argument| matches!(argument.get_action(), ArgAction::SetTrue));
-    match value {
-        Value::Flag(false) if switch => Vec::new(),
-        Value::Flag(true) if switch => vec![format!("--{name}")],
-        _ => vec![format!("--{name}"), value.to_string()],
+        resolve::spec(&read::<SpecArgs>(flags)?, None).map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -65,17 +36,15 @@ impl Subject for Layers {
     }
 
     fn keys(&self) -> Vec<String> {
-        let command = Flags::command();
-        let flags = command.get_arguments().filter_map(|argument| argument.get_long());
-        let flags = flags.filter(|flag| !NO_KEYS.contains(flag) && !["help", "version"].contains(flag));
-        flags.map(|flag| flag.replace('-', "_")).chain([PAYLOAD.to_owned()]).collect()
+        keys::<SpecArgs>(&NO_KEYS).into_iter().chain([PAYLOAD.to_owned()]).collect()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
         if key == PAYLOAD {
             return payload(value).map(drop);
         }
-        Self::spec(&flag(key, value)).map(drop)
+        let alone: Settings = Ordered(vec![(key.to_owned(), value.clone())]);
+        Self::spec(&flags::<SpecArgs>(&alone, |_| false)).map(drop)
     }
 
     fn backends(&self) -> &'static [BackendKind] {
@@ -110,15 +79,7 @@ impl Subject for Layers {
 
 /// The flags of settings, and those that make them one configuration.
 fn flags_of(settings: &Settings) -> Vec<String> {
-    // What is swept takes the place of what is fixed.
-    let counts = |at: usize, key: &str| settings.0[at + 1..].iter().all(|(later, _)| later != key);
-    let mut flags: Vec<String> = settings
-        .0
-        .iter()
-        .enumerate()
-        .filter(|(at, (key, _))| key != PAYLOAD && counts(*at, key))
-        .flat_map(|(_, (key, value))| flag(key, value))
-        .collect();
+    let mut flags = flags::<SpecArgs>(settings, |key| key == PAYLOAD);
     for (key, value) in ONE_EACH {
         if settings.get(key).is_none() {
             flags.extend([format!("--{key}"), value.to_owned()]);

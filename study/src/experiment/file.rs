@@ -7,7 +7,7 @@ use super::error::FileError;
 use super::points::{Axis, Experiment, POINTS_MAX};
 use super::record::PlotTable;
 use super::subject::{Subject, find, short};
-use super::value::{Ordered, Settings, Value};
+use super::value::Value;
 use crate::layer::{BackendKind, SEEDS_MAX, parse_seeds};
 use std::ops::Range;
 use toml::Spanned;
@@ -376,10 +376,4 @@ impl Value {
     pub(super) fn seed(&self) -> Option<u64> {
         if let Self::Integer(integer) = self { u64::try_from(*integer).ok() } else { None }
     }
-}
-
-/// Rows of one key.
-pub(super) fn rows_of(key: &str, values: Vec<Value>) -> Axis {
-    let row = |value| Ordered(vec![(key.to_owned(), value)]);
-    Axis { rows: values.into_iter().map(row).collect::<Vec<Settings>>() }
 }

@@ -61,6 +61,12 @@ impl fmt::Display for Point {
 }
 
 impl Axis {
+    /// The values of one key.
+    #[must_use]
+    pub fn of(key: &str, values: Vec<Value>) -> Self {
+        Self { rows: values.into_iter().map(|value| Ordered(vec![(key.to_owned(), value)])).collect() }
+    }
+
     /// Its keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {

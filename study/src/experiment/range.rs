@@ -3,24 +3,26 @@
 use super::value::Value;
 
 /// Most values of one range.
-const VALUES_MAX: usize = 10_000;
+const VALUES_MAX: usize = 100_000;
 
 /// How the values of a range follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Spacing {
+pub enum Spacing {
     /// By this much, up to `to` at most.
     Step(f64),
     /// So many, evenly, both ends included.
     Linear(usize),
     /// So many, by equal factors, both ends included.
     Log(usize),
+    /// By this factor, up to `to` at most.
+    Factor(f64),
 }
 
 /// The values from `from` to `to`. Between whole ends (and by whole steps) they are whole, rounded where they fall between.
 ///
 /// # Errors
 /// What is wrong.
-pub(super) fn values(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<Value>, String> {
+pub fn range(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<Value>, String> {
     let (Some(first), Some(last)) = (from.number(), to.number()) else {
         return Err("the ends of a range are numbers".to_owned());
     };
@@ -41,6 +43,19 @@ pub(super) fn values(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<V
             }
             (steps as usize + 1, Box::new(move |at| first + at as f64 * step))
         }
+        Spacing::Factor(factor) => {
+            if factor.is_nan() || factor <= 1.0 || first <= 0.0 {
+                return Err(format!(
+                    "factor = {factor}: give a number above 1, and a range that begins above 0"
+                ));
+            }
+            whole &= factor.fract() == 0.0;
+            let steps = ((last / first).ln() / factor.ln() + 1e-9).floor();
+            if steps >= VALUES_MAX as f64 {
+                return Err(format!("more than {VALUES_MAX} values; give a larger factor"));
+            }
+            (steps as usize + 1, Box::new(move |at| first * factor.powi(at as i32)))
+        }
         Spacing::Linear(count) => (count, Box::new(move |at| first + share(at, count) * (last - first))),
         Spacing::Log(count) => {
             if first <= 0.0 {
@@ -51,7 +66,7 @@ pub(super) fn values(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<V
     };
     if count == 0
         || count > VALUES_MAX
-        || (count == 1 && first < last && !matches!(spacing, Spacing::Step(_)))
+        || (count == 1 && first < last && matches!(spacing, Spacing::Linear(_) | Spacing::Log(_)))
     {
         return Err(format!(
             "steps = {count}: give from 2 to {VALUES_MAX} values (1 if both ends are equal)"
@@ -60,7 +75,7 @@ pub(super) fn values(from: &Value, to: &Value, spacing: Spacing) -> Result<Vec<V
     // A power may differ in its last bits from one machine to the next.
     let digits = if matches!(spacing, Spacing::Log(_)) { 6 } else { 12 };
     let value = |at| {
-        let exact = at + 1 == count && !matches!(spacing, Spacing::Step(_));
+        let exact = at + 1 == count && matches!(spacing, Spacing::Linear(_) | Spacing::Log(_));
         let number = if exact { last } else { tidy(place(at), digits) };
         if whole { Value::Integer(number.round() as i64) } else { Value::Number(number) }
     };
@@ -82,6 +97,7 @@ fn tidy(number: f64, digits: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::range as values;
     use super::*;
 
     #[track_caller]
@@ -97,6 +113,7 @@ mod tests {
         check(Value::Integer(1), Value::Integer(10), Spacing::Linear(4), "1,4,7,10");
         check(Value::Integer(1), Value::Integer(10), Spacing::Step(4.0), "1,5,9");
         check(Value::Integer(3), Value::Integer(3), Spacing::Linear(1), "3");
+        check(Value::Integer(1), Value::Integer(9), Spacing::Factor(2.0), "1,2,4,8");
     }
 
     #[test]
@@ -115,6 +132,7 @@ mod tests {
             (&one, &ten, Spacing::Linear(1), "from 2"),
             (&one, &ten, Spacing::Step(0.0), "above 0"),
             (&one, &ten, Spacing::Step(1e-9), "larger step"),
+            (&one, &ten, Spacing::Factor(1.0), "above 1"),
             (&Value::Integer(0), &ten, Spacing::Log(3), "above 0"),
             (&Value::Text("a".to_owned()), &ten, Spacing::Log(3), "numbers"),
         ] {

@@ -1,7 +1,12 @@
 //! Serving as a subject: places of settings, sweeps over them, faults with their lines.
 
+/// The subject of docs/extending.md.
+mod hops;
+
 use super::Serving;
-use crate::experiment::{Experiment, Plan, Shard, Subject, Value, parse_experiment};
+use crate::experiment::{
+    Experiment, Plan, Point, Results, Shard, Subject, Value, parse_experiment, run_offline, summarise, table,
+};
 use crate::layer::BackendKind;
 use crate::placing::PlacementChoice;
 use crate::serving::Sources;
@@ -158,4 +163,22 @@ fn every_setting_is_a_place_and_every_fault_has_a_line() {
         let error = fault(&SMALL.replacen(change.0, change.1, 1));
         assert!(error.starts_with(&format!("small.toml{said}")) && !error.contains('\n'), "{said}\n{error}");
     }
+}
+
+#[test]
+fn a_subject_is_a_file_and_a_line() {
+    let page = include_str!("../../../docs/extending.md");
+    assert!(page.contains(include_str!("tests/hops.rs")), "docs/extending.md shows another hops.rs");
+    let text = "subject = 'hops'\n[experiment]\nbytes = 9000\n[sweep]\nlink.gb_per_s = [50, 900]";
+    let serving = Serving::<Presets>::default();
+    let (subject, experiment) = parse_experiment(text, "hops.toml", &[&serving, &hops::Hops]).expect("sound");
+    let plan = Plan::new(subject, experiment, &[]).expect("can be run");
+    let points: Vec<Point> = plan.points(Shard::ALL).collect();
+    let mut results = Results::in_memory(plan.header(Shard::ALL));
+    run_offline(&plan, &points, 2, &mut results, &|_| (), &mut |_| ()).expect("runs");
+    let merged = results.finish().expect("read");
+    let rows = summarise(&merged);
+    let shown = table(&merged, &rows, subject, None);
+    assert!(shown.contains("gb_per_s  backend   seeds   hop us  verified"), "{shown}");
+    assert_eq!(rows[1].estimate("hop_us").map(|estimate| estimate.mean), Some(0.01));
 }

@@ -1,0 +1,84 @@
+//! A roofline step: settings are the flags of `railyard roofline`, read by the same parser; closed forms alone.
+
+use super::flags::{flags, keys, read};
+use crate::cli::RooflineArgs;
+use crate::commands::roofline::deployment;
+use blackboard::deployment::{Deployment, INPUTS};
+use std::sync::{Mutex, PoisonError};
+use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};
+use study::layer::BackendKind;
+use study::subjects::roofline::{COLUMNS, resolved};
+
+/// Flags that no key stands for.
+const NO_KEYS: [&str; 3] = ["sweep", "csv", "json"];
+
+/// Decode steps by closed forms.
+#[derive(Debug, Default)]
+pub(crate) struct Rooflines {
+    /// The deployment of flags that have last been read: points of a sweep differ in numbers most of the time.
+    known: Mutex<Option<(Vec<String>, Deployment)>>,
+}
+
+impl Rooflines {
+    /// Points that differ from `deployment` in numbers.
+    pub(crate) fn of(deployment: Deployment) -> Self {
+        Self { known: Mutex::new(Some((Vec::new(), deployment))) }
+    }
+
+    fn deployment(&self, flags: Vec<String>) -> Result<Deployment, String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, deployment)) = known.as_ref().filter(|(of, _)| *of == flags) {
+            return Ok(deployment.clone());
+        }
+        let made = deployment(&read::<RooflineArgs>(&flags)?).map_err(|error| format!("{error:#}"))?;
+        *known = Some((flags, made.clone()));
+        Ok(made)
+    }
+}
+
+/// Numbers are put without the parser, which takes longer than a step.
+fn is_number(key: &str) -> bool {
+    INPUTS.contains(&key)
+}
+
+impl Subject for Rooflines {
+    fn name(&self) -> &'static str {
+        "roofline"
+    }
+
+    fn keys(&self) -> Vec<String> {
+        keys::<RooflineArgs>(&NO_KEYS)
+    }
+
+    fn check(&self, key: &str, value: &Value) -> Result<(), String> {
+        let alone: Settings = Ordered(vec![(key.to_owned(), value.clone())]);
+        read::<RooflineArgs>(&flags::<RooflineArgs>(&alone, |_| false)).map(drop)
+    }
+
+    fn backends(&self) -> &'static [BackendKind] {
+        &[BackendKind::Analytic]
+    }
+
+    fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
+        if asked.backends != [BackendKind::Analytic] {
+            let problem = "a roofline step is closed forms alone; leave backend out, or give analytic";
+            return Err(problem.to_owned().into());
+        }
+        let words = flags::<RooflineArgs>(asked.settings, is_number);
+        let mut command = vec!["railyard".to_owned(), "roofline".to_owned()];
+        command.extend(words.iter().map(|word| quoted(word)));
+        let mut deployment = self.deployment(words)?;
+        for (at, (key, value)) in asked.settings.0.iter().enumerate().filter(|(_, (key, _))| is_number(key)) {
+            let number = value.number().ok_or_else(|| Fault::of(key, format!("`{value}` is no number")))?;
+            deployment.set(key, number).map_err(|problem| Fault::of(key, problem))?;
+            if asked.settings.0[at + 1..].iter().all(|(later, _)| later != key) {
+                command.extend([format!("--{}", key.replace('_', "-")), value.to_string()]);
+            }
+        }
+        resolved(deployment, command.join(" "))
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
+    }
+}

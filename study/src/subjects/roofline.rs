@@ -1,0 +1,71 @@
+//! A roofline step as a subject of experiments: a deployment's closed forms.
+
+use crate::experiment::{Column, Failed, Fault, Measuring, Note, Ordered, Record, Resolved, Work};
+use crate::layer::{BackendKind, Verification};
+use blackboard::deployment::Deployment;
+use coordinator::LocalCluster;
+use coordinator::pace::Host;
+
+/// The numbers of a roofline step's records.
+pub const COLUMNS: [Column; 21] = [
+    Column::kept("t_compute_ms", "arithmetic", "ms"),
+    Column::kept("t_weights_ms", "reading weights", "ms"),
+    Column::kept("t_kv_ms", "reading caches", "ms"),
+    Column::kept("t_a2a_ms", "all-to-all", "ms"),
+    Column::shown("step_ms", "step", "ms"),
+    Column::kept("step_sum_ms", "step, attention alone", "ms"),
+    Column::kept("step_serial_ms", "step, nothing overlaps", "ms"),
+    Column::kept("stage_ms", "stage", "ms"),
+    Column::kept("hop_ms", "hop", "ms"),
+    Column::kept("bubble", "stages idle, share", ""),
+    Column::shown("tokens_per_s", "output", "tok/s"),
+    Column::kept("tokens_per_s_per_rank", "output of a rank", "tok/s"),
+    Column::shown("tokens_per_s_per_user", "output for a user", "tok/s"),
+    Column::shown("usd_per_mtok", "price", "$/Mtok"),
+    Column::kept("optimal_batch", "optimal batch", "sequences"),
+    Column::kept("kv_over_compute", "caches over arithmetic", ""),
+    Column::kept("a2a_over_expert_compute", "all-to-all over experts' arithmetic", ""),
+    Column::kept("weights_gb_per_rank", "weights of a rank", "GB"),
+    Column::kept("kv_gb_per_rank", "caches of a rank", "GB"),
+    Column::kept("buffers_gb_per_rank", "buffers of a rank", "GB"),
+    Column::shown("memory_use", "memory in use, share", ""),
+];
+
+/// What a step takes, bytes: next to nothing.
+const STEP_BYTES: u64 = 1 << 16;
+
+/// A point of one deployment.
+///
+/// # Errors
+/// [`Fault`] where numbers don't fit each other.
+pub fn resolved<'a>(deployment: Deployment, command: String) -> Result<Resolved<'a>, Fault> {
+    deployment.validate().map_err(|error| error.to_string())?;
+    Ok(Resolved {
+        backends: vec![BackendKind::Analytic],
+        identity: format!("{deployment:?}").into_bytes(),
+        memory_bytes: STEP_BYTES,
+        ranks: deployment.ranks,
+        command,
+        work: Box::new(Step(deployment)),
+    })
+}
+
+/// One decode step.
+#[derive(Debug)]
+struct Step(Deployment);
+
+impl Work for Step {
+    fn run(&self, _: Note<'_>) -> Result<Vec<Record>, Failed> {
+        let estimate =
+            self.0.estimate().map_err(|error| Failed { usage: true, problem: error.to_string() })?;
+        let told = |error: serde_json::Error| Failed { usage: false, problem: error.to_string() };
+        let text = serde_json::to_string(&estimate).map_err(told)?;
+        let own: Ordered<serde_json::Value> = serde_json::from_str(&text).map_err(told)?;
+        let (backend, verification) = (BackendKind::Analytic, Verification::NothingRan);
+        Ok(vec![Record { backend, verification, verified: true, valid: true, problem: None, own }])
+    }
+
+    fn measure<'a>(&'a self, _: &'a mut LocalCluster, _: Host, note: Note<'a>) -> Measuring<'a> {
+        Box::pin(async move { self.run(note) })
+    }
+}
