@@ -67,7 +67,11 @@ impl Reader<'_> {
                     return Err(self.fault(&value.span(), problem));
                 }
                 _ => {
-                    return Err(self.unknown(&at, &word, &["from", "to", "step", "factor", "steps", "scale"]));
+                    return Err(self.unknown(
+                        &at,
+                        &word,
+                        &["from", "to", "step", "factor", "steps", "scale"],
+                    ));
                 }
             }
         }
