@@ -12,6 +12,7 @@ mod pipelines;
 mod prices;
 mod racks;
 mod reversibility;
+mod speed;
 mod verdict;
 
 pub(crate) use self::batch::chips;
@@ -154,6 +155,7 @@ impl Serialize for Claim {
 fn definitions() -> impl Iterator<Item = &'static Definition> {
     [
         batch::CLAIMS,
+        speed::CLAIMS,
         racks::CLAIMS,
         pipelines::CLAIMS,
         overtraining::CLAIMS,
