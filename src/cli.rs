@@ -419,8 +419,8 @@ pub(crate) struct PlaceArgs {
     /// Slots in all; those beyond the experts are replicas [default: one an expert, or what the policy has]
     #[arg(long, value_name = "S")]
     pub(crate) slots: Option<u32>,
-    /// How slots get their experts: a policy, or a file of ours, vLLM's, TensorRT-LLM's or SGLang's
-    #[arg(long, value_name = "NAME|FILE", default_value = "eplb", value_parser = PlacementParser)]
+    /// How slots get their experts: a program, a policy, or a file of ours, vLLM's, TensorRT-LLM's or SGLang's
+    #[arg(long, value_name = "NAME|FILE|exec:COMMAND", default_value = "eplb", value_parser = PlacementParser)]
     pub(crate) policy: PlacementWord,
     /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
     /// [default: 1, with --compare one a rack]

@@ -10,6 +10,7 @@ mod output;
 mod parquet_file;
 #[cfg(feature = "plots")]
 mod plot;
+mod programs;
 mod progress;
 mod resolve;
 mod serve_sources;

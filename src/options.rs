@@ -54,11 +54,11 @@ pub(crate) struct SpecArgs {
     /// Schemes to have rows for, with a comma between them; bases come with them [default: all]
     #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Rows")]
     pub(crate) scheme: Vec<DispatchScheme>,
-    /// Experts of the rows that don't say otherwise: a policy or a file (docs/placement.md). What is made for a demand is made
+    /// Experts of the rows that don't say otherwise: a policy, a file or a program (docs/placement.md). What is made for a demand is made
     /// for the one that the routing is expected to have, from other tokens than those of the run (a trace: from all its rows)
     #[arg(
         long,
-        value_name = "NAME|FILE",
+        value_name = "NAME|FILE|exec:COMMAND",
         default_value = "linear",
         value_parser = PlacementParser,
         help_heading = "Rows"

@@ -2,6 +2,7 @@
 
 use crate::files;
 use crate::options::{BackendArg, SpecArgs};
+use crate::programs::programs;
 use anyhow::bail;
 use moe::routing::{RoutingChoice, Workload};
 use moe::trace::{Trace, read_trace};
@@ -66,7 +67,7 @@ pub(crate) fn spec(args: &SpecArgs, nodes: Option<u32>) -> anyhow::Result<Compar
         spec.schemes =
             DispatchScheme::ALL.into_iter().filter(|scheme| args.scheme.contains(scheme)).collect();
     }
-    spec.placement = PlacementChoice::read(&args.placement)?;
+    spec.placement = PlacementChoice::read(&args.placement, programs()?)?;
     spec.slots = args.slots;
     spec.experts = args.experts;
     spec.backends = backends(args, &mut notes);

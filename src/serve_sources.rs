@@ -1,5 +1,6 @@
 //! Where the names of a serving experiment lead to: presets and files, as those of the other commands.
 
+use crate::programs::programs;
 use crate::resolve;
 use moe::placement::PlacementWord;
 use moe::routing::RoutingChoice;
@@ -40,7 +41,8 @@ impl Sources for Files {
 
     fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
         let word: PlacementWord = name.parse()?;
-        PlacementChoice::read(&word).map_err(|error| error.to_string())
+        let programs = programs().map_err(told)?;
+        PlacementChoice::read(&word, programs).map_err(|error| error.to_string())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {

@@ -8,6 +8,7 @@ mod layers;
 mod moves;
 mod policies;
 mod policy;
+mod question;
 mod shares;
 mod stage;
 mod word;

@@ -5,6 +5,7 @@ mod report;
 
 use crate::cli::{ExportArg, PlaceArgs};
 use crate::failure::Failure;
+use crate::programs::programs;
 use crate::{output, resolve};
 use anyhow::bail;
 use moe::evaluation::Evaluation;
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
 
 fn text(args: &PlaceArgs) -> anyhow::Result<String> {
     let job = Job::new(args)?;
-    let choice = PlacementChoice::read(&args.policy)?;
+    let choice = PlacementChoice::read(&args.policy, programs()?)?;
     let policy = choice.policy()?;
     match args.export {
         _ if args.compare => Ok(compare::run(args, &job, policy)),

@@ -6,6 +6,7 @@ use super::health::Client;
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;
 use crate::options::BackendArg;
+use crate::programs::programs;
 use crate::progress::PointMeter;
 use crate::subjects::subjects;
 use crate::{files, output};
@@ -47,6 +48,9 @@ impl Asked<'_> {
     /// Runs what is left and gives the records of its shard; `None` where nothing was to run.
     pub(super) fn finish(&self, quiet: bool) -> Result<Option<(Merged, &'static dyn Subject)>, Failure> {
         let args = self.args;
+        if let Some(out) = self.out {
+            programs().map_err(Failure::Usage)?.keep_in(&out.join("placements"));
+        }
         let plan = self.plan()?;
         let (shard, from) =
             Shard::choose(args.shard.as_deref(), &|name| std::env::var(name).ok()).map_err(failure)?;

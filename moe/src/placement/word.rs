@@ -1,30 +1,33 @@
-//! A placement as it is typed, the same everywhere: `NAME`, `FILE` or `file:FILE`.
+//! A placement as it is typed, the same everywhere: `NAME`, `FILE`, `file:FILE` or `exec:COMMAND`.
 
 use super::POLICIES;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a placement is to come from, before a file is read.
+/// Where a placement is to come from, before a file is read or a program asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlacementWord {
     /// A policy of [`POLICIES`], by its name.
     Policy(String),
     /// A file in one of the formats of [`Placement::from_file`](super::Placement::from_file).
     File(PathBuf),
+    /// A program that is told the demand and answers with a placement.
+    Exec(String),
 }
 
 impl PlacementWord {
     /// Reads a word by the `names` of policies; what is none of them, and has no prefix, is a file.
     ///
     /// # Errors
-    /// An empty word or file.
+    /// An empty word, file or command.
     pub fn read<'a>(text: &str, mut names: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         let (prefix, rest) = text.split_once(':').unwrap_or(("", text));
         if rest.trim().is_empty() {
-            return Err(format!("`{text}`: give a policy or a FILE"));
+            return Err(format!("`{text}`: give a policy, a FILE, or exec:COMMAND"));
         }
         Ok(match prefix {
+            "exec" => Self::Exec(rest.to_owned()),
             "file" => Self::File(rest.into()),
             _ if names.any(|name| name == text) => Self::Policy(text.to_owned()),
             _ => Self::File(text.into()),
@@ -50,6 +53,7 @@ impl fmt::Display for PlacementWord {
                 let plain = path.parse() == Ok(self.clone());
                 f.pad(&if plain { path } else { format!("file:{path}") })
             }
+            Self::Exec(command) => f.pad(&format!("exec:{command}")),
         }
     }
 }

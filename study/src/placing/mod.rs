@@ -1,13 +1,19 @@
 //! Where experts are to be, as a comparison or a serving run is told: what a word leads to.
 
+mod exec;
+mod process;
+
 use moe::placement::{POLICIES, PlacementFile, PlacementPolicy, PlacementWord};
 use moe::registry::NameError;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 use topology::did_you_mean;
+
+pub use exec::{Exec, Programs};
 
 /// Longest placement file, bytes.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -20,11 +26,13 @@ pub enum PlacementChoice {
     Policy(String),
     /// A file's.
     File(PlacementFile),
+    /// A program's.
+    Exec(Exec),
 }
 
 /// A word that leads to no placement.
 #[derive(Debug, Error)]
-#[error("placement {name}: {source}{hint}; give a policy ({known}) or a file")]
+#[error("placement {name}: {source}{hint}; give a policy ({known}), a file or exec:COMMAND")]
 pub struct ReadError {
     name: String,
     hint: String,
@@ -39,13 +47,14 @@ impl PlacementChoice {
         Self::Policy(name.to_owned())
     }
 
-    /// What `word` leads to: reads its file.
+    /// What `word` leads to: reads its file; a program is one of `programs`, and asked when experts are placed.
     ///
     /// # Errors
     /// [`ReadError`], with the policy that may have been meant.
-    pub fn read(word: &PlacementWord) -> Result<Self, ReadError> {
+    pub fn read(word: &PlacementWord, programs: &Arc<Programs>) -> Result<Self, ReadError> {
         match word {
             PlacementWord::Policy(name) => Ok(Self::named(name)),
+            PlacementWord::Exec(command) => Ok(Self::Exec(Exec::new(command, programs))),
             PlacementWord::File(path) => {
                 let origin = path.display().to_string();
                 let text = text_of(path).map_err(|source| ReadError {
@@ -67,6 +76,22 @@ impl PlacementChoice {
         match self {
             Self::Policy(name) => POLICIES.named(name).map(|policy| policy as _),
             Self::File(file) => Ok(file),
+            Self::Exec(exec) => Ok(exec),
+        }
+    }
+
+    /// True if a program is asked when experts are placed.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Exec(exec) if exec.asks())
+    }
+
+    /// As a place without these programs can use it, with what they have answered so far.
+    #[must_use]
+    pub fn finished(&self) -> Self {
+        match self {
+            Self::Exec(exec) => Self::Exec(exec.finished()),
+            other => other.clone(),
         }
     }
 
@@ -76,6 +101,7 @@ impl PlacementChoice {
         match self {
             Self::Policy(name) => name,
             Self::File(file) => file.name(),
+            Self::Exec(exec) => exec.name(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::protocol::Status;
 use super::protocol::{Reply, Request};
-use crate::layer::{CompareSpec, Progress, Report};
+use crate::layer::{CompareSpec, Progress, Report, configurations};
 use crate::serving::{Packed, ServeRecord};
 use node::net::{
     BindError, Endpoint, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
@@ -104,7 +104,15 @@ impl Client<'_> {
         waiting: &mut (dyn FnMut(u32) + Send),
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Report, ClientError> {
-        match self.ask(Request::Compare(Box::new(spec.clone())), waiting, progress).await? {
+        if spec.placement.asks() {
+            // Its answers go along.
+            configurations(spec, &mut Vec::new()).map_err(|error| ClientError::Refused {
+                usage: error.is_usage(),
+                error: error.to_string(),
+            })?;
+        }
+        let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
+        match self.ask(Request::Compare(Box::new(spec)), waiting, progress).await? {
             Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
             Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
             _ => Err(self.nonsense()),

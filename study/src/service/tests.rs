@@ -3,6 +3,7 @@
 use super::*;
 use crate::layer::testing::small_spec;
 use crate::layer::{CompareSpec, LatencyChoice, Progress};
+use crate::placing::PlacementChoice;
 use coordinator::machine::Limits;
 use coordinator::server::{self, ServerConfig};
 use moe::DispatchScheme;
@@ -103,6 +104,14 @@ async fn what_can_not_be_run_is_refused_with_the_reason() {
     };
     let (error, usage) = refused(CompareSpec { rounds: 0, ..quick_spec() }).await;
     assert!(usage && error.contains("at least 1 round"), "{error}");
+    // Neither a path nor a program means anything here.
+    let (error, usage) =
+        refused(CompareSpec { placement: PlacementChoice::named("/etc/passwd"), ..quick_spec() }).await;
+    assert!(usage && error.contains("no placement policy is called `/etc/passwd`"), "{error}");
+    let program = r#"{"exec": {"origin": "exec:rm -r /", "answers": {}}}"#;
+    let placement = serde_json::from_str(program).expect("a placement");
+    let (error, usage) = refused(CompareSpec { placement, ..quick_spec() }).await;
+    assert!(usage && error.contains("exec:rm -r /: runs where the command is typed"), "{error}");
     // The limit is the coordinator's, whatever the client asks for.
     let (error, usage) = refused(CompareSpec { memory_limit_bytes: Some(u64::MAX), ..quick_spec() }).await;
     assert!(!usage && error.contains("needs about"), "{error}");

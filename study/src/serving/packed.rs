@@ -1,7 +1,7 @@
 //! A serving run with everything that its names lead to, ready to be sent to a cluster that has none of the files.
 
 use super::ServeError;
-use super::deploy::Sources;
+use super::deploy::{Deployment, Sources};
 use super::live::Live;
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
@@ -55,14 +55,18 @@ impl Packed {
             }
             Ok(text)
         });
+        let placement =
+            sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
+        if placement.asks() {
+            // Its answers go along.
+            Deployment::new(spec, sources)?;
+        }
         Ok(Self {
             model: sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?,
             hardware,
             fabric,
             routing,
-            placement: sources
-                .placement(&serve.placement)
-                .map_err(|problem| setting("serve.placement", problem))?,
+            placement: placement.finished(),
             trace: trace.transpose()?,
             spec: spec.clone(),
         })

@@ -104,11 +104,11 @@ fn names_are_words_help_is_a_line_and_the_documentation_has_both() {
 
 #[test]
 fn words_are_written_as_they_are_read() {
-    for word in ["linear", "eplb-global", "a/b.json", "file:linear"] {
+    for word in ["linear", "eplb-global", "a/b.json", "file:linear", "exec:./place.sh --fast", "exec:a:b"] {
         assert_eq!(word.parse::<PlacementWord>().expect(word).to_string(), word);
     }
     assert_eq!("file:a.json".parse::<PlacementWord>().unwrap().to_string(), "a.json");
-    for wrong in ["", " ", "file:"] {
+    for wrong in ["", " ", "file:", "exec: "] {
         assert!(wrong.parse::<PlacementWord>().is_err(), "{wrong}");
     }
 }
