@@ -64,6 +64,12 @@ pub(crate) enum Command {
     Model(ModelArgs),
     /// The hardware that has a name, or all figures of one
     Hardware(HardwareArgs),
+    /// The placement policies that have a name, and what each does
+    Policies {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a script that completes this command's words in a shell
     Completions {
         /// Whose script

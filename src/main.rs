@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Health(args) => commands::health::run(&args),
         Command::Model(args) => commands::presets::models(&args),
         Command::Hardware(args) => commands::presets::hardware(&args),
+        Command::Policies { json } => commands::presets::policies(json),
         Command::Completions { shell } => commands::manual::completions(shell),
         Command::Man { dir } => commands::manual::man(dir.as_deref()),
     };

@@ -117,6 +117,15 @@ fn presets_are_listed_and_one_has_all_its_figures() {
 }
 
 #[test]
+fn policies_are_listed() {
+    let listed = text(&run(&["policies"]).stdout);
+    let json: serde_json::Value = serde_json::from_slice(&run(&["policies", "--json"]).stdout).expect("JSON");
+    for policy in json["policies"].as_array().expect("a list") {
+        assert!(listed.contains(policy["name"].as_str().expect("a name")), "{listed}");
+    }
+}
+
+#[test]
 fn words_that_no_option_takes_are_usage() {
     for (args, message) in [
         (&["compare", "--backend=qick"][..], "analytic, sim or quic"),

@@ -29,7 +29,7 @@ pub use moves::{MoveRound, WeightMove, move_traffic, weight_moves};
 pub use policies::{
     Eplb, EplbGlobal, EplbShape, Linear, OneRack, POLICIES, RackAware, Replicated, RoundRobin,
 };
-pub use policy::{OnBase, PlacementPolicy};
+pub use policy::PlacementPolicy;
 pub use word::PlacementWord;
 
 /// A placement: slots in rank order, each with its logical expert.

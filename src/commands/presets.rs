@@ -1,9 +1,10 @@
-//! `railyard model` and `railyard hardware`: the presets with their key figures, or all figures of one with their sources.
+//! `railyard model`, `hardware` and `policies`: what has a name, with key figures, or all figures of one with their sources.
 
 use crate::cli::{HardwareArgs, ModelArgs};
 use crate::failure::Failure;
 use crate::{output, resolve};
 use moe::Model;
+use moe::placement::{POLICIES, PlacementPolicy};
 use serde_json::{Value, json};
 use study::text_table::{Column, TextTable, wrapped};
 use topology::Hardware;
@@ -99,6 +100,20 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
     let more = "Rates are one direction of one rank's port. `railyard hardware NAME` has all figures of one and where they are from; a cluster \
                 file (.toml) can be given by its path.";
     listed(&table, more)
+}
+
+pub(crate) fn policies(json: bool) -> Result<(), Failure> {
+    if json {
+        let policy = |policy: &dyn PlacementPolicy| json!({ "name": policy.name(), "help": policy.help() });
+        return print_json(json!({ "policies": POLICIES.iter().map(policy).collect::<Vec<_>>() }));
+    }
+    let longest = POLICIES.names().map(str::len).max().unwrap_or(0);
+    let width = output::width(false);
+    let line = |policy: &dyn PlacementPolicy| {
+        wrapped(&format!("{:<longest$}  {}", policy.name(), policy.help()), width, &" ".repeat(longest + 2))
+    };
+    let more = "A file's path can stand where a policy can: docs/placement.md.";
+    output::print(&format!("{}\n{}", POLICIES.iter().map(line).collect::<String>(), wrapped(more, width, "")))
 }
 
 fn listed(table: &TextTable, more: &str) -> Result<(), Failure> {

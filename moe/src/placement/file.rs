@@ -4,7 +4,7 @@
 mod foreign;
 
 use super::shares::Shares;
-use super::{Demand, LayerPlacements, OnBase, Placement, PlacementError, PlacementPolicy, even_split};
+use super::{Demand, LayerPlacements, Placement, PlacementError, PlacementPolicy, even_split};
 use crate::ids::{ExpertId, SlotId};
 use crate::model::Model;
 use serde::{Deserialize, Serialize};
@@ -43,11 +43,6 @@ impl PlacementPolicy for PlacementFile {
 
     fn is_for_demand(&self) -> bool {
         false
-    }
-
-    /// A file for more ranks doesn't describe fewer.
-    fn on_base(&self, same_ranks: bool) -> OnBase {
-        if same_ranks { OnBase::Kept } else { OnBase::Linear }
     }
 
     /// With the file's own choice of replicas where the demand is not known.

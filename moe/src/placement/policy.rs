@@ -20,29 +20,12 @@ pub trait PlacementPolicy: fmt::Debug + Send + Sync {
         true
     }
 
-    /// What stands for it on the single rack of a comparison's base, which has the `same_ranks` or fewer.
-    fn on_base(&self, same_ranks: bool) -> OnBase {
-        let _ = same_ranks;
-        OnBase::Again
-    }
-
     /// Places the experts of `demand` on the ranks of `cluster`, in `slots` slots if it is for the demand. The racks of both are
     /// the same ones. Callers use [`Placement::by`], which sees to that.
     ///
     /// # Errors
     /// [`PlacementError`] where the numbers are not such as the policy can work with, and says what would be.
     fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError>;
-}
-
-/// Where experts are on the single rack that a placement over several is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnBase {
-    /// Where they were: a rank keeps its experts in whatever rack it is.
-    Kept,
-    /// Where the policy puts them on one rack.
-    Again,
-    /// In order: the policy is about racks, or says nothing of so few ranks.
-    Linear,
 }
 
 impl Entry for dyn PlacementPolicy {

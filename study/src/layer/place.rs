@@ -4,7 +4,7 @@ use super::expected::sample;
 use super::truth::LAYER;
 use super::{CompareError, CompareSpec};
 use crate::placing::PlacementChoice;
-use moe::placement::{Demand, Linear, OnBase, Picks, PlacementPolicy};
+use moe::placement::{Demand, Picks};
 use moe::{Placement, PlacementError, RoutingSpec};
 use topology::Cluster;
 
@@ -39,25 +39,6 @@ pub(crate) fn place_layer(
         Demand::even(cluster, experts).of_layer(layer)
     };
     Ok(Placement::by(policy, cluster, slots, &demand)?)
-}
-
-/// The placement of the base rows on their one rack, `wide` being that of the same ranks over several, and its name.
-pub(super) fn place_base<'a>(
-    spec: &'a CompareSpec,
-    cluster: &Cluster,
-    wide: &Placement,
-) -> Result<(Placement, &'a str), CompareError> {
-    let choice = &spec.placement;
-    let same_ranks = cluster.num_ranks() == wide.num_ranks();
-    match choice.policy().map_err(PlacementError::from)?.on_base(same_ranks) {
-        OnBase::Kept => {
-            // Replicas were chosen by rack, of which there is one now.
-            let even = vec![1.0; spec.shape.num_experts as usize];
-            Ok((wide.clone().for_demand(cluster, &[even], 0.0)?, choice.name()))
-        }
-        OnBase::Again => Ok((place(spec, choice, cluster)?, choice.name())),
-        OnBase::Linear => Ok((Placement::linear(cluster, spec.shape.num_experts)?, Linear.name())),
-    }
 }
 
 /// What the routing of `spec` asks of the experts of `layer`, known from its distribution: exactly for uniform routing and for a trace

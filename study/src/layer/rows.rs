@@ -1,9 +1,9 @@
 //! The configurations of a comparison: the base rows, then the same ranks over several racks in every arrangement.
 
-use super::place::{place, place_base};
+use super::place::place;
 use super::{CompareError, CompareSpec, GateChoice};
 use crate::placing::PlacementChoice;
-use moe::placement::{OneRack, PlacementPolicy, Replicated};
+use moe::placement::{Linear, OneRack, PlacementPolicy, Replicated};
 use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
 
@@ -60,7 +60,7 @@ pub fn configurations(
     let wide = spec.cluster()?;
     let placement = place(spec, &spec.placement, &wide)?;
     let gates = gates(spec, &wide, &placement, notes)?;
-    let base = Base::new(spec, &placement)?;
+    let base = Base::new(spec)?;
     if wide.num_racks() == 1 {
         let bases =
             gates.iter().filter(|(gate, _)| *gate == GateChoice::Unlimited).flat_map(|(gate, limit)| {
@@ -124,12 +124,12 @@ pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configur
         return Err(CompareError::Spec("no gate to run; give unlimited or limit:M".to_owned()));
     };
     if wide.num_racks() == 1 {
-        return Ok(vec![Base::new(spec, &placement)?.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
+        return Ok(vec![Base::new(spec)?.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
     }
     let mut rows = Vec::with_capacity(2);
     if with_base {
         let key = BaseKey { scheme: base_scheme(*scheme), gate };
-        rows.push(Base::new(spec, &placement)?.row(key, limit.clone(), 0));
+        rows.push(Base::new(spec)?.row(key, limit.clone(), 0));
     }
     let limited = limit
         .as_ref()
@@ -236,18 +236,17 @@ fn usable_limit(
     Ok(limit)
 }
 
-/// The one rack of the base rows, with its experts.
-struct Base<'a> {
+/// The one rack of the base rows. Its experts are in order, whatever the placement over several: one base for all placements.
+struct Base {
     cluster: Cluster,
     placement: Placement,
-    placement_name: &'a str,
 }
 
-impl<'a> Base<'a> {
-    fn new(spec: &'a CompareSpec, wide: &Placement) -> Result<Self, CompareError> {
+impl Base {
+    fn new(spec: &CompareSpec) -> Result<Self, CompareError> {
         let cluster = spec.base_cluster()?;
-        let (placement, placement_name) = place_base(spec, &cluster, wide)?;
-        Ok(Self { cluster, placement, placement_name })
+        let placement = Placement::linear(&cluster, spec.shape.num_experts)?;
+        Ok(Self { cluster, placement })
     }
 
     fn row(&self, key: BaseKey, limit: Option<GateLimit>, at: usize) -> Configuration {
@@ -259,7 +258,7 @@ impl<'a> Base<'a> {
             title: format!("1 rack of {}: {}{gate}", self.cluster.num_ranks(), key.scheme),
             cluster: self.cluster.clone(),
             placement: self.placement.clone(),
-            placement_name: self.placement_name.to_owned(),
+            placement_name: Linear.name().to_owned(),
             scheme: key.scheme,
             limit,
             base: at,

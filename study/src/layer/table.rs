@@ -68,7 +68,7 @@ fn few_columns(report: &Report, page: Page) -> Vec<Column> {
     let best = backends.last().copied().unwrap_or(BackendKind::Analytic);
     let mut columns = vec![
         Column::left("configuration", title),
-        Column::right("copies/\ntoken\ncross", |line| format!("{:.2}", line.best().inter_copies_per_token)),
+        Column::right("copies\nthat\ncross", |line| format!("{:.2}", line.best().inter_copies_per_token)),
     ];
     let time = |backend, times: TimeOf| {
         move |line: &Line<'_>| cell(line.by(backend), |record| micros(times(record).0))

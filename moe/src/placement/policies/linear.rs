@@ -1,7 +1,7 @@
 //! Experts in order, contiguous, spread evenly: the placement of most systems that have no other.
 
 use crate::ids::ExpertId;
-use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::Cluster;
 
 /// The policy of [`Placement::linear`].
@@ -19,10 +19,6 @@ impl PlacementPolicy for Linear {
 
     fn is_for_demand(&self) -> bool {
         false
-    }
-
-    fn on_base(&self, same_ranks: bool) -> OnBase {
-        if same_ranks { OnBase::Kept } else { OnBase::Again }
     }
 
     fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {

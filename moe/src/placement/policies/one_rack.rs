@@ -1,7 +1,7 @@
 //! All experts in one rack: every token of the others crosses.
 
 use crate::ids::ExpertId;
-use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::{Cluster, RackId};
 
 /// The policy of [`Placement::one_rack`] for the first rack.
@@ -19,10 +19,6 @@ impl PlacementPolicy for OneRack {
 
     fn is_for_demand(&self) -> bool {
         false
-    }
-
-    fn on_base(&self, _: bool) -> OnBase {
-        OnBase::Linear
     }
 
     fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {

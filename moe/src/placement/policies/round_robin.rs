@@ -1,7 +1,7 @@
 //! Experts dealt to the ranks like cards.
 
 use crate::ids::ExpertId;
-use crate::placement::{Demand, OnBase, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, even_split};
 use topology::Cluster;
 
 /// The policy of [`Placement::round_robin`].
@@ -19,10 +19,6 @@ impl PlacementPolicy for RoundRobin {
 
     fn is_for_demand(&self) -> bool {
         false
-    }
-
-    fn on_base(&self, same_ranks: bool) -> OnBase {
-        if same_ranks { OnBase::Kept } else { OnBase::Again }
     }
 
     fn place(&self, cluster: &Cluster, _: u32, demand: &Demand) -> Result<Placement, PlacementError> {
