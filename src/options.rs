@@ -74,7 +74,7 @@ pub(crate) struct SpecArgs {
     /// Seeds, each a run of its own: 1,2,7 or 1-5
     #[arg(long, value_name = "SEEDS", default_value = "1", value_parser = seeds, help_heading = "Run")]
     pub(crate) seeds: Seeds,
-    /// Measured rounds a row and seed (quic)
+    /// Measured rounds a row and seed at most; they end when times differ by no more than 0.5%, two at least (quic)
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Run")]
     pub(crate) rounds: u32,
     /// Rounds before them (quic)

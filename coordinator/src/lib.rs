@@ -16,6 +16,6 @@ mod tests;
 
 pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
 pub use machine::{Coordinator, CoordinatorEvent, Limits};
-pub use run::{RunError, RunRequest, Runner, StepRecord, run_steps};
+pub use run::{RunError, RunRequest, Runner, StepRecord, run_steps, run_until};
 pub use server::{ClusterHandle, NodeRunner, ServerConfig};
 pub use sim::SimRunner;

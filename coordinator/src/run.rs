@@ -88,13 +88,26 @@ pub async fn run_steps<R: Runner>(
     request: &RunRequest,
     steps: u32,
 ) -> Result<Vec<StepRecord>, RunError> {
+    run_until(runner, request, steps, |_| false).await
+}
+
+/// As [`run_steps`], but ends before that where the records so far are `enough`.
+///
+/// # Errors
+/// As [`run_steps`].
+pub async fn run_until<R: Runner>(
+    runner: &mut R,
+    request: &RunRequest,
+    steps: u32,
+    enough: impl Fn(&[StepRecord]) -> bool,
+) -> Result<Vec<StepRecord>, RunError> {
     if !(1..=STEPS_MAX).contains(&steps) {
         return Err(RunError::Steps(steps));
     }
     runner.open(request).await?;
     let mut records = Vec::with_capacity(steps as usize);
     let mut ended = Ok(());
-    while records.len() < steps as usize && ended.is_ok() {
+    while records.len() < steps as usize && ended.is_ok() && !enough(&records) {
         ended = runner.step(&StepBatch::default()).await.map(|record| records.push(record));
     }
     runner.close();

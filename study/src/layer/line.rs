@@ -3,7 +3,7 @@
 use super::analytic::closed_form;
 use super::measure::{bounds, request, simulated_steps, slowest_pace};
 use super::record::{Record, Verification};
-use super::samples::Samples;
+use super::samples::{ROUNDS_MIN, Samples, settled};
 use super::stats::median;
 use super::truth::Truth;
 use super::{
@@ -11,7 +11,7 @@ use super::{
 };
 use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
-use coordinator::run::{RunError, Runner, StepRecord, run_steps};
+use coordinator::run::{RunError, Runner, StepRecord, run_until};
 use node::control::Pacing;
 use topology::{A2aLinks, Picos};
 
@@ -55,10 +55,12 @@ impl Line<'_> {
 
     /// Seconds of wall time that the phases of all its steps on `host` are to last, without repeats.
     pub(super) fn paced_s(&self, latency: LatencyChoice, host: Host) -> f64 {
+        let alike = self.spec.distinct_steps() == 1;
+        let rounds = if alike { self.spec.rounds.min(ROUNDS_MIN) } else { self.spec.rounds };
         let of_seed = |(&seed, truths): (&u64, &&[Truth])| {
             let request = request(self.spec, self.row, seed, latency);
             let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, 0);
-            pace.step_ns as f64 * 1e-9 * f64::from(self.spec.warmup.saturating_add(self.spec.rounds))
+            pace.step_ns as f64 * 1e-9 * f64::from(self.spec.warmup.saturating_add(rounds))
         };
         self.spec.seeds.iter().zip(&self.truths).map(of_seed).sum()
     }
@@ -75,12 +77,17 @@ impl Line<'_> {
         loop {
             let (mut samples, mut judged) = (Samples::default(), Vec::new());
             let warmup = self.spec.warmup;
+            // Steps that differ are all run, as they are simulated.
+            let enough = |steps: &[StepRecord]| {
+                self.spec.distinct_steps() == 1 && settled(steps.get(warmup as usize..).unwrap_or_default())
+            };
             let mut dilations = Pacing::default();
             for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
                 let mut request = request(self.spec, self.row, seed, latency);
                 let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
                 (request.pacing, request.expected_phase_ns) = (pace.pacing, pace.longest_ns);
-                let steps = run_steps(quic, &request, warmup.saturating_add(self.spec.rounds)).await?;
+                let steps =
+                    run_until(quic, &request, warmup.saturating_add(self.spec.rounds), enough).await?;
                 samples.take(self.row, self.spec, truths, &steps, warmup);
                 judged.push(judge(&steps[warmup as usize..], request.pacing, host));
                 dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);

@@ -10,6 +10,25 @@ use node::control::PhaseReport;
 use node::wire::Phase;
 use topology::Picos;
 
+/// Fewest measured rounds of a row, where so many are allowed.
+pub(super) const ROUNDS_MIN: u32 = 2;
+/// Rounds end when their times differ by no more than this share.
+const SPREAD_MAX: f64 = 0.005;
+
+/// Whether more of these measured `rounds` would say nothing new: neither the all-to-all nor the layer varies.
+pub(super) fn settled(rounds: &[StepRecord]) -> bool {
+    let us = |round: &StepRecord, phase| PhaseReport::slowest(round.reports(phase)).as_micros_f64();
+    let a2a = |round: &StepRecord| us(round, Phase::Dispatch) + us(round, Phase::Combine);
+    let layer = |round: &StepRecord| a2a(round) + us(round, Phase::Expert);
+    let narrow = |times: Vec<f64>| {
+        let (least, most) = times.iter().fold((f64::MAX, 0.0), |(a, b), &time| (time.min(a), time.max(b)));
+        most - least <= SPREAD_MAX * most
+    };
+    rounds.len() >= ROUNDS_MIN as usize
+        && narrow(rounds.iter().map(a2a).collect())
+        && narrow(rounds.iter().map(layer).collect())
+}
+
 /// What the rounds of a row measured, a sample a round.
 #[derive(Default)]
 pub(super) struct Samples {

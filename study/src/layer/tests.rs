@@ -10,6 +10,7 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::Workload;
 use moe::stack::StepBatch;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
+use topology::Picos;
 
 const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
 
@@ -242,12 +243,17 @@ impl<F: FnMut(&mut StepRecord) + Send> Runner for Fake<F> {
 
 /// One configuration on the stand-in.
 fn changed(change: impl FnMut(&mut StepRecord) + Send) -> (Record, Vec<u64>) {
+    changed_rounds(2, change)
+}
+
+/// The same with at most so many rounds.
+fn changed_rounds(rounds: u32, change: impl FnMut(&mut StepRecord) + Send) -> (Record, Vec<u64>) {
     let spec = CompareSpec {
         backends: vec![BackendKind::Quic],
         latencies: vec![LatencyChoice::Zero],
         schemes: vec![DispatchScheme::Flat],
         warmup: 1,
-        rounds: 2,
+        rounds,
         ..small_spec()
     };
     let mut fake = Fake { sim: SimRunner::default(), change, dilations: Vec::new() };
@@ -325,6 +331,23 @@ fn warm_up_steps_are_checked_but_not_judged() {
     });
     assert!(record.valid && dilations.len() == 2);
     assert_eq!(record.samples, 2);
+}
+
+#[test]
+fn rounds_end_when_they_say_nothing_new() {
+    assert_eq!(changed_rounds(5, |_| {}).0.samples, 2, "all alike");
+    assert_eq!(changed_rounds(1, |_| {}).0.samples, 1, "no more than was asked for");
+    let slower_by = |percent: u64| {
+        move |round: &mut StepRecord| {
+            let share = if round.step == 2 { 100 + percent } else { 100 };
+            for report in round.phases.iter_mut().flat_map(|(_, reports)| reports) {
+                report.measured = Picos(report.measured.0 * share / 100);
+            }
+        }
+    };
+    let (record, _) = changed_rounds(5, slower_by(1));
+    assert_eq!(record.samples, 5, "the second round took longer, and its share stays over 0.5%");
+    assert!(record.a2a_p90_us > record.a2a_p10_us && record.valid);
 }
 
 fn workload_spec(workload: Workload, ranks: u32) -> CompareSpec {
