@@ -4,11 +4,7 @@ use super::*;
 use crate::placing::PlacementChoice;
 use coordinator::pace::Host;
 use coordinator::sim::SimRunner;
-<<<<<<< HEAD
 use moe::placement::{LayerPlacements, PlacementFile};
-=======
-use moe::placement::LayerPlacements;
->>>>>>> 4477474 (compare: rounds of a row end when they differ by no more than 0.5%, two at least)
 use moe::{Model, RoutingSpec};
 use node::program::Program;
 use serving::cost::{LayerCost, RankTokens};
