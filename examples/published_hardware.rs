@@ -92,6 +92,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!("{:<9}  ratio of the slopes, 16 GPUs over 8: {:.2}", phase.name, slopes[1] / slopes[0]);
     }
+    let (tokens, times) = MEASURED[MEASURED.len() - 1];
+    let measured = (times[2] + times[3]) / (times[0] + times[1]);
+    let all = |times: Times| times.dispatch_us + times.combine_us;
+    let time = |cluster| simulated(cluster, with_latency, shape, tokens, all);
+    let modelled = time(&nodes)? / time(&node)?;
+    println!(
+        "\nAt {tokens} tokens a second node makes the all-to-all {measured:.1} times as long on real kernels, {modelled:.1} times in the model."
+    );
     Ok(())
 }
 

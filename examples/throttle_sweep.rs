@@ -28,6 +28,7 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=2;
 fn main() -> Result<(), Box<dyn Error>> {
     let shape = Model::preset("deepseek-v3")?.layer();
     let (one, two) = (Cluster::uniform(1, 16)?, Cluster::uniform(2, 8)?);
+    let mut found = Vec::new();
     println!("scheme        throttle  closed form  simulated at 32, 128, 512 tokens a rank");
     for scheme in DispatchScheme::ALL {
         let base = if scheme == DispatchScheme::Flat { scheme } else { DispatchScheme::Dedup };
@@ -48,7 +49,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let even = break_even_throttle(copies(&one, shape, base)?, copies(&two, shape, scheme)?);
         println!("{scheme:<12}  breaks even with one rack at a throttle of {even:.2}\n");
+        found.push(format!("{scheme} {even:.2}"));
     }
+    println!("A second rack costs nothing up to a throttle of: {}.", found.join(", "));
     Ok(())
 }
 
