@@ -60,14 +60,15 @@ pub fn configurations(
     let wide = spec.cluster()?;
     let placement = place(spec, &spec.placement, &wide)?;
     let gates = gates(spec, &wide, &placement, notes)?;
-    let base = Base::new(spec)?;
     if wide.num_racks() == 1 {
+        let base = Base::alone(spec, wide, placement);
         let bases =
             gates.iter().filter(|(gate, _)| *gate == GateChoice::Unlimited).flat_map(|(gate, limit)| {
                 spec.schemes.iter().map(move |&scheme| (BaseKey { scheme, gate: *gate }, limit.clone()))
             });
         return Ok(bases.enumerate().map(|(at, (key, limit))| base.row(key, limit, at)).collect());
     }
+    let base = Base::new(spec)?;
     let mut wanted: Vec<(BaseKey, Configuration)> = Vec::new();
     for (gate, limit) in &gates {
         for wish in wishes(spec, *gate) {
@@ -124,7 +125,8 @@ pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configur
         return Err(CompareError::Spec("no gate to run; give unlimited or limit:M".to_owned()));
     };
     if wide.num_racks() == 1 {
-        return Ok(vec![Base::new(spec)?.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
+        let base = Base::alone(spec, wide, placement);
+        return Ok(vec![base.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
     }
     let mut rows = Vec::with_capacity(2);
     if with_base {
@@ -236,17 +238,24 @@ fn usable_limit(
     Ok(limit)
 }
 
-/// The one rack of the base rows. Its experts are in order, whatever the placement over several: one base for all placements.
-struct Base {
+/// The one rack of the base rows.
+struct Base<'a> {
     cluster: Cluster,
     placement: Placement,
+    placement_name: &'a str,
 }
 
-impl Base {
-    fn new(spec: &CompareSpec) -> Result<Self, CompareError> {
+impl<'a> Base<'a> {
+    /// With its experts in order, whatever the placement over several racks: one base for all placements.
+    fn new(spec: &'a CompareSpec) -> Result<Self, CompareError> {
         let cluster = spec.base_cluster()?;
         let placement = Placement::linear(&cluster, spec.shape.num_experts)?;
-        Ok(Self { cluster, placement })
+        Ok(Self { cluster, placement, placement_name: Linear.name() })
+    }
+
+    /// Where there is no other rack, with the placement that was asked for.
+    fn alone(spec: &'a CompareSpec, cluster: Cluster, placement: Placement) -> Self {
+        Self { cluster, placement, placement_name: spec.placement.name() }
     }
 
     fn row(&self, key: BaseKey, limit: Option<GateLimit>, at: usize) -> Configuration {
@@ -258,7 +267,7 @@ impl Base {
             title: format!("1 rack of {}: {}{gate}", self.cluster.num_ranks(), key.scheme),
             cluster: self.cluster.clone(),
             placement: self.placement.clone(),
-            placement_name: Linear.name().to_owned(),
+            placement_name: self.placement_name.to_owned(),
             scheme: key.scheme,
             limit,
             base: at,
