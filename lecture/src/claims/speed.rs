@@ -2,7 +2,7 @@
 
 use super::batch::{
     ACTIVE, CHIPS, FLOPS, HBM, KV_RATIO, MEM_BW, PERIOD, REPRODUCES, RHO, SHARE, SPARSITY, TOTAL, chip,
-    chips, drain_ms,
+    drain_ms,
 };
 use super::{Chapter, Definition, Input, Rule, Stated, Verdict, input, value};
 use crate::claims::verdict::EXACT;
