@@ -6,17 +6,12 @@ mod failure;
 mod files;
 mod options;
 mod output;
-#[cfg(feature = "parquet")]
-mod parquet_file;
-#[cfg(feature = "plots")]
-mod plot;
 mod programs;
 mod progress;
 mod resolve;
 mod serve_sources;
 mod subjects;
 mod sweep_flag;
-mod sweep_plot;
 mod words;
 
 use clap::Parser;

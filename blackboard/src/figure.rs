@@ -46,6 +46,24 @@ pub enum Mark {
     Computed,
 }
 
+/// A mean with its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// Half the width of its 95% interval; `None` where there is none.
+    pub half: Option<f64>,
+}
+
+impl Mean {
+    /// The ends of the interval: twice the value where there is none.
+    #[must_use]
+    pub fn ends(&self) -> (f64, f64) {
+        let half = self.half.unwrap_or(0.0);
+        (self.value - half, self.value + half)
+    }
+}
+
 /// Something drawn in a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layer {
@@ -57,6 +75,13 @@ pub enum Layer {
         points: Vec<(f64, f64)>,
         /// Dashed: a bound or a reference.
         dashed: bool,
+    },
+    /// A line through marked points, in order, with a band where they have intervals.
+    Means {
+        /// For the legend; empty where there is nothing to tell apart.
+        label: String,
+        /// (x, y).
+        points: Vec<(f64, Mean)>,
     },
     /// Single points with a text beside each.
     Marks {
@@ -71,6 +96,11 @@ pub enum Layer {
     Bars {
         /// (legend, one value a place), from the axis up.
         series: Vec<(String, Vec<f64>)>,
+    },
+    /// Bars side by side over the places of a [`Scale::Categories`] x axis, with a whisker where they have intervals.
+    Groups {
+        /// (legend, one value a place if it has one).
+        series: Vec<(String, Vec<Option<Mean>>)>,
     },
     /// Spans of time along x, each in the row of a [`Scale::Categories`] y axis.
     Spans {

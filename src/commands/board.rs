@@ -50,21 +50,9 @@ fn plots(dir: &Path, chosen: Option<&Vec<Claim>>) -> Result<(), Failure> {
     let mut listed = String::new();
     for figure in figures::all().iter().filter(|figure| wanted(figure.chapter)) {
         let path = dir.join(figure.id).with_extension("svg");
-        std::fs::write(&path, svg(figure)?)
-            .with_context(|| format!("cannot write {}", path.display()))
-            .map_err(Failure::Failed)?;
+        view::picture::check(&path).map_err(Failure::Usage)?;
+        view::picture::write(figure, &path).map_err(Failure::Failed)?;
         listed.push_str(&format!("{}\n", path.display()));
     }
     output::print(&listed)
-}
-
-#[cfg(feature = "plots")]
-#[expect(clippy::unnecessary_wraps, reason = "without the feature it fails")]
-pub(super) fn svg(figure: &blackboard::figure::Figure) -> Result<String, Failure> {
-    Ok(crate::plot::svg(figure))
-}
-
-#[cfg(not(feature = "plots"))]
-pub(super) fn svg(_: &blackboard::figure::Figure) -> Result<String, Failure> {
-    Err(Failure::Usage(anyhow::anyhow!("this build can't draw; build it with the default feature `plots`")))
 }

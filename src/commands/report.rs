@@ -1,18 +1,17 @@
 //! `railyard report`: results of any experiments as tables, CSV, JSON, Parquet or a plot.
 
-use super::board::svg;
 use super::run::failure;
 use crate::cli::{ExperimentArgs, ReportArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::subjects::subjects;
-use crate::sweep_plot::figure;
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::{Value, json};
 use std::path::Path;
 use study::experiment::{
     Collection, Merged, PlotTable, RESULTS_VERSION, Subject, collect, csv, find, summarise, table,
 };
+use view::picture;
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;
@@ -31,8 +30,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
     } else if let Some(path) = &args.parquet {
         parquet(only(&found, "--parquet")?, path)?;
     } else if let (Some(path), Some(x), Some(y)) = (&args.plot, &args.x, &args.y) {
-        let (x, y, series) = (x.clone(), vec![y.clone()], args.series.clone());
-        let plot = PlotTable { title: None, file: String::new(), x, y, series, log_x: false, log_y: false };
+        picture::check(path).map_err(Failure::Usage)?;
+        let plot = PlotTable { series: args.series.clone(), ..PlotTable::of(x, y) };
         let merged = only(&found, "--plot")?;
         save(merged, subject(merged)?, &plot, path)?;
         output::print(&format!("{}\n", path.display()))?;
@@ -77,7 +76,7 @@ fn only<'a>(found: &'a Collection, flag: &str) -> Result<&'a Merged, Failure> {
 #[cfg(feature = "parquet")]
 fn parquet(merged: &Merged, path: &Path) -> Result<(), Failure> {
     let columns = merged.columns().map_err(Failure::failed)?;
-    crate::parquet_file::write(path, &columns).map_err(Failure::Failed)?;
+    view::parquet_file::write(path, &columns).map_err(Failure::Failed)?;
     output::print(&format!("{}\n", path.display()))
 }
 
@@ -95,6 +94,7 @@ pub(super) fn draw(merged: &Merged, subject: &dyn Subject, out: &Path) -> Result
     }
     for plot in &merged.header.plots {
         let path = out.join(format!("{}.svg", plot.file));
+        picture::check(&path).map_err(Failure::Usage)?;
         save(merged, subject, plot, &path)?;
         output::say(&path.display().to_string());
     }
@@ -102,9 +102,8 @@ pub(super) fn draw(merged: &Merged, subject: &dyn Subject, out: &Path) -> Result
 }
 
 fn save(merged: &Merged, subject: &dyn Subject, plot: &PlotTable, path: &Path) -> Result<(), Failure> {
-    let figure = figure(merged, &summarise(merged), subject, plot).map_err(Failure::Usage)?;
-    let written = std::fs::write(path, svg(&figure)?);
-    written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Failed)
+    let figure = view::figure(merged, subject, plot).map_err(Failure::Usage)?;
+    picture::write(&figure, path).map_err(Failure::Failed)
 }
 
 /// The table or the JSON object of what has just been run.

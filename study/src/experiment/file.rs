@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 /// The keys of a file beside tables with settings.
 const TOP: [&str; 6] = ["name", "claim", "subject", "experiment", "sweep", "plot"];
 /// The keys of a plot.
-const PLOT: [&str; 7] = ["title", "file", "x", "y", "series", "log_x", "log_y"];
+const PLOT: [&str; 8] = ["title", "file", "x", "y", "series", "log_x", "log_y", "stated"];
 
 /// Reads `text`, an experiment about one of `subjects`, the first where nothing tells; `origin` is its name for messages.
 ///

@@ -33,7 +33,7 @@ pub use merge::{Collection, Merged, collect};
 pub use plan::{Plan, failed, point_line};
 pub use points::{Axis, Experiment, POINTS_MAX, Point};
 pub use range::{Spacing, range};
-pub use record::{Header, PlotTable, PointLine, RESULTS_VERSION, Record};
+pub use record::{Header, PlotTable, PointLine, RESULTS_VERSION, Record, Stated};
 pub use results::{Contents, Results, read_results};
 pub use run::{run_offline, run_on_workers};
 pub use shard::Shard;

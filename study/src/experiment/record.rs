@@ -132,13 +132,38 @@ pub struct PlotTable {
     pub x: String,
     /// Columns of the results, a line each.
     pub y: Vec<String>,
-    /// Swept keys that have lines of their own; all others where it isn't given.
+    /// Swept keys that come first in the legend; others that vary follow by themselves.
     #[serde(default)]
     pub series: Vec<String>,
-    /// Equal factors along x.
+    /// Equal factors along x even where the values are not spaced so.
     #[serde(default)]
     pub log_x: bool,
-    /// Equal factors along y.
+    /// The same along y.
     #[serde(default)]
     pub log_y: bool,
+    /// Values from sources, to be marked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<Stated>,
+}
+
+impl PlotTable {
+    /// `y` along `x`, and nothing else said.
+    #[must_use]
+    pub fn of(x: &str, y: &str) -> Self {
+        let (x, y) = (x.to_owned(), vec![y.to_owned()]);
+        let (file, series, stated) = (String::new(), Vec::new(), Vec::new());
+        Self { title: None, file, x, y, series, log_x: false, log_y: false, stated }
+    }
+}
+
+/// A value that a source states.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// Along x, in the axis' unit; where x has names, the place of one, from 0.
+    pub x: f64,
+    /// Along y, in the axis' unit.
+    pub y: f64,
+    /// Whose it is.
+    pub text: String,
 }

@@ -76,8 +76,12 @@ pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 });
 
 /// Words for settings of a serving run.
-pub(super) const WORDS: [Column; 9] = [
+pub(super) const WORDS: [Column; 13] = [
     Column::kept("arrivals.users", "users", ""),
+    Column::kept("arrivals.input_len", "tokens of a prompt", ""),
+    Column::kept("arrivals.output_len", "tokens of an answer", ""),
+    Column::kept("arrivals.prefixes.num_prefixes", "shared prefixes", ""),
+    Column::kept("serve.cost", "times", ""),
     Column::kept("arrivals.request_rate", "requests", "/s"),
     Column::kept("parallel.pp", "pipeline stages", ""),
     Column::kept("parallel.micro_batches", "micro-batches", ""),

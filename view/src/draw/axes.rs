@@ -18,17 +18,20 @@ pub(super) fn layout(figure: &Figure) -> Layout {
     let rows = places(&figure.y) as f64;
     let height = match &figure.y.scale {
         Scale::Categories(_) if heat => {
-            (rows * (540.0 / places(&figure.x) as f64).clamp(20.0, 32.0)).clamp(160.0, 640.0)
+            (rows * (340.0 / places(&figure.x) as f64).clamp(20.0, 32.0)).clamp(160.0, 640.0)
         }
         Scale::Categories(_) => 34.0 * rows.max(3.0),
-        _ => 380.0,
+        _ => 320.0,
     };
     let mut layout = Layout::new(x, y)
         .with_width(WIDTH)
         .with_title(plain(&figure.title))
-        .with_title_wrap(58)
+        .with_title_size(15)
+        .with_label_size(SIZE)
+        .with_tick_size(SIZE)
+        .with_title_wrap(56)
         .with_x_label(plain(&figure.x.label))
-        .with_x_label_wrap(64)
+        .with_x_label_wrap(54)
         .with_y_label(plain(&figure.y.label))
         .with_y_label_wrap((height / 8.5) as usize)
         .with_ticks(TICKS)
@@ -67,6 +70,14 @@ pub(super) fn layout(figure: &Figure) -> Layout {
 pub(super) fn values(layer: &Layer) -> (Vec<f64>, Vec<f64>) {
     match layer {
         Layer::Line { points, .. } => points.iter().copied().unzip(),
+        Layer::Means { points, .. } => {
+            let ends = points.iter().flat_map(|(_, mean)| <[f64; 2]>::from(mean.ends()));
+            (points.iter().map(|(x, _)| *x).collect(), ends.collect())
+        }
+        Layer::Groups { series } => {
+            let means = series.iter().flat_map(|(_, means)| means.iter().flatten());
+            (Vec::new(), means.flat_map(|mean| <[f64; 2]>::from(mean.ends())).chain([0.0]).collect())
+        }
         Layer::Marks { points, .. } => points.iter().map(|(x, y, _)| (*x, *y)).unzip(),
         Layer::Bars { series } => {
             let ends = stacked(series).into_iter().flatten().flat_map(|(from, to)| [from, to]);

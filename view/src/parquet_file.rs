@@ -12,11 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A column and its value in every row.
-type Column = (String, Vec<Value>);
+pub type Column = (String, Vec<Value>);
 
 /// Writes `columns`, all of one length, to `path`. A column is boolean, whole (i64), double or text, whatever fits all its
 /// values; every one may have nulls.
-pub(crate) fn write(path: &Path, columns: &[Column]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// For a file that can't be written.
+pub fn write(path: &Path, columns: &[Column]) -> anyhow::Result<()> {
     let kinds: Vec<Physical> = columns.iter().map(|(_, values)| kind(values)).collect();
     let mut fields = Vec::with_capacity(columns.len());
     for ((name, _), &kind) in columns.iter().zip(&kinds) {

@@ -5,6 +5,9 @@ use super::{Area, INK, PAD, SIZE, SMALL, Sheet, Swatch, WIDTH};
 use kuva::render::render::TextAnchor;
 use kuva::render::render_utils::wrap_text;
 
+/// From one line of legend or caption to the next.
+const LINE: f64 = 1.5 * SIZE as f64;
+
 impl Sheet<'_> {
     /// Puts each text where it covers least: close to its point in one of eight directions, or farther off with a
     /// line to it.
@@ -49,12 +52,19 @@ impl Sheet<'_> {
     pub(super) fn below(&mut self) {
         let (mut x, mut y) = (PAD, self.place.height + 22.0);
         for (swatch, colour, label) in std::mem::take(&mut self.legend) {
-            if x > PAD && x + 36.0 + width(label, SIZE) > WIDTH - PAD {
-                (x, y) = (PAD, y + 20.0);
+            let room = WIDTH - 2.0 * PAD - 36.0;
+            let lines = lines(label, room);
+            let wide = lines.iter().map(|line| width(line, SIZE)).fold(0.0, f64::max);
+            if x > PAD && x + 36.0 + wide > WIDTH - PAD {
+                (x, y) = (PAD, y + LINE);
             }
             match swatch {
                 Swatch::Line { dashed } => {
                     self.stroke(vec![(x, y - 4.0), (x + 29.0, y - 4.0)], colour, 2.2, dashed)
+                }
+                Swatch::Means(style) => {
+                    self.dashed(vec![(x, y - 4.0), (x + 29.0, y - 4.0)], style.colour, 2.0, style.dashes);
+                    self.shape(style, (x + 14.5, y - 4.0));
                 }
                 Swatch::Mark(mark) => self.marker(mark, (x + 21.0, y - 4.0), colour),
                 Swatch::Scale => (0..29).map(f64::from).for_each(|part| {
@@ -62,17 +72,26 @@ impl Sheet<'_> {
                     self.fill([left, y - 10.0, left + 1.0, y + 2.0], shade(part / 28.0), 1.0);
                 }),
                 Swatch::Fill => self.fill([x + 15.0, y - 10.0, x + 29.0, y + 2.0], colour, 1.0),
+                Swatch::Bar(index) => self.bar([x + 15.0, y - 10.0, x + 29.0, y + 2.0], index),
             }
-            self.write((x + 36.0, y), SIZE, TextAnchor::Start, "black", label);
-            x += 36.0 + width(label, SIZE) + 20.0;
+            for (index, line) in lines.iter().enumerate() {
+                y += if index > 0 { LINE } else { 0.0 };
+                self.write((x + 36.0, y), SIZE, TextAnchor::Start, "black", line);
+            }
+            x += 36.0 + wide + 20.0;
         }
-        y += if x > PAD { 28.0 } else { 0.0 };
-        let lines = |most: usize| wrap_text(&self.figure.caption, most);
-        let fit = |lines: &Vec<String>| lines.iter().all(|line| width(line, SIZE) <= WIDTH - 2.0 * PAD);
-        for line in (60..=140).rev().map(lines).find(fit).unwrap_or_else(|| lines(60)) {
+        y += if x > PAD { LINE + 8.0 } else { 0.0 };
+        for line in lines(&self.figure.caption, WIDTH - 2.0 * PAD) {
             self.write((PAD, y), SIZE, TextAnchor::Start, "#444444", &line);
-            y += 17.0;
+            y += LINE;
         }
         self.scene.height = y.ceil();
     }
+}
+
+/// `text` in lines of at most `room` pixels.
+fn lines(text: &str, room: f64) -> Vec<String> {
+    let cut = |most: usize| wrap_text(text, most);
+    let fit = |lines: &Vec<String>| lines.iter().all(|line| width(line, SIZE) <= room);
+    (20..=140).rev().map(cut).find(fit).unwrap_or_else(|| cut(20))
 }

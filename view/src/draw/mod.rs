@@ -7,6 +7,8 @@
 mod axes;
 mod labels;
 mod layers;
+mod results;
+mod style;
 mod text;
 
 use axes::{layout, on_axis, places, ticks};
@@ -16,26 +18,41 @@ use kuva::render::axis::{add_axes_and_grid, add_labels_and_title};
 use kuva::render::color::Color;
 use kuva::render::layout::ComputedLayout;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
+use style::{PALETTE, Style};
 use text::plain;
 
-/// Width of a picture, pixels; its height follows from what is in it.
-const WIDTH: f64 = 840.0;
+/// Width of a picture, pixels; its height follows from what is in it. With letters of [`SIZE`] it can be read in a column of
+/// 85 mm, where they are 5.6 points high.
+const WIDTH: f64 = 560.0;
+/// Width of a PNG, pixels: 300 to the inch over a page.
+#[cfg(feature = "png")]
+const PIXELS: f64 = 2100.0;
 /// Free space at the left and right of legend and caption.
-const PAD: f64 = 24.0;
+const PAD: f64 = 16.0;
 /// About as many ticks on an axis of equal steps.
 const TICKS: usize = 6;
 /// Size of legend and caption.
-const SIZE: u32 = 12;
+const SIZE: u32 = 13;
 /// Size of the texts among the data.
-const SMALL: u32 = 11;
+const SMALL: u32 = 12;
 /// Colour of the texts among the data.
 const INK: &str = "#1a1a1a";
-/// Told apart by the colour-blind, and dark enough on white.
-const PALETTE: [&str; 8] =
-    ["#0b62a4", "#d55e00", "#009e73", "#b8428c", "#6b5bd2", "#c99700", "#3fa7d6", "#6b6b6b"];
 
-/// The picture of `figure`; the same figure gives the same bytes.
+/// `figure` as SVG; the same figure gives the same bytes.
 pub(crate) fn svg(figure: &Figure) -> String {
+    let scene = scene(figure);
+    let view = format!("<svg viewBox=\"0 0 {} {}\" ", scene.width, scene.height);
+    SvgBackend::new().with_pretty(true).render_scene(&scene).replacen("<svg ", &view, 1)
+}
+
+/// `figure` as PNG, [`PIXELS`] wide.
+#[cfg(feature = "png")]
+pub(crate) fn png(figure: &Figure) -> anyhow::Result<Vec<u8>> {
+    let backend = kuva::backend::png::PngBackend::new().with_scale((PIXELS / WIDTH) as f32);
+    backend.render_scene(&scene(figure)).map_err(|problem| anyhow::anyhow!("PNG: {problem}"))
+}
+
+fn scene(figure: &Figure) -> Scene {
     let layout = layout(figure);
     let place = ComputedLayout::from_layout(&layout);
     let mut scene = Scene::new(place.width, place.height);
@@ -45,6 +62,7 @@ pub(crate) fn svg(figure: &Figure) -> String {
         place,
         scene,
         names: Vec::new(),
+        series: 0,
         legend: Vec::new(),
         texts: Vec::new(),
         taken: Vec::new(),
@@ -56,6 +74,8 @@ pub(crate) fn svg(figure: &Figure) -> String {
     for layer in &figure.layers {
         match layer {
             Layer::Line { label, points, dashed } => sheet.line(label, points, *dashed),
+            Layer::Means { label, points } => sheet.means(label, points),
+            Layer::Groups { series } => sheet.groups(series),
             Layer::Marks { label, mark, points } => sheet.marks(label, *mark, points),
             Layer::Bars { series } => {
                 sheet.bars(series, group, groups);
@@ -69,8 +89,7 @@ pub(crate) fn svg(figure: &Figure) -> String {
     add_axes_and_grid(&mut sheet.scene, &sheet.place, &layout);
     add_labels_and_title(&mut sheet.scene, &sheet.place, &layout);
     sheet.below();
-    let view = format!("<svg viewBox=\"0 0 {} {}\" ", sheet.scene.width, sheet.scene.height);
-    SvgBackend::new().with_pretty(true).render_scene(&sheet.scene).replacen("<svg ", &view, 1)
+    sheet.scene
 }
 
 /// Left, top, right, bottom, pixels.
@@ -79,6 +98,8 @@ type Area = [f64; 4];
 /// What stands before a name in the legend.
 enum Swatch {
     Line { dashed: bool },
+    Means(Style),
+    Bar(usize),
     Mark(Mark),
     Fill,
     Scale,
@@ -91,6 +112,8 @@ struct Sheet<'a> {
     scene: Scene,
     /// The place of a name is the place of its colour.
     names: Vec<&'a str>,
+    /// Lines of results so far.
+    series: usize,
     legend: Vec<(Swatch, &'static str, &'a str)>,
     /// Texts that go beside a point once all points are known.
     texts: Vec<((f64, f64), &'a str)>,
@@ -146,7 +169,11 @@ impl<'a> Sheet<'a> {
     }
 
     fn stroke(&mut self, points: Vec<(f64, f64)>, colour: &str, stroke_width: f64, dashed: bool) {
-        let stroke_dasharray = dashed.then(|| "7 5".to_owned());
+        self.dashed(points, colour, stroke_width, dashed.then_some("7 5"));
+    }
+
+    fn dashed(&mut self, points: Vec<(f64, f64)>, colour: &str, stroke_width: f64, dashes: Option<&str>) {
+        let stroke_dasharray = dashes.map(str::to_owned);
         self.scene.add(Primitive::PolyLine { points, stroke: colour.into(), stroke_width, stroke_dasharray });
     }
 

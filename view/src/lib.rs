@@ -1,0 +1,13 @@
+//! What people look at. [`chart`] makes a figure of an experiment's results, [`picture`] draws one to a file; between them stands
+//! [`blackboard::figure::Figure`], data alone, so that another page may draw it another way. Knows records, and no runner.
+
+pub mod chart;
+#[cfg(feature = "plots")]
+mod draw;
+#[cfg(feature = "parquet")]
+pub mod parquet_file;
+pub mod picture;
+mod results;
+mod words;
+
+pub use results::{figure, table};
