@@ -250,16 +250,16 @@ pub(crate) struct ReportArgs {
     /// Write the records to FILE as Parquet (a build with the feature `parquet`)
     #[arg(long, value_name = "FILE", group = "format")]
     pub(crate) parquet: Option<PathBuf>,
-    /// Draw to FILE as SVG
+    /// Draw to FILE, which ends in .svg or .png
     #[arg(long, value_name = "FILE", group = "format", requires = "x", requires = "y")]
     pub(crate) plot: Option<PathBuf>,
-    /// Swept key along the x axis (with --plot)
+    /// Swept key, or column, along the x axis (with --plot): lines over numbers, bars over names
     #[arg(long, value_name = "KEY", requires = "plot")]
     pub(crate) x: Option<String>,
     /// Column along the y axis, such as a2a_us (with --plot)
     #[arg(long, value_name = "COLUMN", requires = "plot")]
     pub(crate) y: Option<String>,
-    /// Swept keys, or `backend`, that each have lines of their own [default: all others that vary]
+    /// Swept keys, or `backend`, that come first in the legend; all others that vary have lines or bars of their own too
     #[arg(long, value_name = "KEY", requires = "plot", value_delimiter = ',')]
     pub(crate) series: Vec<String>,
 }

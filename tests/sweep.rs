@@ -366,23 +366,35 @@ fn values_are_there_where_something_needs_them() {
 
 #[cfg(feature = "plots")]
 #[test]
-fn a_plot_has_a_line_for_each_series() {
+fn a_plot_has_a_line_for_each_series_in_the_format_of_its_ending() {
     let place = Place::new();
     place.succeeds(&["run", "-q", "small.toml"]);
     let plot = ["report", "results", "--plot", "a.svg", "--x", "throttle", "--y", "a2a_slowdown"];
     place.succeeds(&plot);
     let svg = text(&place.bytes("a.svg"));
-    assert!(svg.starts_with("<svg") && svg.contains("small: a2a_slowdown by throttle"));
+    assert!(svg.starts_with("<svg") && svg.contains("small: all-to-all slowdown by throttle"));
     let with = |series: &str| {
         [&plot[..], &["--series", series]].concat().iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()
     };
     let fails = |args: Vec<String>, message: &str| {
         place.fails(2, &args.iter().map(String::as_str).collect::<Vec<_>>(), message);
     };
-    fails(with("scheme"), "add tokens,backend to the series");
+    // What is not asked for has lines of its own all the same.
+    place.succeeds(&with("scheme").iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(text(&place.bytes("a.svg")).contains("tokens a rank"));
     fails(with("gate"), "`gate` is not swept here");
     fails(
         ["report", "results", "--plot", "a.svg", "--x", "throttle", "--y", "x"].map(str::to_owned).to_vec(),
         "no column `x`",
     );
+    for (file, message) in [("a.pdf", "`rsvg-convert -f pdf`"), ("a.gif", "pictures are .svg or .png")] {
+        place.fails(2, &["report", "results", "--plot", file, "--x", "throttle", "--y", "a2a_us"], message);
+    }
+    let png = ["report", "results", "--plot", "a.png", "--x", "throttle", "--y", "a2a_us"];
+    if cfg!(feature = "png") {
+        place.succeeds(&png);
+        assert!(place.bytes("a.png").starts_with(b"\x89PNG\r\n"));
+    } else {
+        place.fails(2, &png, "build it with `--features png`");
+    }
 }

@@ -28,7 +28,8 @@ pub(super) fn of_x(label: &str, values: impl Iterator<Item = f64>, log: bool) ->
 
 /// The axis of results: equal factors if some are many times others, and none is 0.
 pub(super) fn of_y(label: &str, values: impl Iterator<Item = f64>, log: bool) -> Axis {
-    let (least, most) = values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    let (least, most) =
+        values.fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
     let far = least > 0.0 && most / least >= LINEAR_RATIO_MAX;
     if most > 0.0 && (log || far) { Axis::log(label) } else { Axis::linear(label) }
 }

@@ -11,7 +11,8 @@ const RESOLUTION: f64 = 0.003;
 pub(super) fn merged(drawn: Vec<Series>, x: &Axis, y: &Axis) -> Vec<Series> {
     let all = || drawn.iter().flat_map(|series| &series.points);
     let ends = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+        values
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
     };
     let ranges = (ends(&mut all().map(|point| point.x)), ends(&mut all().map(|point| point.mean.value)));
     let close = |axis: &Axis, range: (f64, f64), left: f64, right: f64| {

@@ -63,7 +63,7 @@ fn known(table: &Table, plot: &PlotTable) -> anyhow::Result<()> {
         bail!("`{key}` is not swept here; swept are {}", keys());
     }
     if !table.keys.contains(&plot.x) && !table.columns.contains(&plot.x) {
-        bail!("`{}` is not swept here, and no column; swept are {}", plot.x, keys());
+        bail!("`{}` is not swept here and no column; swept are {}", plot.x, keys());
     }
     for y in &plot.y {
         if !table.columns.contains(y) {

@@ -1,7 +1,7 @@
 //! Which results are one line or one bar of each group: those that differ along x alone.
 
-use super::table::{Cell, Row, Table};
 use super::SERIES_MAX;
+use super::table::{Cell, Row, Table};
 use anyhow::bail;
 use blackboard::figure::Mean;
 use std::collections::BTreeMap;
@@ -55,8 +55,10 @@ pub(super) fn series(
         };
         let order = along.as_ref().and_then(|key| row.settings.get(key));
         let point = Point { x, mean, along: if let Some(Cell::Number(order)) = order { *order } else { x } };
-        let mut parts: Vec<String> =
-            keys.iter().map(|key| row.settings.get(*key).map_or_else(String::new, |cell| table.valued(key, cell))).collect();
+        let mut parts: Vec<String> = keys
+            .iter()
+            .map(|key| row.settings.get(*key).map_or_else(String::new, |cell| table.valued(key, cell)))
+            .collect();
         if many {
             parts.insert(0, table.common(&[y]).0);
         }
@@ -102,7 +104,8 @@ fn keys<'a>(table: &'a Table, plot: &'a PlotTable, numeric: bool, along: Option<
         let told: Vec<&str> = keys.iter().chain(place.iter().filter(|_| !named)).copied().collect();
         let mut seen: BTreeMap<Vec<String>, Option<&Cell>> = BTreeMap::new();
         let clashes = |row: &'a Row| {
-            let words = told.iter().map(|key| row.settings.get(*key).map_or_else(String::new, Cell::to_string));
+            let words =
+                told.iter().map(|key| row.settings.get(*key).map_or_else(String::new, Cell::to_string));
             let cell = row.settings.get(key);
             *seen.entry(words.collect()).or_insert(cell) != cell
         };
@@ -120,7 +123,9 @@ fn along(table: &Table, plot: &PlotTable) -> Option<String> {
     }
     let number = |key: &&String| {
         let cells = table.cells(key);
-        !plot.series.contains(key) && cells.len() > 1 && cells.iter().all(|cell| matches!(cell, Cell::Number(_)))
+        !plot.series.contains(key)
+            && cells.len() > 1
+            && cells.iter().all(|cell| matches!(cell, Cell::Number(_)))
     };
     // The first of those with most.
     table.keys.iter().rev().filter(number).max_by_key(|key| table.cells(key).len()).cloned()

@@ -75,7 +75,8 @@ impl Table {
 
     /// Words and unit of `keys` together: the unit is the first one's.
     pub(super) fn common(&self, keys: &[&str]) -> (String, String) {
-        let name = |key: &&str| self.names.get(*key).cloned().unwrap_or_else(|| ((*key).to_owned(), String::new()));
+        let name =
+            |key: &&str| self.names.get(*key).cloned().unwrap_or_else(|| ((*key).to_owned(), String::new()));
         words::common(&keys.iter().map(name).collect::<Vec<_>>())
     }
 

@@ -132,7 +132,8 @@ impl<'a> Sheet<'a> {
                 let middle = f64::midpoint(left, right);
                 let mut above = top.min(bottom);
                 if let (Some(_), (low, high)) = (mean.half, mean.ends())
-                    && let (Some((_, low)), Some((_, high))) = (self.at(place as f64, low), self.at(place as f64, high))
+                    && let (Some((_, low)), Some((_, high))) =
+                        (self.at(place as f64, low), self.at(place as f64, high))
                 {
                     self.whisker(middle, low, high, INK);
                     above = above.min(high);
