@@ -94,7 +94,15 @@ mod tests {
                     Layer::Marks { points, .. } => {
                         assert!(points.iter().all(|(x, y, _)| sound(*x, *y)), "{id}")
                     }
+                    Layer::Means { points, label } => {
+                        assert!(points.iter().all(|&(x, y)| sound(x, y.value)), "{id}: {label}");
+                    }
                     Layer::Bars { series } => {
+                        for (name, values) in series {
+                            assert_eq!(Some(values.len()), places(&figure.x), "{id}: {name}");
+                        }
+                    }
+                    Layer::Groups { series } => {
                         for (name, values) in series {
                             assert_eq!(Some(values.len()), places(&figure.x), "{id}: {name}");
                         }
