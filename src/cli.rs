@@ -307,9 +307,9 @@ pub(crate) struct RooflineArgs {
     /// A preset's name, or a Hugging Face config.json
     #[arg(long, value_name = "NAME|FILE", default_value = "deepseek-v3")]
     pub(crate) model: String,
-    /// A preset's name, or a cluster file (.toml) with hardware and links
-    #[arg(long, value_name = "NAME|FILE", default_value = "gb200")]
-    pub(crate) hardware: String,
+    /// A preset's name, or a cluster file (.toml) with hardware and links [default: talk-gb200]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) hardware: Option<String>,
     /// Ranks in all [default: one scale-up domain, at most 64]
     #[arg(long, value_name = "N")]
     pub(crate) ranks: Option<u32>,

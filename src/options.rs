@@ -19,14 +19,14 @@ pub(crate) struct SpecArgs {
     /// Compare with all `ranks` in one rack, or with one `rack` alone (as many tokens a rank)
     #[arg(long, value_name = "WHAT", default_value = "ranks", help_heading = "Racks and links")]
     pub(crate) base: BaseChoice,
-    /// Scale-up over scale-out rate [default: 8, with --hardware its own]
+    /// Scale-up over scale-out rate [default: the hardware's; 8 of talk-gb200]
     #[arg(long, value_name = "X", help_heading = "Racks and links")]
     pub(crate) throttle: Option<f64>,
     /// `zero`, `preset` or two numbers of microseconds, in a rack and between racks; may be repeated
     /// [default: zero and preset]
     #[arg(long, value_name = "zero|preset|US,US", help_heading = "Racks and links")]
     pub(crate) latency: Vec<LatencyChoice>,
-    /// A preset's name, or a cluster file (.toml) with racks, hardware and links [default: gb200]
+    /// A preset's name, or a cluster file (.toml) with racks, hardware and links [default: talk-gb200]
     #[arg(long, value_name = "NAME|FILE", help_heading = "Racks and links")]
     pub(crate) hardware: Option<String>,
 

@@ -156,9 +156,9 @@ fn options_that_contradict_each_other_are_usage() {
     for (more, message) in [
         (&["--model=deepsek-v3"][..], "did you mean `deepseek-v3`?"),
         (&["--hardware=gb20"], "did you mean `gb200`"),
-        (&["--throttle=0"], "--throttle 0: give a number"),
+        (&["--throttle=0"], "throttle 0: give a number"),
         (&["--racks=0"], "at least one rack"),
-        (&["--ranks-per-rack=4,4,4"], "3 numbers for --racks 2"),
+        (&["--ranks-per-rack=4,4,4"], "3 numbers for 2 racks"),
         (&["--ranks-per-rack=0"], "rack"),
         (&["--racks=4000000000"], "at most 65536 ranks"),
         (&["--top-k=33"], "top_k"),
@@ -252,7 +252,7 @@ fn progress_goes_to_stderr() {
         SMALL.iter().copied().filter(|&flag| flag != "-q").chain(["--latency=zero"]).collect();
     let output = run(&args);
     let (shown, told) = (text(&output.stdout), text(&output.stderr));
-    assert!(shown.starts_with("granite-1b on 2 racks of 2 gb200"), "{shown}");
+    assert!(shown.starts_with("granite-1b on 2 racks of 2 talk-gb200"), "{shown}");
     assert!(shown.contains("\nseeds     = 1\n") && !shown.contains("NOT YET VERIFIED"), "{shown}");
     assert!(told.contains("2 racks: hierarchical, zero latency, sim"), "{told}");
     assert!(told.contains("NOT YET VERIFIED") && told.contains("not yet"), "the first answer: {told}");

@@ -61,15 +61,15 @@ fn the_published_example_of_eplb() {
 fn what_can_not_be_placed_is_refused() {
     let loads = Loads::new(LOADS);
     loads.refused(&["--ranks=8", "--slots=17"], "the ranks must divide the slots");
-    loads.refused(&["--ranks=8", "--racks=3"], "--racks 3: give a divisor of the 8 ranks");
+    loads.refused(&["--ranks=8", "--racks=3"], "racks 3: give a divisor of the 8 ranks");
     loads.refused(
         &["--ranks=8", "--slots=16", "--policy=linear"],
         "16 slots: linear has 12, neither more nor fewer",
     );
     loads.refused(&["--ranks=0"], "rank");
     loads.refused(&[], "how many ranks?");
-    loads.refused(&["--ranks=8", "--ranks-per-rack=4,3"], "--ranks-per-rack adds up to 7");
-    loads.refused(&["--ranks=8", "--racks=2", "--ranks-per-rack=3"], "2 rack(s) of 3 have other");
+    loads.refused(&["--ranks=8", "--ranks-per-rack=4,3"], "2 rack(s) add up to 7");
+    loads.refused(&["--ranks=8", "--racks=2", "--ranks-per-rack=3"], "2 rack(s) add up to 6");
     loads.refused(&["--ranks=8", "--layer=2"], "layers 0 to 1");
     loads.refused(&["--ranks=8", "--model=deepseek-v3"], "it has 256 experts");
     loads.refused(&["--ranks=8", "--top-k=13"], "between 1 and the 12 experts");

@@ -4,15 +4,13 @@ use ::coordinator::pace::Host;
 use coordinator::SimRunner;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use moe::{Model, RoutingSpec};
+use moe::Model;
 use node::net::TransportOptions;
 use serde_json::Value;
-use std::io::{self, BufRead};
 use std::path::Path;
 use std::process::{Command, Output};
 use study::placing::PlacementChoice;
 use study::serving::{Live, ServeSpec, Sources};
-use topology::{Fabric, Hardware};
 
 fn railyard(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_railyard")).args(args).output().unwrap()
@@ -137,21 +135,8 @@ impl Sources for Presets {
         Model::preset(name).map(|model| Model { hidden: 64, ..model }).map_err(|error| error.to_string())
     }
 
-    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
-        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
-        Ok((hardware.clone(), hardware.fabric()))
-    }
-
-    fn routing(&self, _: &str, _: u32) -> Result<RoutingSpec, String> {
-        Ok(RoutingSpec::Uniform)
-    }
-
     fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
         Ok(PlacementChoice::named("linear"))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
-        Err(io::Error::other(name.to_owned()))
     }
 }
 

@@ -5,14 +5,15 @@ mod report;
 
 use crate::cli::{ExportArg, PlaceArgs};
 use crate::failure::Failure;
+use crate::output;
 use crate::programs::programs;
-use crate::{output, resolve};
 use anyhow::bail;
 use moe::evaluation::Evaluation;
 use moe::load::read_loads;
 use moe::placement::{Demand, PlacementPolicy, export};
 use moe::{LayerShape, Placement, PlacementError};
 use study::placing::PlacementChoice;
+use study::scenario::{Racks, named_model};
 use topology::Cluster;
 
 /// Experts a token goes to where no model says.
@@ -59,7 +60,7 @@ impl Job {
         let load = read_loads(&args.loads)?;
         let cluster = cluster(args)?;
         let num_experts = load.num_experts();
-        let model = args.model.as_deref().map(resolve::named_model).transpose()?;
+        let model = args.model.as_deref().map(|name| named_model(Some(name))).transpose()?;
         if let Some(model) = model.as_ref().filter(|model| model.num_experts != num_experts) {
             bail!(
                 "--model {}: it has {} experts, {origin} {num_experts}; give the model that was measured",
@@ -112,36 +113,11 @@ impl Job {
 }
 
 fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
-    let ranks = |sizes: &[u32]| sizes.iter().map(|&size| u64::from(size)).sum::<u64>();
-    let sizes = match (args.ranks_per_rack.as_slice(), args.racks, args.ranks) {
-        ([], racks, Some(ranks)) => {
-            let racks = racks.unwrap_or(1);
-            if racks == 0 || !ranks.is_multiple_of(racks) {
-                bail!("--racks {racks}: give a divisor of the {ranks} ranks, or --ranks-per-rack");
-            }
-            return Ok(Cluster::uniform(racks, ranks / racks)?);
-        }
-        ([], _, None) => bail!("how many ranks? Give --ranks, or --ranks-per-rack"),
-        (&[size], racks, ranks) => {
-            let from_ranks =
-                ranks.filter(|ranks| size > 0 && ranks.is_multiple_of(size)).map(|ranks| ranks / size);
-            let racks = racks.or(from_ranks).unwrap_or(1);
-            return match ranks.filter(|&ranks| u64::from(ranks) != u64::from(racks) * u64::from(size)) {
-                Some(ranks) => bail!("--ranks {ranks}: {racks} rack(s) of {size} have other; leave it out"),
-                None => Ok(Cluster::uniform(racks, size)?),
-            };
-        }
-        (sizes, racks, _) => {
-            if racks.is_some_and(|racks| racks as usize != sizes.len()) {
-                bail!("--ranks-per-rack has {} numbers; leave --racks out, or give as many", sizes.len());
-            }
-            sizes
-        }
-    };
-    if let Some(given) = args.ranks.filter(|&given| u64::from(given) != ranks(sizes)) {
-        bail!("--ranks {given}: --ranks-per-rack adds up to {}; leave one of them out", ranks(sizes));
+    let racks = Racks { racks: args.racks, ranks_per_rack: args.ranks_per_rack.clone(), ranks: args.ranks };
+    if racks.ranks.is_none() && racks.ranks_per_rack.is_empty() {
+        bail!("how many ranks? Give --ranks, or --ranks-per-rack");
     }
-    Ok(Cluster::new(sizes)?)
+    Ok(Cluster::new(&racks.sizes(1, 1)?)?)
 }
 
 fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::Result<String> {

@@ -2,10 +2,11 @@
 
 use crate::cli::{HardwareArgs, ModelArgs};
 use crate::failure::Failure;
-use crate::{output, resolve};
+use crate::output;
 use moe::Model;
 use moe::placement::{POLICIES, PlacementPolicy};
 use serde_json::{Value, json};
+use study::scenario::{Place, any_model};
 use study::text_table::{Column, TextTable, wrapped};
 use topology::Hardware;
 
@@ -14,7 +15,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
-        let model = resolve::any_model(name).map_err(Failure::Usage)?;
+        let model = any_model(Some(name)).map_err(Failure::usage)?;
         let mut figures = json!(model);
         figures["total_params"] = json!(model.total_params());
         figures["active_params"] = json!(model.active_params());
@@ -58,7 +59,7 @@ pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
 
 pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
-        let hardware = resolve::hardware(Some(name)).map_err(Failure::Usage)?.hardware;
+        let hardware = Place::named(Some(name)).map_err(Failure::usage)?.hardware;
         return one(json!(hardware), args.json);
     }
     let presets: Vec<Hardware> =

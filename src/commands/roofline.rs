@@ -3,15 +3,16 @@
 use super::run::failure;
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
+use crate::output;
 use crate::subjects::Rooflines;
 use crate::sweep_flag::Sweep;
-use crate::{output, resolve};
 use anyhow::bail;
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
 use blackboard::units::{DollarsPerS, Tokens};
 use serde_json::{Value, json};
 use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, run_offline};
+use study::scenario::{Place, any_model};
 use study::text_table::{Column, TextTable};
 use topology::{Dtype, Hardware};
 
@@ -53,7 +54,7 @@ fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
 
 /// What the flags mean.
 pub(crate) fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
-    let mut model = resolve::any_model(&args.model)?;
+    let mut model = any_model(Some(&args.model))?;
     if let Some(top_k) = args.top_k {
         if top_k == 0 || top_k > model.num_experts {
             bail!(
@@ -66,15 +67,8 @@ pub(crate) fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
         // What was published counts the model's own choice.
         model.published_active = None;
     }
-    let hardware = resolve::hardware(Some(&args.hardware))?;
-    let mut chip = hardware.hardware;
-    (chip.scale_up, chip.scale_out) = (hardware.fabric.scale_up.rate, hardware.fabric.scale_out.rate);
-    (chip.scale_up_latency, chip.scale_out_latency) =
-        (hardware.fabric.scale_up.latency, hardware.fabric.scale_out.latency);
-    if let Some(throttle) = args.throttle {
-        chip.scale_out = resolve::throttled(chip.scale_up, throttle)?;
-        resolve::throttle_combine(&mut chip, throttle)?;
-    }
+    let place = Place::named(args.hardware.as_deref())?.throttled(args.throttle)?;
+    let chip = place.into_hardware();
     Ok(Deployment {
         dtype: args.dtype.unwrap_or_else(|| default_dtype(&chip)),
         kv_dtype: args.kv_dtype,

@@ -2,23 +2,24 @@
 
 use crate::cli::{TopologyArgs, TopologyCommand};
 use crate::failure::Failure;
-use crate::{output, resolve};
+use crate::output;
 use serde_json::json;
 use std::path::Path;
+use study::scenario::cluster_file;
 use topology::{ClusterSpec, LinkSpec};
 
 pub(crate) fn run(args: &TopologyArgs) -> Result<(), Failure> {
     match &args.command {
         TopologyCommand::Show { file, json } => show(file, *json),
         TopologyCommand::Check { file } => {
-            let spec = resolve::cluster_file(file).map_err(Failure::Usage)?;
+            let spec = cluster_file(file).map_err(|problem| Failure::Usage(anyhow::anyhow!(problem)))?;
             output::print(&format!("{}: ok\n{}", file.display(), warnings(&spec)))
         }
     }
 }
 
 fn show(file: &Path, json: bool) -> Result<(), Failure> {
-    let spec = resolve::cluster_file(file).map_err(Failure::Usage)?;
+    let spec = cluster_file(file).map_err(|problem| Failure::Usage(anyhow::anyhow!(problem)))?;
     let ClusterSpec { name, cluster, hardware, fabric } = &spec;
     if json {
         let mut described = json!(hardware);

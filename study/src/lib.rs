@@ -6,6 +6,7 @@ pub mod experiment;
 pub mod layer;
 pub mod placing;
 pub mod rebalance;
+pub mod scenario;
 pub mod service;
 pub mod serving;
 pub mod subjects;

@@ -18,7 +18,7 @@ mod tables;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ClusterFileError, ClusterFileProblem};
-use self::tables::{ClusterFile, Located, described_hardware, picos, throttled};
+use self::tables::{ClusterFile, Located, described_hardware, picos};
 use crate::{Cluster, Fabric, Hardware, Picos, RackId};
 
 /// The longest latency that is taken for one: a second.
@@ -90,10 +90,10 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     };
     let mut fabric = hardware.fabric();
     if let Some(throttle) = &table.throttle {
-        fabric.scale_out.rate = throttled(fabric.scale_up.rate, throttle)?;
-        if let Some(kernels) = &mut hardware.kernels {
-            kernels.combine.scale_out.rate = throttled(kernels.combine.scale_up.rate, throttle)?;
-        }
+        let beta = *throttle.get_ref();
+        hardware
+            .throttle(&mut fabric, beta)
+            .map_err(|_| (throttle.span().start, ClusterFileProblem::Throttle(beta)))?;
     }
     if let Some(latency) = &file.latency.scale_up_us {
         fabric.scale_up.latency = picos("scale_up_us", latency)?;

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate};
+use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate, UnitError};
 
 /// A number format of weights and of the arithmetic on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,6 +208,19 @@ impl Hardware {
             scale_up: LinkSpec { rate: self.scale_up, latency: self.scale_up_latency },
             scale_out: LinkSpec { rate: self.scale_out, latency: self.scale_out_latency },
         }
+    }
+
+    /// Makes ports between racks `throttle` times slower than those in them: of `fabric`, and of the combine where it has links of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`UnitError::Throttle`].
+    pub fn throttle(&mut self, fabric: &mut Fabric, throttle: f64) -> Result<(), UnitError> {
+        let combine = self.kernels.iter_mut().map(|kernels| &mut kernels.combine);
+        for links in combine.chain([fabric]) {
+            links.scale_out.rate = links.scale_up.rate.throttled(throttle)?;
+        }
+        Ok(())
     }
 
     /// The links of each phase of an all-to-all.

@@ -103,6 +103,21 @@ const DEEPEP_LL: KernelProfile = KernelProfile {
     dispatch_floor: Picos(15_885_000),
     combine_floor: Picos(13_107_000),
 };
+const GB200: Row = Row {
+    name: "gb200-nvl72",
+    aliases: &["gb200", "nvl72"],
+    bf16: 2.5 * P,
+    fp8: Some(5.0 * P),
+    fp4: Some(10.0 * P),
+    // MLPerf lists 186 GB of the 192 GB.
+    hbm_bytes: 186 * GB,
+    hbm_mb_per_s: 8_000_000,
+    scale_up_mb_per_s: 900_000,
+    scale_out_mb_per_s: 50_000,
+    domain_ranks: 72,
+    source: "NVIDIA GB200 NVL72 datasheet, dense, one direction; four ConnectX-7 a tray of four GPUs",
+    ..NVIDIA
+};
 const RUBIN: Row = Row {
     name: "vera-rubin-nvl72",
     aliases: &[
@@ -201,20 +216,13 @@ const ROWS: &[Row] = &[
         source: "NVIDIA HGX B200 datasheet, halved to dense; one ConnectX-7 of 400 Gb/s a GPU",
         ..NVIDIA
     },
+    GB200,
     Row {
-        name: "gb200-nvl72",
-        aliases: &["gb200", "nvl72"],
-        bf16: 2.5 * P,
-        fp8: Some(5.0 * P),
-        fp4: Some(10.0 * P),
-        // MLPerf lists 186 GB of the 192 GB.
-        hbm_bytes: 186 * GB,
-        hbm_mb_per_s: 8_000_000,
-        scale_up_mb_per_s: 900_000,
-        scale_out_mb_per_s: 50_000,
-        domain_ranks: 72,
-        source: "NVIDIA GB200 NVL72 datasheet, dense, one direction; four ConnectX-7 a tray of four GPUs",
-        ..NVIDIA
+        name: "talk-gb200",
+        aliases: &["gb200-talk"],
+        scale_out_mb_per_s: 112_500,
+        source: "T: a GB200 NVL72 that leaves the rack 8 times slower, as the lecture has it",
+        ..GB200
     },
     Row {
         name: "gb300-nvl72",
@@ -391,6 +399,9 @@ fn canonical(name: &str) -> String {
 const MAX_NAME_CHARS: usize = 64;
 
 impl Hardware {
+    /// The preset of whoever names none: the machine that the lecture speaks of.
+    pub const DEFAULT_PRESET: &str = "talk-gb200";
+
     /// The preset called `name`, or that has it as an alias; case, `_` and spaces don't matter.
     ///
     /// # Errors
@@ -515,6 +526,7 @@ mod tests {
             ("h200", 9.0),
             ("b200", 18.0),
             ("gb200", 18.0),
+            ("talk-gb200", 8.0),
             ("gb300", 9.0),
             ("rubin", 9.0),
             ("talk-rubin", 8.0),

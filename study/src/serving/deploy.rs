@@ -6,34 +6,42 @@ use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
 use crate::layer::CompareSpec;
 use crate::placing::PlacementChoice;
+use crate::scenario::{Place, named_model, named_routing};
 use moe::placement::LayerPlacements;
 use moe::stack::Stack;
 use moe::{Model, RoutingSpec};
 use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
 use serving::memory::stage_memory;
 use serving::{CostError, StageMemory, StepCost, StepShape, StepTimes};
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos};
 
-/// Where names of an experiment lead to: the caller's presets and files.
+/// Where names of an experiment lead to: presets and files, unless the caller has others.
 pub trait Sources: Sync {
     /// A model by its name.
     ///
     /// # Errors
     /// What is wrong, and what can be given.
-    fn model(&self, name: &str) -> Result<Model, String>;
+    fn model(&self, name: &str) -> Result<Model, String> {
+        named_model(Some(name)).map_err(|error| error.to_string())
+    }
 
     /// An accelerator and its links by its name.
     ///
     /// # Errors
     /// As [`Self::model`].
-    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String>;
+    fn hardware(&self, name: &str) -> Result<Place, String> {
+        Place::named(Some(name)).map_err(|error| error.to_string())
+    }
 
     /// Routing by its name, for `ranks` ranks.
     ///
     /// # Errors
     /// As [`Self::model`].
-    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String>;
+    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String> {
+        named_routing(name, ranks)
+    }
 
     /// A placement by its name.
     ///
@@ -45,7 +53,9 @@ pub trait Sources: Sync {
     ///
     /// # Errors
     /// Why it can't be read.
-    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>>;
+    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
+        Ok(Box::new(BufReader::new(File::open(name)?)))
+    }
 
     /// What runs from these sources have in common; `None` where each is on its own.
     fn shared_placements(&self) -> Option<&SharedPlacements> {
@@ -83,16 +93,10 @@ impl Deployment {
         let serve = &spec.serve;
         let setting = |what: &str, problem: String| ServeError::Setting { what: what.to_owned(), problem };
         let model = sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?;
-        let (mut hardware, mut fabric) =
+        let place =
             sources.hardware(&serve.hardware).map_err(|problem| setting("serve.hardware", problem))?;
-        if let Some(throttle) = serve.throttle {
-            let told = |error: topology::UnitError| setting("serve.throttle", error.to_string());
-            fabric.scale_out.rate = fabric.scale_up.rate.throttled(throttle).map_err(told)?;
-            if let Some(kernels) = &mut hardware.kernels {
-                let combine = &mut kernels.combine;
-                combine.scale_out.rate = combine.scale_up.rate.throttled(throttle).map_err(told)?;
-            }
-        }
+        let place =
+            place.throttled(serve.throttle).map_err(|error| setting("serve.throttle", error.to_string()))?;
         let latency = spec.latency().map_err(|problem| setting("serve.latency", problem))?;
         let price = serve.usd_per_rank_hour;
         if !(0.0..=1e6).contains(&price) {
@@ -107,8 +111,7 @@ impl Deployment {
         {
             return Err(setting(&format!("slo.{name}_ms"), format!("{ms}: give milliseconds above 0")));
         }
-        fabric = latency.apply(fabric);
-        hardware.kernels = hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels));
+        let Place { hardware, fabric, .. } = place.with_latency(latency);
         let cluster = Cluster::uniform(serve.racks, serve.ranks_per_rack)
             .map_err(|error| setting("serve.racks", error.to_string()))?;
         let stack =

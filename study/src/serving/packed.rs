@@ -6,12 +6,12 @@ use super::live::Live;
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
 use crate::placing::PlacementChoice;
+use crate::scenario::Place;
 use coordinator::pace::Host;
 use coordinator::server::ClusterHandle;
 use moe::{Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Cursor, Read};
-use topology::{Fabric, Hardware};
 
 /// Longest trace that is sent along, bytes.
 const TRACE_BYTES_MAX: u64 = 32 << 20;
@@ -22,8 +22,7 @@ const TRACE_BYTES_MAX: u64 = 32 << 20;
 pub struct Packed {
     spec: ServeSpec,
     model: Model,
-    hardware: Hardware,
-    fabric: Fabric,
+    place: Place,
     routing: Option<RoutingSpec>,
     placement: PlacementChoice,
     trace: Option<String>,
@@ -37,7 +36,7 @@ impl Packed {
     pub fn new(spec: &ServeSpec, sources: &dyn Sources) -> Result<Self, ServeError> {
         let setting = |what: &str, problem: String| ServeError::Setting { what: what.to_owned(), problem };
         let serve = &spec.serve;
-        let (hardware, fabric) =
+        let place =
             sources.hardware(&serve.hardware).map_err(|problem| setting("serve.hardware", problem))?;
         let ranks = serve.racks.saturating_mul(serve.ranks_per_rack) / spec.parallel.pp.max(1);
         let routing = match serve.routing.as_str() {
@@ -63,8 +62,7 @@ impl Packed {
         }
         Ok(Self {
             model: sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?,
-            hardware,
-            fabric,
+            place,
             routing,
             placement: placement.finished(),
             trace: trace.transpose()?,
@@ -101,8 +99,8 @@ impl Sources for Packed {
         Ok(self.model.clone())
     }
 
-    fn hardware(&self, _: &str) -> Result<(Hardware, Fabric), String> {
-        Ok((self.hardware.clone(), self.fabric))
+    fn hardware(&self, _: &str) -> Result<Place, String> {
+        Ok(self.place.clone())
     }
 
     fn routing(&self, _: &str, _: u32) -> Result<RoutingSpec, String> {

@@ -5,7 +5,7 @@ use serving::arrivals::{ArrivalKind, ArrivalSpec};
 use serving::cost::Overlap;
 use serving::tiers::{LoadRule, Policy};
 use serving::{Slo, TrainPolicy};
-use topology::Dtype;
+use topology::{Dtype, Hardware};
 
 use crate::layer::LatencyChoice;
 use moe::DispatchScheme;
@@ -76,11 +76,11 @@ pub struct Deployed {
 }
 
 impl Default for Deployed {
-    /// DeepSeek-V3 in FP8 on one rack of 64 GB200 at $2 an hour (claims A20 and B1 of `railyard board`).
+    /// DeepSeek-V3 in FP8 on one rack of 64 GB200, as the lecture has them, at $2 an hour (claims A20 and B1 of `railyard board`).
     fn default() -> Self {
         Self {
             model: "deepseek-v3".to_owned(),
-            hardware: "gb200".to_owned(),
+            hardware: Hardware::DEFAULT_PRESET.to_owned(),
             racks: 1,
             ranks_per_rack: 64,
             throttle: None,

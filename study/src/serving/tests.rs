@@ -9,7 +9,6 @@ use moe::{Model, RoutingSpec};
 use node::program::Program;
 use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
-use topology::{Fabric, Hardware};
 
 /// Presets, and one trace.
 struct Presets;
@@ -24,11 +23,6 @@ impl Sources for Presets {
             "qwen3-235b-a22b" => Model { num_layers: 4, moe_layers: 4, ..model },
             _ => model,
         })
-    }
-
-    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
-        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
-        Ok((hardware.clone(), hardware.fabric()))
     }
 
     fn routing(&self, name: &str, _: u32) -> Result<RoutingSpec, String> {

@@ -10,34 +10,14 @@ use crate::experiment::{
 use crate::layer::BackendKind;
 use crate::placing::PlacementChoice;
 use crate::serving::Sources;
-use moe::{Model, RoutingSpec};
-use std::io::{self, BufRead};
-use topology::{Fabric, Hardware};
 
-/// Presets alone.
+/// Experts are where they are by themselves.
 #[derive(Debug, Default)]
 struct Presets;
 
 impl Sources for Presets {
-    fn model(&self, name: &str) -> Result<Model, String> {
-        Model::preset(name).map_err(|error| error.to_string())
-    }
-
-    fn hardware(&self, name: &str) -> Result<(Hardware, Fabric), String> {
-        let hardware = Hardware::preset(name).map_err(|error| error.to_string())?;
-        Ok((hardware.clone(), hardware.fabric()))
-    }
-
-    fn routing(&self, _: &str, _: u32) -> Result<RoutingSpec, String> {
-        Ok(RoutingSpec::Uniform)
-    }
-
     fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
         Ok(PlacementChoice::named("linear"))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
-        Err(io::Error::other(name.to_owned()))
     }
 }
 

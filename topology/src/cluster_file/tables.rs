@@ -6,8 +6,6 @@ use toml::Spanned;
 use super::{ClusterFileProblem, MAX_LATENCY_US};
 use crate::{Confidence, DomainTopology, Fabric, Hardware, KernelProfile, LinkSpec, Picos, Rate};
 
-const THROTTLES: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
-
 /// A problem and the byte of the text where it stands.
 pub(super) type Located = (usize, ClusterFileProblem);
 
@@ -129,14 +127,4 @@ pub(super) fn picos(key: &'static str, micros: &Spanned<f64>) -> Result<Picos, L
         return Err(problem());
     }
     Picos::from_micros_f64(value).map_err(|_| problem())
-}
-
-/// The scale-out rate that is `throttle` times below `scale_up`.
-pub(super) fn throttled(scale_up: Rate, throttle: &Spanned<f64>) -> Result<Rate, Located> {
-    let beta = *throttle.get_ref();
-    let problem = || (throttle.span().start, ClusterFileProblem::Throttle(beta));
-    if !THROTTLES.contains(&beta) {
-        return Err(problem());
-    }
-    Rate::new((scale_up.bytes_per_s() as f64 / beta).round() as u64).map_err(|_| problem())
 }

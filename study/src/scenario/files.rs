@@ -1,0 +1,29 @@
+//! The small files that words of a scenario name.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest placement, cluster or model file, bytes.
+const FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// The text of a file of at most 32 MiB.
+///
+/// # Errors
+/// Why it can't be read.
+pub fn read_file(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let bytes = read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if bytes as u64 > FILE_BYTES_MAX {
+        return Err(format!("{}: longer than {FILE_BYTES_MAX} bytes; is it the right file?", path.display()));
+    }
+    Ok(text)
+}
+
+/// A path, as opposed to a preset's name.
+pub(super) fn is_file(name: &str, extension: &str) -> bool {
+    let path = Path::new(name);
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension)) || path.is_file()
+}

@@ -1,0 +1,94 @@
+//! Accelerators and the links between them: a preset, or what a cluster file describes, and how words change it.
+
+use super::files::{is_file, read_file};
+use super::{Racks, ScenarioError};
+use crate::layer::LatencyChoice;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use topology::{ClusterSpec, Dtype, Fabric, Hardware, parse_cluster_file};
+
+/// Accelerators, links and, from a cluster file, racks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The accelerator behind every rank; what its kernels have of their own follows the links.
+    pub hardware: Hardware,
+    /// The links.
+    pub fabric: Fabric,
+    /// Ranks of each rack; `None` for a preset.
+    pub rack_sizes: Option<Vec<u32>>,
+}
+
+/// Reads a cluster file.
+///
+/// # Errors
+/// What is wrong with it, with its line.
+pub fn cluster_file(path: &Path) -> Result<ClusterSpec, String> {
+    parse_cluster_file(&read_file(path)?, &path.display().to_string()).map_err(|error| error.to_string())
+}
+
+impl Place {
+    /// What `name` leads to, a preset or a cluster file; without one [`Hardware::DEFAULT_PRESET`].
+    ///
+    /// # Errors
+    /// [`ScenarioError`] with the nearest preset, or with what is wrong in the file.
+    pub fn named(name: Option<&str>) -> Result<Self, ScenarioError> {
+        let name = name.unwrap_or(Hardware::DEFAULT_PRESET);
+        let refused = |problem: String| ScenarioError::new("hardware", problem);
+        if is_file(name, "toml") {
+            let ClusterSpec { cluster, hardware, fabric, .. } =
+                cluster_file(Path::new(name)).map_err(refused)?;
+            return Ok(Self { hardware, fabric, rack_sizes: Some(cluster.rack_sizes().to_vec()) });
+        }
+        let hardware = Hardware::preset(name).map_err(|error| refused(error.to_string()))?;
+        Ok(Self { fabric: hardware.fabric(), hardware, rack_sizes: None })
+    }
+
+    /// Ports between racks `throttle` times slower than those in them, where one is given; the combine's own as well.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for a throttle that can't be.
+    pub fn throttled(mut self, throttle: Option<f64>) -> Result<Self, ScenarioError> {
+        if let Some(throttle) = throttle {
+            let made = self.hardware.throttle(&mut self.fabric, throttle);
+            made.map_err(|error| ScenarioError::new("throttle", format!("throttle {error}")))?;
+        }
+        Ok(self)
+    }
+
+    /// The same with the latencies of `choice`.
+    #[must_use]
+    pub fn with_latency(mut self, choice: LatencyChoice) -> Self {
+        self.fabric = choice.apply(self.fabric);
+        self.hardware.kernels = self.hardware.kernels.map(|kernels| choice.apply_to_kernels(kernels));
+        self
+    }
+
+    /// The accelerator with these links as its own.
+    #[must_use]
+    pub fn into_hardware(self) -> Hardware {
+        Hardware {
+            scale_up: self.fabric.scale_up.rate,
+            scale_out: self.fabric.scale_out.rate,
+            scale_up_latency: self.fabric.scale_up.latency,
+            scale_out_latency: self.fabric.scale_out.latency,
+            ..self.hardware
+        }
+    }
+
+    /// Ranks of each rack: those given, else the cluster file's, else `racks` of `ranks_per_rack`.
+    ///
+    /// # Errors
+    /// As [`Racks::sizes`].
+    pub fn racks(&self, given: &Racks, racks: u32, ranks_per_rack: u32) -> Result<Vec<u32>, ScenarioError> {
+        match &self.rack_sizes {
+            Some(sizes) if given.is_empty() => Ok(sizes.clone()),
+            _ => given.sizes(racks, ranks_per_rack),
+        }
+    }
+
+    /// `asked`, or where the accelerator has no such arithmetic the next that it has.
+    #[must_use]
+    pub fn dtype(&self, asked: Dtype) -> Dtype {
+        if self.hardware.flops(asked).is_ok() { asked } else { Dtype::Bf16 }
+    }
+}

@@ -1,0 +1,98 @@
+//! Models by their names: a preset, a Hugging Face config.json, or what fits a recorded trace.
+
+use super::ScenarioError;
+use super::files::{is_file, read_file};
+use moe::trace::Trace;
+use moe::{GateKind, GateSpec, Model, ModelError};
+use std::path::Path;
+
+/// The model of whoever names none.
+const DEFAULT_MODEL: &str = "deepseek-v3";
+
+fn refused(problem: impl ToString) -> ScenarioError {
+    ScenarioError::new("model", problem)
+}
+
+/// The model of a preset's name or of a config.json; without one the default.
+///
+/// # Errors
+/// [`ScenarioError`] with the nearest preset, or with what is wrong in the file.
+pub fn named_model(name: Option<&str>) -> Result<Model, ScenarioError> {
+    let name = name.unwrap_or(DEFAULT_MODEL);
+    let model = if is_file(name, "json") {
+        Model::from_hf_config(&read_file(Path::new(name)).map_err(refused)?, name)
+    } else {
+        Model::preset(name)
+    };
+    model.map_err(refused)
+}
+
+/// As [`named_model`], a model without experts included.
+///
+/// # Errors
+/// As [`named_model`].
+pub fn any_model(name: Option<&str>) -> Result<Model, ScenarioError> {
+    let Some(file) = name.filter(|name| is_file(name, "json")) else { return named_model(name) };
+    let text = read_file(Path::new(file)).map_err(refused)?;
+    match Model::from_hf_config(&text, file) {
+        Err(ModelError::NotMoe { .. }) => Model::dense_from_hf_config(&text, file),
+        other => other,
+    }
+    .map_err(refused)
+}
+
+/// The model whose routing `trace` of `path` has: the one of `name`, which must fit; without one a preset that fits, else the
+/// default's widths with the trace's experts. Tells what was decided, where something was.
+///
+/// # Errors
+/// [`ScenarioError`] for a model that was not recorded.
+pub fn fitting_model(
+    name: Option<&str>,
+    top_k: Option<u32>,
+    trace: &Trace,
+    path: &Path,
+) -> Result<(Model, Option<String>), ScenarioError> {
+    let (experts, k) = (trace.info.num_experts, trace.info.top_k);
+    let fitting = presets_like(experts, k).next();
+    if name.is_none() {
+        let note = match &fitting {
+            Some(model) => {
+                format!("no --model: the trace has {experts} experts, top-{k}, as {} has", model.name)
+            }
+            None => {
+                format!("no --model: widths of {DEFAULT_MODEL} with the trace's {experts} experts, top-{k}")
+            }
+        };
+        let model = fitting.map_or_else(|| default_with(experts, k), Ok)?;
+        return Ok((model, Some(note)));
+    }
+    let model = named_model(name)?;
+    if model.num_experts == experts && top_k.unwrap_or(model.top_k) == k {
+        return Ok((model, None));
+    }
+    let fitting = fitting.map_or_else(String::new, |model| format!(" (such as {})", model.name));
+    Err(refused(format!(
+        "{}: recorded with {experts} experts, top-{k}, but {} has {}, top-{}; leave --model out, or give the model that was recorded{fitting}",
+        path.display(),
+        model.name,
+        model.num_experts,
+        top_k.unwrap_or(model.top_k),
+    )))
+}
+
+/// The presets with so many experts, of which a token goes to so many.
+fn presets_like(num_experts: u32, top_k: u32) -> impl Iterator<Item = Model> {
+    Model::preset_names()
+        .filter_map(|name| Model::preset(name).ok())
+        .filter(move |model| model.num_experts == num_experts && model.top_k == top_k)
+}
+
+fn default_with(num_experts: u32, top_k: u32) -> Result<Model, ScenarioError> {
+    Ok(Model {
+        name: format!("{DEFAULT_MODEL} with {num_experts} experts, top-{top_k}"),
+        num_experts,
+        top_k,
+        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        ..named_model(None)?
+    })
+}
