@@ -11,6 +11,7 @@ use topology::{Cluster, RankId};
 
 /// One of three: a layer, moves of weights, or a whole model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a setup has one of them, and is shared")]
 pub enum Program {
     /// Steps of one layer, each with the same number of tokens: dispatch, expert, combine.
     Layer(LayerProgram),

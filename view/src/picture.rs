@@ -24,7 +24,7 @@ pub fn write(figure: &Figure, path: &Path) -> anyhow::Result<()> {
 /// Refuses a file that this build can't draw, before anything is run for it.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn check(path: &Path) -> anyhow::Result<()> {
     let format = format(path)?;
     let (there, feature) = match format {

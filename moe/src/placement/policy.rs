@@ -51,7 +51,7 @@ impl Placement {
         demand: &Demand,
     ) -> Result<Self, PlacementError> {
         demand.check(cluster)?;
-        let asked = slots.or(policy.is_for_demand().then_some(demand.load().len() as u32));
+        let asked = slots.or_else(|| policy.is_for_demand().then_some(demand.load().len() as u32));
         let placement = policy.place(cluster, asked.unwrap_or_default(), demand)?;
         let needed = placement.num_slots();
         match asked.filter(|&slots| slots != needed) {

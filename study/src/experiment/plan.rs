@@ -121,7 +121,7 @@ impl<'a> Plan<'a> {
     /// What a point runs.
     ///
     /// # Errors
-    /// [`ExperimentError::Point`], or [`ExperimentError::Setting`] where one line is at fault.
+    /// [`ExperimentError::Point`], with the line of the setting that is at fault.
     pub fn resolve(&self, point: &Point) -> Result<Resolved<'a>, ExperimentError> {
         let settings = self.experiment.settings(point);
         let own = self.experiment.changed.0.iter().filter(|(key, _)| point.settings.get(key).is_none());

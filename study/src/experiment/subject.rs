@@ -211,7 +211,7 @@ pub fn short(key: &str) -> &str {
 #[must_use]
 pub fn label<'a>(subject: &dyn Subject, key: &'a str) -> (&'a str, &'static str) {
     let known = subject.columns().iter().chain(subject.words()).find(|column| column.key == key);
-    known.map_or((short(key), ""), |column| (column.words, column.unit))
+    known.map_or_else(|| (short(key), ""), |column| (column.words, column.unit))
 }
 
 /// The subject of a name.

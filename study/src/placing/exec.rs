@@ -79,7 +79,7 @@ impl Programs {
 
 /// Writes an answer, whole or not at all, unless another process was first: then it is that one's.
 fn keep(path: &Path, text: &str) -> io::Result<String> {
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(dir)?;
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(text.as_bytes())?;

@@ -46,7 +46,7 @@ impl Racks {
             }
             (given, &[size], None) => equal(given.unwrap_or(racks), size)?,
             (given, &[size], Some(ranks)) => {
-                equal(given.unwrap_or(ranks.checked_div(size).unwrap_or(1)), size)?
+                equal(given.unwrap_or_else(|| ranks.checked_div(size).unwrap_or(1)), size)?
             }
             (given, _, None) => equal(given.unwrap_or(racks), ranks_per_rack)?,
             (Some(racks), _, Some(ranks)) => {
