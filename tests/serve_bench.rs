@@ -72,7 +72,11 @@ fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
     }
     assert!(points.iter().all(|point| point["completed"] == 12 && point["problem"].is_null()));
     if cfg!(feature = "plots") {
-        assert!(std::fs::read_to_string(out.join("small.svg")).unwrap().contains("mean TTFT"));
+        assert!(
+            std::fs::read_to_string(out.join("small.svg"))
+                .unwrap()
+                .contains("mean time to the first token, ms")
+        );
     }
 }
 

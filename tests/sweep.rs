@@ -368,7 +368,7 @@ fn values_are_there_where_something_needs_them() {
 #[test]
 fn a_plot_has_a_line_for_each_series_in_the_format_of_its_ending() {
     let place = Place::new();
-    place.succeeds(&["run", "-q", "small.toml"]);
+    place.succeeds(&["run", "-q", "small.toml", "--backend", "sim"]);
     let plot = ["report", "results", "--plot", "a.svg", "--x", "throttle", "--y", "a2a_slowdown"];
     place.succeeds(&plot);
     let svg = text(&place.bytes("a.svg"));

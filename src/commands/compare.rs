@@ -15,7 +15,7 @@ use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
-    let client = super::health::Client::of(&args.on);
+    let client = super::health::Client::of(&args.on)?;
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
     }

@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::{Meter, PointMeter};
 use node::net::{Identity, TransportOptions};
-use std::path::Path;
 use study::layer::{CompareSpec, Report};
 use study::service::{self, ClientError};
 use study::serving::{Packed, ServeRecord};
@@ -32,35 +31,37 @@ pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
 
 /// A running cluster and who asks it.
 pub(crate) struct Client<'a> {
-    pub(crate) address: &'a str,
-    pub(crate) certs: &'a Path,
-    pub(crate) name: &'a str,
-    pub(crate) options: TransportOptions,
+    address: &'a str,
+    identity: Identity,
+    options: TransportOptions,
 }
 
 impl<'a> Client<'a> {
-    /// As flags say; `None` where no cluster is meant.
-    pub(crate) fn of(on: &'a ClusterArgs) -> Option<Self> {
-        let (address, certs) = (on.cluster.as_deref()?, on.certs.as_deref()?);
+    /// As flags say, certificates read; `None` where no cluster is meant.
+    pub(crate) fn of(on: &'a ClusterArgs) -> Result<Option<Self>, Failure> {
+        let (Some(address), Some(certs)) = (on.cluster.as_deref(), on.certs.as_deref()) else {
+            return Ok(None);
+        };
+        let identity = Identity::load(certs, &on.name).map_err(Failure::usage)?;
         let options = TransportOptions { datagram_bytes: on.datagram_bytes };
-        Some(Self { address, certs, name: &on.name, options })
+        Ok(Some(Self { address, identity, options }))
+    }
+
+    fn client(&self) -> service::Client<'_> {
+        service::Client { address: self.address, identity: &self.identity, transport: self.options }
     }
 
     /// Has the cluster serve `run`; `say` is told who is before.
     pub(crate) async fn serve(&self, run: &Packed, meter: &PointMeter) -> Result<ServeRecord, Failure> {
-        let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
-        let client = service::Client { address: self.address, identity: &identity, transport: self.options };
         let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} others"));
-        Box::pin(client.serve(run, &mut waiting)).await.map_err(failure)
+        Box::pin(self.client().serve(run, &mut waiting)).await.map_err(failure)
     }
 
     /// Has the cluster run `spec`.
     pub(crate) async fn compare(&self, spec: &CompareSpec, meter: &Meter) -> Result<Report, Failure> {
-        let identity = Identity::load(self.certs, self.name).map_err(Failure::usage)?;
-        let client = service::Client { address: self.address, identity: &identity, transport: self.options };
         let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} comparisons"));
         let mut progress = |news| meter.show(&news);
-        Box::pin(client.compare(spec, &mut waiting, &mut progress)).await.map_err(failure)
+        Box::pin(self.client().compare(spec, &mut waiting, &mut progress)).await.map_err(failure)
     }
 }
 

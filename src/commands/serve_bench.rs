@@ -11,7 +11,7 @@ use study::serving::{ServeRecord, block};
 use study::subjects::served;
 
 pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
-    let (out, cluster) = (args.out.as_deref(), Client::of(&args.on));
+    let (out, cluster) = (args.out.as_deref(), Client::of(&args.on)?);
     let asked = Asked { args: &args.experiment, out, subject: Some("serving"), cluster };
     let Some((merged, subject)) = asked.finish(quiet)? else { return Ok(()) };
     let header = &merged.header;

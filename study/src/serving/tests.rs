@@ -119,7 +119,7 @@ fn faults_name_the_setting() {
             ("[arrivals]", "routing = \"zipf\"\ncost = \"analytic\"\n[arrivals]"),
             "serve.routing: zipf: closed forms know",
         ),
-        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: 0: give a number"),
+        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: throttle 0: give a number"),
         (("[arrivals]", "[parallel]\npp = 0\n[arrivals]"), "parallel.pp: "),
         (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
         (("request_rate = 200.0", "request_rate = -1.0"), "arrivals: request_rate = -1"),
