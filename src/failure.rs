@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use study::experiment::ExperimentError;
 use study::layer::CompareError;
 
 /// The end of a command that did not do what was asked.
@@ -35,6 +36,12 @@ impl Failure {
 
 impl From<CompareError> for Failure {
     fn from(error: CompareError) -> Self {
+        if error.is_usage() { Self::usage(error) } else { Self::failed(error) }
+    }
+}
+
+impl From<ExperimentError> for Failure {
+    fn from(error: ExperimentError) -> Self {
         if error.is_usage() { Self::usage(error) } else { Self::failed(error) }
     }
 }

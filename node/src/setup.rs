@@ -54,6 +54,13 @@ pub struct Setup {
 /// Bytes of an expert's weights in one row.
 pub const WEIGHT_ROW_BYTES: u64 = 64 << 10;
 
+/// Most rows in one frame: an eighth of a rank's tokens, so that hierarchical dispatch pipelines (chunks of at most
+/// T/8 rows keep the quantisation within a few percent), and at most 8, so that a frame stays near 100 KB.
+#[must_use]
+pub fn chunk_rows(tokens: u32) -> u32 {
+    (tokens / 8).clamp(1, 8)
+}
+
 impl Setup {
     /// `program` at the rates of `hardware`: hierarchical, uniform routing, seed 0, modelled experts, 8 rows a frame (1 of weights), with
     /// values.

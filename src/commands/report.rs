@@ -1,6 +1,5 @@
 //! `railyard report`: results of any experiments as tables, CSV, JSON, Parquet or a plot.
 
-use super::run::failure;
 use crate::cli::{ExperimentArgs, ReportArgs};
 use crate::failure::Failure;
 use crate::output;
@@ -17,7 +16,7 @@ use view::picture;
 const NAMED_MAX: usize = 20;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
-    let found = collect(&args.from).map_err(failure)?;
+    let found = collect(&args.from)?;
     for (path, problem) in &found.skipped {
         output::say(&format!("skipped {}: {problem}", path.display()));
     }

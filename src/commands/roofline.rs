@@ -1,6 +1,5 @@
 //! `railyard roofline`: one decode step of a model on hardware, or a sweep over one of its inputs.
 
-use super::run::failure;
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -45,11 +44,11 @@ fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
     let subject = Rooflines::of(deployment);
     let axes = vec![Axis::of(&sweep.input, sweep.values.clone())];
     let experiment = Experiment { axes, seeds: vec![1], ..Experiment::default() };
-    let plan = Plan::new(&subject, experiment, &[]).map_err(failure)?;
+    let plan = Plan::new(&subject, experiment, &[])?;
     let points: Vec<Point> = plan.points(Shard::ALL).collect();
     let mut results = Results::in_memory(plan.header(Shard::ALL));
-    run_offline(&plan, &points, 1, &mut results, &|_| (), &mut |_| ()).map_err(failure)?;
-    results.finish().map_err(failure)
+    run_offline(&plan, &points, 1, &mut results, &|_| (), &mut |_| ())?;
+    Ok(results.finish()?)
 }
 
 /// What the flags mean.

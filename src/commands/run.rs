@@ -15,8 +15,8 @@ use anyhow::anyhow;
 use std::path::Path;
 use std::sync::Arc;
 use study::experiment::{
-    ExperimentError, Merged, Plan, Point, PointLine, Results, Shard, Subject, parse_experiment, point_line,
-    run_offline, run_on_workers,
+    Merged, Plan, Point, PointLine, Results, Shard, Subject, parse_experiment, point_line, run_offline,
+    run_on_workers,
 };
 use study::layer::{BackendKind, available_bytes};
 use study::subjects::record;
@@ -52,8 +52,7 @@ impl Asked<'_> {
             programs().map_err(Failure::Usage)?.keep_in(&out.join("placements"));
         }
         let plan = self.plan()?;
-        let (shard, from) =
-            Shard::choose(args.shard.as_deref(), &|name| std::env::var(name).ok()).map_err(failure)?;
+        let (shard, from) = Shard::choose(args.shard.as_deref(), &|name| std::env::var(name).ok())?;
         let jobs = self.jobs(&plan)?;
         let points: Vec<Point> = plan.points(shard).collect();
         let path = self.out.map(|out| out.join(plan.file_name(shard)));
@@ -66,7 +65,7 @@ impl Asked<'_> {
             output::say(header.trim_end());
         }
         let results = match &path {
-            Some(path) => Results::open(path, &plan.header(shard)).map_err(failure)?,
+            Some(path) => Results::open(path, &plan.header(shard))?,
             None => Results::in_memory(plan.header(shard)),
         };
         let left: Vec<Point> = points.into_iter().filter(|point| !results.has(point.index)).collect();
@@ -81,7 +80,7 @@ impl Asked<'_> {
             ))),
             (other, _) => other,
         })?;
-        let merged = results.finish().map_err(failure)?;
+        let merged = results.finish()?;
         if let Some(out) = self.out {
             super::report::draw(&merged, subject, out)?;
         }
@@ -121,7 +120,7 @@ impl Asked<'_> {
             }
             backends = vec![BackendKind::Quic];
         }
-        Plan::new(subject, experiment, &backends).map_err(failure)
+        Ok(Plan::new(subject, experiment, &backends)?)
     }
 
     /// As many points at a time as cores, as asked for, and as memory suffices for.
@@ -167,14 +166,14 @@ impl Asked<'_> {
             let note = |text: &str| meter.note(text);
             let mut done = |line: &PointLine| meter.done(&line.settings.to_string());
             let run = run_on_workers(&plan, &points, on, &mut results, &note, &mut done);
-            Box::pin(run).await.map_err(failure)?;
+            Box::pin(run).await?;
             cluster.shutdown().await;
             return Ok(results);
         }
         let work = move || {
             let note = |text: &str| meter.note(text);
             let mut done = |line: &PointLine| meter.done(&line.settings.to_string());
-            run_offline(&plan, &points, jobs, &mut results, &note, &mut done).map_err(failure)?;
+            run_offline(&plan, &points, jobs, &mut results, &note, &mut done)?;
             Ok(results)
         };
         match tokio::task::spawn_blocking(work).await {
@@ -193,18 +192,14 @@ async fn run_there(
     meter: &PointMeter,
 ) -> Result<(), Failure> {
     for point in points {
-        let resolved = plan.resolve(point).map_err(failure)?;
-        let packed = resolved.work.packed().map_err(|fault| failure(plan.fault(point, &fault)))?;
+        let resolved = plan.resolve(point)?;
+        let packed = resolved.work.packed().map_err(|fault| plan.fault(point, &fault))?;
         let served = client.serve(&packed, meter).await?;
         let record = record(&served, BackendKind::Quic).map_err(Failure::failed)?;
-        results.append(&point_line(point.clone(), &resolved.command, vec![record])).map_err(failure)?;
+        results.append(&point_line(point.clone(), &resolved.command, vec![record]))?;
         meter.done(&point.to_string());
     }
     Ok(())
-}
-
-pub(super) fn failure(error: ExperimentError) -> Failure {
-    if error.is_usage() { Failure::usage(error) } else { Failure::failed(error) }
 }
 
 /// What will run, as aligned `key = value` lines.
@@ -242,7 +237,7 @@ fn header(
 fn dry_run(plan: &Plan<'_>, points: &[Point], mut text: String) -> Result<(), Failure> {
     text.push('\n');
     for point in points {
-        let resolved = plan.resolve(point).map_err(failure)?;
+        let resolved = plan.resolve(point)?;
         text.push_str(&format!("{:>6}  {}\n", point.index, resolved.command));
     }
     output::print(&text)

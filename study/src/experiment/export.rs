@@ -1,7 +1,6 @@
 //! Records for programs: one by one, as columns, as CSV.
 
-use super::merge::Merged;
-use super::record::{PointLine, Record};
+use super::record::{Merged, PointLine, Record};
 use super::value::{Ordered, Settings, Value};
 use serde::Serialize;
 

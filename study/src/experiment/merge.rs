@@ -2,23 +2,10 @@
 //! named, and so are files that hold something else.
 
 use super::error::ExperimentError;
-use super::record::{Header, PointLine};
+use super::record::{Header, Merged, PointLine};
 use super::results::{read_any, results_error};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// The finished points of an experiment.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Merged {
-    /// Of the experiment as a whole: shard 1 of 1.
-    pub header: Header,
-    /// Finished points, in order.
-    pub lines: Vec<PointLine>,
-    /// Points that no file has, in order.
-    pub missing: Vec<usize>,
-    /// The files.
-    pub files: Vec<PathBuf>,
-}
 
 /// All experiments of some files.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,6 +3,7 @@
 use super::value::{Ordered, Settings};
 use crate::layer::{BackendKind, Verification};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Version of the lines: raised when a key changes its meaning or goes away, or a reader must know more.
 pub const RESULTS_VERSION: u32 = 2;
@@ -117,6 +118,19 @@ pub struct PointLine {
     pub command: String,
     /// A record a backend.
     pub records: Vec<Record>,
+}
+
+/// The finished points of an experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    /// Of the experiment as a whole: shard 1 of 1.
+    pub header: Header,
+    /// Finished points, in order.
+    pub lines: Vec<PointLine>,
+    /// Points that no file has, in order.
+    pub missing: Vec<usize>,
+    /// The files.
+    pub files: Vec<PathBuf>,
 }
 
 /// A plot of a sweep.

@@ -4,9 +4,8 @@
 //! finish in any order; [`Results::finish`] puts the lines in theirs, in a new file that takes the place of the old one.
 
 use super::error::ExperimentError;
-use super::merge::Merged;
 use super::old;
-use super::record::{Header, PointLine, RESULTS_VERSION};
+use super::record::{Header, Merged, PointLine, RESULTS_VERSION};
 use super::shard::Shard;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -1,8 +1,7 @@
 //! Results over seeds: for each combination of swept keys and each backend the mean of any number, with its interval.
 
 use super::interval::mean_and_interval;
-use super::merge::Merged;
-use super::record::Record;
+use super::record::{Merged, Record};
 use super::subject::Subject;
 use super::value::{Settings, Value};
 use crate::layer::{BackendKind, Verification};

@@ -1,6 +1,6 @@
 //! Results as a table for people.
 
-use super::merge::Merged;
+use super::record::Merged;
 use super::subject::{Subject, label, short, shown};
 use super::summary::{Estimate, SummaryRow};
 use crate::layer::Verification;

@@ -1,6 +1,6 @@
 //! What the gate in use leads one to expect: copies a token, and rows a slot, each with how it was computed.
 
-use super::truth::LAYER;
+use super::configuration::LAYER;
 use super::{CompareError, CompareSpec, Configuration};
 use blackboard::scale_up::expected_copies;
 use blackboard::{BlackboardError, CopiesPerToken};

@@ -11,15 +11,8 @@ use moe::plan::Flows;
 use moe::{DispatchScheme, ExpertKind, RowBytes};
 use node::control::Pacing;
 use node::program::{LayerProgram, Program};
-use node::setup::Setup;
+use node::setup::{Setup, chunk_rows};
 use topology::{A2aLinks, Fabric, Hardware, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
-
-/// Most rows in one frame: an eighth of a rank's tokens, so that hierarchical dispatch pipelines (chunks of at most
-/// T/8 rows keep the quantisation within a few percent), and at most 8, so that a frame stays near 100 KB.
-#[must_use]
-pub fn chunk_rows(tokens: u32) -> u32 {
-    (tokens / 8).clamp(1, 8)
-}
 
 /// Bytes that all ports together may inject in a second while all of them are busy. A throttled pair of racks sends all its
 /// scale-up rows in the first fraction of a phase: without this limit that burst would come late and in the wrong order.
@@ -213,7 +206,7 @@ pub(crate) fn request(
 ) -> RunRequest {
     let tokens = spec.rank_tokens(row.cluster.num_ranks(), seed);
     let layer = LayerProgram::new(spec.shape, row.placement.clone(), tokens);
-    let layer = Program::Layer(LayerProgram { layer: super::truth::LAYER, ..layer });
+    let layer = Program::Layer(LayerProgram { layer: super::configuration::LAYER, ..layer });
     let hardware = Hardware {
         kernels: spec.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels)),
         ..spec.hardware.clone()

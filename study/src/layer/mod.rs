@@ -11,6 +11,7 @@
 
 mod analytic;
 mod choice;
+mod configuration;
 mod error;
 mod expected;
 mod left;
@@ -20,6 +21,7 @@ mod memory;
 mod place;
 #[cfg(test)]
 mod place_tests;
+mod progress;
 mod record;
 mod render;
 mod rows;
@@ -37,17 +39,18 @@ mod truth;
 
 pub use analytic::{PipelineRow, pipeline_row};
 pub use choice::{BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, parse_seeds};
+pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
-pub use measure::chunk_rows;
 #[cfg(test)]
 pub(crate) use measure::request;
 pub use memory::{Estimate, available_bytes, estimate};
+pub use node::setup::chunk_rows;
 pub(crate) use place::place_layer;
+pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
-pub use render::Page;
-pub use rows::{Configuration, configuration, configurations};
-pub use run::{Progress, ProgressSink, check, compare, compare_offline, compare_rows, early};
+pub use rows::{configuration, configurations, outline};
+pub use run::{check, compare, compare_offline, compare_rows, early};
 pub use spec::{CompareSpec, SEEDS_MAX};
 pub use summary::sentences;
-use table::table;
+pub use table::Page;

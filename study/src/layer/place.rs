@@ -1,7 +1,7 @@
 //! Where the experts of a row are: placements as chosen, and the demand that the policies among them are given.
 
+use super::configuration::LAYER;
 use super::expected::sample;
-use super::truth::LAYER;
 use super::{CompareError, CompareSpec};
 use crate::placing::PlacementChoice;
 use moe::placement::{Demand, Picks};

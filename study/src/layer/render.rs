@@ -1,6 +1,7 @@
 //! A report as text for people or as JSON, and the directory that keeps both.
 
-use super::{BackendKind, Report, Verification, sentences, table};
+use super::table::{Page, table};
+use super::{BackendKind, Report, Verification, sentences};
 use crate::text_table::wrapped;
 use serde_json::Value;
 use std::io;
@@ -8,15 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// Most results that one directory keeps.
 const RESULTS_MAX: u32 = 999_999;
-
-/// What a report's text is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Characters of a line; `None` has every column.
-    pub width: Option<usize>,
-    /// Whether it is the first answer, simulated, before anything is verified.
-    pub early: bool,
-}
 
 impl Report {
     /// What was compared, sentences, tables; and unless it is early, legend and options.

@@ -1,45 +1,12 @@
 //! The configurations of a comparison: the base rows, then the same ranks over several racks in every arrangement.
 
+use super::configuration::Configuration;
 use super::place::place;
 use super::{CompareError, CompareSpec, GateChoice};
 use crate::placing::PlacementChoice;
-use moe::placement::{Linear, OneRack, PlacementPolicy, Replicated};
-use moe::{DispatchScheme, GateLimit, Placement, Router, RoutingError, RoutingSpec};
+use moe::placement::{Demand, Linear, OneRack, PlacementPolicy, Replicated};
+use moe::{DispatchScheme, GateLimit, Placement, PlacementError, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
-
-/// One line of the table, without latency and backend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Configuration {
-    /// What it is, for people: `2 racks: hierarchical`.
-    pub title: String,
-    /// Racks and ranks.
-    pub cluster: Cluster,
-    /// Which slot holds which expert.
-    pub placement: Placement,
-    /// The placement's name in records.
-    pub placement_name: String,
-    /// How copies travel.
-    pub scheme: DispatchScheme,
-    /// Racks a token may use. The groups of a base row are the racks of the rows that it is the base of, so that every
-    /// token goes to the same experts in both.
-    pub limit: Option<GateLimit>,
-    /// Index of the row that this one's slowdown is against; its own for a base row.
-    pub base: usize,
-}
-
-impl Configuration {
-    /// Racks a token may use, if they are limited.
-    #[must_use]
-    pub fn gate_rack_limit(&self) -> Option<u32> {
-        self.limit.as_ref().map(|limit| limit.limit)
-    }
-
-    /// Expert weights on the fullest rank, bytes.
-    #[must_use]
-    pub fn weight_bytes_per_rank(&self, spec: &CompareSpec) -> u64 {
-        u64::from(self.placement.max_slots_per_rank()) * spec.shape.expert_weight_bytes()
-    }
-}
 
 /// The base that a row is compared with: same gate; flat against flat, all else against dedup.
 #[derive(Clone, Copy, PartialEq)]
@@ -112,25 +79,58 @@ pub fn configurations(
 /// # Errors
 /// [`CompareError`] as [`configurations`], and when schemes, gates or latencies are not one each.
 pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configuration>, CompareError> {
+    let wide = one(spec)?;
+    let placement = place(spec, &spec.placement, &wide)?;
+    let gate = gates(spec, &wide, &placement, &mut Vec::new())?.pop();
+    arranged(spec, with_base, (wide, placement), gate.unwrap_or((GateChoice::Unlimited, None)))
+}
+
+/// As [`configuration`], with the same ranks and slots, but no demand is looked at and no program asked: what it takes to know whether,
+/// and in how much memory, it can be run.
+///
+/// # Errors
+/// As [`configuration`], but for what only a program's answer tells, or where a policy puts replicas.
+pub fn outline(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configuration>, CompareError> {
+    if !spec.placement.is_for_demand() {
+        return configuration(spec, with_base);
+    }
+    let wide = one(spec)?;
+    let experts = spec.shape.num_experts;
+    let demand = Demand::even(&wide, experts).in_groups(spec.shape.gate.n_group.max(1));
+    let placement = spec.placement.unasked();
+    let policy = placement.policy().map_err(PlacementError::from)?;
+    let placement = Placement::by(policy, &wide, spec.slots, &demand)?;
+    let no_replicas = Placement::linear(&wide, experts)?;
+    let gate = gates(spec, &wide, &no_replicas, &mut Vec::new())?.pop();
+    arranged(spec, with_base, (wide, placement), gate.unwrap_or((GateChoice::Unlimited, None)))
+}
+
+/// The racks of what must be one configuration.
+fn one(spec: &CompareSpec) -> Result<Cluster, CompareError> {
     spec.validate()?;
-    let ([scheme], Some([_]), [_]) =
-        (spec.schemes.as_slice(), spec.gates.as_deref(), spec.latencies.as_slice())
-    else {
+    let lengths = (spec.schemes.len(), spec.gates.as_ref().map(Vec::len), spec.latencies.len());
+    if lengths != (1, Some(1), 1) {
         let problem = "one configuration has one scheme, one gate and one latency";
         return Err(CompareError::Spec(problem.to_owned()));
-    };
-    let wide = spec.cluster()?;
-    let placement = place(spec, &spec.placement, &wide)?;
-    let Some((gate, limit)) = gates(spec, &wide, &placement, &mut Vec::new())?.pop() else {
-        return Err(CompareError::Spec("no gate to run; give unlimited or limit:M".to_owned()));
-    };
+    }
+    Ok(spec.cluster()?)
+}
+
+/// The configuration of `spec` on its racks, with its gate, after its base if there is one.
+fn arranged(
+    spec: &CompareSpec,
+    with_base: bool,
+    (wide, placement): (Cluster, Placement),
+    (gate, limit): (GateChoice, Option<GateLimit>),
+) -> Result<Vec<Configuration>, CompareError> {
+    let scheme = spec.schemes[0];
     if wide.num_racks() == 1 {
         let base = Base::alone(spec, wide, placement);
-        return Ok(vec![base.row(BaseKey { scheme: *scheme, gate }, limit, 0)]);
+        return Ok(vec![base.row(BaseKey { scheme, gate }, limit, 0)]);
     }
     let mut rows = Vec::with_capacity(2);
     if with_base {
-        let key = BaseKey { scheme: base_scheme(*scheme), gate };
+        let key = BaseKey { scheme: base_scheme(scheme), gate };
         rows.push(Base::new(spec)?.row(key, limit.clone(), 0));
     }
     let limited = limit
@@ -141,7 +141,7 @@ pub fn configuration(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configur
         cluster: wide,
         placement,
         placement_name: spec.placement.name().to_owned(),
-        scheme: *scheme,
+        scheme,
         limit,
         base: 0,
     });

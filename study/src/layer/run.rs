@@ -5,6 +5,7 @@ use super::expected::Expectations;
 use super::left::TimeLeft;
 use super::line::{Line, Simulated};
 use super::measure::{request, simulated_steps};
+use super::progress::{Progress, ProgressSink};
 use super::record::{Record, Report, SCHEMA_VERSION};
 use super::truth::{Truth, truths};
 use super::{
@@ -13,41 +14,7 @@ use super::{
 use coordinator::pace::Host;
 use coordinator::run::{RunError, Runner};
 use coordinator::sim::SimRunner;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// How far a comparison is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Progress {
-    /// References and expectations are being computed.
-    Preparing {
-        /// Records of the slowest backend that will come.
-        total: usize,
-    },
-    /// A record of the slowest backend is next.
-    Running {
-        /// Such records that are done.
-        done: usize,
-        /// Such records in all.
-        total: usize,
-        /// Configuration, latency and backend.
-        what: String,
-        /// Seconds until all are done, about; `None` where no time is kept.
-        left_s: Option<u32>,
-    },
-    /// A row that the host disturbed is repeated at twice the dilation.
-    Retrying {
-        /// Configuration, latency and backend.
-        what: String,
-        /// What disturbed it.
-        problem: String,
-    },
-    /// All records are done.
-    Done,
-}
-
-/// Where progress goes.
-pub type ProgressSink<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// Checks that `spec` can be run: racks, experts, placement and gates fit each other, and memory suffices. `quic_here` if
 /// workers run on this machine.

@@ -1,8 +1,16 @@
 //! The human tables: one for each latency, a line for each configuration, every backend's times side by side.
 
-use super::render::Page;
 use super::{BackendKind, Record, Report};
 use crate::text_table::{self, TextTable};
+
+/// What a report's text is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Characters of a line; `None` has every column.
+    pub width: Option<usize>,
+    /// Whether it is the first answer, simulated, before anything is verified.
+    pub early: bool,
+}
 
 /// One column: its heading, and what it says of the records of one configuration.
 struct Column {

@@ -1,5 +1,6 @@
 //! What a configuration must yield for a seed: each pair's bytes, each token's digest, the error against float64.
 
+use super::configuration::LAYER;
 use super::{CompareError, CompareSpec, Configuration};
 use crate::difference;
 use coordinator::run::StepRecord;
@@ -10,9 +11,6 @@ use moe::{
 use node::digest::token_digest;
 use node::wire::Phase;
 use topology::{Cluster, TrafficMatrix};
-
-/// Layer whose seeds are used everywhere.
-pub(super) const LAYER: u16 = 0;
 
 /// What must come out.
 #[derive(Clone, Debug, PartialEq)]

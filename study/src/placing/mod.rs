@@ -3,7 +3,7 @@
 mod exec;
 mod process;
 
-use moe::placement::{POLICIES, PlacementFile, PlacementPolicy, PlacementWord};
+use moe::placement::{POLICIES, PlacementFile, PlacementPolicy, PlacementWord, RackAware};
 use moe::registry::NameError;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -84,6 +84,12 @@ impl PlacementChoice {
     #[must_use]
     pub fn asks(&self) -> bool {
         matches!(self, Self::Exec(exec) if exec.asks())
+    }
+
+    /// What takes its place where no program is to be asked: a policy that fills as many slots.
+    #[must_use]
+    pub fn unasked(&self) -> Self {
+        if self.asks() { Self::named(RackAware.name()) } else { self.clone() }
     }
 
     /// As a place without these programs can use it, with what they have answered so far.

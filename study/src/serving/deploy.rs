@@ -57,6 +57,11 @@ pub trait Sources: Sync {
         Ok(Box::new(BufReader::new(File::open(name)?)))
     }
 
+    /// Whether experts are placed for what is asked of them; for a check that a run can be made it is enough that they fit.
+    fn know_demand(&self) -> bool {
+        true
+    }
+
     /// What runs from these sources have in common; `None` where each is on its own.
     fn shared_placements(&self) -> Option<&SharedPlacements> {
         None
@@ -155,7 +160,7 @@ impl Deployment {
             sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
         let mut compare = CompareSpec::new(stack.model.clone(), hardware.clone());
         compare.shape = stack.shape();
-        compare.routing = routing.clone();
+        compare.routing = if sources.know_demand() { routing.clone() } else { RoutingSpec::Uniform };
         compare.placement = choice.clone();
         compare.slots = serve.slots;
         compare.seeds = vec![serve.seed];

@@ -100,6 +100,12 @@ impl Live {
         &self.request
     }
 
+    /// What it runs on.
+    #[must_use]
+    pub fn into_deployment(self) -> Deployment {
+        self.deployment
+    }
+
     /// Serves every request on `runner`; `clock` is the word for its times: `measured`, or `simulated`.
     ///
     /// # Errors

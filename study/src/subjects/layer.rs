@@ -2,8 +2,8 @@
 
 use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
 use crate::layer::{
-    BackendKind, CompareError, CompareSpec, Configuration, Report, compare_offline, compare_rows,
-    configuration, estimate,
+    BackendKind, CompareError, CompareSpec, Report, compare_offline, compare_rows, configuration, estimate,
+    outline,
 };
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
@@ -40,7 +40,7 @@ pub const WORDS: [Column; 6] = [
 /// # Errors
 /// [`Fault`] when schemes, gates or latencies are not one each, or don't fit each other.
 pub fn resolved<'a>(spec: CompareSpec, with_base: bool, command: String) -> Result<Resolved<'a>, Fault> {
-    let rows = configuration(&spec, with_base).map_err(|error| error.to_string())?;
+    let rows = outline(&spec, with_base).map_err(|error| error.to_string())?;
     // Neither where it runs nor what people are told about it decides what comes out.
     let bare = CompareSpec { memory_limit_bytes: None, notes: Vec::new(), ..spec.clone() };
     Ok(Resolved {
@@ -49,7 +49,7 @@ pub fn resolved<'a>(spec: CompareSpec, with_base: bool, command: String) -> Resu
         memory_bytes: estimate(&spec, &rows, spec.backends.contains(&BackendKind::Quic)).bytes,
         ranks: rows.iter().map(|row| row.cluster.num_ranks()).max().unwrap_or(0),
         command,
-        work: Box::new(Configured { spec, rows, with_base }),
+        work: Box::new(Configured { spec, with_base }),
     })
 }
 
@@ -57,20 +57,26 @@ pub fn resolved<'a>(spec: CompareSpec, with_base: bool, command: String) -> Resu
 #[derive(Debug)]
 struct Configured {
     spec: CompareSpec,
-    rows: Vec<Configuration>,
     with_base: bool,
 }
 
 impl Work for Configured {
     fn run(&self, _: Note<'_>) -> Result<Vec<Record>, Failed> {
-        self.records(compare_offline(&self.spec, &self.rows))
+        let rows = configuration(&self.spec, self.with_base);
+        self.records(rows.and_then(|rows| compare_offline(&self.spec, &rows)))
     }
 
     fn measure<'a>(&'a self, cluster: &'a mut LocalCluster, host: Host, _: Note<'a>) -> Measuring<'a> {
         Box::pin(async move {
-            let (spec, rows, mut quiet) = (self.spec.clone(), self.rows.clone(), |_| {});
-            let report = compare_rows(spec, rows, Some(cluster), host, &mut quiet);
-            self.records(Box::pin(report).await)
+            let report = match configuration(&self.spec, self.with_base) {
+                Ok(rows) => {
+                    let mut quiet = |_| {};
+                    let report = compare_rows(self.spec.clone(), rows, Some(cluster), host, &mut quiet);
+                    Box::pin(report).await
+                }
+                Err(error) => Err(error),
+            };
+            self.records(report)
         })
     }
 }

@@ -7,8 +7,8 @@ use crate::experiment::{
 };
 use crate::layer::{BackendKind, Verification};
 use crate::serving::{
-    CacheTable, CostChoice, Deployed, Deployment, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec,
-    Sources, serve,
+    CacheTable, CostChoice, Deployed, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec, Sources,
+    outline, serve,
 };
 use ::serving::arrivals::{ArrivalSpec, PrefixSpec};
 use ::serving::{Slo, TrainPolicy};
@@ -131,12 +131,7 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
             asked => asked.to_vec(),
         };
         for &backend in &backends {
-            let on = on(&spec, backend);
-            let checked = match backend {
-                BackendKind::Quic => Live::new(&on, &self.sources, Host::this(false), 0).map(drop),
-                _ => Deployment::new(&on, &self.sources).map(drop),
-            };
-            checked.map_err(fault)?;
+            outline(&on(&spec, backend), &self.sources, backend == BackendKind::Quic).map_err(fault)?;
         }
         let ranks = u64::from(spec.serve.racks) * u64::from(spec.serve.ranks_per_rack);
         let tokens = u64::from(spec.scheduler.max_num_seqs.min(spec.scheduler.max_num_batched_tokens));

@@ -4,6 +4,7 @@
 //! Nothing is drawn over anything else: what is not along x is in a series of its own, or it is an error.
 
 mod axis;
+mod caption;
 mod coincide;
 mod series;
 mod table;

@@ -1,11 +1,9 @@
 //! Results as a chart reads them, whatever they are about, and what is asked of a chart.
 
-use super::series::Series;
 use crate::words;
 use blackboard::figure::Mean;
 use std::collections::BTreeMap;
 use std::fmt;
-use study::experiment::PlotTable;
 
 /// The value of a swept key.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,34 +96,5 @@ impl Table {
     pub(crate) fn told(&self, key: &str, cell: &Cell) -> String {
         let (words, unit) = self.common(&[key]);
         format!("{words} {cell} {unit}").trim_end().to_owned()
-    }
-
-    /// What goes below the picture.
-    pub(super) fn caption(&self, plot: &PlotTable, drawn: &[Series]) -> Vec<String> {
-        let mut caption = Vec::new();
-        let intervals = drawn.iter().flat_map(|series| &series.points).any(|point| point.mean.half.is_some());
-        if self.seeds > 1 {
-            let ends = if intervals { ", with 95% intervals" } else { "" };
-            caption.push(format!("means over {} seeds{ends}", self.seeds));
-        }
-        if let Some(along) = drawn.iter().find_map(|series| series.along.as_ref()) {
-            let mut numbers: Vec<f64> = self
-                .rows
-                .iter()
-                .filter_map(|row| match row.settings.get(along) {
-                    Some(Cell::Number(number)) => Some(*number),
-                    _ => None,
-                })
-                .collect();
-            numbers.sort_by(f64::total_cmp);
-            if let ([first, ..], [.., last]) = (&numbers[..], &numbers[..]) {
-                caption.push(format!("along each line {} from {first} to {last}", self.common(&[along]).0));
-            }
-        }
-        caption.extend(self.notes.iter().cloned());
-        if !plot.stated.is_empty() {
-            caption.push("marks with a text: as a source states".to_owned());
-        }
-        caption
     }
 }

@@ -1,0 +1,53 @@
+//! Sources for a check that a run can be made: no policy looks at a demand, no program is asked.
+
+use super::ServeError;
+use super::deploy::{Deployment, Sources};
+use super::live::Live;
+use super::spec::ServeSpec;
+use crate::placing::PlacementChoice;
+use crate::scenario::Place;
+use coordinator::pace::Host;
+use moe::{Model, RoutingSpec};
+use std::io::{self, BufRead};
+
+/// Other sources, but that experts are placed as if all were wanted alike.
+struct Outline<'a>(&'a dyn Sources);
+
+impl Sources for Outline<'_> {
+    fn model(&self, name: &str) -> Result<Model, String> {
+        self.0.model(name)
+    }
+
+    fn hardware(&self, name: &str) -> Result<Place, String> {
+        self.0.hardware(name)
+    }
+
+    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String> {
+        self.0.routing(name, ranks)
+    }
+
+    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
+        Ok(self.0.placement(name)?.unasked())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
+        self.0.open(name)
+    }
+
+    fn know_demand(&self) -> bool {
+        false
+    }
+}
+
+/// The deployment of `spec` with its experts somewhere: as many slots on each rank as a run has. `live` if ranks are to compute.
+///
+/// # Errors
+/// [`ServeError::Setting`] as a run would give it, but for what only a program's answer tells.
+pub fn outline(spec: &ServeSpec, sources: &dyn Sources, live: bool) -> Result<Deployment, ServeError> {
+    let sources = Outline(sources);
+    if live {
+        Live::new(spec, &sources, Host::this(false), 0).map(Live::into_deployment)
+    } else {
+        Deployment::new(spec, &sources)
+    }
+}
