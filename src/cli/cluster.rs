@@ -1,0 +1,147 @@
+//! The flags of a cluster: who makes it, who joins it, who asks it.
+
+use crate::options::SpecArgs;
+use clap::Args;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// A cluster that is running.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Run on the cluster of this coordinator
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "RAILYARD_CLUSTER",
+        requires = "certs",
+        help_heading = "Run"
+    )]
+    pub(crate) cluster: Option<String>,
+    /// Directory with ca.pem and this client's certificate (with --cluster)
+    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS", requires = "cluster", help_heading = "Run")]
+    pub(crate) certs: Option<PathBuf>,
+    /// Name of the client's certificate (with --cluster)
+    #[arg(long, value_name = "NAME", default_value = "cli", help_heading = "Run")]
+    pub(crate) name: String,
+    /// Datagram size; 1452 for networks with an MTU of 1500 (with --cluster)
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "RAILYARD_DATAGRAM_BYTES",
+        default_value_t = 1452,
+        help_heading = "Run"
+    )]
+    pub(crate) datagram_bytes: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard certs ./certs                                a coordinator, client `cli`, nodes rack0-0 .. rack1-7
+  railyard certs ./certs --racks 4 --ranks-per-rack 4
+  railyard certs ./certs --node extra-0 --client alice
+
+An authority that is already there is kept, and so are certificates; new names are added.")]
+pub(crate) struct CertsArgs {
+    /// Directory to write to
+    pub(crate) dir: PathBuf,
+    /// Racks whose nodes get certificates, named rack0-0 and so on
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) racks: u32,
+    /// Nodes in each of them
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) ranks_per_rack: u32,
+    /// A further node; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Vec<String>,
+    /// A client besides `cli`; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  railyard certs ./certs
+  railyard coordinator --nodes 16 --certs ./certs --out ./out
+  railyard node --coordinator localhost:7000 --certs ./certs --name rack0-0     (and 15 more)")]
+pub(crate) struct CoordinatorArgs {
+    /// UDP address to listen on
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7000")]
+    pub(crate) listen: SocketAddr,
+    /// Nodes to wait for before the first comparison
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) nodes: u32,
+    /// Directory with ca.pem and coordinator.pem
+    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
+    pub(crate) certs: PathBuf,
+    /// Directory for results: compare-N.json and compare-N.txt
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Seconds to wait for the nodes
+    #[arg(long, value_name = "S", default_value_t = 120)]
+    pub(crate) forming_limit: u32,
+    /// Datagram size; 1452 for networks with an MTU of 1500
+    #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
+    pub(crate) datagram_bytes: u16,
+    /// Serve clients without a comparison first
+    #[arg(long)]
+    pub(crate) no_first_run: bool,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The coordinator
+    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER")]
+    pub(crate) coordinator: String,
+    /// Directory with ca.pem and this node's certificate
+    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
+    pub(crate) certs: PathBuf,
+    /// Name of the node and of its certificate; seats go by it: rack0-0, rack0-1, ...
+    #[arg(long, value_name = "NAME", env = "RAILYARD_NODE")]
+    pub(crate) name: String,
+    /// Address to bind [default: 0.0.0.0, with --leave-with-stdin 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<IpAddr>,
+    /// Address that the other nodes dial, if it is another one
+    #[arg(long, value_name = "IP")]
+    pub(crate) advertise: Option<IpAddr>,
+    /// Seconds to look for the coordinator
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub(crate) connect_limit: u32,
+    /// Datagram size, as the coordinator's [default: 1452, with --leave-with-stdin 6500]
+    #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES")]
+    pub(crate) datagram_bytes: Option<u16>,
+    /// End when stdin does, as a local coordinator asks of its workers
+    #[arg(long)]
+    pub(crate) leave_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  railyard health --coordinator localhost:7000 --certs /certs                   does it serve?
+  railyard health --coordinator localhost:7000 --certs /certs --nodes 16        are 16 nodes there?
+  railyard health --coordinator coordinator:7000 --certs /certs --node rack0-3  is this node there?")]
+pub(crate) struct HealthArgs {
+    /// The coordinator
+    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER")]
+    pub(crate) coordinator: String,
+    /// Directory with ca.pem and a client's certificate
+    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
+    pub(crate) certs: PathBuf,
+    /// Name of the client's certificate
+    #[arg(long, value_name = "NAME", default_value = "cli")]
+    pub(crate) name: String,
+    /// Least number of nodes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) nodes: u32,
+    /// A node that must have registered
+    #[arg(long, value_name = "NAME", env = "RAILYARD_NODE")]
+    pub(crate) node: Option<String>,
+    /// Datagram size; 1452 for networks with an MTU of 1500
+    #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
+    pub(crate) datagram_bytes: u16,
+}

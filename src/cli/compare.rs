@@ -1,0 +1,35 @@
+//! The flags of `railyard compare`.
+
+use super::ClusterArgs;
+use crate::options::SpecArgs;
+use clap::Args;
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  railyard compare                                    2 racks of 8 DeepSeek-V3 ranks on 16 local processes
+  railyard compare --backend sim --tokens 512         simulated only, larger batches
+  railyard compare --racks 4 --throttle 18            four racks, links as far apart as GB200 and CX7
+  railyard compare --model mixtral-8x7b --routing gate --gate unlimited,limit:1
+  railyard compare --routing trace:routing.jsonl --experts gemm
+  railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
+  railyard compare --cluster coordinator:7000 --certs ./certs   on a cluster that is running
+
+Exit code: 0 done, 1 a row was not verified or the host could not keep up, 2 usage.";
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub(crate) struct CompareArgs {
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Run the ranks as tasks of this process, over the same QUIC
+    #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
+    pub(crate) in_process: bool,
+    #[command(flatten)]
+    pub(crate) on: ClusterArgs,
+    /// Print one JSON object instead of tables
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Print every column, as a pipe gets them, whether they fit the terminal or not
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    pub(crate) wide: bool,
+}
