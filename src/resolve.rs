@@ -1,14 +1,18 @@
-//! What the flags of a comparison mean: presets, files and traces read, defaults decided and told.
+//! What the flags of a comparison or of a roofline step mean: presets, files and traces read, defaults decided and told.
 
+use crate::cli::RooflineArgs;
 use crate::options::{BackendArg, SpecArgs};
 use crate::programs::programs;
+use anyhow::bail;
+use blackboard::deployment::Deployment;
+use blackboard::units::{DollarsPerS, Tokens};
 use moe::routing::{RoutingChoice, Workload};
 use moe::trace::read_trace;
 use moe::{DispatchScheme, RoutingSpec};
 use study::layer::{BackendKind, CompareSpec};
 use study::placing::PlacementChoice;
-use study::scenario::{Place, Racks, fitting_model, named_model};
-use topology::Dtype;
+use study::scenario::{Place, Racks, any_model, fitting_model, named_model};
+use topology::{Dtype, Hardware};
 
 const DEFAULT_RACKS: u32 = 2;
 const DEFAULT_RANKS_PER_RACK: u32 = 8;
@@ -121,4 +125,45 @@ fn distinct<T: PartialEq + Clone>(list: &[T]) -> Vec<T> {
         }
     }
     kept
+}
+
+/// The deployment whose step `args` ask for.
+pub(crate) fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
+    let mut model = any_model(Some(&args.model))?;
+    if let Some(top_k) = args.top_k {
+        if top_k == 0 || top_k > model.num_experts {
+            bail!(
+                "--top-k {top_k}: {} has {} experts; give between 1 and that",
+                model.name,
+                model.num_experts
+            );
+        }
+        model.top_k = top_k;
+        // What was published counts the model's own choice.
+        model.published_active = None;
+    }
+    let place = Place::named(args.hardware.as_deref())?.throttled(args.throttle)?;
+    let chip = place.into_hardware();
+    Ok(Deployment {
+        dtype: args.dtype.unwrap_or_else(|| default_dtype(&chip)),
+        kv_dtype: args.kv_dtype,
+        ranks: args.ranks.unwrap_or_else(|| chip.domain_ranks.min(64)),
+        racks: args.racks,
+        stages: args.pp,
+        micro_batches: args.micro_batches,
+        batch: Tokens(args.batch),
+        context: Tokens(args.context),
+        scheme: args.scheme,
+        tokens_per_rank: args.tokens_per_rank.map(Tokens),
+        latency: args.latency,
+        price: DollarsPerS::per_hour(args.price),
+        mode: args.mode,
+        model,
+        hardware: chip,
+    })
+}
+
+/// Eight bits where the chip has them.
+fn default_dtype(chip: &Hardware) -> Dtype {
+    if chip.fp8_flops.is_some() { Dtype::Fp8 } else { Dtype::Bf16 }
 }

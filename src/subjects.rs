@@ -2,10 +2,12 @@
 
 mod flags;
 mod layer;
+mod rebalance;
 mod roofline;
 
 use crate::serve_sources::Files;
 use layer::Layers;
+use rebalance::Rebalances;
 pub(crate) use roofline::Rooflines;
 use std::sync::LazyLock;
 use study::experiment::Subject;
@@ -15,6 +17,6 @@ static ROOFLINE: LazyLock<Rooflines> = LazyLock::new(Rooflines::default);
 static SERVING: LazyLock<Serving<Files>> = LazyLock::new(Serving::default);
 
 /// All of them.
-pub(crate) fn subjects() -> [&'static dyn Subject; 3] {
-    [&Layers, &*SERVING, &*ROOFLINE]
+pub(crate) fn subjects() -> [&'static dyn Subject; 4] {
+    [&Layers, &*SERVING, &*ROOFLINE, &Rebalances]
 }

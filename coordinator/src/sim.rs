@@ -28,18 +28,24 @@ struct Open {
     seats: SimCluster,
 }
 
+/// What a simulation comes to, on the calling thread and without a runtime.
+///
+/// # Panics
+/// If it waits: a simulation has nothing to wait for.
+pub fn at_once<T>(simulation: impl Future<Output = T>) -> T {
+    match pin!(simulation).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => unreachable!("a simulation waits for nothing"),
+    }
+}
+
 impl SimRunner {
     /// As [`run_steps`], on the calling thread and without a runtime.
     ///
     /// # Errors
     /// As [`run_steps`].
     pub fn run_blocking(request: &RunRequest, steps: u32) -> Result<Vec<StepRecord>, RunError> {
-        let mut runner = Self::default();
-        let run = pin!(run_steps(&mut runner, request, steps));
-        match run.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(records) => records,
-            Poll::Pending => unreachable!("a simulation waits for nothing"),
-        }
+        at_once(run_steps(&mut Self::default(), request, steps))
     }
 
     /// As [`Runner::open`], on the calling thread.

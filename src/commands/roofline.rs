@@ -2,18 +2,14 @@
 
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
-use crate::output;
 use crate::subjects::Rooflines;
 use crate::sweep_flag::Sweep;
-use anyhow::bail;
+use crate::{output, resolve};
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
-use blackboard::units::{DollarsPerS, Tokens};
 use serde_json::{Value, json};
 use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, run_offline};
-use study::scenario::{Place, any_model};
 use study::text_table::{Column, TextTable};
-use topology::{Dtype, Hardware};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -21,7 +17,7 @@ const SCHEMA_VERSION: u32 = 1;
 const TABLE_ROWS: usize = 40;
 
 pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
-    let deployment = deployment(args).map_err(Failure::Usage)?;
+    let deployment = resolve::deployment(args).map_err(Failure::Usage)?;
     let Some(sweep) = &args.sweep else {
         let estimate = deployment.estimate().map_err(Failure::usage)?;
         return if args.json {
@@ -49,47 +45,6 @@ fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
     let mut results = Results::in_memory(plan.header(Shard::ALL));
     run_offline(&plan, &points, 1, &mut results, &|_| (), &mut |_| ())?;
     Ok(results.finish()?)
-}
-
-/// What the flags mean.
-pub(crate) fn deployment(args: &RooflineArgs) -> anyhow::Result<Deployment> {
-    let mut model = any_model(Some(&args.model))?;
-    if let Some(top_k) = args.top_k {
-        if top_k == 0 || top_k > model.num_experts {
-            bail!(
-                "--top-k {top_k}: {} has {} experts; give between 1 and that",
-                model.name,
-                model.num_experts
-            );
-        }
-        model.top_k = top_k;
-        // What was published counts the model's own choice.
-        model.published_active = None;
-    }
-    let place = Place::named(args.hardware.as_deref())?.throttled(args.throttle)?;
-    let chip = place.into_hardware();
-    Ok(Deployment {
-        dtype: args.dtype.unwrap_or_else(|| default_dtype(&chip)),
-        kv_dtype: args.kv_dtype,
-        ranks: args.ranks.unwrap_or_else(|| chip.domain_ranks.min(64)),
-        racks: args.racks,
-        stages: args.pp,
-        micro_batches: args.micro_batches,
-        batch: Tokens(args.batch),
-        context: Tokens(args.context),
-        scheme: args.scheme,
-        tokens_per_rank: args.tokens_per_rank.map(Tokens),
-        latency: args.latency,
-        price: DollarsPerS::per_hour(args.price),
-        mode: args.mode,
-        model,
-        hardware: chip,
-    })
-}
-
-/// Eight bits where the chip has them.
-fn default_dtype(chip: &Hardware) -> Dtype {
-    if chip.fp8_flops.is_some() { Dtype::Fp8 } else { Dtype::Bf16 }
 }
 
 fn header(d: &Deployment) -> String {

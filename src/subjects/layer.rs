@@ -52,20 +52,9 @@ impl Subject for Layers {
     }
 
     fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
-        let Asked { settings, seed, backends, .. } = asked;
-        let mut flags = flags_of(settings);
-        let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
-        flags.extend(["--backend".to_owned(), names.join(",")]);
-        flags.extend(["--seeds".to_owned(), seed.to_string()]);
-        let mut spec = Self::spec(&flags)?;
-        // Values cost time and memory: they are there where something needs them.
-        let needed = backends.contains(&BackendKind::Quic) || matches!(spec.routing, RoutingSpec::Gate);
-        spec.payload = settings.get(PAYLOAD).map_or(Ok(needed), payload)?;
-        if !spec.payload {
-            flags.push("--no-payload".to_owned());
-        }
+        let (spec, flags) = point(&asked)?;
         let command = flags.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        resolved(spec, settings.get(BASE).is_some(), format!("railyard compare {command}"))
+        resolved(spec, asked.settings.get(BASE).is_some(), format!("railyard compare {command}"))
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -75,6 +64,23 @@ impl Subject for Layers {
     fn words(&self) -> &'static [Column] {
         &WORDS
     }
+}
+
+/// The comparison of one configuration that settings give, and the flags that say the same.
+pub(super) fn point(asked: &Asked<'_>) -> Result<(CompareSpec, Vec<String>), Fault> {
+    let Asked { settings, seed, backends, .. } = *asked;
+    let mut flags = flags_of(settings);
+    let names: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    flags.extend(["--backend".to_owned(), names.join(",")]);
+    flags.extend(["--seeds".to_owned(), seed.to_string()]);
+    let mut spec = Layers::spec(&flags)?;
+    // Values cost time and memory: they are there where something needs them.
+    let needed = backends.contains(&BackendKind::Quic) || matches!(spec.routing, RoutingSpec::Gate);
+    spec.payload = settings.get(PAYLOAD).map_or(Ok(needed), payload)?;
+    if !spec.payload {
+        flags.push("--no-payload".to_owned());
+    }
+    Ok((spec, flags))
 }
 
 /// The flags of settings, and those that make them one configuration.

@@ -2,7 +2,7 @@
 
 use super::flags::{flags, keys, read};
 use crate::cli::RooflineArgs;
-use crate::commands::roofline::deployment;
+use crate::resolve::deployment;
 use blackboard::deployment::{Deployment, INPUTS};
 use std::sync::{Mutex, PoisonError};
 use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};

@@ -4,6 +4,7 @@ use super::file::remedy;
 use super::points::Experiment;
 use super::subject::Subject;
 use super::value::Value;
+use crate::layer::parse_seeds;
 use toml::de::{DeTable, DeValue};
 
 impl Experiment {
@@ -16,6 +17,10 @@ impl Experiment {
             return Err(format!("--set {text}: give place=value, as in parallel.pp=4"));
         };
         let (key, keys) = (key.trim(), subject.keys());
+        if key == "seeds" {
+            self.seeds = parse_seeds(word).map_err(|error| format!("--set {text}: {error}"))?;
+            return Ok(());
+        }
         if !keys.iter().any(|known| known == key) {
             let known: Vec<&str> = keys.iter().map(String::as_str).collect();
             return Err(format!("--set {text}: unknown key `{key}`{}", remedy(key, &known)));

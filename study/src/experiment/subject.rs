@@ -73,6 +73,12 @@ pub struct Failed {
     pub problem: String,
 }
 
+impl From<serde_json::Error> for Failed {
+    fn from(error: serde_json::Error) -> Self {
+        Self { usage: false, problem: error.to_string() }
+    }
+}
+
 /// What is asked of a point.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use thiserror::Error;
 use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean};
 
+/// Most seeds of one comparison.
+pub const SEEDS_MAX: usize = 1_000;
+
 /// A word or number that an option doesn't take.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("`{value}`{hint}: {remedy}")]
@@ -216,7 +219,7 @@ impl FromStr for GateChoice {
 /// A list of seeds as one word: whole numbers and ranges with commas between them.
 ///
 /// # Errors
-/// [`ChoiceError`] for anything else, and for more than [`SEEDS_MAX`](super::SEEDS_MAX) in one range.
+/// [`ChoiceError`] for anything else, and for more than [`SEEDS_MAX`] in one range.
 pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
     const REMEDY: &str = "give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5";
     let mut seeds = Vec::new();
@@ -225,7 +228,7 @@ pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
         let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
             return Err(refused(text, &[], REMEDY));
         };
-        if first > last || last - first >= super::SEEDS_MAX as u64 {
+        if first > last || last - first >= SEEDS_MAX as u64 {
             return Err(refused(text, &[], REMEDY));
         }
         seeds.extend(first..=last);

@@ -38,11 +38,12 @@ mod tests;
 mod truth;
 
 pub use analytic::{PipelineRow, pipeline_row};
-pub use choice::{BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, parse_seeds};
+pub use choice::{
+    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX, parse_seeds,
+};
 pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
-#[cfg(test)]
 pub(crate) use measure::request;
 pub use memory::{Estimate, available_bytes, estimate};
 pub use node::setup::chunk_rows;
@@ -51,6 +52,6 @@ pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
 pub use rows::{configuration, configurations, outline};
 pub use run::{check, compare, compare_offline, compare_rows, early};
-pub use spec::{CompareSpec, SEEDS_MAX};
+pub use spec::CompareSpec;
 pub use summary::sentences;
 pub use table::Page;

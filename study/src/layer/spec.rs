@@ -1,6 +1,6 @@
 //! Everything that one comparison is defined by: what the flags say, with the contents of files, ready to be sent.
 
-use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice};
+use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX};
 use crate::placing::PlacementChoice;
 use coordinator::run::STEPS_MAX;
 use moe::placement::{Linear, PlacementPolicy};
@@ -9,9 +9,6 @@ use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware};
-
-/// Most seeds of one comparison.
-pub const SEEDS_MAX: usize = 1_000;
 
 /// A comparison. Equal specs give equal `analytic` and `sim` rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

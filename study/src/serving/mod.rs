@@ -12,6 +12,7 @@ mod placements;
 mod record;
 mod run;
 mod spec;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -1,7 +1,5 @@
 //! Experts on the ranks of a stage, layer by layer: each policy sees what is asked of its own layer.
 
-use super::ServeError;
-use super::deploy::Deployment;
 use super::spec::ServeSpec;
 use crate::layer::{CompareError, CompareSpec, place_layer};
 use crate::placing::PlacementChoice;
@@ -9,7 +7,7 @@ use moe::placement::{LayerPlacements, PlacementFile};
 use moe::{PlacementError, RoutingSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use topology::{Cluster, RankId};
+use topology::Cluster;
 
 /// Placements that runs have in common, each made once.
 ///
@@ -85,39 +83,4 @@ pub(super) fn place_layers(
         });
     }
     Ok(LayerPlacements::alike(0..model.num_layers, place_layer(spec, choice, cluster, 0)?))
-}
-
-impl Deployment {
-    /// The layers with experts that are alike, `[kinds]`: those that are placed alike and have no popular experts of their own.
-    pub(super) fn alike_layers(&self) -> Vec<Vec<u32>> {
-        let mut kinds: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
-        let model = &self.stack.model;
-        for layer in (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)) {
-            let popular = if is_popular(&self.routing) { layer } else { 0 };
-            kinds.entry((self.placements.index_of(layer), popular)).or_default().push(layer);
-        }
-        kinds.into_values().collect()
-    }
-
-    /// The placement of each layer on the ranks of its stage.
-    ///
-    /// # Errors
-    /// [`ServeError::Setting`] where there are too many racks for so many replicas.
-    pub(super) fn on_stages(&self) -> Result<LayerPlacements, ServeError> {
-        let mut layers = Vec::new();
-        for stage in self.stack.stages() {
-            let first = RankId(stage.ranks.start);
-            let moved = self.placements.distinct().iter().map(|placement| {
-                let moved = placement.moved_to(&self.cluster, first).map(Arc::new);
-                moved.map_err(|error| ServeError::Setting {
-                    what: "serve.placement".to_owned(),
-                    problem: error.to_string(),
-                })
-            });
-            let moved = moved.collect::<Result<Vec<_>, _>>()?;
-            let of_layer = |layer| Arc::clone(&moved[self.placements.index_of(layer)]);
-            layers.extend(stage.layers.clone().map(of_layer));
-        }
-        Ok(LayerPlacements::new(0, layers))
-    }
 }

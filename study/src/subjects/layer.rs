@@ -94,7 +94,6 @@ impl Configured {
             }
             Record::of(&record)
         });
-        let records: serde_json::Result<Vec<Record>> = records.collect();
-        records.map_err(|error| Failed { usage: false, problem: error.to_string() })
+        Ok(records.collect::<serde_json::Result<_>>()?)
     }
 }

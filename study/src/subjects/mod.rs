@@ -2,6 +2,7 @@
 
 mod fields;
 pub mod layer;
+pub mod rebalance;
 pub mod roofline;
 mod serving;
 mod serving_columns;

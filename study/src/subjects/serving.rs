@@ -310,19 +310,13 @@ fn failed(error: ServeError) -> Failed {
 /// # Errors
 /// None are known.
 pub fn record(served: &ServeRecord, backend: BackendKind) -> Result<Record, Failed> {
-    let text = serde_json::to_string(served);
-    let own = text.and_then(|text| serde_json::from_str::<Ordered<serde_json::Value>>(&text));
-    let mut own = own.map_err(|error| Failed { usage: false, problem: error.to_string() })?;
-    own.0.retain(|(key, _)| key != "problem");
     let checked = backend == BackendKind::Quic;
-    Ok(Record {
-        backend,
-        verification: if checked { Verification::Outputs } else { Verification::NothingRan },
-        verified: true,
-        valid: served.problem.is_none(),
-        problem: served.problem.clone(),
-        own,
-    })
+    let verification = if checked { Verification::Outputs } else { Verification::NothingRan };
+    let mut record = Record::sound(backend, verification, served)?;
+    record.own.0.retain(|(key, _)| key != "problem");
+    record.valid = served.problem.is_none();
+    record.problem.clone_from(&served.problem);
+    Ok(record)
 }
 
 /// The run that `record` is of.

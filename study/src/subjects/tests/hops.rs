@@ -1,11 +1,12 @@
 //! Hops as a subject: how long a port takes to pass a message on, by its size and rate.
 
 use crate::experiment::{
-    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Resolved, Subject, Value, Work,
+    Asked, Column, Failed, Fault, Measuring, Note, Record, Resolved, Subject, Value, Work,
 };
 use crate::layer::{BackendKind, Verification};
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
+use std::collections::BTreeMap;
 
 /// The subject; `&Hops` is its line in the registry.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Subject for Hops {
             identity: format!("{hop:?}").into_bytes(),
             memory_bytes: 1 << 10,
             ranks: 2,
-            command: asked.repeated("run", "seed"),
+            command: asked.repeated("run", "seeds"),
             work: Box::new(hop),
         })
     }
@@ -66,9 +67,8 @@ struct Hop {
 impl Work for Hop {
     fn run(&self, _: Note<'_>) -> Result<Vec<Record>, Failed> {
         let us = self.bytes / (self.gb_per_s * 1e3);
-        let own = Ordered(vec![("hop_us".to_owned(), us.into())]);
-        let (backend, verification) = (BackendKind::Analytic, Verification::NothingRan);
-        Ok(vec![Record { backend, verification, verified: true, valid: true, problem: None, own }])
+        let own = BTreeMap::from([("hop_us", us)]);
+        Ok(vec![Record::sound(BackendKind::Analytic, Verification::NothingRan, &own)?])
     }
 
     fn measure<'a>(&'a self, _: &'a mut LocalCluster, _: Host, note: Note<'a>) -> Measuring<'a> {
