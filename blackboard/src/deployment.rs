@@ -208,19 +208,7 @@ impl Deployment {
             step_ms: between_tokens(pass).as_millis(),
             step_sum_ms: between_tokens(sum).as_millis(),
             step_serial_ms: between_tokens(times.sum() + a2a.time).as_millis(),
-            bound_by: match times {
-                _ if a2a.time >= pass && a2a.time > Seconds::ZERO => Bound::A2a,
-                times if times.compute >= times.weights + times.kv => Bound::Compute,
-                times
-                    if self.mode == Mode::Sum
-                        && times.compute > times.weights
-                        && times.compute > times.kv =>
-                {
-                    Bound::Compute
-                }
-                times if times.kv > times.weights => Bound::Kv,
-                _ => Bound::Weights,
-            },
+            bound_by: Bound::of(times, a2a.time, pass, self.mode),
             stage_ms: (pass / stages).as_millis(),
             hop_ms: hop.as_millis(),
             bubble: decode_bubble(stages, micro_batches),

@@ -1,6 +1,7 @@
 //! What one decode step takes, holds and costs, as numbers with units in their names.
 
-use crate::units::Bytes;
+use crate::roofline::StepTimes;
+use crate::units::{Bytes, Seconds};
 use serde::Serialize;
 
 /// Whether arithmetic hides the reading of the KV cache.
@@ -25,6 +26,22 @@ pub enum Bound {
     Kv,
     /// Dispatch and combine between ranks.
     A2a,
+}
+
+impl Bound {
+    /// What decides a step of `times` and an all-to-all that pass in `pass`.
+    pub(super) fn of(times: StepTimes, a2a: Seconds, pass: Seconds, mode: Mode) -> Self {
+        let StepTimes { compute, weights, kv } = times;
+        if a2a >= pass && a2a > Seconds::ZERO {
+            Self::A2a
+        } else if compute >= weights + kv || (mode == Mode::Sum && compute > weights && compute > kv) {
+            Self::Compute
+        } else if kv > weights {
+            Self::Kv
+        } else {
+            Self::Weights
+        }
+    }
 }
 
 /// One decode step of a deployment. Times are of one micro-batch through all stages.
