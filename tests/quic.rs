@@ -6,7 +6,8 @@ use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use coordinator::machine::{CoordinatorEvent, Limits};
 use coordinator::{RunRequest, SimRunner, StepRecord, run_steps};
-use moe::model::{GateKind, GateSpec, LayerShape};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::model::LayerShape;
 use moe::placement::{Placement, RackAware};
 use moe::plan::{DispatchScheme, plan_traffic};
 use moe::routing::{RecordedRows, Router, RoutingSpec, Workload};
@@ -38,7 +39,7 @@ async fn start(workers: WorkerKind, nodes: u32) -> LocalCluster {
 /// A request that lasts about `wall_ms` a phase on the lab hardware.
 fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens: u32) -> RunRequest {
     let (hidden, num_experts, top_k) = shape;
-    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
     let shape = LayerShape { hidden, num_experts, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8 };
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();

@@ -6,7 +6,8 @@ use blackboard::scale_up::{
     expert_inter_min, port_load, slowdown_flat, slowdown_flat_serial, uniform_copies, weight_load_batch,
 };
 use blackboard::units::{BytesPerElement, Tokens};
-use moe::{DispatchScheme, GateKind, GateLimit, GateSpec, LayerShape, Placement, RowBytes};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::{DispatchScheme, GateLimit, LayerShape, Placement, RowBytes};
 use topology::{Cluster, Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 
 const EXPERTS: u32 = 256;
@@ -261,7 +262,7 @@ fn when_the_all_to_all_is_the_bottleneck_of_deepseek_v3_on_gb200() {
     check(over_compute(load(FLAT, 2, 8)), "5.43");
     check(over_compute(load(HIERARCHICAL, 2, 8)), "1.35");
     let batch = |scheme, racks, top_k: u32| {
-        let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+        let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
         let shape = LayerShape {
             hidden: 7168,
             num_experts: EXPERTS,

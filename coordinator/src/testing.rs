@@ -4,7 +4,8 @@ use crate::run::RunRequest;
 use moe::Model;
 use moe::placement::Placement;
 use moe::routing::RoutingSpec;
-use moe::shape::{GateKind, GateSpec, LayerShape};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::shape::LayerShape;
 use moe::stack::Stack;
 use moe::work::CommonWeights;
 use node::program::{LayerProgram, Program, StackProgram};
@@ -14,7 +15,7 @@ use topology::{Cluster, Dtype, Hardware};
 /// A tiny layer on racks of the given sizes: hidden 256, 16 experts, top-2, 4 tokens a rank, hierarchical, at the lab's rates.
 pub(crate) fn request(rack_sizes: &[u32]) -> RunRequest {
     let cluster = Cluster::new(rack_sizes).unwrap();
-    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
     let shape =
         LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();

@@ -10,7 +10,8 @@ use coordinator::{
 };
 use moe::experts::ExpertKind;
 use moe::placement::Placement;
-use moe::shape::{GateKind, GateSpec, LayerShape};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::shape::LayerShape;
 use node::net::{Identity, TransportOptions};
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
@@ -114,7 +115,7 @@ async fn start() -> LocalCluster {
 fn request(racks: &[u32]) -> RunRequest {
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
-    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
     let shape =
         LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();

@@ -22,6 +22,16 @@ pub enum ModelError {
         /// What the parser said, with line and column.
         reason: String,
     },
+    /// The text is no TOML of a model.
+    #[error("{origin}:{line}: {reason}")]
+    Toml {
+        /// The file or whatever the text came from.
+        origin: String,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser said.
+        reason: String,
+    },
     /// A field that the model type needs is absent.
     #[error("{origin}: field '{field}' is missing; {remedy}")]
     Missing {

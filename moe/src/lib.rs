@@ -30,6 +30,7 @@ pub mod work;
 
 pub use error::ModelError;
 pub use experts::{ExpertKind, Experts};
+pub use gate::{GateKind, GateSpec};
 pub use ids::{ExpertId, SlotId};
 pub use model::{Attention, Model};
 pub use placement::{Placement, PlacementError};
@@ -38,5 +39,5 @@ pub use plan::{
     plan_traffic, split_targets,
 };
 pub use routing::{GateLimit, RecordedRows, Router, RoutingError, RoutingSpec};
-pub use shape::{GateKind, GateSpec, LayerShape};
+pub use shape::LayerShape;
 pub use topk::Routing;

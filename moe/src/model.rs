@@ -1,13 +1,15 @@
 //! A whole mixture-of-experts model as numbers: layers, widths, gate, attention, and the parameters they add up to.
 
 mod attention;
+mod file;
 
 use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
 pub use crate::error::ModelError;
 use crate::shape::in_range;
-pub use crate::shape::{GateKind, GateSpec, LayerShape, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
+pub use crate::gate::{GateKind, GateSpec};
+pub use crate::shape::{LayerShape, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 pub use attention::{Attention, MAX_ATTENTION};
 
 /// Largest number of layers that is accepted.
@@ -19,19 +21,24 @@ pub const MAX_VOCAB: u32 = 16_777_216;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Canonical preset name, or the name in the configuration.
+    /// Canonical preset name, or the name in the file.
+    #[serde(default)]
     pub name: String,
     /// Width of a hidden state, in elements.
     pub hidden: u32,
     /// Transformer layers.
     pub num_layers: u32,
     /// Layers at the start that have a dense feed-forward block.
+    #[serde(default)]
     pub first_dense_layers: u32,
     /// After the first dense layers, every `moe_layer_step`-th layer has experts (the last of each such run).
+    #[serde(default = "every_layer")]
     pub moe_layer_step: u32,
     /// Further layers without experts, by index.
+    #[serde(default)]
     pub extra_dense_layers: Vec<u32>,
     /// Layers with experts; equals the count of [`Model::is_moe_layer`].
+    #[serde(default)]
     pub moe_layers: u32,
     /// Routed experts of an MoE layer.
     pub num_experts: u32,
@@ -40,16 +47,20 @@ pub struct Model {
     /// Inner width of a routed expert.
     pub expert_inter: u32,
     /// Inner width of the dense layers' feed-forward block; 0 where there are none.
+    #[serde(default)]
     pub dense_inter: u32,
     /// Experts that every token goes to.
+    #[serde(default)]
     pub shared_experts: u32,
     /// Inner width of one shared expert; 0 where there are none.
+    #[serde(default)]
     pub shared_inter: u32,
     /// Heads and widths of attention: its weights, FLOP and cache.
     pub attention: Attention,
     /// Vocabulary size.
     pub vocab: u32,
     /// One matrix for both the input embedding and the output head.
+    #[serde(default)]
     pub tied_embeddings: bool,
     /// How experts are scored, limited and weighted.
     pub gate: GateSpec,
@@ -58,7 +69,12 @@ pub struct Model {
     /// Parameters a token uses as published, if they were.
     pub published_active: Option<f64>,
     /// Where these numbers are from.
+    #[serde(default)]
     pub source: String,
+}
+
+fn every_layer() -> u32 {
+    1
 }
 
 impl Model {
@@ -80,6 +96,11 @@ impl Model {
             && index < self.num_layers
             && (index - self.first_dense_layers) % self.moe_layer_step == self.moe_layer_step - 1
             && !self.extra_dense_layers.contains(&index)
+    }
+
+    /// Counts the layers for which [`Model::is_moe_layer`] holds.
+    pub(crate) fn count_moe_layers(&self) -> u32 {
+        (0..self.num_layers).filter(|&layer| self.is_moe_layer(layer)).count() as u32
     }
 
     /// All weights: embeddings, attention, dense blocks, routers, routed and shared experts; norms and biases,
@@ -123,7 +144,7 @@ impl Model {
         check("moe_layer_step", self.moe_layer_step, 1, self.num_layers)?;
         let extra = u32::try_from(self.extra_dense_layers.len()).unwrap_or(u32::MAX);
         check("number of extra_dense_layers", extra, 0, self.num_layers)?;
-        let moe_layers = (0..self.num_layers).filter(|&i| self.is_moe_layer(i)).count() as u32;
+        let moe_layers = self.count_moe_layers();
         check("moe_layers", moe_layers, 1, self.num_layers)?;
         check("moe_layers", self.moe_layers, moe_layers, moe_layers)?;
         check("dense_inter", self.dense_inter, u32::from(moe_layers < self.num_layers), MAX_INTER)?;
@@ -168,10 +189,9 @@ mod tests {
 
     #[test]
     fn a_model_survives_serialisation() {
-        for name in Model::preset_names() {
-            let model = Model::preset(name).unwrap();
+        for model in Model::presets() {
             let text = serde_json::to_string(&model).unwrap();
-            assert_eq!(serde_json::from_str::<Model>(&text).unwrap(), model);
+            assert_eq!(&serde_json::from_str::<Model>(&text).unwrap(), model);
         }
     }
 }

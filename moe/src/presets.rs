@@ -1,13 +1,45 @@
-//! Published mixture-of-experts models by name, with the sources of their numbers.
-//!
-//! Sources are named with each entry. Total and active parameters are kept as published and recomputed from the
-//! shapes; the tests hold the two recomputations together.
-
-mod table;
+//! Published mixture-of-experts models by name: the tables of `data/models.toml`, read as a model file is.
 
 use crate::model::{Model, ModelError};
-use table::{PRESETS, Preset};
+use serde::Deserialize;
+use std::iter;
+use std::sync::OnceLock;
 use topology::did_you_mean;
+
+struct Preset {
+    model: Model,
+    aliases: Vec<String>,
+}
+
+/// All presets, families together, read once.
+///
+/// # Panics
+/// If the file of this crate has a fault, which its tests would show.
+fn presets() -> &'static [Preset] {
+    /// A model file with what else it is called.
+    #[derive(Deserialize)]
+    struct Table {
+        model: Vec<toml::Table>,
+    }
+    static PRESETS: OnceLock<Vec<Preset>> = OnceLock::new();
+    PRESETS.get_or_init(|| {
+        let file: Table = toml::from_str(include_str!("../data/models.toml")).expect("data/models.toml is TOML");
+        let preset = |mut table: toml::Table| {
+            let aliases = table.remove("aliases").map_or(Ok(Vec::new()), toml::Value::try_into);
+            let model = table.try_into::<Model>().map_err(|error| error.to_string());
+            let model = model.and_then(|model| model.read_from("data/models.toml").map_err(|error| error.to_string()));
+            Preset { model: model.expect("data/models.toml is sound"), aliases: aliases.expect("aliases are names") }
+        };
+        file.model.into_iter().map(preset).collect()
+    })
+}
+
+impl Preset {
+    /// What it is called, its own name first.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        iter::once(self.model.name.as_str()).chain(self.aliases.iter().map(String::as_str))
+    }
+}
 
 impl Model {
     /// The preset of that name or alias. Letter case, punctuation and an organisation in front (`org/name`) don't
@@ -17,50 +49,17 @@ impl Model {
     /// [`ModelError::UnknownPreset`] with the nearest name, if one is near, and all of them.
     pub fn preset(name: &str) -> Result<Self, ModelError> {
         let wanted = plain(name);
-        let found = PRESETS.iter().find(|preset| preset.names().any(|known| plain(known) == wanted));
-        found.map(Preset::model).ok_or_else(|| ModelError::UnknownPreset {
+        let found = presets().iter().find(|preset| preset.names().any(|known| plain(known) == wanted));
+        found.map(|preset| preset.model.clone()).ok_or_else(|| ModelError::UnknownPreset {
             name: name.to_owned(),
-            hint: did_you_mean(name, PRESETS.iter().flat_map(Preset::names)),
-            known: Self::preset_names().collect::<Vec<_>>().join(", "),
+            hint: did_you_mean(name, presets().iter().flat_map(Preset::names)),
+            known: Self::presets().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", "),
         })
     }
 
-    /// The canonical names of all presets.
-    pub fn preset_names() -> impl Iterator<Item = &'static str> {
-        PRESETS.iter().map(|preset| preset.name)
-    }
-}
-
-impl Preset {
-    fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.name).chain(self.aliases.iter().copied())
-    }
-
-    fn model(&self) -> Model {
-        let (num_layers, first_dense_layers) = self.layers;
-        let (num_experts, top_k, expert_inter) = self.experts;
-        Model {
-            name: self.name.to_owned(),
-            hidden: self.hidden,
-            num_layers,
-            first_dense_layers,
-            moe_layer_step: self.moe_layer_step,
-            extra_dense_layers: Vec::new(),
-            moe_layers: (num_layers - first_dense_layers) / self.moe_layer_step,
-            num_experts,
-            top_k,
-            expert_inter,
-            dense_inter: self.dense_inter,
-            shared_experts: self.shared.0,
-            shared_inter: self.shared.1,
-            attention: self.attention,
-            vocab: self.vocab,
-            tied_embeddings: self.tied_embeddings,
-            gate: self.gate,
-            published_total: self.published.map(|(total, _)| total),
-            published_active: self.published.map(|(_, active)| active),
-            source: self.source.to_owned(),
-        }
+    /// All presets, in the order in which they are listed.
+    pub fn presets() -> impl Iterator<Item = &'static Self> {
+        presets().iter().map(|preset| &preset.model)
     }
 }
 
@@ -97,7 +96,7 @@ mod tests {
 
     #[test]
     fn parameters_add_up_to_the_table() {
-        assert_eq!(RECOMPUTED.len(), PRESETS.len());
+        assert_eq!(RECOMPUTED.len(), presets().len());
         for &(name, total, active) in RECOMPUTED {
             let model = Model::preset(name).unwrap();
             let (t, a) = (model.total_params() / 1e9, model.active_params() / 1e9);
@@ -108,21 +107,19 @@ mod tests {
 
     #[test]
     fn published_totals_are_near() {
-        for name in Model::preset_names() {
-            let model = Model::preset(name).unwrap();
+        for model in Model::presets() {
             let Some(published) = model.published_total else { continue };
-            assert!((model.total_params() / published - 1.0).abs() < 0.03, "{name}");
+            assert!((model.total_params() / published - 1.0).abs() < 0.03, "{}", model.name);
         }
     }
 
     #[test]
-    fn every_preset_is_valid_and_its_names_are_its_own() {
+    fn every_preset_has_names_of_its_own() {
         let mut seen = std::collections::BTreeSet::new();
-        for preset in PRESETS {
-            preset.model().validate().unwrap();
+        for preset in presets() {
             for name in preset.names() {
                 assert!(seen.insert(plain(name)), "{name} names two presets");
-                assert_eq!(Model::preset(name).unwrap().name, preset.name);
+                assert_eq!(Model::preset(name).unwrap(), preset.model);
             }
         }
     }

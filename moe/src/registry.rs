@@ -6,7 +6,7 @@ use topology::did_you_mean;
 
 /// What a registry knows of each of its entries.
 pub trait Entry {
-    /// The name that users type: lower case, `-` between words.
+    /// The name that users type: lower case, `-` or, in keys of files, `_` between words.
     fn name(&self) -> &str;
 
     /// What it is, one line without a full stop.

@@ -5,6 +5,7 @@ mod error;
 mod limit;
 mod recorded;
 mod sampling;
+mod seeded;
 mod shuffle;
 mod workload;
 
@@ -21,10 +22,11 @@ pub(crate) use recorded::first_repeated;
 pub use recorded::{MAX_RECORDED_ROWS, RecordedRows};
 pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_DIVISOR, Workload};
 
-use crate::gate::{GroupLimiter, SeededGate};
+use crate::gate::GroupLimiter;
 use crate::hidden::fill_hidden_state;
 use crate::ids::TokenId;
 use crate::shape::LayerShape;
+use seeded::SeededGate;
 use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
 
 /// Largest Zipf exponent.

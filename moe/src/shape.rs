@@ -1,9 +1,10 @@
-//! The shape of one MoE layer and of its gate: what a rank needs to know of a model, with the limits on it.
+//! The shape of one MoE layer: what a rank needs to know of a model, with the limits on it.
 
 use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
 use crate::error::ModelError;
+use crate::gate::GateSpec;
 
 /// Largest hidden size that is accepted.
 pub const MAX_HIDDEN: u32 = 65_536;
@@ -13,50 +14,6 @@ pub const MAX_EXPERTS: u32 = 4_096;
 pub const MAX_TOP_K: u32 = 256;
 /// Largest inner width of a feed-forward block (expert, shared or dense) that is accepted.
 pub const MAX_INTER: u32 = 1_048_576;
-
-/// How router logits become scores, and the scores of the selected experts their weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum GateKind {
-    /// Softmax over all experts, then the k largest (DeepSeek-V2, Qwen-MoE, OLMoE).
-    Softmax {
-        /// Divide the selected weights by their sum.
-        norm_topk: bool,
-    },
-    /// The k largest logits, then softmax over those alone (Mixtral, gpt-oss, Granite).
-    SoftmaxAfterTopk,
-    /// Sigmoid of each logit, then the k largest (DeepSeek-V3, Kimi K2, GLM-4.5, Llama 4).
-    Sigmoid {
-        /// Select by score plus a correction bias per expert; weights come from the unbiased score.
-        bias: bool,
-        /// Divide the selected weights by their sum.
-        norm_topk: bool,
-    },
-}
-
-/// A gate: its scoring function and its group limit.
-///
-/// The experts are `n_group` runs of equal length; a token's experts lie in at most `topk_group` of them.
-/// `n_group == 1` is a gate without groups.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateSpec {
-    /// How logits become scores, and scores weights.
-    pub kind: GateKind,
-    /// Number of groups of experts; divides the number of experts.
-    pub n_group: u32,
-    /// Groups that a token may use.
-    pub topk_group: u32,
-    /// Factor on every weight, after normalisation.
-    pub routed_scaling_factor: f32,
-}
-
-impl GateSpec {
-    /// A gate without groups and without scaling.
-    pub const fn ungrouped(kind: GateKind) -> Self {
-        Self { kind, n_group: 1, topk_group: 1, routed_scaling_factor: 1.0 }
-    }
-}
 
 /// One MoE layer as a rank sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,9 +115,10 @@ pub(crate) fn in_range(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::{GateKind, SoftmaxAfterTopk};
 
     fn shape() -> LayerShape {
-        let gate = GateSpec::ungrouped(GateKind::SoftmaxAfterTopk);
+        let gate = GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk));
         LayerShape { hidden: 64, num_experts: 16, top_k: 4, expert_inter: 32, gate, dtype: Dtype::Bf16 }
     }
 

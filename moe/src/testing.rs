@@ -2,7 +2,8 @@
 
 use crate::routing::{Router, RoutingSpec};
 
-use crate::shape::{GateKind, GateSpec, LayerShape};
+use crate::gate::{GateKind, GateSpec, Softmax};
+use crate::shape::LayerShape;
 use crate::topk::Routing;
 use topology::{Cluster, Dtype};
 
@@ -12,7 +13,7 @@ pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32
         num_experts,
         top_k,
         expert_inter,
-        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
     }
 }

@@ -221,8 +221,7 @@ mod tests {
 
     #[test]
     fn common_and_routed_weights_are_all_weights() {
-        for name in Model::preset_names() {
-            let model = Model::preset(name).unwrap();
+        for model in Model::presets() {
             let routed = f64::from(model.moe_layers)
                 * f64::from(model.num_experts)
                 * 3.0
@@ -230,7 +229,7 @@ mod tests {
                 * f64::from(model.expert_inter);
             let embeddings = if model.tied_embeddings { 1.0 } else { 2.0 } * model.embedding_params();
             let sum = model.common_params(0..model.num_layers) + routed + embeddings;
-            assert!((sum / model.total_params() - 1.0).abs() < 1e-12, "{name}");
+            assert!((sum / model.total_params() - 1.0).abs() < 1e-12, "{}", model.name);
         }
     }
 

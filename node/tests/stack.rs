@@ -4,7 +4,8 @@ mod common;
 
 use common::{Stepped, step};
 use moe::experts::ExpertKind;
-use moe::model::{Attention, GateKind, GateSpec, Model};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::model::{Attention, Model};
 use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
 use moe::routing::{RoutingSpec, Workload};
@@ -44,7 +45,7 @@ fn model(layers: u32, dense: u32, shared: u32, attention: Attention, hidden: u32
         attention,
         vocab: 100,
         tied_embeddings: false,
-        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         published_total: None,
         published_active: None,
         source: String::new(),

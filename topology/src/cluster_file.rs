@@ -18,11 +18,10 @@ mod tables;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::{ClusterFileError, ClusterFileProblem};
-use self::tables::{ClusterFile, Located, described_hardware, picos};
+use self::tables::ClusterFile;
+use crate::hardware_table::{HardwareTable, HardwareTableProblem, picos};
 use crate::{Cluster, Fabric, Hardware, Picos, RackId};
 
-/// The longest latency that is taken for one: a second.
-pub const MAX_LATENCY_US: f64 = 1_000_000.0;
 /// The longest cluster file: sizes of 65,536 racks fit many times over.
 pub const MAX_CLUSTER_FILE_BYTES: usize = 1 << 20;
 
@@ -69,10 +68,14 @@ pub fn parse_cluster_file(text: &str, origin: &str) -> Result<ClusterSpec, Clust
     })
 }
 
+/// A problem and the byte of the text where it stands.
+type Located = (usize, ClusterFileProblem);
+
 fn read(text: &str) -> Result<ClusterSpec, Located> {
     if text.len() > MAX_CLUSTER_FILE_BYTES {
         return Err((0, ClusterFileProblem::TooLong { bytes: text.len() }));
     }
+    let placed = |(at, problem): (usize, HardwareTableProblem)| (at, problem.into());
     let file: ClusterFile = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         (at, ClusterFileProblem::Toml(error.message().to_owned()))
@@ -83,8 +86,8 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
         .map_err(|error| (table.racks.span().start, ClusterFileProblem::Racks(error)))?;
     let mut hardware = match (&table.hardware, file.hardware) {
         (Some(preset), None) => Hardware::preset(preset.get_ref())
-            .map_err(|error| (preset.span().start, ClusterFileProblem::Hardware(error)))?,
-        (None, Some(described)) => described_hardware(described)?,
+            .map_err(|error| (preset.span().start, HardwareTableProblem::Hardware(error).into()))?,
+        (None, Some(described)) => HardwareTable::read(described).map_err(placed)?,
         (None, None) => return Err((at_cluster, ClusterFileProblem::NoHardware)),
         (Some(_), Some(described)) => return Err((described.span().start, ClusterFileProblem::TwoHardwares)),
     };
@@ -96,14 +99,14 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
             .map_err(|_| (throttle.span().start, ClusterFileProblem::Throttle(beta)))?;
     }
     if let Some(latency) = &file.latency.scale_up_us {
-        fabric.scale_up.latency = picos("scale_up_us", latency)?;
+        fabric.scale_up.latency = picos("scale_up_us", latency).map_err(placed)?;
         if let Some(kernels) = &mut hardware.kernels {
             kernels.combine.scale_up.latency = fabric.scale_up.latency;
             (kernels.dispatch_floor, kernels.combine_floor) = (Picos::ZERO, Picos::ZERO);
         }
     }
     if let Some(latency) = &file.latency.scale_out_us {
-        fabric.scale_out.latency = picos("scale_out_us", latency)?;
+        fabric.scale_out.latency = picos("scale_out_us", latency).map_err(placed)?;
         if let Some(kernels) = &mut hardware.kernels {
             kernels.combine.scale_out.latency = fabric.scale_out.latency;
         }

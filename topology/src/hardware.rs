@@ -112,7 +112,7 @@ pub struct Hardware {
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum HardwareError {
     /// No preset and no alias has this name.
-    #[error("no hardware preset `{name}`{hint}; presets: {}", Hardware::preset_names().join(", "))]
+    #[error("no hardware preset `{name}`{hint}; presets: {}", Hardware::preset_names().collect::<Vec<_>>().join(", "))]
     UnknownPreset {
         /// What was asked for.
         name: String,

@@ -13,6 +13,7 @@ mod cluster_file;
 mod fabric;
 mod fluid;
 mod hardware;
+mod hardware_table;
 mod ids;
 mod kernels;
 mod port;
@@ -23,12 +24,12 @@ mod words;
 
 pub use cluster::{Cluster, ClusterError, MAX_RANKS};
 pub use cluster_file::{
-    ClusterFileError, ClusterFileProblem, ClusterSpec, MAX_CLUSTER_FILE_BYTES, MAX_LATENCY_US,
-    parse_cluster_file,
+    ClusterFileError, ClusterFileProblem, ClusterSpec, MAX_CLUSTER_FILE_BYTES, parse_cluster_file,
 };
 pub use fabric::{Fabric, LinkClass, LinkSpec};
 pub use fluid::fluid_bound;
 pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
+pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
 pub use ids::{RackId, RankId};
 pub use kernels::{A2aLinks, KernelProfile, PhaseLinks};
 pub use port::Port;

@@ -13,9 +13,10 @@ use crate::BlackboardError;
 ///
 /// ```
 /// # use blackboard::roofline::expert_time;
-/// # use moe::{GateKind, GateSpec, LayerShape};
+/// # use moe::gate::{GateKind, GateSpec, Softmax};
+/// # use moe::LayerShape;
 /// # use topology::{Dtype, Hardware, Picos};
-/// let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+/// let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
 /// let v3 = LayerShape {
 ///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8,
 /// };
@@ -52,14 +53,14 @@ pub fn expert_compute_time(
 
 #[cfg(test)]
 mod tests {
-    use moe::{GateKind, GateSpec};
+    use moe::gate::{GateKind, GateSpec, Softmax};
     use topology::Dtype;
 
     use super::*;
 
     #[test]
     fn an_expert_without_rows_is_not_read() {
-        let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+        let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
         let shape = LayerShape {
             hidden: 1024,
             num_experts: 8,

@@ -80,9 +80,10 @@ pub fn expert_inter_min(
 ///
 /// ```
 /// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, weight_load_batch};
-/// # use moe::{GateKind, GateSpec, LayerShape};
+/// # use moe::gate::{GateKind, GateSpec, Softmax};
+/// # use moe::LayerShape;
 /// # use topology::{Dtype, Hardware};
-/// let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+/// let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
 /// let v3 = LayerShape {
 ///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8,
 /// };

@@ -8,7 +8,8 @@ use blackboard::scale_up::{
     slowdown_flat_serial, weight_load_batch,
 };
 use blackboard::units::{Bytes, BytesPerParam, Params, Tokens};
-use moe::{DispatchScheme, GateKind, GateSpec, LayerShape, RowBytes};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::{DispatchScheme, LayerShape, RowBytes};
 use topology::{Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 
 const EXPERTS: Input = input("experts", "", 256.0);
@@ -43,7 +44,7 @@ fn slowdown(scheme: DispatchScheme, i: &Inputs) -> f64 {
 
 /// The global batch at which DeepSeek-V3's all-to-all takes as long as its experts' weights, GB200, FP8.
 fn overtaking_batch(scheme: DispatchScheme, racks: u32, i: &Inputs) -> f64 {
-    let gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk: true });
+    let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
     let (num_experts, top_k) = (i.count("experts"), i.count("top_k"));
     let shape = LayerShape { hidden: 7168, num_experts, top_k, expert_inter: 2048, gate, dtype: Dtype::Fp8 };
     let load = port_load(copies(scheme, racks, i.count("gpus"), i), i.get("throttle"), top_k);

@@ -3,8 +3,6 @@
 //! DeepSeek-V3 scores a group by the sum of its two best biased scores, V2 (which has no bias) by its best one;
 //! Megatron-LM generalises to the sum of `top_k / topk_group` scores, which is the rule for racks here.
 
-use super::largest;
-
 /// Keeps the best groups of experts and masks the others with minus infinity.
 #[derive(Debug, Clone)]
 pub struct GroupLimiter {
@@ -60,5 +58,18 @@ impl GroupLimiter {
                 selection[expert as usize] = f32::NEG_INFINITY;
             }
         }
+    }
+}
+
+/// Leaves in `best` the `n` largest of `candidates` in descending order; of equals, the earlier ones.
+pub(super) fn largest(candidates: impl Iterator<Item = (f32, u32)>, n: usize, best: &mut Vec<(f32, u32)>) {
+    best.clear();
+    for (value, id) in candidates {
+        if best.len() == n && best.last().is_none_or(|&(last, _)| value <= last) {
+            continue;
+        }
+        let at = best.partition_point(|&(other, _)| other >= value);
+        best.truncate(n - 1);
+        best.insert(at, (value, id));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::fields::Fields;
 use crate::model::{Attention, MAX_ATTENTION, MAX_LAYERS, MAX_VOCAB, Model, ModelError};
-use crate::shape::{GateKind, GateSpec, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
+use crate::gate::{GateKind, GateSpec, Sigmoid, Softmax, SoftmaxAfterTopk};
+use crate::shape::{MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 
 /// Configurations that are read alike.
 pub(super) struct Family {
@@ -78,7 +79,7 @@ fn dense(model_type: &str, fields: Fields<'_>, inter: &'static str) -> Result<Mo
         attention: attention(fields, hidden)?,
         vocab: fields.positive("vocab_size", MAX_VOCAB)?,
         tied_embeddings: fields.flag_or("tie_word_embeddings", false)?,
-        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         published_total: None,
         published_active: None,
         source: fields.origin().to_owned(),
@@ -147,7 +148,7 @@ fn mixtral(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
 fn olmoe(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
     let norm_topk = fields.flag_or("norm_topk_prob", false)?;
     let mut model = common(model_type, fields, "num_experts", "intermediate_size")?;
-    model.gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk });
+    model.gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(norm_topk));
     Ok(model)
 }
 
@@ -171,9 +172,9 @@ fn deepseek(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
     let method = fields.optional_str("topk_method")?.unwrap_or(method);
     let norm_topk = fields.flag_or("norm_topk_prob", !v2)?;
     let kind = match (scoring, method) {
-        ("softmax", "greedy" | "group_limited_greedy") => GateKind::Softmax { norm_topk },
-        ("sigmoid", "noaux_tc") => GateKind::Sigmoid { bias: true, norm_topk },
-        ("sigmoid", "greedy" | "group_limited_greedy") => GateKind::Sigmoid { bias: false, norm_topk },
+        ("softmax", "greedy" | "group_limited_greedy") => GateKind::of(&Softmax).norm_topk(norm_topk),
+        ("sigmoid", "noaux_tc") => GateKind::of(&Sigmoid).bias(true).norm_topk(norm_topk),
+        ("sigmoid", "greedy" | "group_limited_greedy") => GateKind::of(&Sigmoid).norm_topk(norm_topk),
         ("softmax" | "sigmoid", other) => {
             let remedy = "greedy or group_limited_greedy (softmax or sigmoid), or noaux_tc (sigmoid)";
             return Err(fields.invalid("topk_method", other, remedy));
@@ -191,7 +192,7 @@ fn glm(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
     let norm_topk = fields.flag_or("norm_topk_prob", true)?;
     let (n_group, topk_group) = groups(fields, &model)?;
     let routed_scaling_factor = fields.positive_number("routed_scaling_factor")?;
-    let kind = GateKind::Sigmoid { bias: true, norm_topk };
+    let kind = GateKind::of(&Sigmoid).bias(true).norm_topk(norm_topk);
     model.gate = GateSpec { kind, n_group, topk_group, routed_scaling_factor };
     Ok(model)
 }
@@ -205,7 +206,7 @@ fn qwen(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
         model.shared_experts = 1;
     }
     let norm_topk = fields.flag_or("norm_topk_prob", false)?;
-    model.gate = GateSpec::ungrouped(GateKind::Softmax { norm_topk });
+    model.gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(norm_topk));
     count_layers(fields, &mut model)?;
     Ok(model)
 }
@@ -216,7 +217,7 @@ fn llama4(model_type: &str, fields: Fields<'_>) -> Result<Model, ModelError> {
     let mut model = common(model_type, fields, "num_local_experts", "intermediate_size")?;
     model.shared_experts = 1;
     model.shared_inter = model.expert_inter;
-    model.gate = GateSpec::ungrouped(GateKind::Sigmoid { bias: false, norm_topk: false });
+    model.gate = GateSpec::ungrouped(GateKind::of(&Sigmoid));
     model.moe_layer_step = fields.positive_or("interleave_moe_layer_step", model.num_layers, 1)?;
     let listed = fields.layer_indices("moe_layers", model.num_layers)?;
     let by_step = (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer));
@@ -239,7 +240,7 @@ fn count_layers_with(
     model: &mut Model,
     dense_inter: &'static str,
 ) -> Result<(), ModelError> {
-    model.moe_layers = (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)).count() as u32;
+    model.moe_layers = model.count_moe_layers();
     if model.moe_layers == 0 {
         return Err(ModelError::NotMoe {
             origin: fields.origin().to_owned(),

@@ -3,7 +3,7 @@
 use super::samples::{deepseek_v3, maverick, mixtral, qwen3};
 use super::*;
 use crate::model::Attention;
-use crate::shape::GateKind;
+use crate::gate::{GateKind, Sigmoid, Softmax};
 use serde_json::{Value, json};
 
 fn read(config: &Value) -> Result<Model, ModelError> {
@@ -125,9 +125,9 @@ fn gates_of_deepseek_follow_scoring_and_method() {
         read(&with(&with(&v3, "scoring_func", json!(scoring)), "topk_method", json!(method))).map(|m| m.gate)
     };
     let grouped = kind("softmax", "group_limited_greedy").unwrap();
-    assert_eq!((grouped.kind, grouped.n_group), (GateKind::Softmax { norm_topk: true }, 8));
+    assert_eq!((grouped.kind, grouped.n_group), (GateKind::of(&Softmax).norm_topk(true), 8));
     assert_eq!(kind("softmax", "greedy").unwrap().n_group, 1);
-    let plain = GateKind::Sigmoid { bias: false, norm_topk: true };
+    let plain = GateKind::of(&Sigmoid).norm_topk(true);
     assert_eq!(kind("sigmoid", "greedy").unwrap().kind, plain);
     assert!(kind("tanh", "greedy").unwrap_err().to_string().contains("scoring_func = tanh"));
     assert!(kind("softmax", "noaux_tc").unwrap_err().to_string().contains("topk_method = noaux_tc"));
@@ -269,6 +269,6 @@ fn the_family_of_the_page_on_extending_is_read() {
     assert!(page.contains(include_str!("families/phimoe.rs")), "docs/extending.md has another phimoe.rs");
     let config = with(&mixtral(), "model_type", json!("phimoe")).to_string();
     let model = Model::read_hf_config(&config, "config.json", &[families::phimoe::FAMILY]).unwrap();
-    assert_eq!((model.num_experts, model.gate.kind), (8, GateKind::Softmax { norm_topk: false }));
+    assert_eq!((model.num_experts, model.gate.kind), (8, GateKind::of(&Softmax)));
     assert!(read(&with(&mixtral(), "model_type", json!("phimoe"))).is_err(), "it is an example");
 }

@@ -6,7 +6,8 @@ mod expert_log;
 use super::*;
 use crate::placement::EplbShape;
 use crate::routing::{Router, RoutingSpec, Workload};
-use crate::shape::{GateKind, GateSpec, LayerShape};
+use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
+use crate::shape::LayerShape;
 use proptest::prelude::*;
 use topology::{Dtype, RankId};
 
@@ -228,7 +229,7 @@ fn shape() -> LayerShape {
         num_experts: 16,
         top_k: 3,
         expert_inter: 16,
-        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         dtype: Dtype::Fp8,
     }
 }

@@ -8,6 +8,11 @@ mod rack_aware;
 mod replicated;
 mod round_robin;
 
+/// The policy of docs/extending.md.
+#[cfg(any(test, feature = "extending"))]
+#[path = "policies/tests/snake.rs"]
+mod snake;
+
 use super::PlacementPolicy;
 use crate::registry::Registry;
 
@@ -22,7 +27,17 @@ pub use round_robin::RoundRobin;
 /// Every policy that can be named, as listed in help, tables and documentation.
 pub const POLICIES: Registry<dyn PlacementPolicy> = Registry::new(
     "placement policy",
-    &[&Linear, &RoundRobin, &Replicated, &OneRack, &Eplb, &EplbGlobal, &RackAware],
+    &[
+        &Linear,
+        &RoundRobin,
+        &Replicated,
+        &OneRack,
+        &Eplb,
+        &EplbGlobal,
+        &RackAware,
+        #[cfg(feature = "extending")]
+        &snake::Snake,
+    ],
 );
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What holds for every router: distinct experts, limits, and independence from the other tokens.
 
 use super::*;
-use crate::shape::{GateKind, GateSpec};
+use crate::gate::{GateSpec, any_kind};
 use proptest::prelude::*;
 use topology::Dtype;
 
@@ -15,12 +15,7 @@ fn any_spec() -> impl Strategy<Value = RoutingSpec> {
 }
 
 fn any_gate() -> impl Strategy<Value = GateSpec> {
-    let kind = prop_oneof![
-        any::<bool>().prop_map(|norm_topk| GateKind::Softmax { norm_topk }),
-        Just(GateKind::SoftmaxAfterTopk),
-        (any::<bool>(), any::<bool>()).prop_map(|(bias, norm_topk)| GateKind::Sigmoid { bias, norm_topk }),
-    ];
-    (kind, prop_oneof![Just((1, 1)), Just((4, 2)), Just((8, 3))]).prop_map(|(kind, (n_group, topk_group))| {
+    (any_kind(), prop_oneof![Just((1, 1)), Just((4, 2)), Just((8, 3))]).prop_map(|(kind, (n_group, topk_group))| {
         GateSpec { kind, n_group, topk_group, routed_scaling_factor: 1.5 }
     })
 }

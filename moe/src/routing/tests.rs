@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::ExpertId;
 use crate::model::Model;
 use crate::placement::Placement;
-use crate::shape::{GateKind, GateSpec};
+use crate::gate::{GateKind, GateSpec, Softmax};
 use topology::{Cluster, Dtype};
 
 fn shape(num_experts: u32, top_k: u32) -> LayerShape {
@@ -13,7 +13,7 @@ fn shape(num_experts: u32, top_k: u32) -> LayerShape {
         num_experts,
         top_k,
         expert_inter: 16,
-        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
     }
 }

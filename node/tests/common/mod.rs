@@ -1,7 +1,8 @@
 //! Setups for the tests of this crate, and a driver of steps.
 #![allow(dead_code, reason = "each test uses a part")]
 
-use moe::model::{GateKind, GateSpec, LayerShape};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::model::LayerShape;
 use moe::placement::Placement;
 use moe::plan::DispatchScheme;
 use moe::stack::StepBatch;
@@ -15,7 +16,7 @@ use topology::{Cluster, Dtype, Fabric, Hardware, LinkSpec, Picos, Rate};
 /// A layer shape with a plain softmax gate.
 pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32) -> LayerShape {
     let gate = GateSpec {
-        kind: GateKind::Softmax { norm_topk: true },
+        kind: GateKind::of(&Softmax).norm_topk(true),
         n_group: 1,
         topk_group: 1,
         routed_scaling_factor: 1.0,

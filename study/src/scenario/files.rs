@@ -24,6 +24,9 @@ pub fn read_file(path: &Path) -> Result<String, String> {
 
 /// A path, as opposed to a preset's name.
 pub(super) fn is_file(name: &str, extension: &str) -> bool {
-    let path = Path::new(name);
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension)) || path.is_file()
+    has_extension(name, extension) || Path::new(name).is_file()
+}
+
+pub(super) fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }

@@ -1,9 +1,10 @@
-//! Models by their names: a preset, a Hugging Face config.json, or what fits a recorded trace.
+//! Models by their names: a preset, a model file, a Hugging Face config.json, or what fits a recorded trace.
 
 use super::ScenarioError;
-use super::files::{is_file, read_file};
+use super::files::{has_extension, is_file, read_file};
 use moe::trace::Trace;
-use moe::{GateKind, GateSpec, Model, ModelError};
+use moe::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
+use moe::{Model, ModelError};
 use std::path::Path;
 
 /// The model of whoever names none.
@@ -13,18 +14,12 @@ fn refused(problem: impl ToString) -> ScenarioError {
     ScenarioError::new("model", problem)
 }
 
-/// The model of a preset's name or of a config.json; without one the default.
+/// The model of a preset's name, a model file (`.toml`) or a config.json; without one the default.
 ///
 /// # Errors
 /// [`ScenarioError`] with the nearest preset, or with what is wrong in the file.
 pub fn named_model(name: Option<&str>) -> Result<Model, ScenarioError> {
-    let name = name.unwrap_or(DEFAULT_MODEL);
-    let model = if is_file(name, "json") {
-        Model::from_hf_config(&read_file(Path::new(name)).map_err(refused)?, name)
-    } else {
-        Model::preset(name)
-    };
-    model.map_err(refused)
+    model(name, false)
 }
 
 /// As [`named_model`], a model without experts included.
@@ -32,11 +27,20 @@ pub fn named_model(name: Option<&str>) -> Result<Model, ScenarioError> {
 /// # Errors
 /// As [`named_model`].
 pub fn any_model(name: Option<&str>) -> Result<Model, ScenarioError> {
-    let Some(file) = name.filter(|name| is_file(name, "json")) else { return named_model(name) };
-    let text = read_file(Path::new(file)).map_err(refused)?;
-    match Model::from_hf_config(&text, file) {
-        Err(ModelError::NotMoe { .. }) => Model::dense_from_hf_config(&text, file),
-        other => other,
+    model(name, true)
+}
+
+fn model(name: Option<&str>, dense_too: bool) -> Result<Model, ScenarioError> {
+    let name = name.unwrap_or(DEFAULT_MODEL);
+    let is_toml = has_extension(name, "toml");
+    if !is_toml && !is_file(name, "json") {
+        return Model::preset(name).map_err(refused);
+    }
+    let text = read_file(Path::new(name)).map_err(refused)?;
+    let read = if is_toml { Model::from_toml(&text, name) } else { Model::from_hf_config(&text, name) };
+    match read {
+        Err(ModelError::NotMoe { .. }) if dense_too => Model::dense_from_hf_config(&text, name),
+        read => read,
     }
     .map_err(refused)
 }
@@ -82,9 +86,7 @@ pub fn fitting_model(
 
 /// The presets with so many experts, of which a token goes to so many.
 fn presets_like(num_experts: u32, top_k: u32) -> impl Iterator<Item = Model> {
-    Model::preset_names()
-        .filter_map(|name| Model::preset(name).ok())
-        .filter(move |model| model.num_experts == num_experts && model.top_k == top_k)
+    Model::presets().filter(move |model| model.num_experts == num_experts && model.top_k == top_k).cloned()
 }
 
 fn default_with(num_experts: u32, top_k: u32) -> Result<Model, ScenarioError> {
@@ -92,7 +94,7 @@ fn default_with(num_experts: u32, top_k: u32) -> Result<Model, ScenarioError> {
         name: format!("{DEFAULT_MODEL} with {num_experts} experts, top-{top_k}"),
         num_experts,
         top_k,
-        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         ..named_model(None)?
     })
 }

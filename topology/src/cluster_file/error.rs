@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::{MAX_CLUSTER_FILE_BYTES, MAX_LATENCY_US};
-use crate::{ClusterError, HardwareError, UnitError};
+use super::MAX_CLUSTER_FILE_BYTES;
+use crate::{ClusterError, HardwareTableProblem};
 
 /// A fault in a cluster file, where it is.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -34,34 +34,16 @@ pub enum ClusterFileProblem {
     /// Impossible rack sizes.
     #[error("racks: {0}")]
     Racks(ClusterError),
-    /// An unknown preset, or an impossible description.
-    #[error("hardware: {0}")]
-    Hardware(HardwareError),
+    /// An unknown preset, or a value that can't be.
+    #[error(transparent)]
+    Hardware(#[from] HardwareTableProblem),
     /// Neither a preset nor a table.
     #[error("no hardware; give `hardware = \"gb200\"` in [cluster] or describe a [hardware] table")]
     NoHardware,
     /// Both a preset and a table.
     #[error("hardware is given twice; keep either the preset in [cluster] or the [hardware] table")]
     TwoHardwares,
-    /// A rate of zero.
-    #[error("{key} = {value}: {source}")]
-    Rate {
-        /// Key of the file, as written in it: `throttle`.
-        key: &'static str,
-        /// Its value as read, in the key's own unit.
-        value: u64,
-        /// What the unit refuses.
-        source: UnitError,
-    },
     /// A throttle outside of its range, or one that leaves less than 1 byte/s.
     #[error("throttle = {0}: give a number from 0.001 to 1000000 that leaves scale-out at least 1 byte/s")]
     Throttle(f64),
-    /// A latency that isn't one.
-    #[error("{key} = {value}: a latency is a number of microseconds from 0 to {MAX_LATENCY_US}")]
-    Latency {
-        /// Key of the file, as written in it: `throttle`.
-        key: &'static str,
-        /// Its value as read, in the key's own unit.
-        value: f64,
-    },
 }

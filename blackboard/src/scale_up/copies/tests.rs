@@ -1,6 +1,7 @@
 //! The expectation against a count over every possible routing, and its named errors.
 
-use moe::{GateKind, GateSpec, LayerShape, Router, Routing, RoutingSpec, RowBytes, plan_traffic};
+use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::{LayerShape, Router, Routing, RoutingSpec, RowBytes, plan_traffic};
 use proptest::prelude::*;
 use topology::{Dtype, RackId};
 
@@ -197,7 +198,7 @@ fn the_router_routes_as_the_expectation_assumes() {
         num_experts: 64,
         top_k: 4,
         expert_inter: 16,
-        gate: GateSpec::ungrouped(GateKind::Softmax { norm_topk: true }),
+        gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
     };
     let cluster = Cluster::new(&[4, 3, 1]).expect("valid");

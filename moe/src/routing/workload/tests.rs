@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::routing::{GateLimit, Router, RoutingSpec};
-use crate::shape::{GateKind, GateSpec, LayerShape};
+use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
+use crate::shape::LayerShape;
 use proptest::prelude::*;
 use topology::{Dtype, RankId};
 
@@ -15,7 +16,7 @@ fn shape(num_experts: u32, top_k: u32) -> LayerShape {
         num_experts,
         top_k,
         expert_inter: 16,
-        gate: GateSpec::ungrouped(GateKind::SoftmaxAfterTopk),
+        gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         dtype: Dtype::Fp8,
     }
 }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use super::{GroupLimiter, Scratch, Selector};
+use crate::gate::{GroupLimiter, Scratch, Selector};
 use crate::seed::{Purpose, generator};
 use crate::shape::LayerShape;
 use crate::topk::Routing;
@@ -18,7 +18,7 @@ const LANES: usize = 16;
 /// A gate with weights `[num_experts, hidden]`, standard normal over `sqrt(hidden)`: logits of standard normal
 /// hidden states are standard normal too.
 #[derive(Debug)]
-pub struct SeededGate {
+pub(super) struct SeededGate {
     hidden: usize,
     top_k: u32,
     weights: Vec<f32>,
@@ -27,10 +27,10 @@ pub struct SeededGate {
 
 impl SeededGate {
     /// Tokens whose logits are computed together, so that a row of weights is read once for all of them.
-    pub const BLOCK: usize = 16;
+    pub(super) const BLOCK: usize = 16;
 
     /// Draws the gate of `layer` for a checked `shape`; `limit` (racks) is applied before the model's own groups.
-    pub fn new(shape: &LayerShape, limit: Option<GroupLimiter>, seed: u64, layer: u32) -> Self {
+    pub(super) fn new(shape: &LayerShape, limit: Option<GroupLimiter>, seed: u64, layer: u32) -> Self {
         let mut rng = generator(Purpose::Gate, seed, [layer.into(), 0, 0]);
         let hidden = shape.hidden as usize;
         let scale = 1.0 / (shape.hidden as f32).sqrt();
@@ -44,13 +44,13 @@ impl SeededGate {
     }
 
     /// Experts per token.
-    pub fn top_k(&self) -> u32 {
+    pub(super) fn top_k(&self) -> u32 {
         self.top_k
     }
 
     /// Routes hidden `states`, `[tokens, hidden]` by rows, and appends the tokens to `routing`. A token's result
     /// does not depend on its neighbours.
-    pub fn route(&self, states: &[f32], routing: &mut Routing) {
+    pub(super) fn route(&self, states: &[f32], routing: &mut Routing) {
         let (mut logits, mut scratch) = (Vec::new(), Scratch::default());
         for block in states.chunks(Self::BLOCK * self.hidden) {
             self.logits(block, &mut logits);

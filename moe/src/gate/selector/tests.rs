@@ -1,9 +1,7 @@
 //! Gates by hand: small cases computed on paper, and the rules of selection.
 
-/// The gate of docs/extending.md.
-mod relu;
-
 use super::*;
+use crate::gate::{Sigmoid, Softmax, SoftmaxAfterTopk};
 use proptest::prelude::*;
 
 /// The logit whose sigmoid is `p`.
@@ -25,7 +23,7 @@ fn assert_near(found: &[f32], expected: &[f32]) {
 }
 
 fn v3(bias: Vec<f32>) -> Selector {
-    let kind = GateKind::Sigmoid { bias: true, norm_topk: true };
+    let kind = GateKind::of(&Sigmoid).bias(true).norm_topk(true);
     let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 2.5 };
     Selector::new(&spec, 8, 3, bias, None)
 }
@@ -54,7 +52,7 @@ fn dropped_groups_stay_out_where_kept_scores_are_negative() {
 
 #[test]
 fn deepseek_v2_ranks_groups_by_their_best_expert_and_does_not_normalise() {
-    let kind = GateKind::Softmax { norm_topk: false };
+    let kind = GateKind::of(&Softmax);
     let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 16.0 };
     let selector = Selector::new(&spec, 8, 3, Vec::new(), None);
     let probabilities = [0.25_f32, 0.01, 0.18, 0.17, 0.15, 0.14, 0.05, 0.05];
@@ -73,14 +71,14 @@ fn softmax_gates_by_hand() {
         assert_eq!(experts, [1, 3]);
         weights
     };
-    assert_near(&weights_of(GateKind::Softmax { norm_topk: false }), &[0.4, 0.3]);
-    assert_near(&weights_of(GateKind::Softmax { norm_topk: true }), &[4.0 / 7.0, 3.0 / 7.0]);
-    assert_near(&weights_of(GateKind::SoftmaxAfterTopk), &[4.0 / 7.0, 3.0 / 7.0]);
+    assert_near(&weights_of(GateKind::of(&Softmax)), &[0.4, 0.3]);
+    assert_near(&weights_of(GateKind::of(&Softmax).norm_topk(true)), &[4.0 / 7.0, 3.0 / 7.0]);
+    assert_near(&weights_of(GateKind::of(&SoftmaxAfterTopk)), &[4.0 / 7.0, 3.0 / 7.0]);
 }
 
 #[test]
 fn sigmoid_without_bias_is_the_plain_score() {
-    let spec = GateSpec::ungrouped(GateKind::Sigmoid { bias: false, norm_topk: false });
+    let spec = GateSpec::ungrouped(GateKind::of(&Sigmoid));
     let selector = Selector::new(&spec, 3, 1, vec![9.0, 0.0, 0.0], None);
     let (experts, weights) = select(&selector, &[0.2, 0.7, 0.5].map(logit));
     assert_eq!(experts, [1]);
@@ -89,7 +87,7 @@ fn sigmoid_without_bias_is_the_plain_score() {
 
 #[test]
 fn ties_go_to_the_lower_expert_and_the_lower_group() {
-    let kind = GateKind::Sigmoid { bias: true, norm_topk: true };
+    let kind = GateKind::of(&Sigmoid).bias(true).norm_topk(true);
     let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 1.0 };
     let (experts, weights) = select(&Selector::new(&spec, 8, 3, vec![0.0; 8], None), &[0.0; 8]);
     assert_eq!(experts, [0, 1, 2]);
@@ -100,7 +98,7 @@ fn ties_go_to_the_lower_expert_and_the_lower_group() {
 fn an_outer_limit_goes_first_and_the_groups_fill_up() {
     // The outer limit leaves experts 1, 3, 5, 7 (the better sum), one in each group: two groups hold two of three.
     let odd_and_even = vec![vec![0, 2, 4, 6], vec![1, 3, 5, 7]];
-    let kind = GateKind::Sigmoid { bias: false, norm_topk: false };
+    let kind = GateKind::of(&Sigmoid);
     let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 1.0 };
     let outer = GroupLimiter::new(odd_and_even, 1, 3, 3);
     let selector = Selector::new(&spec, 8, 3, Vec::new(), Some(outer));
@@ -119,16 +117,4 @@ proptest! {
         sorted.truncate(n);
         prop_assert_eq!(best, sorted);
     }
-}
-
-/// The page shows the file as it is compiled here.
-#[test]
-fn the_gate_of_the_page_on_extending_selects() {
-    let page = include_str!("../../../docs/extending.md");
-    assert!(page.contains(include_str!("tests/relu.rs")), "docs/extending.md has another relu.rs");
-    let gate = Box::new(relu::ReluGate);
-    let selector = Selector { gate, limits: Vec::new(), top_k: 2, scaling: 2.0 };
-    let (experts, weights) = select(&selector, &[-1.0, 3.0, 0.5, 1.0]);
-    assert_eq!(experts, [1, 3]);
-    assert_near(&weights, &[1.5, 0.5]);
 }

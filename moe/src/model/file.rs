@@ -1,0 +1,84 @@
+//! A model as TOML: the file of one's own that `--model` takes, a preset, what `railyard model NAME` prints.
+//!
+//! The keys are the fields of [`Model`]. A file may leave out what most models have none of: dense layers, shared experts,
+//! groups, published totals; and `moe_layers`, which follows from the others.
+
+use super::{MAX_LAYERS, Model, ModelError};
+use crate::hf_config::MAX_CONFIG_BYTES;
+
+impl Model {
+    /// Reads the text of a model file; `origin` names it in errors and, where the file doesn't say, is name and source.
+    ///
+    /// # Errors
+    /// [`ModelError`] with the line of what is no TOML, no key or no value of its type, or with the field that is not possible.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ModelError> {
+        let refused = |line, reason| ModelError::Toml { origin: origin.to_owned(), line, reason };
+        if text.len() > MAX_CONFIG_BYTES {
+            return Err(refused(1, format!("{} bytes, more than {MAX_CONFIG_BYTES}", text.len())));
+        }
+        let model = toml::from_str::<Self>(text).map_err(|error| {
+            let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start.min(text.len()))];
+            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+            refused(line, error.message().to_owned())
+        })?;
+        model.read_from(origin)
+    }
+
+    /// This model as a file that [`Model::from_toml`] reads as the same.
+    ///
+    /// # Errors
+    /// None for a model that [`Model::validate`] passes.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The model with what follows from what its file says, checked.
+    pub(crate) fn read_from(mut self, origin: &str) -> Result<Self, ModelError> {
+        for unsaid in [&mut self.name, &mut self.source].into_iter().filter(|text| text.is_empty()) {
+            origin.clone_into(unsaid);
+        }
+        if self.moe_layers == 0 && self.moe_layer_step > 0 && self.num_layers <= MAX_LAYERS {
+            self.moe_layers = self.count_moe_layers();
+        }
+        self.validate_as(origin)?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_read_back_as_it_was_written() {
+        for model in Model::presets() {
+            let text = model.to_toml().unwrap();
+            assert_eq!(&Model::from_toml(&text, "copied.toml").unwrap(), model, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_leave_out_what_most_models_have_none_of_and_faults_are_told_with_their_line() {
+        let text = "hidden = 64\nnum_layers = 4\nnum_experts = 8\ntop_k = 2\nexpert_inter = 32\nvocab = 100\n\
+                    attention.grouped = { heads = 4, kv_heads = 2, head_dim = 16 }\ngate.kind.softmax = { norm_topk = true }\n";
+        let model = Model::from_toml(text, "own.toml").unwrap();
+        assert_eq!((model.name.as_str(), model.moe_layers, model.gate.n_group), ("own.toml", 4, 1));
+        let error = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            Model::from_toml(&text.replace(from, to), "own.toml").unwrap_err().to_string()
+        };
+        for (from, to, said) in [
+            ("top_k = 2", "top_k = 9", "own.toml: top_k = 9 is not possible"),
+            ("top_k = 2\n", "", "own.toml:1: missing field `top_k`"),
+            ("top_k = 2", "topk = 2", "own.toml:4: unknown field `topk`"),
+            ("softmax = {", "softmex = {", "own.toml:8: no gate is called `softmex`, did you mean `softmax`?"),
+            ("norm_topk", "norm", "own.toml:8: gate `softmax` has no option `norm`; it has norm_topk"),
+            ("hidden = 64", "hidden = -1", "own.toml:1: "),
+            ("num_layers = 4", "num_layers = 4\nmoe_layer_step = 0", "own.toml: moe_layer_step = 0 is not possible"),
+            ("num_layers = 4", "num_layers = 4000000000", "own.toml: num_layers = 4000000000 is not possible"),
+        ] {
+            let error = error(from, to);
+            assert!(error.starts_with(said), "{to}: {error}");
+        }
+    }
+}
