@@ -13,6 +13,7 @@ mod prices;
 mod racks;
 mod reversibility;
 mod speed;
+mod table;
 mod verdict;
 
 pub(crate) use self::batch::chips;
@@ -25,21 +26,15 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// A named input of a claim.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Input {
-    /// Its name, the same in every claim.
-    pub name: &'static str,
-    /// Its unit, empty for a ratio or a count.
-    pub unit: &'static str,
+struct Input {
+    /// The same in every claim.
+    name: &'static str,
+    /// Empty for a ratio or a count.
+    unit: &'static str,
     /// As the lecture has it.
-    pub talk: f64,
+    talk: f64,
     /// As DeepSeek-V3 on GB200 has it.
-    pub dsv3: f64,
-}
-
-/// An input that both presets agree on.
-pub(crate) const fn input(name: &'static str, unit: &'static str, value: f64) -> Input {
-    Input { name, unit, talk: value, dsv3: value }
+    dsv3: f64,
 }
 
 /// One number that a claim computes.
@@ -58,16 +53,14 @@ pub(crate) fn value(label: impl Into<String>, unit: &'static str, value: f64) ->
 }
 
 /// The inputs of one claim, by name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Inputs(BTreeMap<&'static str, f64>);
+pub(crate) struct Inputs(BTreeMap<&'static str, f64>);
 
 impl Inputs {
     /// The value of an input that the claim has.
     ///
     /// # Panics
     /// If it has none of that name: the table of claims is wrong then.
-    #[must_use]
-    pub fn get(&self, name: &str) -> f64 {
+    pub(crate) fn get(&self, name: &str) -> f64 {
         *self.0.get(name).unwrap_or_else(|| panic!("the claim has no input `{name}`"))
     }
 
@@ -77,22 +70,8 @@ impl Inputs {
     }
 }
 
-/// A claim as the table has it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Definition {
-    pub(crate) id: &'static str,
-    pub(crate) chapter: Chapter,
-    pub(crate) claim: &'static str,
-    /// Who says so.
-    pub(crate) source: &'static str,
-    pub(crate) formula: &'static str,
-    pub(crate) inputs: &'static [Input],
-    /// What it computes; the first value is the one that is compared.
-    pub(crate) values: fn(&Inputs) -> Vec<Value>,
-    pub(crate) stated: Stated,
-    pub(crate) rule: Rule,
-    pub(crate) note: &'static str,
-}
+/// How a claim with an id computes its values, of which the first is compared.
+pub(crate) type Equation = (&'static str, fn(&Inputs) -> Vec<Value>);
 
 /// A claim, computed.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,20 +129,6 @@ impl Serialize for Claim {
         map.serialize_entry("note", self.note)?;
         map.end()
     }
-}
-
-fn definitions() -> impl Iterator<Item = &'static Definition> {
-    [
-        batch::CLAIMS,
-        speed::CLAIMS,
-        racks::CLAIMS,
-        pipelines::CLAIMS,
-        overtraining::CLAIMS,
-        prices::CLAIMS,
-        reversibility::CLAIMS,
-    ]
-    .into_iter()
-    .flatten()
 }
 
 #[cfg(test)]

@@ -9,3 +9,4 @@ pub mod overtraining;
 pub mod prices;
 pub mod reversible;
 pub mod text;
+mod v3;

@@ -1,6 +1,7 @@
 //! The claims with a preset's inputs, some of them varied; and what is said of inputs that there aren't or can't be.
 
-use super::{Chapter, Claim, Definition, Input, Inputs, definitions};
+use super::table::{Definition, definitions, inputs};
+use super::{Chapter, Claim, Input, Inputs};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use thiserror::Error;
@@ -119,13 +120,16 @@ impl Board {
         let number =
             text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(malformed)?;
         let name = name.trim();
-        let known = input_names();
-        let Some(&known_name) = known.iter().find(|known| **known == name) else {
-            let hint = did_you_mean(name, known.iter().copied());
-            return Err(ClaimError::Input { name: name.to_owned(), hint, known: known.join(", ") });
+        let Some((known_name, input)) = inputs().get_key_value(name) else {
+            let (name, hint) = (name.to_owned(), did_you_mean(name, input_names()));
+            return Err(ClaimError::Input {
+                name,
+                hint,
+                known: input_names().collect::<Vec<_>>().join(", "),
+            });
         };
-        if let Err(must) = possible(known_name, number) {
-            return Err(ClaimError::Value { name: known_name.to_owned(), value: number, must });
+        if let Err(must) = input.check(number) {
+            return Err(ClaimError::Value { name: name.to_owned(), value: number, must });
         }
         self.set.insert(known_name, number);
         Ok(())
@@ -148,14 +152,17 @@ impl Board {
         });
         let chosen: Vec<Claim> = definitions()
             .filter(|definition| {
-                Some(definition.chapter) == chapter || definition.id.eq_ignore_ascii_case(wanted)
+                Some(definition.chapter) == chapter || definition.text.id.eq_ignore_ascii_case(wanted)
             })
             .map(|definition| self.claim(definition))
             .collect();
         if !chosen.is_empty() {
             return Ok(chosen);
         }
-        let names = Chapter::ALL.into_iter().map(Chapter::name).chain(definitions().map(|claim| claim.id));
+        let names = Chapter::ALL
+            .into_iter()
+            .map(Chapter::name)
+            .chain(definitions().map(|claim| claim.text.id.as_str()));
         let hint = did_you_mean(wanted, names);
         Err(ClaimError::Selection { given: wanted.chars().take(40).collect(), hint })
     }
@@ -166,65 +173,33 @@ impl Board {
         !self.set.is_empty()
     }
 
-    fn claim(&self, definition: &Definition) -> Claim {
-        let chosen = |input: &Input| {
+    fn claim(&self, definition: &'static Definition) -> Claim {
+        let chosen = |input: Input| {
             let preset = if self.preset == Preset::Talk { input.talk } else { input.dsv3 };
-            self.set.get(input.name).copied().unwrap_or(preset)
+            (input.name, input.unit, self.set.get(input.name).copied().unwrap_or(preset))
         };
-        let inputs: Vec<_> =
-            definition.inputs.iter().map(|input| (input.name, input.unit, chosen(input))).collect();
+        let inputs: Vec<_> = definition.inputs().map(chosen).collect();
         let values =
-            (definition.values)(&Inputs(inputs.iter().map(|&(name, _, value)| (name, value)).collect()));
-        let (tolerance, verdict) = definition.rule.judge(values[0].value, definition.stated);
+            (definition.equation)(&Inputs(inputs.iter().map(|&(name, _, value)| (name, value)).collect()));
+        let (text, stated) = (&definition.text, definition.stated());
+        let (tolerance, verdict) = text.rule.judge(values[0].value, stated);
         Claim {
-            id: definition.id,
+            id: &text.id,
             chapter: definition.chapter,
-            claim: definition.claim,
-            source: definition.source,
-            formula: definition.formula,
+            claim: &text.claim,
+            source: &text.source,
+            formula: &text.formula,
             inputs,
             values,
-            stated: definition.stated,
+            stated,
             tolerance,
             verdict,
-            note: definition.note,
+            note: &text.note,
         }
     }
 }
 
 /// Names of all inputs, ascending.
-#[must_use]
-pub fn input_names() -> Vec<&'static str> {
-    let mut names: Vec<_> = definitions().flat_map(|claim| claim.inputs).map(|input| input.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// What an input can't be. Counts are whole, shares lie between 0 and 1, `kv_ratio` and `context` may be 0.
-fn possible(name: &str, value: f64) -> Result<(), &'static str> {
-    const COUNTS: [&str; 15] = [
-        "experts",
-        "global_layers",
-        "gpus",
-        "head_dim",
-        "kv_heads",
-        "kv_latent",
-        "kv_rope",
-        "layers",
-        "micro_batches",
-        "query_width",
-        "racks",
-        "ranks_per_rack",
-        "rounds",
-        "stages",
-        "top_k",
-    ];
-    const ZERO: [&str; 6] =
-        ["kv_ratio", "kv_ratio_below_step", "context", "hop_us", "slow_hop_ms", "shared_experts"];
-    if COUNTS.contains(&name) {
-        let whole = value.fract() == 0.0 && (1.0..=65_536.0).contains(&value);
-        return if whole { Ok(()) } else { Err("a whole number from 1 to 65536") };
-    }
-    if ZERO.contains(&name) && value == 0.0 || value > 0.0 { Ok(()) } else { Err("a number above 0") }
+pub fn input_names() -> impl Iterator<Item = &'static str> {
+    inputs().keys().map(String::as_str)
 }

@@ -26,43 +26,34 @@ impl Chapter {
     pub const ALL: [Self; 6] =
         [Self::Roofline, Self::ScaleUp, Self::Pipeline, Self::Overtraining, Self::Prices, Self::Reversible];
 
+    /// The name on the command line and in JSON, the letter that its claims begin with, and its heading.
+    const fn words(self) -> (&'static str, char, &'static str) {
+        match self {
+            Self::Roofline => ("roofline", 'A', "Batch size, cost and speed"),
+            Self::ScaleUp => ("scale-up", 'B', "Experts in a rack and across racks"),
+            Self::Pipeline => ("pipeline", 'C', "Pipelines"),
+            Self::Overtraining => ("overtraining", 'D', "Over-training"),
+            Self::Prices => ("prices", 'E', "Prices, long context and caches"),
+            Self::Reversible => ("reversible", 'F', "Reversibility"),
+        }
+    }
+
     /// The name on the command line and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Roofline => "roofline",
-            Self::ScaleUp => "scale-up",
-            Self::Pipeline => "pipeline",
-            Self::Overtraining => "overtraining",
-            Self::Prices => "prices",
-            Self::Reversible => "reversible",
-        }
+        self.words().0
     }
 
     /// The letter that its claims begin with.
     #[must_use]
     pub const fn letter(self) -> char {
-        match self {
-            Self::Roofline => 'A',
-            Self::ScaleUp => 'B',
-            Self::Pipeline => 'C',
-            Self::Overtraining => 'D',
-            Self::Prices => 'E',
-            Self::Reversible => 'F',
-        }
+        self.words().1
     }
 
     /// Heading of the chapter, without its letter.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::Roofline => "Batch size, cost and speed",
-            Self::ScaleUp => "Experts in a rack and across racks",
-            Self::Pipeline => "Pipelines",
-            Self::Overtraining => "Over-training",
-            Self::Prices => "Prices, long context and caches",
-            Self::Reversible => "Reversibility",
-        }
+        self.words().2
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every claim against what is known of it: computed values to the digits given, verdicts, and what the board refuses.
 
 use super::*;
+use std::collections::BTreeSet;
 
 /// A claim, its verdict with the lecture's inputs, and computed values by label; a value reads as its text at the text's digits.
 type Known = (&'static str, Verdict, &'static [(&'static str, &'static str)]);
@@ -376,6 +377,7 @@ fn check(value: f64, text: &str) {
 #[test]
 fn every_claim_computes_what_is_known_of_it() {
     let claims = Board::new(Preset::Talk).claims();
+    assert_eq!(claims.len(), table::EQUATIONS.concat().len(), "an equation without a claim");
     let ids = |of: &[&'static str]| of.join(" ");
     assert_eq!(
         ids(&claims.iter().map(|claim| claim.id).collect::<Vec<_>>()),
@@ -465,7 +467,10 @@ fn chapters_are_chosen_by_name_or_letter() {
 }
 
 #[test]
-fn every_input_can_be_varied_widely_without_a_panic() {
+fn every_input_is_one_of_a_claim_and_can_be_varied_widely_without_a_panic() {
+    let claims = Board::default().claims();
+    let used: BTreeSet<_> = claims.iter().flat_map(|claim| &claim.inputs).map(|(name, ..)| *name).collect();
+    assert!(used.into_iter().eq(input_names()));
     for name in input_names() {
         for text in ["1", "2", "3", "16", "1000"] {
             if let Ok(board) = Board::varied(Preset::Dsv3, [format!("{name}={text}").as_str()]) {

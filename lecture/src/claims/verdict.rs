@@ -1,6 +1,6 @@
 //! What follows from what is computed and what was stated.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
 /// What a source states.
@@ -46,7 +46,7 @@ impl Serialize for Stated {
 }
 
 /// How a claim comes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The equation gives what was stated.
@@ -87,13 +87,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Relative tolerance of a number that is stated as exact as it was rounded.
-pub(crate) const EXACT: f64 = 0.02;
 /// Factor up to which two numbers are of one order of magnitude.
 pub(crate) const ORDER: f64 = 3.0;
 
 /// How the verdict follows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// Reproduces within so much of what is stated, else of its order within a factor of three, else contradicts.
     Near(f64),
@@ -138,12 +137,12 @@ mod tests {
 
     #[test]
     fn near_is_two_percent_and_an_order_a_factor_of_three() {
-        let judge = |computed| Rule::Near(EXACT).judge(computed, Stated::Number(100.0, "100")).1;
+        let judge = |computed| Rule::Near(0.02).judge(computed, Stated::Number(100.0, "100")).1;
         assert_eq!(judge(101.9), Verdict::Reproduces);
         assert_eq!([judge(102.1), judge(34.0), judge(299.0)], [Verdict::OrderOfMagnitude; 3]);
         assert_eq!([judge(33.0), judge(301.0), judge(f64::NAN)], [Verdict::Contradicts; 3]);
-        let range = Rule::Near(EXACT).judge(2.37, Stated::Range(2.0, 3.0, "2 to 3"));
-        assert_eq!(range, (EXACT, Verdict::Reproduces));
+        let range = Rule::Near(0.02).judge(2.37, Stated::Range(2.0, 3.0, "2 to 3"));
+        assert_eq!(range, (0.02, Verdict::Reproduces));
         assert_eq!(Rule::AtLeast(1.0).judge(0.9, Stated::Words("more")).1, Verdict::Contradicts);
         assert_eq!(Rule::AtMost(1.0).judge(0.9, Stated::Words("fits")).1, Verdict::Reproduces);
     }

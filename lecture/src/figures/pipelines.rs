@@ -2,10 +2,10 @@
 
 use super::{computed, dashed, even, line};
 use crate::claims::Chapter;
+use crate::v3::step;
 use blackboard::figure::{Axis, Figure, Layer};
 use blackboard::pipeline::{Pipeline, crossing_ratio};
-use blackboard::roofline::Step;
-use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
+use blackboard::units::Seconds;
 
 const CHAPTER: &str = Chapter::Pipeline.name();
 
@@ -42,17 +42,7 @@ fn stages() -> Figure {
 fn memory() -> Figure {
     let stages = [1.0, 2.0, 4.0, 8.0];
     let row = |stages: f64| {
-        let step = Step {
-            batch: Tokens(5440.0),
-            active: Params(37e9),
-            weights: Bytes(671e9),
-            context: Tokens(32_768.0),
-            kv: BytesPerToken(35_136.0),
-            ranks: 64.0,
-            flops: FlopPerS(5e15),
-            bandwidth: BytesPerS(8e12),
-        };
-        Pipeline { step, stages, micro_batches: stages, hop: Seconds(20e-6) }.row()
+        Pipeline { step: step(5440.0, 32_768.0), stages, micro_batches: stages, hop: Seconds(20e-6) }.row()
     };
     Figure {
         id: "c-memory",

@@ -2,27 +2,15 @@
 
 use super::{computed, dashed, even, geometric, line, stated};
 use crate::claims::{Chapter, chips};
+use crate::v3::step;
 use blackboard::figure::{Axis, Figure, Layer};
 use blackboard::roofline::{Step, critical_batch, fast_mode, relative_cost, relative_time, slow_mode_saving};
-use blackboard::units::{Bytes, BytesPerS, BytesPerToken, DollarsPerS, FlopPerS, Params, Tokens};
+use blackboard::units::{DollarsPerS, Params};
 
 const CHAPTER: &str = Chapter::Roofline.name();
 const GPUS: f64 = 64.0;
 const V3_ON_GB200: &str =
     "DeepSeek-V3 (671 GB in FP8, 37B active, cache of 35,136 B a token) on 64 GB200 (5 PFLOP/s, 8 TB/s)";
-
-fn step(batch: f64, context: f64) -> Step {
-    Step {
-        batch: Tokens(batch),
-        active: Params(37e9),
-        weights: Bytes(671e9),
-        context: Tokens(context),
-        kv: BytesPerToken(35_136.0),
-        ranks: GPUS,
-        flops: FlopPerS(5e15),
-        bandwidth: BytesPerS(8e12),
-    }
-}
 
 pub(super) fn figures() -> Vec<Figure> {
     vec![
