@@ -46,7 +46,7 @@ impl Evaluation {
     /// independently with each expert's load.
     ///
     /// # Errors
-    /// [`PlacementError::Demand`] if the demand is one of another cluster.
+    /// [`PlacementError::Refused`] if the demand is one of another cluster.
     ///
     /// # Panics
     /// If `demand` has another number of experts than `placement`.

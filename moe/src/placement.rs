@@ -90,24 +90,32 @@ impl Placement {
         check_sizes(origin, num_experts, num_slots as u64)?;
         let sum: u64 = counts.iter().copied().map(u64::from).sum();
         if sum != num_slots as u64 {
-            return Err(PlacementError::SlotCount { origin: origin.to_owned(), sum, slots: num_slots });
+            let problem = format!(
+                "slots_per_rank adds up to {sum}, but physical_to_logical_map has {num_slots} slots: make them agree"
+            );
+            return Err(PlacementError::refused(origin, problem));
         }
         let slots: Vec<SlotId> = (0..num_slots as u32).map(SlotId).collect();
         let mut first_replica = vec![0; num_experts as usize + 1];
         for (&slot, &expert) in slots.iter().zip(&physical_to_logical) {
             if expert.0 >= num_experts {
-                let origin = origin.to_owned();
-                return Err(PlacementError::NoSuchExpert { origin, slot, expert, num_experts });
+                let problem = format!(
+                    "physical_to_logical_map[{}] is {}, but the model has experts 0 to {}: correct that slot",
+                    slot.0,
+                    expert.0,
+                    num_experts - 1
+                );
+                return Err(PlacementError::refused(origin, problem));
             }
             first_replica[expert.0 as usize + 1] += 1;
         }
         let mut without = (0..num_experts).filter(|&e| first_replica[e as usize + 1] == 0);
         if let Some(first) = without.next() {
-            return Err(PlacementError::MissingExpert {
-                origin: origin.to_owned(),
-                expert: ExpertId(first),
-                missing: 1 + without.count(),
-            });
+            let (expert, missing) = (ExpertId(first), 1 + without.count());
+            let problem = format!(
+                "{expert} has no slot ({missing} experts have none): add it to physical_to_logical_map"
+            );
+            return Err(PlacementError::refused(origin, problem));
         }
         accumulate(&mut first_replica);
         let mut replicas = slots.clone();
@@ -143,7 +151,7 @@ impl Placement {
     /// that as many tokens as possible stay in their own rack.
     ///
     /// # Errors
-    /// [`PlacementError::TooManyShares`] if the table of shares would be too large.
+    /// [`PlacementError::Refused`] if the table of shares would be too large.
     ///
     /// # Panics
     /// If `demand` or `cluster` is of another shape than the placement.
@@ -291,10 +299,13 @@ impl Placement {
 
 fn check_sizes(origin: &str, num_experts: u32, slots: u64) -> Result<(), PlacementError> {
     if num_experts == 0 || num_experts > MAX_EXPERTS {
-        return Err(PlacementError::NumExperts { origin: origin.to_owned(), num_experts });
+        let problem =
+            format!("{num_experts} logical experts; a placement covers 1 to {MAX_EXPERTS}: check the model");
+        return Err(PlacementError::refused(origin, problem));
     }
     if slots > MAX_SLOTS as u64 {
-        return Err(PlacementError::TooManySlots { origin: origin.to_owned(), slots });
+        let problem = format!("{slots} slots, more than {MAX_SLOTS}: use fewer replicas or fewer ranks");
+        return Err(PlacementError::refused(origin, problem));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ impl Demand {
     /// fewer experts than others count in the loads only. `top_k` is used where there are no picks.
     ///
     /// # Errors
-    /// [`PlacementError::Demand`] if the picks are not of this many experts.
+    /// [`PlacementError::Refused`] if the picks are not of this many experts.
     ///
     /// # Panics
     /// If `loads` has no such layer.

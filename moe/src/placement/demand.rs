@@ -76,11 +76,14 @@ impl Demand {
     /// From each rack as many tokens for each expert, `[racks][experts]`; replaces the loads by their sums.
     ///
     /// # Errors
-    /// [`PlacementError::Demand`] if a row has not one number an expert.
+    /// [`PlacementError::Refused`] if a row has not one number an expert.
     pub fn from_racks(mut self, by_rack: Vec<Vec<u64>>) -> Result<Self, PlacementError> {
         let experts = self.load.len();
         if let Some(row) = by_rack.iter().find(|row| row.len() != experts) {
-            return Err(PlacementError::Demand(format!("{} experts in a rack, {experts} in all", row.len())));
+            return Err(PlacementError::refused(
+                "demand",
+                format!("{} experts in a rack, {experts} in all", row.len()),
+            ));
         }
         self.load = (0..experts).map(|expert| by_rack.iter().map(|row| row[expert]).sum()).collect();
         self.by_rack = Some(by_rack);
@@ -90,9 +93,9 @@ impl Demand {
     /// With recorded picks, whose `top_k` replaces the one given.
     ///
     /// # Errors
-    /// [`PlacementError::Demand`] if they name an unknown expert or are not whole rows.
+    /// [`PlacementError::Refused`] if they name an unknown expert or are not whole rows.
     pub fn with_picks(mut self, picks: Picks) -> Result<Self, PlacementError> {
-        let refuse = |problem: String| Err(PlacementError::Demand(problem));
+        let refuse = |problem: String| Err(PlacementError::refused("demand", problem));
         let top_k = picks.top_k as usize;
         if top_k == 0 || picks.experts.is_empty() || !picks.experts.len().is_multiple_of(top_k) {
             return refuse(format!("{} picks are no rows of top_k = {top_k}", picks.experts.len()));
@@ -159,13 +162,16 @@ impl Demand {
         let racks = cluster.num_racks();
         let given = self.by_rack.as_ref().map(Vec::len).filter(|&given| given != racks as usize);
         if let Some(given) = given {
-            return Err(PlacementError::Demand(format!(
-                "tokens from {given} racks, the cluster has {racks}"
-            )));
+            return Err(PlacementError::refused(
+                "demand",
+                format!("tokens from {given} racks, the cluster has {racks}"),
+            ));
         }
         let from = self.picks.iter().flat_map(|picks| picks.racks.iter().flatten());
         match from.into_iter().find(|&&rack| rack >= racks) {
-            Some(rack) => Err(PlacementError::Demand(format!("tokens from rack {rack} of {racks}"))),
+            Some(rack) => {
+                Err(PlacementError::refused("demand", format!("tokens from rack {rack} of {racks}")))
+            }
             None => Ok(()),
         }
     }

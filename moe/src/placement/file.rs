@@ -13,6 +13,8 @@ use topology::Cluster;
 
 /// Room for `MAX_SLOTS` experts of five digits and as many counts, generously spaced.
 const MAX_JSON_BYTES: usize = 32 << 20;
+/// What is read, for people.
+const FORMATS: &str = r#"{"physical_to_logical_map": [expert, ...], "slots_per_rank": [n, ...]} for one layer, the second key optional; or vLLM's expert_to_ep_rank, TensorRT-LLM's initial_global_assignments, SGLang's physical_to_logical_map of all layers"#;
 
 /// One layer; other keys, such as `railyard place --json` has, are passed over.
 #[derive(Deserialize)]
@@ -89,7 +91,8 @@ impl TryFrom<Stored> for Placement {
         let mut placement = Self::indexed(physical_to_logical_map, &slots_per_rank, num_experts, origin)?;
         let expert_of = |slot: SlotId| placement.physical_to_logical.get(slot.0 as usize).copied();
         if !shares.check(&placement.replicated, expert_of) {
-            return Err(PlacementError::Shares);
+            let problem = "the shares of replicas don't fit the slots: use the same version everywhere";
+            return Err(PlacementError::refused(origin, problem));
         }
         placement.shares = shares;
         Ok(placement)
@@ -149,13 +152,16 @@ impl Placement {
     ) -> Result<Self, PlacementError> {
         check_length(text, origin)?;
         let File { physical_to_logical_map, slots_per_rank, load_by_rack } = serde_json::from_str(text)
-            .map_err(|source| PlacementError::Json { origin: origin.to_owned(), source })?;
+            .map_err(|error| PlacementError::refused(origin, format!("{error}; expected {FORMATS}")))?;
         let map: Vec<ExpertId> = physical_to_logical_map.into_iter().map(ExpertId).collect();
         let ranks = cluster.num_ranks();
         let counts = match slots_per_rank {
             Some(counts) if counts.len() != ranks as usize => {
-                let (origin, entries) = (origin.to_owned(), counts.len());
-                return Err(PlacementError::RankCount { origin, entries, num_ranks: ranks });
+                let entries = counts.len();
+                let problem = format!(
+                    "slots_per_rank has {entries} entries for {ranks} ranks: give one number per rank"
+                );
+                return Err(PlacementError::refused(origin, problem));
             }
             Some(counts) => counts,
             None => even_split(map.len() as u32, ranks),
@@ -170,7 +176,7 @@ impl Placement {
                 "load_by_rack must be {} racks of {experts} numbers of at least 0: correct or leave it out",
                 cluster.num_racks()
             );
-            return Err(PlacementError::Foreign { origin: origin.to_owned(), problem });
+            return Err(PlacementError::refused(origin, problem));
         }
         placement.for_demand(cluster, &demand, 0.0)
     }
@@ -205,7 +211,7 @@ impl LayerPlacements {
             let wanted = *slots.get_or_insert(got);
             if got != wanted {
                 let problem = format!("{got} slots where others have {wanted}: give each layer as many");
-                return Err(PlacementError::Foreign { origin: place, problem });
+                return Err(PlacementError::refused(place, problem));
             }
             Ok(Arc::new(placement))
         })
@@ -214,8 +220,8 @@ impl LayerPlacements {
 
 fn check_length(text: &str, origin: &str) -> Result<(), PlacementError> {
     if text.len() > MAX_JSON_BYTES {
-        let (origin, bytes) = (origin.to_owned(), text.len());
-        return Err(PlacementError::TooLong { origin, bytes, limit: MAX_JSON_BYTES });
+        let problem = format!("{} bytes, more than {MAX_JSON_BYTES}: not a placement file", text.len());
+        return Err(PlacementError::refused(origin, problem));
     }
     Ok(())
 }

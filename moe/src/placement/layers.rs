@@ -140,7 +140,8 @@ impl TryFrom<Stored> for LayerPlacements {
         let last = u32::try_from(of_layer.len()).ok().and_then(|layers| first.checked_add(layers));
         let known = of_layer.iter().all(|&index| (index as usize) < distinct.len());
         if last.is_none() || !known || distinct.is_empty() || of_layer.is_empty() {
-            return Err(PlacementError::Layers);
+            let problem = "layers name placements that there are not: use the same version everywhere";
+            return Err(PlacementError::refused("stored placements", problem));
         }
         Ok(Self { first, of_layer, distinct: distinct.into_iter().map(Arc::new).collect() })
     }

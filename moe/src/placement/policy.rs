@@ -42,7 +42,7 @@ impl Placement {
     /// The placement of `policy` for `demand`, in `slots` slots or, without them, one an expert or as many as the policy has.
     ///
     /// # Errors
-    /// What the policy says; [`PlacementError::FixedSlots`] if it has another number of slots; [`PlacementError::Demand`] if
+    /// What the policy says; [`PlacementError::FixedSlots`] if it has another number of slots; [`PlacementError::Refused`] if
     /// the demand is of other racks.
     pub fn by(
         policy: &dyn PlacementPolicy,

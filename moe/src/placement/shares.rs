@@ -7,7 +7,6 @@
 mod flow;
 mod solve;
 
-use super::error::MAX_SHARED;
 use super::{PlacementError, span};
 use crate::ids::{ExpertId, SlotId};
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,9 @@ pub(super) use solve::{fullest_rank, solve};
 
 /// Units of a whole: a (rack, expert)'s shares add up to it.
 pub(super) const WHOLE: u32 = 1 << 14;
+
+/// Most (rack, replicated expert) pairs of a placement.
+const MAX_SHARED: u64 = 1 << 22;
 
 /// One replica's part of what a (rack, expert) sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +125,11 @@ pub(super) fn point(cluster: &Cluster, source: RankId, token: u32) -> u32 {
 pub(super) fn check_size(origin: &str, racks: u32, replicated: u32) -> Result<(), PlacementError> {
     let pairs = u64::from(racks) * u64::from(replicated);
     if pairs > MAX_SHARED {
-        return Err(PlacementError::TooManyShares { origin: origin.to_owned(), racks, replicated });
+        let problem = format!(
+            "{racks} racks that each choose among replicas of {replicated} experts, more than {MAX_SHARED} pairs: use fewer \
+             racks or replicate fewer experts"
+        );
+        return Err(PlacementError::refused(origin, problem));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ impl Placement {
     /// of the stage's first rack.
     ///
     /// # Errors
-    /// [`PlacementError::SlotCount`] if `cluster` has not that many ranks, [`PlacementError::TooManyShares`].
+    /// [`PlacementError::Refused`] if `cluster` has not that many ranks, or the table of shares would be too large.
     ///
     /// # Panics
     /// If `first` is not in the cluster.

@@ -49,7 +49,7 @@ impl Programs {
         (hash, question): (&str, &str),
         finish: &dyn Fn(&str) -> Result<String, PlacementError>,
     ) -> Result<String, PlacementError> {
-        let wrong = |problem| PlacementError::Foreign { origin: format!("exec:{command}"), problem };
+        let wrong = |problem| PlacementError::Refused { origin: format!("exec:{command}"), problem };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = state.answers.get(hash) {
             return Ok(known.clone());
@@ -157,7 +157,7 @@ impl PlacementPolicy for Exec {
             (None, None) => {
                 let problem =
                     "runs where the command is typed: a coordinator takes finished placements".to_owned();
-                return Err(PlacementError::Foreign { origin: self.origin.clone(), problem });
+                return Err(PlacementError::Refused { origin: self.origin.clone(), problem });
             }
         };
         read(&text)

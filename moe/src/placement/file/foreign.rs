@@ -62,7 +62,7 @@ impl Maps {
                     "layer {layer}: the file has {} layers, the model {all}, of which {moe} have experts: give one of the two numbers",
                     rows.len()
                 );
-                return Err(PlacementError::Foreign { origin: origin.to_owned(), problem });
+                return Err(PlacementError::refused(origin, problem));
             }
             _ => layer,
         };
@@ -71,7 +71,9 @@ impl Maps {
 
     /// What the file has for `layer`.
     pub(super) fn of(&self, origin: &str, layer: u32, ranks: u32) -> Result<Map, PlacementError> {
-        let missing = |given| PlacementError::NoSuchLayer { origin: origin.to_owned(), layer, given };
+        let missing = |given: String| {
+            PlacementError::refused(origin, format!("no layer {layer}; the file has {given}"))
+        };
         let map = match &self.layers {
             Layers::One(map) => map,
             Layers::Many(rows) => {
@@ -112,7 +114,7 @@ fn by_rank(rank_of: &[u32], origin: &str, ranks: u32) -> Result<Map, PlacementEr
     for (expert, &rank) in (0..).zip(rank_of) {
         let Some(held) = held.get_mut(rank as usize) else {
             let problem = format!("expert_to_ep_rank[{expert}] is {rank}, of {ranks} ranks: correct it");
-            return Err(PlacementError::Foreign { origin: origin.to_owned(), problem });
+            return Err(PlacementError::refused(origin, problem));
         };
         held.push(expert);
     }
@@ -126,7 +128,7 @@ fn assignments(text: &str, origin: &str) -> Result<BTreeMap<u32, Vec<u32>>, Plac
     let refuse = |problem: &str| {
         let problem =
             format!("initial_global_assignments: {problem}; expected {{layer: [expert of each slot]}}");
-        PlacementError::Foreign { origin: origin.to_owned(), problem }
+        PlacementError::refused(origin, problem)
     };
     let (_, rest) = text.split_once("initial_global_assignments").ok_or_else(|| refuse("not there"))?;
     let rest = rest.trim_start_matches(['"', '\'']).trim_start();

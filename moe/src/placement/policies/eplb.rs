@@ -43,7 +43,7 @@ impl Placement {
     /// Places `load.len()` experts by their load on `cluster`, whose racks are the nodes.
     ///
     /// # Errors
-    /// [`PlacementError::Eplb`] where a number does not divide another as the algorithm needs it.
+    /// [`PlacementError::Refused`] where a number does not divide another as the algorithm needs it.
     pub fn eplb(cluster: &Cluster, load: &[f32], shape: EplbShape) -> Result<Self, PlacementError> {
         Self::eplb_slots(cluster, load, shape)?.for_even_demand(cluster, ORIGIN)
     }
@@ -67,7 +67,10 @@ impl Placement {
             ),
         ];
         if let Some((_, problem)) = needs.into_iter().find(|(met, _)| !met) {
-            return Err(PlacementError::Eplb { experts, slots, groups, ranks, racks, problem });
+            let origin = format!(
+                "{ORIGIN} of {experts} experts in {groups} groups, {slots} slots on {ranks} ranks in {racks} racks"
+            );
+            return Err(PlacementError::refused(origin, problem));
         }
         let hierarchical =
             groups.is_multiple_of(racks) && slots.is_multiple_of(racks) && ranks.is_multiple_of(racks);

@@ -35,7 +35,11 @@ impl Placement {
         let origin = "one-rack placement";
         check_sizes(origin, num_experts, num_experts.into())?;
         if rack.0 >= cluster.num_racks() {
-            return Err(PlacementError::NoSuchRack { rack, num_racks: cluster.num_racks() });
+            let last = cluster.num_racks() - 1;
+            return Err(PlacementError::refused(
+                origin,
+                format!("{rack} does not exist: the cluster has racks 0 to {last}"),
+            ));
         }
         let mut counts = vec![0; cluster.num_ranks() as usize];
         for (rank, count) in cluster.ranks_in(rack).zip(even_split(num_experts, cluster.rack_size(rack))) {

@@ -18,6 +18,8 @@ use pack::Packing;
 use search::Search;
 use topology::Cluster;
 
+const ORIGIN: &str = "rack-aware placement";
+
 /// What a token that crosses costs: once for each other rack it visits (hierarchical dispatch), and once for each expert
 /// there (flat dispatch).
 const COSTS: [i64; 2] = [4, 1];
@@ -51,12 +53,16 @@ impl PlacementPolicy for RackAware {
     /// Any number of experts, ranks and racks; slots are split evenly over the ranks, those left over evenly over the racks.
     ///
     /// # Errors
-    /// [`PlacementError::Slots`] if there are fewer slots than experts, or more than one an expert and rank.
+    /// [`PlacementError::Refused`] if there are fewer slots than experts, or more than one an expert and rank.
     fn place(&self, cluster: &Cluster, slots: u32, demand: &Demand) -> Result<Placement, PlacementError> {
         let (experts, ranks) = (demand.load().len() as u32, cluster.num_ranks());
-        check_sizes("rack-aware placement", experts, slots.into())?;
+        check_sizes(ORIGIN, experts, slots.into())?;
         if slots < experts || u64::from(slots) > u64::from(experts) * u64::from(ranks) {
-            return Err(PlacementError::Slots { slots, experts, ranks });
+            let problem = format!(
+                "{slots} slots for {experts} experts on {ranks} ranks: give at least one an expert, and at most one an expert \
+                 and rank"
+            );
+            return Err(PlacementError::refused(ORIGIN, problem));
         }
         let by_rack = demand.by_rack(cluster);
         let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
@@ -90,8 +96,11 @@ impl PlacementPolicy for RackAware {
         search.improve(limit, PASSES);
         let packing = search.finish();
         let (map, counts) = packing.into_map();
-        Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, "rack-aware placement")?
-            .for_demand(cluster, &by_rack, chosen.min(limit))
+        Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, ORIGIN)?.for_demand(
+            cluster,
+            &by_rack,
+            chosen.min(limit),
+        )
     }
 }
 
