@@ -62,11 +62,15 @@ mod tests {
     #[test]
     fn the_slowest_port_decides() {
         let cluster = Cluster::new(&[2, 1]).expect("valid");
-        let bound = |text| fluid_bound(&TrafficMatrix::parse(text).expect("valid"), &cluster, &fabric());
-        assert_eq!(bound("7 0 0\n0 0 0\n0 0 0"), Picos::ZERO, "a rank's own rows take no port");
-        assert_eq!(bound("0 900 0\n0 0 0\n0 0 0"), Picos(910));
-        assert_eq!(bound("0 900 10\n0 0 0\n0 0 0"), Picos(910), "the two classes overlap");
-        assert_eq!(bound("0 0 50\n0 0 50\n0 0 0"), Picos(1_500), "two senders meet at one ingress port");
+        let bound = |sends: &[(u32, u32, u64)]| {
+            let mut traffic = TrafficMatrix::new(3);
+            sends.iter().for_each(|&(from, to, bytes)| traffic.add(RankId(from), RankId(to), bytes));
+            fluid_bound(&traffic, &cluster, &fabric())
+        };
+        assert_eq!(bound(&[(0, 0, 7)]), Picos::ZERO, "a rank's own rows take no port");
+        assert_eq!(bound(&[(0, 1, 900)]), Picos(910));
+        assert_eq!(bound(&[(0, 1, 900), (0, 2, 10)]), Picos(910), "the two classes overlap");
+        assert_eq!(bound(&[(0, 2, 50), (1, 2, 50)]), Picos(1_500), "two senders meet at one ingress port");
     }
 
     proptest! {

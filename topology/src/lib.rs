@@ -33,6 +33,6 @@ pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
 pub use ids::{RackId, RankId};
 pub use kernels::{A2aLinks, KernelProfile, PhaseLinks};
 pub use port::Port;
-pub use traffic::{MAX_MATRIX_RANKS, TrafficError, TrafficMatrix};
+pub use traffic::TrafficMatrix;
 pub use units::{Picos, Rate, UnitError};
 pub use words::did_you_mean;

@@ -37,7 +37,7 @@ pub struct Copies {
 }
 
 /// The traffic of one layer's dispatch and combine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlannedTraffic {
     /// Bytes from rank to rank in dispatch, forwarded hops included; nothing on the diagonal.
     pub dispatch: TrafficMatrix,
