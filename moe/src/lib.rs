@@ -25,7 +25,6 @@ pub mod stack;
 #[cfg(test)]
 mod testing;
 pub mod topk;
-pub mod trace;
 pub mod work;
 
 pub use error::ModelError;

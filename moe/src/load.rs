@@ -18,6 +18,7 @@ mod sampled;
 mod sglang;
 mod simllm;
 mod stats;
+mod trace;
 mod vllm;
 
 pub use coactivation::Coactivation;
@@ -26,6 +27,7 @@ pub use picks::LayerPicks;
 pub use read::{formats, parse_loads, read_loads};
 pub use sampled::Sampling;
 pub use stats::{LoadStats, balancedness, gini, max_over_mean, percentile};
+pub use trace::{Trace, TraceInfo, read_trace};
 
 use crate::ids::ExpertId;
 use crate::placement::Placement;

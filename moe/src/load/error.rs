@@ -1,7 +1,6 @@
 //! Why loads can't be read or made; always with the place and the remedy.
 
 use crate::routing::RoutingError;
-use crate::trace::TraceError;
 use thiserror::Error;
 
 use super::MAX_LOAD_LAYERS;
@@ -58,9 +57,6 @@ pub enum LoadError {
         /// What is wrong.
         problem: String,
     },
-    /// A simllm trace is wrong.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
     /// Too long, or no layers, or too many.
     #[error("{origin}: {problem}; give one record of 1 to {MAX_LOAD_LAYERS} layers")]
     Size {

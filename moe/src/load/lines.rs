@@ -24,11 +24,6 @@ impl<'a> Lines<'a> {
         Self { reader: Box::new(reader), origin, line: 0, bytes: 0, text: Vec::new() }
     }
 
-    /// What is left, unread.
-    pub(super) fn into_reader(self) -> Box<dyn BufRead + 'a> {
-        self.reader
-    }
-
     /// The error of the line read last.
     pub(super) fn wrong(&self, problem: impl Into<String>) -> LoadError {
         LoadError::Line { origin: self.origin.to_owned(), line: self.line, problem: problem.into() }

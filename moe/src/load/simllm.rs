@@ -1,10 +1,10 @@
-//! simllm's trace, one forwarded token a line: read as by [`crate::trace`], but with its layers apart.
+//! simllm's trace, one forwarded token a line: read as by [`super::trace`], but with its layers apart.
 
 use super::format::Format;
 use super::lines::Lines;
 use super::picks::{Gathered, PickedRow};
+use super::trace::parse_with_layers;
 use super::{ExpertLoad, LoadError};
-use crate::trace::parse_with_layers;
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
@@ -14,10 +14,10 @@ pub(super) const FORMAT: Format = Format {
     lines: Some(parse),
 };
 
-/// Reads a trace; a weight that is not there is an equal share, as in [`crate::trace`].
+/// Reads a trace; a weight that is not there is an equal share, as in [`super::trace`].
 fn parse(lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
     let origin = lines.origin;
-    let (trace, layers) = parse_with_layers(lines.into_reader(), origin)?;
+    let (trace, layers) = parse_with_layers(lines)?;
     let k = trace.rows.top_k as usize;
     let mut gathered = Gathered::default();
     for ((layer, idx), weights) in

@@ -4,9 +4,9 @@
 mod expert_log;
 
 use super::*;
+use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
 use crate::placement::EplbShape;
 use crate::routing::{Router, RoutingSpec, Workload};
-use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
 use crate::shape::LayerShape;
 use proptest::prelude::*;
 use topology::{Dtype, RankId};

@@ -1,8 +1,8 @@
 //! Routing by its name.
 
 use moe::RoutingSpec;
+use moe::load::read_trace;
 use moe::routing::RoutingChoice;
-use moe::trace::read_trace;
 
 /// The routing of `name` on `ranks` ranks; reads a trace.
 ///

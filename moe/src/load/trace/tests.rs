@@ -9,8 +9,8 @@ const TOKENS: &str = r#"{"phase":"prefill","token_index":0,"routing":[{"expert_i
 {"phase":"prefill","token_index":1,"routing":[{"expert_ids":[2,4],"gate_weights":[0.5,0.5],"layer_index":0},{"expert_ids":[5,0],"gate_weights":null,"layer_index":1}]}"#;
 const FOOTER: &str = r#"{"request_count":1,"row_type":"footer"}"#;
 
-fn parse(text: &str) -> Result<Trace, TraceError> {
-    parse_trace(text.as_bytes(), "made-up.jsonl")
+fn parse(text: &str) -> Result<Trace, LoadError> {
+    parse_with_layers(Lines::new(text.as_bytes(), "made-up.jsonl")).map(|(trace, _)| trace)
 }
 
 fn message(text: &str) -> String {
@@ -50,14 +50,14 @@ fn a_file_is_read_like_a_text_and_a_missing_one_is_named() {
 fn wrong_lines_are_named_with_their_number() {
     let after_good = |bad: &str| message(&format!("{HEADER}\n{}\n{bad}", row("[1,2]", "[0.5,0.5]")));
     for (bad, said) in [
-        ("{".to_owned(), "not a line of a trace"),
+        ("{".to_owned(), "expected a line of simllm's trace"),
         (row("[1,2,3]", "[0.5,0.5,0.5]"), "3 experts in layer 0, 2 before"),
         (row("[]", "[]"), "0 experts in layer 0, 2 before"),
         (row("[1,1]", "[0.5,0.5]"), "expert 1 twice"),
         (row("[1,8]", "[0.5,0.5]"), "expert 8 in layer 0; give expert ids below 8"),
-        (row("[1,-2]", "[0.5,0.5]"), "not a line of a trace"),
+        (row("[1,-2]", "[0.5,0.5]"), "expected a line of simllm's trace"),
         (row("[1,2]", "[0.5]"), "1 gate weights for 2 experts"),
-        (row("[1,2]", "[0.5,NaN]"), "not a line of a trace"),
+        (row("[1,2]", "[0.5,NaN]"), "expected a line of simllm's trace"),
         (row("[1,2]", "[0.5,1e39]"), "number out of range"),
         (row("[1,2]", "[0.5,-0.5]"), "gate weight -0.5"),
         (HEADER.to_owned(), "a header after rows"),
@@ -82,11 +82,4 @@ fn a_trace_without_routing_is_refused() {
     for text in ["", FOOTER, HEADER, r#"{"routing":[]}"#] {
         assert!(message(text).contains("no line has a non-empty 'routing'"));
     }
-}
-
-#[test]
-fn an_endless_line_is_not_swallowed() {
-    let endless = BufReader::new(std::io::repeat(b' '));
-    let message = parse_trace(endless, "zeros").unwrap_err().to_string();
-    assert!(message.starts_with("zeros:1: longer than"), "{message}");
 }
