@@ -8,10 +8,11 @@ use super::trace::ZeroLengths;
 use super::{LengthSpec, PrefixSpec};
 
 /// Where arrival times are from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArrivalKind {
     /// Independent of each other, at a rate.
+    #[default]
     Poisson,
     /// Burstier or more even than Poisson, at a rate.
     Gamma,
@@ -39,7 +40,7 @@ impl fmt::Display for ArrivalKind {
 }
 
 /// The table of arrivals in an experiment. Which keys a kind has is checked by [`build`](Self::build).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArrivalSpec {
     /// Where arrival times are from; decides which other keys are taken.
@@ -110,28 +111,6 @@ impl ArrivalSpec {
     /// A table that says nothing but its kind.
     #[must_use]
     pub fn new(kind: ArrivalKind) -> Self {
-        Self {
-            kind,
-            seed: None,
-            request_rate: None,
-            burstiness: None,
-            users: None,
-            think_time_s: None,
-            num_prompts: None,
-            duration_s: None,
-            input_len: None,
-            output_len: None,
-            prefixes: None,
-            tenants: None,
-            tenant_weights: None,
-            file: None,
-            rate_scale: None,
-            window_start_s: None,
-            window_end_s: None,
-            max_input_tokens: None,
-            max_output_tokens: None,
-            zero_lengths: None,
-            block_tokens: None,
-        }
+        Self { kind, ..Self::default() }
     }
 }

@@ -149,16 +149,6 @@ impl CacheReport {
     pub fn hit_rate(&self) -> f64 {
         share(self.hit_tokens, self.input_tokens)
     }
-
-    /// What the cache saved: computing, less holding and reading. Negative where it costs more than it saves.
-    pub fn net_saved_usd(&self) -> f64 {
-        self.tiers.iter().map(|tier| tier.saved_usd - tier.hold_usd - tier.read_usd).sum()
-    }
-
-    /// What all prompts cost: holding and reading what was kept, computing the rest.
-    pub fn total_usd(&self) -> f64 {
-        self.compute_usd + self.tiers.iter().map(|tier| tier.hold_usd + tier.read_usd).sum::<f64>()
-    }
 }
 
 fn share(part: u64, whole: u64) -> f64 {
