@@ -65,11 +65,11 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Ask a coordinator whether it, or one of its nodes, is well
     Health(HealthArgs),
-    /// The models that have a name, or all figures of one
+    /// The models that have a name, or one as a model file
     Model(ModelArgs),
-    /// The hardware that has a name, or all figures of one
+    /// The hardware that has a name, or one as a cluster file
     Hardware(HardwareArgs),
-    /// The placement policies that have a name, and what each does
+    /// The placement policies and gates that have a name, and what each does
     Policies {
         /// Print one JSON object
         #[arg(long)]

@@ -30,7 +30,7 @@ pub(crate) struct SpecArgs {
     #[arg(long, value_name = "NAME|FILE", help_heading = "Racks and links")]
     pub(crate) hardware: Option<String>,
 
-    /// A preset's name, or a Hugging Face config.json [default: deepseek-v3, for a trace a model that fits]
+    /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: deepseek-v3, for a trace a model that fits]
     #[arg(long, value_name = "NAME|FILE", help_heading = "Model and tokens")]
     pub(crate) model: Option<String>,
     /// Tokens of each rank

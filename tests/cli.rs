@@ -95,7 +95,8 @@ fn shells_and_man_know_the_commands() {
 }
 
 #[test]
-fn presets_are_listed_and_one_has_all_its_figures() {
+fn presets_are_listed_and_one_is_a_file_with_all_its_figures() {
+    let files = Files::new();
     for (command, name, figure) in
         [("model", "deepseek-v3", "num_experts"), ("hardware", "h100-sxm", "domain_ranks")]
     {
@@ -113,15 +114,22 @@ fn presets_are_listed_and_one_has_all_its_figures() {
                 .any(|list| list.as_array().is_some_and(|all| all.len() > 5))
         );
         fails(2, &[command, &name[1..]], &[&format!("did you mean `{name}`?")]);
+        // What is printed can be given by its path, and is the same.
+        let copy = files.write("copy.toml", &one);
+        let copied: serde_json::Value =
+            serde_json::from_slice(&run(&[command, &copy, "--json"]).stdout).expect("one object");
+        assert_eq!(copied, json, "{command}");
     }
 }
 
 #[test]
-fn policies_are_listed() {
+fn policies_and_gates_are_listed() {
     let listed = text(&run(&["policies"]).stdout);
     let json: serde_json::Value = serde_json::from_slice(&run(&["policies", "--json"]).stdout).expect("JSON");
-    for policy in json["policies"].as_array().expect("a list") {
-        assert!(listed.contains(policy["name"].as_str().expect("a name")), "{listed}");
+    for family in ["policies", "gates"] {
+        for entry in json[family].as_array().expect("a list") {
+            assert!(listed.contains(entry["name"].as_str().expect("a name")), "{listed}");
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::run::RunRequest;
 use moe::Model;
+use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::placement::Placement;
 use moe::routing::RoutingSpec;
-use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::shape::LayerShape;
 use moe::stack::Stack;
 use moe::work::CommonWeights;

@@ -9,8 +9,8 @@ use coordinator::{
     Limits, LocalCluster, LocalConfig, RunError, RunRequest, SimRunner, WorkerKind, run_steps,
 };
 use moe::experts::ExpertKind;
-use moe::placement::Placement;
 use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::placement::Placement;
 use moe::shape::LayerShape;
 use node::net::{Identity, TransportOptions};
 use node::program::{LayerProgram, Program};

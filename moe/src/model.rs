@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
 pub use crate::error::ModelError;
-use crate::shape::in_range;
 pub use crate::gate::{GateKind, GateSpec};
+use crate::shape::in_range;
 pub use crate::shape::{LayerShape, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 pub use attention::{Attention, MAX_ATTENTION};
 

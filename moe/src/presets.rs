@@ -23,12 +23,17 @@ fn presets() -> &'static [Preset] {
     }
     static PRESETS: OnceLock<Vec<Preset>> = OnceLock::new();
     PRESETS.get_or_init(|| {
-        let file: Table = toml::from_str(include_str!("../data/models.toml")).expect("data/models.toml is TOML");
+        let file: Table =
+            toml::from_str(include_str!("../data/models.toml")).expect("data/models.toml is TOML");
         let preset = |mut table: toml::Table| {
             let aliases = table.remove("aliases").map_or(Ok(Vec::new()), toml::Value::try_into);
             let model = table.try_into::<Model>().map_err(|error| error.to_string());
-            let model = model.and_then(|model| model.read_from("data/models.toml").map_err(|error| error.to_string()));
-            Preset { model: model.expect("data/models.toml is sound"), aliases: aliases.expect("aliases are names") }
+            let model = model
+                .and_then(|model| model.read_from("data/models.toml").map_err(|error| error.to_string()));
+            Preset {
+                model: model.expect("data/models.toml is sound"),
+                aliases: aliases.expect("aliases are names"),
+            }
         };
         file.model.into_iter().map(preset).collect()
     })

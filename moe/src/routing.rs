@@ -26,8 +26,8 @@ use crate::gate::GroupLimiter;
 use crate::hidden::fill_hidden_state;
 use crate::ids::TokenId;
 use crate::shape::LayerShape;
-use seeded::SeededGate;
 use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
+use seeded::SeededGate;
 
 /// Largest Zipf exponent.
 pub const MAX_ZIPF_EXPONENT: f64 = 16.0;
@@ -237,19 +237,6 @@ impl Router {
             gate.route(rows, &mut routing);
         }
         routing
-    }
-
-    /// Routes tokens of `rank` at `step` whose hidden `states`, `[tokens, hidden]` by rows, are at hand; equal to
-    /// [`Router::route`] where they are the seeded ones. Only a gate looks at their values.
-    pub fn route_states(&self, step: u32, rank: RankId, states: &[f32]) -> Routing {
-        match &self.source {
-            Source::Gate(gate) => {
-                let mut routing = Routing::with_capacity(gate.top_k(), states.len() / self.hidden as usize);
-                gate.route(states, &mut routing);
-                routing
-            }
-            _ => self.route(step, rank, (states.len() / self.hidden as usize) as u32),
-        }
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct CalibrateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A preset's name, or a Hugging Face config.json [default: all presets]
+    /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: all presets]
     #[arg(value_name = "NAME|FILE")]
     pub(crate) name: Option<String>,
     /// Print one JSON object

@@ -58,7 +58,7 @@ pub(crate) struct PlaceArgs {
     /// Only the layer that has this number in the record; counts are numbered from 0
     #[arg(long, value_name = "L")]
     pub(crate) layer: Option<u32>,
-    /// Whose experts and top-k: a preset's name, or a Hugging Face config.json; for the memory of weights
+    /// Whose experts and top-k: a preset's name, a model file (.toml) or a Hugging Face config.json; for the memory of weights
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) model: Option<String>,
     /// Experts a token goes to [default: the model's, else 8]

@@ -17,7 +17,7 @@ Examples:
 
 Everything is analytic: roofline times of even loads, lower bounds of what real kernels take.")]
 pub(crate) struct RooflineArgs {
-    /// A preset's name, or a Hugging Face config.json
+    /// A preset's name, a model file (.toml) or a Hugging Face config.json
     #[arg(long, value_name = "NAME|FILE", default_value = "deepseek-v3")]
     pub(crate) model: String,
     /// A preset's name, or a cluster file (.toml) with hardware and links [default: talk-gb200]

@@ -18,7 +18,7 @@ use node::wire::Phase as Wire;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use study::layer::chunk_rows;
-use topology::{Cluster, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
+use topology::{Cluster, Confidence, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 2;
@@ -48,7 +48,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
         fitted.sim = Some([times.mean_rank, times.last_rank].map(|times| column_errors(&measured, &times)));
     }
     if let Some(path) = &args.out {
-        let written = std::fs::write(path, profile(args, &fitted));
+        let text = profile(args, &fitted).map_err(Failure::Failed)?;
+        let written = std::fs::write(path, text);
         written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Failed)?;
     }
     if args.json {
@@ -292,40 +293,17 @@ fn object(args: &CalibrateArgs, layer: &Layer, fitted: &Fitted) -> Value {
 }
 
 /// The cluster file of the profile: two nodes, which `--racks` and `--ranks-per-rack` override.
-fn profile(args: &CalibrateArgs, fitted: &Fitted) -> String {
-    let hardware = &fitted.calibration.hardware;
-    let [(_, dispatch), (_, combine)] = phases(hardware);
-    let mut text = format!(
-        "# Fitted by `railyard calibrate` to measured dispatch and combine times; start-ups are latencies here.\n\
-         [cluster]\nracks = [{0}, {0}]\n\n[hardware]\nname = \"{1}\"\nbf16_flops = {2:?}\n",
-        args.ranks_per_node, hardware.name, hardware.bf16_flops,
-    );
-    for (key, flops) in [("fp8_flops", hardware.fp8_flops), ("fp4_flops", hardware.fp4_flops)] {
-        if let Some(flops) = flops {
-            text.push_str(&format!("{key} = {flops:?}\n"));
-        }
-    }
-    let links = |text: &mut String, links: PhaseLinks| {
-        for (name, link) in [("scale_up", links.fabric.scale_up), ("scale_out", links.fabric.scale_out)] {
-            text.push_str(&format!("{name}_bytes_per_s = {}\n", link.rate.bytes_per_s()));
-            text.push_str(&format!("{name}_latency_us = {:?}\n", link.latency.as_micros_f64()));
-        }
+fn profile(args: &CalibrateArgs, fitted: &Fitted) -> anyhow::Result<String> {
+    let hardware = Hardware {
+        latency_source: "fitted start-ups, wire included".to_owned(),
+        source: format!("railyard calibrate, on {}", fitted.nominal.name),
+        confidence: Confidence::Medium,
+        ..fitted.calibration.hardware.clone()
     };
-    text.push_str(&format!(
-        "hbm_bytes = {}\nhbm_bytes_per_s = {}\n",
-        hardware.hbm_bytes, hardware.hbm_bytes_per_s
-    ));
-    links(&mut text, dispatch);
-    text.push_str(&format!(
-        "latency_source = \"fitted start-ups, wire included\"\ndomain_ranks = {}\nsource = \"railyard calibrate, on {}\"\n\
-         confidence = \"medium\"\n\n[hardware.combine]\n",
-        hardware.domain_ranks, fitted.nominal.name,
-    ));
-    links(&mut text, combine);
-    text.push_str(&format!(
-        "dispatch_floor_us = {:?}\ncombine_floor_us = {:?}\n",
-        dispatch.floor.as_micros_f64(),
-        combine.floor.as_micros_f64()
-    ));
-    text
+    Ok(format!(
+        "# Fitted by `railyard calibrate` to measured dispatch and combine times; start-ups are latencies here.\n\
+         [cluster]\nracks = [{0}, {0}]\n\n{1}",
+        args.ranks_per_node,
+        hardware.to_toml()?,
+    ))
 }

@@ -4,7 +4,9 @@ use crate::cli::{HardwareArgs, ModelArgs};
 use crate::failure::Failure;
 use crate::output;
 use moe::Model;
-use moe::placement::{POLICIES, PlacementPolicy};
+use moe::gate::GATES;
+use moe::placement::POLICIES;
+use moe::registry::{Entry, Registry};
 use serde_json::{Value, json};
 use study::scenario::{Place, any_model};
 use study::text_table::{Column, TextTable, wrapped};
@@ -16,12 +18,20 @@ const SCHEMA_VERSION: u32 = 1;
 pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
         let model = any_model(Some(name)).map_err(Failure::usage)?;
-        let mut figures = json!(model);
-        figures["total_params"] = json!(model.total_params());
-        figures["active_params"] = json!(model.active_params());
-        return one(figures, args.json);
+        let (total, active) = (model.total_params(), model.active_params());
+        if args.json {
+            let mut figures = json!(model);
+            figures["total_params"] = json!(total);
+            figures["active_params"] = json!(active);
+            return print_json(figures);
+        }
+        let toml = model.to_toml().map_err(Failure::failed)?;
+        let (total, active) = (total / 1e9, active / 1e9);
+        return output::print(&format!(
+            "# {total:.1} B parameters, {active:.1} B of them for a token.\n{toml}"
+        ));
     }
-    let models: Vec<Model> = Model::preset_names().filter_map(|name| Model::preset(name).ok()).collect();
+    let models: Vec<&Model> = Model::presets().collect();
     if args.json {
         return print_json(json!({ "models": models }));
     }
@@ -37,7 +47,7 @@ pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
         Column::right("B para-\nmeters"),
         Column::right("B\nactive"),
     ]);
-    for model in &models {
+    for model in models {
         let counts = [
             model.hidden,
             model.num_layers,
@@ -53,17 +63,23 @@ pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
             [model.name.clone()].into_iter().chain(counts.map(|count| count.to_string())).chain(billions),
         );
     }
-    let more = "`railyard model NAME` has all figures of one and where they are from; a Hugging Face config.json can be given by its path.";
+    let more = "`railyard model NAME` prints one as a model file, with where its figures are from. A file of one's own (.toml: docs/models.md) or a \
+                Hugging Face config.json can be given by its path.";
     listed(&table, more)
 }
 
 pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
         let hardware = Place::named(Some(name)).map_err(Failure::usage)?.hardware;
-        return one(json!(hardware), args.json);
+        if args.json {
+            return print_json(json!(hardware));
+        }
+        let toml = hardware.to_toml().map_err(Failure::failed)?;
+        return output::print(&format!(
+            "# A cluster file, of two racks.\n[cluster]\nracks = [8, 8]\n\n{toml}"
+        ));
     }
-    let presets: Vec<Hardware> =
-        Hardware::preset_names().into_iter().filter_map(|name| Hardware::preset(name).ok()).collect();
+    let presets: Vec<&Hardware> = Hardware::presets().collect();
     if args.json {
         return print_json(json!({ "hardware": presets }));
     }
@@ -80,7 +96,7 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
         Column::right("ranks in\na domain"),
         Column::left("confidence").extra(),
     ]);
-    for chip in &presets {
+    for chip in presets {
         let tera =
             |flops: Option<f64>| flops.map_or_else(|| "-".to_owned(), |flops| format!("{:.0}", flops / 1e12));
         let giga = |bytes: u64| format!("{:.0}", bytes as f64 / 1e9);
@@ -98,45 +114,39 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
             format!("{:?}", chip.confidence).to_lowercase(),
         ]);
     }
-    let more = "Rates are one direction of one rank's port. `railyard hardware NAME` has all figures of one and where they are from; a cluster \
-                file (.toml) can be given by its path.";
+    let more = "Rates are one direction of one rank's port. `railyard hardware NAME` prints one as a cluster file, with where its figures are from; \
+                such a file (.toml) can be given by its path.";
     listed(&table, more)
 }
 
+/// The registries of what a name can stand for: placement policies and gates.
 pub(crate) fn policies(json: bool) -> Result<(), Failure> {
     if json {
-        let policy = |policy: &dyn PlacementPolicy| json!({ "name": policy.name(), "help": policy.help() });
-        return print_json(json!({ "policies": POLICIES.iter().map(policy).collect::<Vec<_>>() }));
+        return print_json(json!({ "policies": named(&POLICIES), "gates": named(&GATES) }));
     }
-    let longest = POLICIES.names().map(str::len).max().unwrap_or(0);
-    let width = output::width(false);
-    let line = |policy: &dyn PlacementPolicy| {
-        wrapped(&format!("{:<longest$}  {}", policy.name(), policy.help()), width, &" ".repeat(longest + 2))
+    let more = "A file's path can stand where a policy can: docs/placement.md. A model file says which gate: docs/models.md.";
+    let [policies, gates] = [entries(&POLICIES), entries(&GATES)];
+    let more = wrapped(more, output::width(false), "");
+    output::print(&format!("Placement policies:\n{policies}\nGates:\n{gates}\n{more}"))
+}
+
+fn named<T: Entry + ?Sized>(registry: &Registry<T>) -> Vec<Value> {
+    registry.iter().map(|entry| json!({ "name": entry.name(), "help": entry.help() })).collect()
+}
+
+/// A line each.
+fn entries<T: Entry + ?Sized>(registry: &Registry<T>) -> String {
+    let longest = registry.names().map(str::len).max().unwrap_or(0);
+    let line = |entry: &T| {
+        let text = format!("{:<longest$}  {}", entry.name(), entry.help());
+        wrapped(&text, output::width(false), &" ".repeat(longest + 2))
     };
-    let more = "A file's path can stand where a policy can: docs/placement.md.";
-    output::print(&format!("{}\n{}", POLICIES.iter().map(line).collect::<String>(), wrapped(more, width, "")))
+    registry.iter().map(line).collect()
 }
 
 fn listed(table: &TextTable, more: &str) -> Result<(), Failure> {
     let width = output::width(false);
     output::print(&format!("{}{}", table.fit(width), wrapped(more, width, "")))
-}
-
-/// All figures of one preset, a line each.
-fn one(mut figures: Value, json: bool) -> Result<(), Failure> {
-    if json {
-        return print_json(figures);
-    }
-    let mut text = String::new();
-    if let Some(figures) = figures.as_object_mut() {
-        let longest = figures.keys().map(String::len).max().unwrap_or(0);
-        for (key, value) in figures {
-            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let indent = " ".repeat(longest + 3);
-            text.push_str(&wrapped(&format!("{key:<longest$} = {shown}"), output::width(false), &indent));
-        }
-    }
-    output::print(&text)
 }
 
 fn print_json(mut object: Value) -> Result<(), Failure> {

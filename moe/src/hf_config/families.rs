@@ -1,8 +1,8 @@
 //! The families of mixture-of-experts configurations: which field of which family means what.
 
 use super::fields::Fields;
-use crate::model::{Attention, MAX_ATTENTION, MAX_LAYERS, MAX_VOCAB, Model, ModelError};
 use crate::gate::{GateKind, GateSpec, Sigmoid, Softmax, SoftmaxAfterTopk};
+use crate::model::{Attention, MAX_ATTENTION, MAX_LAYERS, MAX_VOCAB, Model, ModelError};
 use crate::shape::{MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
 
 /// Configurations that are read alike.

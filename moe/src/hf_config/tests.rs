@@ -2,8 +2,8 @@
 
 use super::samples::{deepseek_v3, maverick, mixtral, qwen3};
 use super::*;
-use crate::model::Attention;
 use crate::gate::{GateKind, Sigmoid, Softmax};
+use crate::model::Attention;
 use serde_json::{Value, json};
 
 fn read(config: &Value) -> Result<Model, ModelError> {

@@ -71,11 +71,23 @@ mod tests {
             ("top_k = 2", "top_k = 9", "own.toml: top_k = 9 is not possible"),
             ("top_k = 2\n", "", "own.toml:1: missing field `top_k`"),
             ("top_k = 2", "topk = 2", "own.toml:4: unknown field `topk`"),
-            ("softmax = {", "softmex = {", "own.toml:8: no gate is called `softmex`, did you mean `softmax`?"),
+            (
+                "softmax = {",
+                "softmex = {",
+                "own.toml:8: no gate is called `softmex`, did you mean `softmax`?",
+            ),
             ("norm_topk", "norm", "own.toml:8: gate `softmax` has no option `norm`; it has norm_topk"),
             ("hidden = 64", "hidden = -1", "own.toml:1: "),
-            ("num_layers = 4", "num_layers = 4\nmoe_layer_step = 0", "own.toml: moe_layer_step = 0 is not possible"),
-            ("num_layers = 4", "num_layers = 4000000000", "own.toml: num_layers = 4000000000 is not possible"),
+            (
+                "num_layers = 4",
+                "num_layers = 4\nmoe_layer_step = 0",
+                "own.toml: moe_layer_step = 0 is not possible",
+            ),
+            (
+                "num_layers = 4",
+                "num_layers = 4000000000",
+                "own.toml: num_layers = 4000000000 is not possible",
+            ),
         ] {
             let error = error(from, to);
             assert!(error.starts_with(said), "{to}: {error}");

@@ -1,10 +1,10 @@
 //! Routers of every source: distinct experts, limits, determinism, frequencies, and what is refused.
 
 use super::*;
+use crate::gate::{GateKind, GateSpec, Softmax};
 use crate::ids::ExpertId;
 use crate::model::Model;
 use crate::placement::Placement;
-use crate::gate::{GateKind, GateSpec, Softmax};
 use topology::{Cluster, Dtype};
 
 fn shape(num_experts: u32, top_k: u32) -> LayerShape {
@@ -114,10 +114,9 @@ fn the_seeded_gate_of_deepseek_v3_keeps_to_four_groups_and_sums_to_its_scale() {
 fn given_states_route_as_the_seeded_ones() {
     let shape = shape(16, 4);
     let states = crate::hidden::hidden_states(7, 2, RankId(5), 37, shape.hidden);
-    for spec in [RoutingSpec::Gate, RoutingSpec::Uniform] {
-        let router = router(&shape, &spec, None);
-        assert_eq!(router.route_states(0, RankId(5), &states), router.route(0, RankId(5), 37));
-    }
+    let router = router(&shape, &RoutingSpec::Gate, None);
+    let tokens: Vec<TokenId> = (0..37).map(|position| TokenId { sequence: 0, position }).collect();
+    assert_eq!(router.route_tokens(0, &tokens, &states), router.route(0, RankId(5), 37));
 }
 
 #[test]

@@ -41,12 +41,6 @@ impl KvCache {
         (numbers * size_of::<f32>()) as u64
     }
 
-    /// Sequences with entries.
-    #[must_use]
-    pub fn num_sequences(&self) -> usize {
-        self.sequences.len()
-    }
-
     /// Tokens of `sequence` in the cache of layer `layer`, counted from the first that is cached here.
     #[must_use]
     pub fn tokens(&self, sequence: u32, layer: usize) -> usize {

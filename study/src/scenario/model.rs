@@ -2,8 +2,8 @@
 
 use super::ScenarioError;
 use super::files::{has_extension, is_file, read_file};
-use moe::trace::Trace;
 use moe::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
+use moe::load::Trace;
 use moe::{Model, ModelError};
 use std::path::Path;
 

@@ -1,8 +1,8 @@
 //! Each workload does what its name says, is seeded, and keeps its tokens.
 
 use super::*;
-use crate::routing::{GateLimit, Router, RoutingSpec};
 use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
+use crate::routing::{GateLimit, Router, RoutingSpec};
 use crate::shape::LayerShape;
 use proptest::prelude::*;
 use topology::{Dtype, RankId};
