@@ -51,21 +51,21 @@ pub(crate) struct SpecArgs {
     #[arg(long, value_name = "KIND", default_value = "modelled", value_parser = experts, help_heading = "Model and tokens")]
     pub(crate) experts: ExpertKind,
 
-    /// Schemes to have rows for, with a comma between them; bases come with them [default: all]
-    #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Rows")]
+    /// Schemes to compare, with a comma between them; bases come with them [default: all]
+    #[arg(long, value_name = "SCHEMES", value_delimiter = ',', help_heading = "Configurations")]
     pub(crate) scheme: Vec<DispatchScheme>,
-    /// Experts of the rows that don't say otherwise: a policy, a file or a program (docs/placement.md). What is made for a demand is made
+    /// Experts of the configurations that don't say otherwise: a policy, a file or a program (docs/placement.md). What is made for a demand is made
     /// for the one that the routing is expected to have, from other tokens than those of the run (a trace: from all its rows)
     #[arg(
         long,
         value_name = "NAME|FILE|exec:COMMAND",
         default_value = "linear",
         value_parser = PlacementParser,
-        help_heading = "Rows"
+        help_heading = "Configurations"
     )]
     pub(crate) placement: PlacementWord,
     /// Expert slots over all ranks, for placements that are made for a demand [default: one an expert]
-    #[arg(long, value_name = "N", help_heading = "Rows")]
+    #[arg(long, value_name = "N", help_heading = "Configurations")]
     pub(crate) slots: Option<u32>,
 
     /// `analytic`, `sim`, `quic` with a comma between them, or `all`
@@ -74,7 +74,7 @@ pub(crate) struct SpecArgs {
     /// Seeds, each a run of its own: 1,2,7 or 1-5
     #[arg(long, value_name = "SEEDS", default_value = "1", value_parser = seeds, help_heading = "Run")]
     pub(crate) seeds: Seeds,
-    /// Measured rounds a row and seed at most; they end when times differ by no more than 0.5%, two at least (quic)
+    /// Measured rounds a configuration and seed at most; they end when times differ by no more than 0.5%, two at least (quic)
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Run")]
     pub(crate) rounds: u32,
     /// Rounds before them (quic)

@@ -167,7 +167,7 @@ fn ragged_racks_and_weights() {
     let loads = Loads::new(&json!({ "logical_count": [vec![7; 256]] }).to_string());
     let text =
         loads.text(&["--ranks-per-rack=5,3", "--policy=rack-aware", "--slots=270", "--model=deepseek-v3"]);
-    assert!(text.contains("on 8 ranks in 2 rack(s), 270 slots, policy rack-aware"), "{text}");
+    assert!(text.contains("on 8 ranks in 2 racks, 270 slots, policy rack-aware"), "{text}");
     // 34 slots of 44.04 MB.
     assert!(text.contains("expert weights of deepseek-v3 on the fullest rank 1.50 GB"), "{text}");
 }

@@ -14,7 +14,7 @@ Examples:
   railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
   railyard compare --cluster coordinator:7000 --certs ./certs   on a cluster that is running
 
-Exit code: 0 done, 1 a row was not verified or the host could not keep up, 2 usage.";
+Exit code: 0 done, 1 a configuration was not verified or the host could not keep up, 2 usage.";
 
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXAMPLES)]

@@ -105,7 +105,7 @@ pub(crate) struct ReportArgs {
     /// One line a record as CSV, of one experiment
     #[arg(long, group = "format")]
     pub(crate) csv: bool,
-    /// One JSON object: a row each combination and backend, means and intervals; for several experiments a list of them
+    /// One JSON object: an entry each combination and backend, means and intervals; for several experiments a list of them
     #[arg(long, group = "format")]
     pub(crate) json: bool,
     /// One JSON object a line, one line a record

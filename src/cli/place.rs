@@ -67,6 +67,9 @@ pub(crate) struct PlaceArgs {
     /// All policies side by side
     #[arg(long, conflicts_with = "export")]
     pub(crate) compare: bool,
+    /// Every column of the tables, even where the terminal is narrower
+    #[arg(long, conflicts_with_all = ["export", "json"])]
+    pub(crate) wide: bool,
     /// Print one JSON object
     #[arg(long, conflicts_with = "export")]
     pub(crate) json: bool,

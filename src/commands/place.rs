@@ -103,6 +103,19 @@ impl Job {
         self.layers.iter().map(place).collect()
     }
 
+    /// What is placed where.
+    fn heading(&self) -> String {
+        let (layers, racks) = (self.layers.len() as u32, self.cluster.num_racks());
+        format!(
+            "{}: {layers} layer{} of {} experts on {} ranks in {racks} rack{}",
+            self.origin,
+            plural(layers),
+            self.num_experts,
+            self.cluster.num_ranks(),
+            plural(racks),
+        )
+    }
+
     /// Weights of the fullest rank over the layers, bytes, where the model is known.
     fn weight_bytes(&self, layers: &[Placed]) -> Option<u64> {
         let (_, shape) = self.model.as_ref()?;
@@ -110,6 +123,11 @@ impl Job {
             |rank| layers.iter().map(|layer| layer.placement.slots_of(rank).len() as u64).sum::<u64>();
         Some(self.cluster.ranks().map(of_rank).max().unwrap_or(0) * shape.expert_weight_bytes())
     }
+}
+
+/// What makes a noun mean `count`.
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
@@ -125,7 +143,7 @@ fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::
     Ok(if args.json {
         format!("{:#}\n", report::object(job, policy.name(), &layers))
     } else {
-        report::table(job, policy.name(), &layers)
+        report::table(job, policy.name(), &layers, output::width(args.wide))
     })
 }
 

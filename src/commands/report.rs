@@ -10,6 +10,7 @@ use std::path::Path;
 use study::experiment::{
     Collection, Merged, PlotTable, RESULTS_VERSION, Subject, collect, csv, find, summarise, table,
 };
+use study::text_table::wrapped;
 use view::picture;
 
 /// Missing points that are named one by one.
@@ -115,20 +116,21 @@ pub(super) fn print(merged: &Merged, subject: &dyn Subject, args: &ExperimentArg
     verdict(merged)
 }
 
-/// Name, subject and hash, what is fixed, the table, what it means.
+/// Name, subject and hash, what is fixed, what was claimed and found, the table.
 fn text(merged: &Merged, subject: &dyn Subject, wide: bool) -> String {
-    let header = &merged.header;
+    let (header, width) = (&merged.header, output::width(wide));
     let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
-    let claim = header.claim.as_ref().map_or_else(String::new, |claim| format!("claim: {claim}\n"));
+    let name = format!("{} ({}, {}){fixed}", header.name, header.subject, header.experiment);
+    let claim = header.claim.iter().map(|claim| format!("claim: {claim}"));
+    let findings = merged.findings().into_iter().map(|finding| match finding {
+        Ok(text) => format!("finding: {text}"),
+        Err(problem) => format!("a finding is left out: {problem}"),
+    });
+    let lines: String =
+        [name].into_iter().chain(claim).chain(findings).map(|line| wrapped(&line, width, "  ")).collect();
     let seeds =
         if header.seeds.len() > 1 { "; means and 95% intervals (Student's t) over seeds" } else { "" };
-    format!(
-        "{} ({}, {}){fixed}\n{claim}{}emulated time{seeds}\n",
-        header.name,
-        header.subject,
-        header.experiment,
-        table(merged, &summarise(merged), subject, output::width(wide)),
-    )
+    format!("{lines}{}emulated time{seeds}\n", table(merged, &summarise(merged), subject, width))
 }
 
 fn object(merged: &Merged, subject: &dyn Subject) -> Value {
@@ -139,6 +141,7 @@ fn object(merged: &Merged, subject: &dyn Subject) -> Value {
         "name": header.name,
         "subject": header.subject,
         "claim": header.claim,
+        "findings": merged.findings().into_iter().flatten().collect::<Vec<_>>(),
         "experiment": header.experiment,
         "fixed": header.fixed,
         "swept": header.swept,

@@ -20,6 +20,7 @@ pub(crate) fn run(args: &ServeBenchArgs, quiet: bool) -> Result<(), Failure> {
             "schema_version": RESULTS_VERSION,
             "name": header.name,
             "claim": header.claim,
+            "findings": merged.findings().into_iter().flatten().collect::<Vec<_>>(),
             "swept": header.swept,
             "points": merged.records().collect::<Vec<_>>(),
         });

@@ -1,11 +1,13 @@
 //! `railyard place --compare`: all policies side by side on the same loads.
 
-use super::report::mean;
-use super::{Job, Placed};
+use super::report::{BALANCEDNESS, CROSSING, mean, page};
+use super::{Job, Placed, plural};
 use crate::cli::PlaceArgs;
+use crate::output;
 use moe::PlacementError;
 use moe::placement::{POLICIES, PlacementPolicy};
 use serde_json::{Value, json};
+use study::text_table::{Column, TextTable};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -25,52 +27,51 @@ pub(super) fn run(args: &PlaceArgs, job: &Job, own: &dyn PlacementPolicy) -> Str
         Row { name: policy.name().to_owned(), layers: job.place(policy, slots) }
     };
     let rows: Vec<Row> = policies.map(row).collect();
-    if args.json { format!("{:#}\n", object(job, &rows)) } else { table(job, &rows) }
+    if args.json {
+        format!("{:#}\n", object(job, &rows))
+    } else {
+        table(job, &rows, output::width(args.wide))
+    }
 }
 
-fn table(job: &Job, rows: &[Row]) -> String {
-    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max("policy".len());
-    let memory = if job.model.is_some() { "  weights GB" } else { "" };
-    let mut text = format!(
-        "{}: {} layers of {} experts in {} group(s) on {} ranks in {} rack(s)\n\n\
-         {:width$}  slots  balancedness mean   worst  crossing a token: flat  dedup  hierarchical  twice on a rank{memory}\n",
-        job.origin,
-        job.layers.len(),
-        job.num_experts,
-        job.groups,
-        job.cluster.num_ranks(),
-        job.cluster.num_racks(),
-        "policy",
-    );
+fn table(job: &Job, rows: &[Row], width: Option<usize>) -> String {
+    let mut columns = vec![
+        Column::left("policy"),
+        Column::right("slots"),
+        Column::right("balanced-\nness mean"),
+        Column::right("\nworst").extra(),
+        Column::right("crossing\nflat"),
+        Column::right("\ndedup"),
+        Column::right("\nhierarchical"),
+        Column::right("twice on\na rank").extra(),
+    ];
+    let mut lines = vec![BALANCEDNESS.to_owned(), CROSSING.to_owned()];
+    if job.model.is_some() {
+        columns.push(Column::right("weights\nGB"));
+        lines.push("weights: experts of all layers on the fullest rank".to_owned());
+    }
+    let mut table = TextTable::new(columns);
     for Row { name, layers } in rows {
         let layers = match layers {
             Ok(layers) => layers,
             Err(reason) => {
-                text.push_str(&format!("{name:width$}  {reason}\n"));
+                lines.push(format!("{name} places nothing: {reason}"));
                 continue;
             }
         };
         let summary = Summary::new(layers);
-        text.push_str(&format!(
-            "{name:width$}  {:>5}  {:>17.4}  {:>6.4}  {:>22.3}  {:>5.3}  {:>12.3}  {:>15}",
-            layers[0].placement.num_slots(),
-            summary.mean,
-            summary.worst,
-            summary.inter[0],
-            summary.inter[1],
-            summary.inter[2],
-            summary.duplicates
-        ));
-        if let Some(bytes) = job.weight_bytes(layers) {
-            text.push_str(&format!("  {:>10.2}", bytes as f64 / 1e9));
-        }
-        text.push('\n');
+        let cells = [
+            name.clone(),
+            layers[0].placement.num_slots().to_string(),
+            format!("{:.4}", summary.mean),
+            format!("{:.4}", summary.worst),
+        ];
+        let crossing = summary.inter.map(|copies| format!("{copies:.3}"));
+        let weights = job.weight_bytes(layers).map(|bytes| format!("{:.2}", bytes as f64 / 1e9));
+        table.row(cells.into_iter().chain(crossing).chain([summary.duplicates.to_string()]).chain(weights));
     }
-    text.push_str(
-        "\nbalancedness: mean over largest rank load, replicas of an expert alike; crossing: copies of a token's row from rack to \
-         rack\nin dispatch, with each rack's choice of replicas; weights: experts of all layers on the fullest rank\n",
-    );
-    text
+    let heading = format!("{}, experts in {} group{}", job.heading(), job.groups, plural(job.groups));
+    page(&heading, &table, &lines, width)
 }
 
 /// Means over layers.

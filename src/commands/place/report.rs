@@ -3,44 +3,60 @@
 use super::{Job, Placed};
 use moe::{DispatchScheme, ExpertId, Placement, SlotId};
 use serde_json::{Map, Value, json};
+use study::text_table::{Column, TextTable, wrapped};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
-pub(super) fn table(job: &Job, policy: &str, layers: &[Placed]) -> String {
-    let mut text = format!(
-        "{}: {} layers of {} experts on {} ranks in {} rack(s), {} slots, policy {policy}\n\n\
-         layer  max/mean  balancedness  most replicas  twice on a rank  crossing a token: flat  dedup  hierarchical\n",
-        job.origin,
-        layers.len(),
-        job.num_experts,
-        job.cluster.num_ranks(),
-        job.cluster.num_racks(),
-        layers[0].placement.num_slots(),
-    );
+pub(super) fn table(job: &Job, policy: &str, layers: &[Placed], width: Option<usize>) -> String {
+    let slots = layers[0].placement.num_slots();
+    let heading = format!("{}, {slots} slots, policy {policy}", job.heading());
+    let mut table = TextTable::new([
+        Column::right("layer"),
+        Column::right("fullest rank\nover mean").extra(),
+        Column::right("balanced-\nness"),
+        Column::right("most\nreplicas"),
+        Column::right("twice on\na rank").extra(),
+        Column::right("crossing\nflat"),
+        Column::right("\ndedup"),
+        Column::right("\nhierarchical"),
+    ]);
     for Placed { layer, placement, evaluation } in layers {
-        let [flat, dedup, hierarchical] = evaluation.copies.map(|copies| copies.inter);
-        text.push_str(&format!(
-            "{layer:>5}  {:>8.3}  {:>12.4}  {:>13}  {:>15}  {flat:>22.3}  {dedup:>5.3}  {hierarchical:>12.3}\n",
-            1.0 / evaluation.balancedness,
-            evaluation.balancedness,
-            most_replicas(placement),
-            evaluation.duplicates,
-        ));
+        let front = [
+            layer.to_string(),
+            format!("{:.3}", 1.0 / evaluation.balancedness),
+            format!("{:.4}", evaluation.balancedness),
+            most_replicas(placement).to_string(),
+            evaluation.duplicates.to_string(),
+        ];
+        table.row(front.into_iter().chain(evaluation.copies.map(|copies| format!("{:.3}", copies.inter))));
     }
-    text.push_str(&format!(
-        "\nmean balancedness {:.4} (mean over largest rank load, replicas of an expert alike; 1 is even), {:.4} with each rack's \
-         choice of replicas\n",
-        mean(layers, |layer| layer.evaluation.balancedness),
-        mean(layers, |layer| layer.evaluation.chosen_balancedness),
-    ));
+    let mut lines = vec![
+        BALANCEDNESS.to_owned(),
+        CROSSING.to_owned(),
+        format!(
+            "mean balancedness: {:.4}, {:.4} with each rack's choice of replicas",
+            mean(layers, |layer| layer.evaluation.balancedness),
+            mean(layers, |layer| layer.evaluation.chosen_balancedness),
+        ),
+    ];
     if let (Some((name, _)), Some(bytes)) = (&job.model, job.weight_bytes(layers)) {
-        text.push_str(&format!(
-            "expert weights of {name} on the fullest rank {:.2} GB\n",
-            bytes as f64 / 1e9
-        ));
+        lines.push(format!("expert weights of {name} on the fullest rank: {:.2} GB", bytes as f64 / 1e9));
     }
-    text
+    page(&heading, &table, &lines, width)
+}
+
+/// What the column says.
+pub(super) const BALANCEDNESS: &str =
+    "balancedness: mean over largest load of a rank, replicas of an expert alike; 1 is even";
+/// What the three columns say.
+pub(super) const CROSSING: &str = "crossing: copies of a token's row from rack to rack in dispatch, by scheme, with each rack's choice \
+                                   of replicas";
+
+/// A heading, a table, and what it says.
+pub(super) fn page(heading: &str, table: &TextTable, lines: &[String], width: Option<usize>) -> String {
+    let below: String = lines.iter().map(|line| wrapped(line, width, "  ")).collect();
+    format!("{}\n{}\n{below}", wrapped(heading, width, "  "), table.fit(width))
 }
 
 pub(super) fn mean(layers: &[Placed], of: impl Fn(&Placed) -> f64) -> f64 {

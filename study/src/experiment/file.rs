@@ -4,6 +4,7 @@
 //! the subject, and the subject, where the file doesn't say, from the tables.
 
 use super::error::FileError;
+use super::finding;
 use super::points::{Axis, Experiment, POINTS_MAX};
 use super::record::PlotTable;
 use super::subject::{Subject, find, short};
@@ -17,7 +18,7 @@ use topology::did_you_mean;
 /// Longest experiment file, bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// The keys of a file beside tables with settings.
-const TOP: [&str; 6] = ["name", "claim", "subject", "experiment", "sweep", "plot"];
+const TOP: [&str; 7] = ["name", "claim", "finding", "subject", "experiment", "sweep", "plot"];
 /// The keys of a plot.
 const PLOT: [&str; 8] = ["title", "file", "x", "y", "series", "log_x", "log_y", "stated"];
 
@@ -119,11 +120,12 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     fn experiment(&self, file: &DeTable<'_>) -> Result<Experiment, FileError> {
         let mut read = Experiment { origin: self.place.origin.to_owned(), ..Experiment::default() };
-        let (mut name, mut seeds, mut sweep_at) = (None, None, 0..0);
+        let (mut name, mut seeds, mut sweep_at, mut findings) = (None, None, 0..0, Vec::new());
         for (at, key, value) in in_file_order(file) {
             match (key.as_str(), value.get_ref()) {
                 ("name", _) => name = Some(self.name(&value.span(), self.text(&key, value)?)?),
                 ("claim", _) => read.claim = Some(self.text(&key, value)?.to_owned()),
+                ("finding", _) => findings = self.texts(&key, value)?,
                 ("subject", _) => {}
                 ("experiment", DeValue::Table(table)) => {
                     for (at, key, value) in in_file_order(table) {
@@ -170,6 +172,11 @@ impl Reader<'_> {
                 read.seeds.len()
             );
             return Err(self.fault(&sweep_at, problem));
+        }
+        for (at, text) in findings {
+            finding::check(&text, self.subject, &read)
+                .map_err(|problem| self.fault(&at, format!("finding: {problem}")))?;
+            read.findings.push(text);
         }
         read.name = name.map_or_else(|| self.own_name(), Ok)?;
         Ok(read)
@@ -251,6 +258,19 @@ impl Reader<'_> {
         match value.get_ref() {
             DeValue::String(text) => Ok(text),
             _ => Err(self.fault(&value.span(), format!("{key}: give a text"))),
+        }
+    }
+
+    /// A text, or a list of them.
+    fn texts(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Vec<(Range<usize>, String)>, FileError> {
+        let one = |value| Ok((Spanned::span(value), self.text(key, value)?.to_owned()));
+        match value.get_ref() {
+            DeValue::Array(items) => items.iter().map(one).collect(),
+            _ => Ok(vec![one(value)?]),
         }
     }
 

@@ -6,6 +6,7 @@
 mod error;
 mod export;
 mod file;
+mod finding;
 mod interval;
 mod merge;
 mod old;

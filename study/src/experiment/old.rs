@@ -76,6 +76,7 @@ pub(super) fn header(path: &Path, lines: &[(PointLine, String)]) -> Header {
         name: name.strip_suffix(".serve").unwrap_or(name).to_owned(),
         subject: "serving".to_owned(),
         claim: None,
+        findings: Vec::new(),
         experiment: "of the version before".to_owned(),
         version: String::new(),
         fixed: Settings::default(),

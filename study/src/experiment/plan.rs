@@ -87,6 +87,7 @@ impl<'a> Plan<'a> {
             name: experiment.name.clone(),
             subject: self.subject.name().to_owned(),
             claim: experiment.claim.clone(),
+            findings: experiment.findings.clone(),
             experiment: self.hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fixed,

@@ -23,6 +23,8 @@ pub struct Experiment {
     pub name: String,
     /// What it tests.
     pub claim: Option<String>,
+    /// What comes out, as sentences for [`Merged::findings`](super::Merged::findings).
+    pub findings: Vec<String>,
     /// Settings with one value, in file order; what is swept takes their place.
     pub fixed: Settings,
     /// Backends, ascending; `None` where the file leaves them to the command.

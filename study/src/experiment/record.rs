@@ -80,6 +80,9 @@ pub struct Header {
     /// What it tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
+    /// What comes out, with places for numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
     /// Hash of everything that decides the records: every point's resolved options with the contents of files, the backends,
     /// the program's version.
     pub experiment: String,
@@ -113,7 +116,8 @@ impl Header {
     /// Whether both are of the same points; what is told and drawn of them is another matter.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let bare = |header: &Self| Self { claim: None, plots: Vec::new(), ..header.clone() };
+        let bare =
+            |header: &Self| Self { claim: None, findings: Vec::new(), plots: Vec::new(), ..header.clone() };
         bare(self) == bare(other)
     }
 }

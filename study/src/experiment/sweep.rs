@@ -91,12 +91,12 @@ impl Reader<'_> {
     /// `[[sweep.points]]`: rows of keys that go together. A row that leaves a key out has the file's value.
     pub(super) fn rows(&self, value: &Spanned<DeValue<'_>>) -> Result<Axis, FileError> {
         let DeValue::Array(tables) = value.get_ref() else {
-            return Err(self.fault(&value.span(), "points: give rows, [[sweep.points]]"));
+            return Err(self.fault(&value.span(), "points: give entries, [[sweep.points]]"));
         };
         let mut axis = Axis { rows: Vec::new() };
         for row in tables.iter() {
             let DeValue::Table(table) = row.get_ref() else {
-                return Err(self.fault(&row.span(), "points: give rows, [[sweep.points]]"));
+                return Err(self.fault(&row.span(), "points: give entries, [[sweep.points]]"));
             };
             let mut settings = Vec::new();
             for (at, place, value) in in_file_order(table).into_iter().flat_map(|entry| self.leaves(entry)) {
@@ -106,15 +106,15 @@ impl Reader<'_> {
             }
             let settings = Ordered(settings);
             if settings.0.is_empty() {
-                return Err(self.fault(&row.span(), "points: an empty row; give at least one key"));
+                return Err(self.fault(&row.span(), "points: an empty entry; give at least one key"));
             }
             if axis.rows.contains(&settings) {
-                return Err(self.fault(&row.span(), "points: this row stands twice"));
+                return Err(self.fault(&row.span(), "points: this entry stands twice"));
             }
             axis.rows.push(settings);
         }
         if axis.rows.is_empty() {
-            return Err(self.fault(&value.span(), "points: an empty list; give at least one row"));
+            return Err(self.fault(&value.span(), "points: an empty list; give at least one entry"));
         }
         Ok(axis)
     }

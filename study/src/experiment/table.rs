@@ -39,20 +39,28 @@ pub fn table(
     table.fit(width)
 }
 
-/// Decimals of four significant digits.
-fn decimals(value: f64) -> usize {
-    let digits = 3 - value.abs().log10().floor() as i32;
-    usize::try_from(digits.max(0)).unwrap_or(0)
+/// Digits of a number in a table.
+const DIGITS: i32 = 4;
+
+/// Decimals of so many significant digits.
+fn decimals(value: f64, digits: i32) -> usize {
+    let decimals = digits - 1 - value.abs().log10().floor() as i32;
+    usize::try_from(decimals.max(0)).unwrap_or(0)
 }
 
 /// Four significant digits.
 #[must_use]
 pub fn number(value: f64) -> String {
+    significant(value, DIGITS)
+}
+
+/// So many significant digits.
+pub(super) fn significant(value: f64, digits: i32) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
     if (1e-4..1e7).contains(&value.abs()) {
-        format!("{value:.*}", decimals(value))
+        format!("{value:.*}", decimals(value, digits))
     } else {
         format!("{value:.3e}")
     }
@@ -63,7 +71,7 @@ fn estimate(estimate: Estimate) -> String {
     let Estimate { mean, ci95 } = estimate;
     match ci95 {
         Some(half) if half > 0.0 && (1e-4..1e7).contains(&mean.abs()) => {
-            format!("{} ± {half:.*}", number(mean), decimals(mean))
+            format!("{} ± {half:.*}", number(mean), decimals(mean, DIGITS))
         }
         Some(half) if half > 0.0 => format!("{} ± {half:.3e}", number(mean)),
         _ => number(mean),

@@ -1,5 +1,7 @@
 //! Experiments as a whole: files and their faults, points and shards, results that are cut anywhere and go on.
 
+mod told;
+
 use super::*;
 use crate::layer::{BackendKind, CompareSpec, GateChoice, LatencyChoice};
 use crate::subjects::layer::{COLUMNS, resolved};
@@ -168,12 +170,12 @@ fn faults_name_file_line_and_remedy() {
         "[sweep]\ntokens = [4]\n[[sweep.points]]\ntokens = 5",
         "sweep.toml:3: `tokens` is swept twice",
     );
-    check_error("[[sweep.points]]\ntokens = 5\n[[sweep.points]]", "sweep.toml:3: points: an empty row");
+    check_error("[[sweep.points]]\ntokens = 5\n[[sweep.points]]", "sweep.toml:3: points: an empty entry");
     check_error(
         "[[sweep.points]]\ntokens = 5\n[[sweep.points]]\ntokens = 5",
-        "sweep.toml:3: points: this row stands twice",
+        "sweep.toml:3: points: this entry stands twice",
     );
-    check_error("[sweep]\npoints = 3", "sweep.toml:2: points: give rows");
+    check_error("[sweep]\npoints = 3", "sweep.toml:2: points: give entries");
     check_error("[sweep]\ntokens = {from = 1, to = 2}", "sweep.toml:2: tokens: a range is {");
     check_error(
         "[sweep]\ntokens = {from = 1, stepps = 2}",
@@ -226,7 +228,7 @@ proptest! {
 }
 
 const SMALL: &str =
-    "name = 'small'\n[sweep]\ntokens = [0, 3, 8]\nscheme = ['flat', 'hierarchical']\nseeds = '1-3'";
+    "name = 'small'\n[sweep]\ntokens = [1, 3, 8]\nscheme = ['flat', 'hierarchical']\nseeds = '1-3'";
 
 fn plan(text: &str) -> Plan<'static> {
     let experiment = parse(text).expect("sound");

@@ -212,7 +212,7 @@ fn gates(
             Ok(limit) => gates.push((gate, Some(limit))),
             Err(error) if spec.gates.is_some() => return Err(error),
             Err(_) if cluster.num_racks() == 1 => {}
-            Err(error) => notes.push(format!("no rows with the limited gate: {error}")),
+            Err(error) => notes.push(format!("nothing with the limited gate: {error}")),
         }
     }
     Ok(gates)

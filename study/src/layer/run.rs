@@ -14,6 +14,7 @@ use super::{
 use coordinator::pace::Host;
 use coordinator::run::{RunError, Runner};
 use coordinator::sim::SimRunner;
+use moe::RoutingSpec;
 use std::sync::Arc;
 
 /// Checks that `spec` can be run: racks, experts, placement and gates fit each other, and memory suffices. `quic_here` if
@@ -129,17 +130,18 @@ pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Rep
     Ok(report(spec, records))
 }
 
-/// What the simulator and the closed forms say of `spec` with its first seed, in a moment: rows are lengths, no outputs are computed and
-/// none are verified. `None` where that is all there is, where the simulator isn't asked for or where values are needed.
+/// What the simulator and the closed forms say of `spec` with its first seed, before anything is measured: in a moment, since rows are
+/// lengths; a gate needs their values, which takes seconds. `None` where nothing is to be measured or the simulator isn't asked for.
 #[must_use]
 pub fn early(spec: &CompareSpec) -> Option<Report> {
-    let mut light = spec.clone();
-    light.payload = false;
-    light.seeds.truncate(1);
-    light.backends.retain(|&backend| backend != BackendKind::Quic);
-    if !spec.payload || !light.backends.contains(&BackendKind::Sim) || light.validate().is_err() {
+    let asked = |backend| spec.backends.contains(&backend);
+    if !asked(BackendKind::Quic) || !asked(BackendKind::Sim) {
         return None;
     }
+    let mut light = spec.clone();
+    light.payload = matches!(spec.routing, RoutingSpec::Gate);
+    light.seeds.truncate(1);
+    light.backends.retain(|&backend| backend != BackendKind::Quic);
     let rows = configurations(&light, &mut Vec::new()).ok()?;
     memory::check(&light, &rows, false).ok()?;
     compare_offline(&light, &rows).ok()

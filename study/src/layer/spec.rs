@@ -153,6 +153,7 @@ impl CompareSpec {
             return refuse("give at least 1 round, and at most 10000 rounds and warm-up steps together");
         }
         for (empty, problem) in [
+            (self.tokens == 0, "tokens = 0: nothing would be sent; give at least 1 token a rank"),
             (self.latencies.is_empty(), "no latency to run with; give zero, preset or two numbers"),
             (self.schemes.is_empty(), "no scheme to run; give flat, dedup or hierarchical"),
             (self.backends.is_empty(), "no backend to run; give analytic, sim, quic or all"),

@@ -115,15 +115,10 @@ fn every_row_of_a_small_comparison_is_verified_in_the_simulator() {
 }
 
 #[test]
-fn json_has_the_promised_keys_and_only_finite_numbers() {
-    let spec =
-        CompareSpec { backends: vec![BackendKind::Analytic, BackendKind::Sim], tokens: 0, ..small_spec() };
-    let report = report(&spec);
+fn json_has_the_promised_keys() {
+    let report =
+        report(&CompareSpec { backends: vec![BackendKind::Analytic, BackendKind::Sim], ..small_spec() });
     assert!(report.first_failure().is_none());
-    // With latency, the marks that end empty flows still travel.
-    for row in report.rows.iter().filter(|row| row.latency == "zero") {
-        assert_eq!((row.a2a_us, row.a2a_slowdown, row.layer_slowdown), (0.0, None, None), "{}", row.title);
-    }
     let json: serde_json::Value =
         serde_json::from_str(&report.to_json().expect("serialisable")).expect("JSON");
     for key in ["schema_version", "seeds", "config", "rows"] {
@@ -190,7 +185,7 @@ fn gates_that_can_not_be_limited_are_left_out_and_told() {
     let mut notes = Vec::new();
     let rows = configurations(&spec, &mut notes).expect("valid");
     assert_eq!(rows.len(), 7);
-    assert!(notes[0].starts_with("no rows with the limited gate: gate limit: 1 group(s)"), "{notes:?}");
+    assert!(notes[0].starts_with("nothing with the limited gate: gate limit: 1 group(s)"), "{notes:?}");
     let asked = CompareSpec { gates: Some(vec![GateChoice::Limit(1)]), ..spec };
     assert!(configurations(&asked, &mut Vec::new()).is_err());
 }
