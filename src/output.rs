@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::io::{self, IsTerminal, Write};
+use study::text_table::wrapped;
 
 /// Writes `text` to stdout and flushes it.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
@@ -17,6 +18,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn width(wide: bool) -> Option<usize> {
     let terminal = io::stdout().is_terminal() && !wide;
     terminal.then(|| terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(40)))
+}
+
+/// `text` with lines that fit [`width`], what is broken off standing `indent` spaces in.
+pub(crate) fn fitted(text: &str, indent: usize) -> String {
+    let (width, indent) = (width(false), " ".repeat(indent));
+    text.lines().map(|line| wrapped(line, width, &indent)).collect()
 }
 
 /// Writes one line to stderr; where nobody reads it, nothing is lost.

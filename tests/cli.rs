@@ -144,6 +144,7 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--seeds=5-1"], "such as 1,2,7 or 1-5"),
         (&["compare", "--routing=zipf"], "zipf:S"),
         (&["compare", "--experts=real"], "modelled or gemm"),
+        (&["compare", "--seeds=3,3"], "one of the seeds stands twice"),
         (&["compare", "--memory-limit=lots"], "such as 500M or 2G"),
         (&["compare", "--base=all"], "all `ranks` in one rack"),
         (&["compare", "--tokens=-1"], "invalid"),

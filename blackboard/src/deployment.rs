@@ -64,7 +64,7 @@ impl Deployment {
     /// [`BlackboardError::Input`] names the number and the remedy.
     pub fn validate(&self) -> Result<(), BlackboardError> {
         let refuse = |name, value: f64, must: String| Err(BlackboardError::Input { name, value, must });
-        for (name, value) in [("ranks", self.ranks), ("racks", self.racks()), ("pp", self.stages)] {
+        for (name, value) in [("ranks", self.ranks), ("pp", self.stages), ("racks", self.racks())] {
             if value == 0 {
                 return refuse(name, 0.0, "give at least 1".to_owned());
             }

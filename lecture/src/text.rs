@@ -27,7 +27,8 @@ pub fn claims(claims: &[Claim]) -> String {
         .filter(|(_, count)| *count > 0)
         .map(|(verdict, count)| format!("{count} {verdict}"))
         .collect();
-    let _ = writeln!(text, "{} claims: {}.", claims.len(), counts.join(", "));
+    let plural = if claims.len() == 1 { "" } else { "s" };
+    let _ = writeln!(text, "{} claim{plural}: {}.", claims.len(), counts.join(", "));
     text
 }
 

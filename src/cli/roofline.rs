@@ -73,6 +73,9 @@ pub(crate) struct RooflineArgs {
     /// micro-batches, tokens-per-rank, price)
     #[arg(long, value_name = "SWEEP", value_parser = sweep)]
     pub(crate) sweep: Option<Sweep>,
+    /// Every column of a sweep's table, even where the terminal is narrower
+    #[arg(long, requires = "sweep", conflicts_with_all = ["csv", "json"])]
+    pub(crate) wide: bool,
     /// A sweep as CSV
     #[arg(long, requires = "sweep", conflicts_with = "json")]
     pub(crate) csv: bool,

@@ -28,11 +28,11 @@ pub(crate) fn run(args: &BoardArgs) -> Result<(), Failure> {
         shown.push_str("what changes:\n");
         shown.push_str(&text::changes(&before, &chosen));
         if args.selection.is_none() {
-            return output::print(&shown);
+            return output::print(&output::fitted(&shown, 7));
         }
         shown.push('\n');
     }
-    output::print(&(shown + &text::claims(&chosen)))
+    output::print(&output::fitted(&(shown + &text::claims(&chosen)), 15))
 }
 
 fn choose(board: &Board, selection: Option<&str>) -> Result<Vec<Claim>, Failure> {

@@ -60,6 +60,9 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
 
 fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)> {
     let measured = parse_measurements(&files::read(&args.measured)?, &args.measured.display().to_string())?;
+    if args.hidden == 0 {
+        bail!("--hidden 0: give the elements of a row, at least 1");
+    }
     let layer = Layer {
         hidden: args.hidden,
         top_k: args.top_k,

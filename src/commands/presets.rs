@@ -3,6 +3,7 @@
 use crate::cli::{HardwareArgs, ModelArgs};
 use crate::failure::Failure;
 use crate::output;
+use blackboard::text::number;
 use moe::Model;
 use moe::gate::GATES;
 use moe::placement::POLICIES;
@@ -93,20 +94,19 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
         Column::right("scale-up\nGB/s"),
         Column::right("scale-out\nGB/s"),
         Column::right("thrott-\nle"),
-        Column::right("ranks in\na domain"),
+        Column::right("domain\nranks"),
         Column::left("confidence").extra(),
     ]);
     for chip in presets {
-        let tera =
-            |flops: Option<f64>| flops.map_or_else(|| "-".to_owned(), |flops| format!("{:.0}", flops / 1e12));
-        let giga = |bytes: u64| format!("{:.0}", bytes as f64 / 1e9);
+        let tera = |flops: Option<f64>| flops.map_or_else(|| "-".to_owned(), |flops| number(flops / 1e12));
+        let giga = |bytes: u64| number(bytes as f64 / 1e9);
         table.row([
             chip.name.clone(),
             tera(Some(chip.bf16_flops)),
             tera(chip.fp8_flops),
             tera(chip.fp4_flops),
             giga(chip.hbm_bytes),
-            format!("{:.2}", chip.hbm_bytes_per_s as f64 / 1e12),
+            number(chip.hbm_bytes_per_s as f64 / 1e12),
             giga(chip.scale_up.bytes_per_s()),
             giga(chip.scale_out.bytes_per_s()),
             format!("{:.1}", chip.fabric().beta()),

@@ -8,12 +8,14 @@ use crate::{output, resolve};
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
 use serde_json::{Value, json};
-use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, run_offline};
+use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, label, run_offline};
 use study::text_table::{Column, TextTable};
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
-/// Rows of a sweep's table.
+/// Where what a line of the header says begins.
+const INDENT: usize = 13;
+/// Lines of a sweep's table.
 const TABLE_ROWS: usize = 40;
 
 pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
@@ -23,16 +25,21 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
         return if args.json {
             output::print(&format!("{:#}\n", object(&deployment, &estimate)?))
         } else {
-            output::print(&(header(&deployment) + &text::estimate(&estimate)))
+            output::print(&output::fitted(&(header(&deployment) + &text::estimate(&estimate)), INDENT))
         };
     };
     let merged = swept(sweep, deployment.clone())?;
     if args.json {
         return output::print(&format!("{:#}\n", sweep_object(&deployment, sweep, &merged)));
     }
-    let shown =
-        if args.csv { csv(sweep, &merged) } else { header(&deployment) + "\n" + &table(sweep, &merged) };
-    output::print(&shown)
+    output::print(&match args.csv {
+        true => csv(sweep, &merged),
+        false => {
+            output::fitted(&header(&deployment), INDENT)
+                + "\n"
+                + &table(sweep, &merged, output::width(args.wide))
+        }
+    })
 }
 
 /// The records of a sweep, one a value.
@@ -55,8 +62,8 @@ fn header(d: &Deployment) -> String {
     };
     format!(
         "model      = {}: {:.1}B parameters, {:.1}B active, {} cache a token of context\n\
-         hardware   = {}, {} ranks in {} rack(s); weights {}, cache {}\n\
-         load       = {} sequences in flight of {} tokens; {} stage(s), {} micro-batch(es); {} dispatch; mode {mode}\n",
+         hardware   = {}, {} ranks, racks: {}; weights {}, cache {}\n\
+         load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}; {} dispatch; mode {mode}\n",
         d.model.name,
         d.total_params().0 / 1e9,
         d.active_params().0 / 1e9,
@@ -114,25 +121,33 @@ fn csv(sweep: &Sweep, merged: &Merged) -> String {
 }
 
 /// A sweep as a table of at most [`TABLE_ROWS`] evenly chosen points, first and last among them.
-fn table(sweep: &Sweep, merged: &Merged) -> String {
+fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
     let points: Vec<_> = sweep.values.iter().zip(merged.records()).collect();
     let rows = points.len().min(TABLE_ROWS);
     let columns = COLUMNS.map(|name| {
-        let column = Column::right(name.replace("_per_user", "\nper_user"));
+        let column = Column::right(match label(&Rooflines::default(), name) {
+            (words, "") => words.replace('_', " "),
+            (words, unit) => format!("{words}\n{unit}"),
+        });
         if ANSWERS.contains(&name) { column } else { column.extra() }
     });
     let mut table = TextTable::new(std::iter::once(Column::right(sweep.input.as_str())).chain(columns));
     for row in 0..rows {
         let (value, flat) = &points[row * (points.len() - 1) / (rows - 1).max(1)];
         let value = text::number(value.number().unwrap_or(f64::NAN));
-        table.row(std::iter::once(value).chain(COLUMNS.map(|column| cell(flat.record, column))));
+        let words = COLUMNS.map(|column| match cell(flat.record, column).as_str() {
+            "true" => "yes".to_owned(),
+            "false" => "no".to_owned(),
+            word => word.to_owned(),
+        });
+        table.row(std::iter::once(value).chain(words));
     }
     let left_out = if rows < points.len() {
         format!("{rows} of {} points; all of them with --csv or --json\n", points.len())
     } else {
         String::new()
     };
-    table.fit(output::width(false)) + &left_out
+    table.fit(width) + &left_out
 }
 
 /// The inputs, as resolved.

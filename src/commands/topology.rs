@@ -3,6 +3,7 @@
 use crate::cli::{TopologyArgs, TopologyCommand};
 use crate::failure::Failure;
 use crate::output;
+use blackboard::text::number;
 use serde_json::json;
 use std::path::Path;
 use study::scenario::cluster_file;
@@ -43,8 +44,8 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
     }
     let link = |link: LinkSpec| {
         format!(
-            "{:.4} GB/s a port, {} us",
-            link.rate.bytes_per_s() as f64 / 1e9,
+            "{} GB/s a port, {} us",
+            number(link.rate.bytes_per_s() as f64 / 1e9),
             link.latency.as_micros_f64()
         )
     };
@@ -58,13 +59,13 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
             kernels.combine_floor.as_micros_f64(),
         )
     });
-    output::print(&format!(
+    let text = format!(
         "name      = {name}\n\
          racks     = {:?}, {} ranks\n\
          hardware  = {} ({:?} domain of {} ranks; {}; {:?} confidence)\n\
          scale-up  = {}\n\
          scale-out = {}\n\
-         {}throttle  = {:.4}\n\
+         {}throttle  = {}\n\
          latencies = {}\n{}",
         cluster.rack_sizes(),
         cluster.num_ranks(),
@@ -76,10 +77,11 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
         link(fabric.scale_up),
         link(fabric.scale_out),
         kernels,
-        fabric.beta(),
+        number(fabric.beta()),
         hardware.latency_source,
         warnings(&spec),
-    ))
+    );
+    output::print(&output::fitted(&text, 12))
 }
 
 fn warnings(spec: &ClusterSpec) -> String {

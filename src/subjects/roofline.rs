@@ -10,7 +10,7 @@ use study::layer::BackendKind;
 use study::subjects::roofline::{COLUMNS, resolved};
 
 /// Flags that no key stands for.
-const NO_KEYS: [&str; 3] = ["sweep", "csv", "json"];
+const NO_KEYS: [&str; 4] = ["sweep", "wide", "csv", "json"];
 
 /// Decode steps by closed forms.
 #[derive(Debug, Default)]

@@ -10,6 +10,10 @@ const CHARS_MAX: usize = 64;
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let plain =
         |word: &str| word.chars().take(CHARS_MAX).collect::<String>().to_lowercase().replace('_', "-");
+    let known: Vec<&str> = known.into_iter().collect();
+    if known.contains(&given) {
+        return String::new();
+    }
     let given = plain(given);
     known
         .into_iter()
@@ -28,6 +32,7 @@ mod tests {
         let known = ["flat", "dedup", "hierarchical"];
         assert_eq!(did_you_mean("hier", known), ", did you mean `hierarchical`?");
         assert_eq!(did_you_mean("DEDUPE", known), ", did you mean `dedup`?");
+        assert_eq!(did_you_mean("flat", known), "", "it is there: what is wrong is something else");
         assert_eq!(did_you_mean("round_robin", ["round-robin"]), ", did you mean `round-robin`?");
         for other in ["", "zzz", &"x".repeat(100_000)] {
             assert_eq!(did_you_mean(other, known), "");

@@ -7,13 +7,12 @@ use super::error::FileError;
 use super::finding;
 use super::points::{Axis, Experiment, POINTS_MAX};
 use super::record::PlotTable;
-use super::subject::{Subject, find, short};
+use super::subject::{Subject, find, remedy};
 use super::value::Value;
 use crate::layer::{BackendKind, SEEDS_MAX, parse_seeds};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use topology::did_you_mean;
 
 /// Longest experiment file, bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -84,16 +83,6 @@ impl Place<'_> {
         };
         let told = subjects.iter().find(has).or_else(|| subjects.first());
         told.copied().ok_or_else(|| self.fault(&(0..0), "no subject is known"))
-    }
-}
-
-/// What remains to be said of a word that is not among `known`.
-pub(super) fn remedy(word: &str, known: &[&str]) -> String {
-    let meant = did_you_mean(word, known.iter().copied());
-    match known.iter().find(|known| short(known) == word) {
-        Some(place) => format!(", did you mean `{place}`?"),
-        None if meant.is_empty() => format!("; known are {}", known.join(", ")),
-        None => meant,
     }
 }
 
@@ -311,12 +300,6 @@ impl Reader<'_> {
         let given = parse_seeds(&read.to_string()).map_err(|error| fault(error.to_string()))?;
         if given.len() > SEEDS_MAX {
             return Err(fault(format!("{} of them, at most {SEEDS_MAX}", given.len())));
-        }
-        let mut sorted = given.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() < given.len() {
-            return Err(fault("one of them stands twice".to_owned()));
         }
         *seeds = Some(given);
         Ok(())

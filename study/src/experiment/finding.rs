@@ -4,9 +4,9 @@
 //! scheme=flat}` for the ratio of two. A setting goes by its place or the last word of it. Where several backends have
 //! a combination and none is named (`backend=sim`), the last counts: what was measured before what was simulated.
 
-use super::merge::Merged;
 use super::points::Experiment;
-use super::subject::{Subject, short};
+use super::record::Merged;
+use super::subject::{Subject, remedy, short};
 use super::summary::{SummaryRow, summarise};
 use super::table::significant;
 use super::value::{Settings, Value};
@@ -98,7 +98,7 @@ pub(super) fn check(text: &str, subject: &dyn Subject, experiment: &Experiment) 
     for slot in pieces(text)?.into_iter().skip(1).step_by(2) {
         let Slot { column, at } = Slot::read(slot)?;
         if !columns.contains(&column) {
-            return Err(format!("{{{slot}}}: no column `{column}`{}", super::file::remedy(column, &columns)));
+            return Err(format!("{{{slot}}}: no column `{column}`{}", remedy(column, &columns)));
         }
         for wanted in at {
             let is = |settings: &&Settings| {

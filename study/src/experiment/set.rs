@@ -1,8 +1,7 @@
 //! `--set PLACE=VALUE`: a setting of a file otherwise.
 
-use super::file::remedy;
 use super::points::Experiment;
-use super::subject::Subject;
+use super::subject::{Subject, remedy};
 use super::value::Value;
 use crate::layer::parse_seeds;
 use toml::de::{DeTable, DeValue};

@@ -11,6 +11,7 @@ use coordinator::pace::Host;
 use std::fmt::Debug;
 use std::pin::Pin;
 use thiserror::Error;
+use topology::did_you_mean;
 
 /// A number of a subject's records, or one of its settings, for people.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -211,6 +212,16 @@ pub trait Subject: Debug + Sync {
 #[must_use]
 pub fn short(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
+}
+
+/// What remains to be said of a word that is not among `known`.
+pub(super) fn remedy(word: &str, known: &[&str]) -> String {
+    let meant = did_you_mean(word, known.iter().copied());
+    match known.iter().find(|known| short(known) == word) {
+        Some(place) => format!(", did you mean `{place}`?"),
+        None if meant.is_empty() => format!("; known are {}", known.join(", ")),
+        None => meant,
+    }
 }
 
 /// Words and unit of a column or setting of `subject`; for what it has no words for, the last word of its place.

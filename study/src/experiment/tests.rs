@@ -186,7 +186,7 @@ fn faults_name_file_line_and_remedy() {
         "sweep.toml:2: tokens: the range goes from 2 down to 1",
     );
     check_error("[sweep]\nseeds = 'x'", "sweep.toml:2: seeds: `x`: give whole numbers and ranges");
-    check_error("[sweep]\nseeds = [1, 1]", "sweep.toml:2: seeds: one of them stands twice");
+    check_error("[sweep]\nseeds = [1, 1]", "sweep.toml:2: seeds: `1,1`: one of the seeds stands twice");
     check_error("[experiment]\nseeds = 1\n[sweep]\nseeds = 2", "sweep.toml:4: `seeds` is given twice");
     check_error("[experiment]\nbackend = 'gpu'", "sweep.toml:2: backend: `gpu`: a backend is");
     let many =

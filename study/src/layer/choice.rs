@@ -219,7 +219,7 @@ impl FromStr for GateChoice {
 /// A list of seeds as one word: whole numbers and ranges with commas between them.
 ///
 /// # Errors
-/// [`ChoiceError`] for anything else, and for more than [`SEEDS_MAX`] in one range.
+/// [`ChoiceError`] for anything else, for more than [`SEEDS_MAX`] in one range, and for one that stands twice.
 pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
     const REMEDY: &str = "give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5";
     let mut seeds = Vec::new();
@@ -232,6 +232,11 @@ pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
             return Err(refused(text, &[], REMEDY));
         }
         seeds.extend(first..=last);
+    }
+    let mut sorted = seeds.clone();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(refused(text, &[], "one of the seeds stands twice; give each once"));
     }
     Ok(seeds)
 }
