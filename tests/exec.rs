@@ -1,8 +1,9 @@
 //! Placements made by programs, through the real command: one that works, and those that hang, fail, talk nonsense or too much.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PLACE: [&str; 7] = [
@@ -123,4 +124,88 @@ fn an_answer_is_kept_beside_the_results_and_used_again() {
     let output = railyard(&["run", &file, "--out", &out, "--quiet"]);
     let error = text(&output.stderr);
     assert!(!output.status.success() && error.contains(&kept.display().to_string()), "{error}");
+}
+
+/// A coordinator and its two nodes in processes of their own, gone when this is dropped.
+struct Yard {
+    processes: Vec<Child>,
+    address: String,
+    certs: String,
+}
+
+impl Yard {
+    fn start(dir: &Path) -> Self {
+        let certs = dir.join("certs").display().to_string();
+        works(&["certs", &certs, "--racks=2", "--ranks-per-rack=1"]);
+        let start = |args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
+            // Nothing that the command names is found from here, and what runs here says so.
+            command.args(args).current_dir(dir).env("WHERE", "on the cluster").stdin(Stdio::null());
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
+        };
+        let listen =
+            ["coordinator", "--listen=127.0.0.1:0", "--certs", &certs, "--nodes=2", "--no-first-run"];
+        let mut processes = vec![start(&listen)];
+        let mut lines = BufReader::new(processes[0].stderr.take().expect("piped")).lines();
+        let address = lines.find_map(|line| Some(line.ok()?.strip_prefix("listening on ")?.to_owned()));
+        let address = address.expect("it says where it listens");
+        // Whatever else is said is read, so that nobody waits for a full pipe.
+        std::thread::spawn(move || lines.count());
+        for name in ["rack0-0", "rack1-0"] {
+            processes.push(start(&["node", "--coordinator", &address, "--certs", &certs, "--name", name]));
+        }
+        Self { processes, address, certs }
+    }
+}
+
+impl Drop for Yard {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+#[test]
+fn a_program_runs_where_the_command_is_typed_and_never_on_the_cluster() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let asked = dir.path().join("asked");
+    let yard = Yard::start(dir.path());
+    let word = format!("exec:echo ${{WHERE:-here}} >> {}; sh examples/dealt.sh", asked.display());
+    let on = ["--cluster", &yard.address, "--certs", &yard.certs, "--quiet", "--json"];
+    let asked = || fs::read_to_string(&asked).expect("asked");
+    let compare = [
+        "compare",
+        "--model=granite-1b",
+        "--racks=2",
+        "--ranks-per-rack=1",
+        "--tokens=4",
+        "--slots=36",
+        "--scheme=dedup",
+        "--latency=zero",
+        "--rounds=2",
+        "--placement",
+        &word,
+    ];
+    let compared: serde_json::Value =
+        serde_json::from_str(&works(&[&compare[..], &on].concat())).expect("JSON");
+    let records = compared["rows"].as_array().expect("rows");
+    let placed =
+        records.iter().filter(|record| record["backend"] == "quic" && record["placement"] == word.as_str());
+    assert!(placed.count() > 0, "{compared}");
+    let first = asked();
+    assert!(!first.is_empty() && first.lines().all(|line| line == "here"), "{first}");
+
+    // A gate's placement is asked for as the cluster will need it.
+    let file = dir.path().join("serve.toml");
+    let serve = format!(
+        "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nracks = 2\nranks_per_rack = 1\nplacement = {word:?}\n\
+         slots = 36\nrouting = \"gate\"\n[arrivals]\nnum_prompts = 2\nkind = \"constant\"\nrequest_rate = 10.0\n\
+         input_len = 4\noutput_len = 2\n"
+    );
+    fs::write(&file, serve).expect("written");
+    works(&[&["serve-bench", &file.display().to_string()], &on[..]].concat());
+    let both = asked();
+    assert!(both.len() > first.len() && both.lines().all(|line| line == "here"), "{both}");
 }

@@ -11,8 +11,8 @@ use super::spec::{CostChoice, Prefill, ServeSpec};
 use super::tick::tick_time;
 use super::witness::{TokenDigests, Witness};
 use crate::layer::chunk_rows;
+use coordinator::RunError;
 use coordinator::pace::{Host, pace};
-use coordinator::run::RunError;
 use coordinator::run::{RunRequest, Runner};
 use moe::RoutingSpec;
 use moe::stack::{Chunk, StepBatch};
@@ -163,7 +163,7 @@ impl Live {
 }
 
 /// `spec` with what its deployment can resolve without hidden states.
-fn light(spec: &ServeSpec) -> ServeSpec {
+pub(super) fn light(spec: &ServeSpec) -> ServeSpec {
     let mut light = spec.clone();
     // Where times are from in other runs is nothing to this one.
     light.serve.cost = CostChoice::Frames;
@@ -173,11 +173,11 @@ fn light(spec: &ServeSpec) -> ServeSpec {
     light
 }
 
-/// A step as there will be many: every seat taken by a sequence that decodes, up to what one step may carry.
+/// A step as there will be many: as many sequences decode as may, up to what one step may carry.
 fn typical(spec: &ServeSpec, columns: u32) -> StepBatch {
     let mut batch = StepBatch::empty(columns);
-    let seats = spec.scheduler.max_num_seqs.min(64);
-    for sequence in 0..seats.saturating_mul(columns) {
+    let sequences = spec.scheduler.max_num_seqs.min(64);
+    for sequence in 0..sequences.saturating_mul(columns) {
         let chunk = Chunk { sequence, context: 0, tokens: 1, sample: true };
         batch.columns[(sequence % columns) as usize].chunks.push(chunk);
     }

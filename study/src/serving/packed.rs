@@ -2,7 +2,7 @@
 
 use super::ServeError;
 use super::deploy::{Deployment, Sources};
-use super::live::Live;
+use super::live::{Live, light};
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
 use crate::placing::PlacementChoice;
@@ -58,7 +58,7 @@ impl Packed {
             sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
         if placement.asks() {
             // Its answers go along.
-            Deployment::new(spec, sources)?;
+            Deployment::new(&light(spec), sources)?;
         }
         Ok(Self {
             model: sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?,
