@@ -1,10 +1,12 @@
 //! Every reason why a run may fail.
 
-use crate::run::STEPS_MAX;
 use moe::stack::BatchError;
 use node::setup::SetupError;
 use node::sim::SimError;
 use thiserror::Error;
+
+/// Most steps of one run, warm-up included: bounds the records kept in memory.
+pub const STEPS_MAX: u32 = 10_000;
 
 /// Why a run yielded no records. Every message is one line that names the node and what to do.
 #[derive(Clone, Debug, Error)]

@@ -14,8 +14,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use error::{RunError, STEPS_MAX};
 pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
 pub use machine::{Coordinator, CoordinatorEvent, Limits};
-pub use run::{RunError, RunRequest, Runner, StepRecord, run_steps, run_until};
+pub use run::{RunRequest, Runner, StepRecord, run_steps, run_until};
 pub use server::{ClusterHandle, NodeRunner, ServerConfig};
 pub use sim::SimRunner;

@@ -4,21 +4,23 @@
 //! which kills them; and should this process be killed outright, the pipe to each worker's stdin closes, upon which a worker that
 //! was started with `--leave-with-stdin` ends (see [`stdin_closed`]), as it does at the latest when its connection falls silent.
 
+mod error;
 mod process;
 
+pub use error::LocalError;
+
+use crate::error::RunError;
 use crate::machine::Limits;
-use crate::run::{RunError, RunRequest, Runner, StepRecord};
-use crate::server::{self, ClusterHandle, NodeRunner, ServerConfig, ServerError};
+use crate::run::{RunRequest, Runner, StepRecord};
+use crate::server::{self, ClusterHandle, NodeRunner, ServerConfig};
 use moe::stack::StepBatch;
-use node::net::{CertError, ClusterCa, Role, TransportOptions};
+use node::net::{ClusterCa, Role, TransportOptions};
 use node::worker::{WorkerConfig, WorkerError, run_worker};
 use process::Process;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -56,36 +58,6 @@ pub struct LocalConfig {
     pub transport: TransportOptions,
     /// How long to wait for what.
     pub limits: Limits,
-}
-
-/// Why a local cluster did not start.
-#[derive(Debug, Error)]
-pub enum LocalError {
-    /// No certificates.
-    #[error(transparent)]
-    Cert(#[from] CertError),
-    /// No coordinator.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// No directory for the certificates.
-    #[error("cannot make a directory for the certificates: {0}; set TMPDIR to one that can be written")]
-    Directory(io::Error),
-    /// A worker that can't be started.
-    #[error("cannot start {} for worker {name}: {source}", program.display())]
-    Spawn {
-        /// Its name.
-        name: String,
-        /// The executable.
-        program: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No signal handler.
-    #[error("cannot listen for Ctrl-C: {0}")]
-    Signal(io::Error),
-    /// A worker ended or did not register in time, or Ctrl-C.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 /// Names of all ranks, `rack0-0` and so on: nodes so named are seated in this order.
@@ -314,11 +286,6 @@ async fn first_end(workers: &mut Workers) -> RunError {
             }
         },
     }
-}
-
-/// The exit status in words.
-fn status_text(status: io::Result<ExitStatus>) -> String {
-    status.map_or_else(|error| format!("its status is unknown, {error}"), |status| status.to_string())
 }
 
 #[cfg(test)]

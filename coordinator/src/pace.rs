@@ -1,6 +1,7 @@
 //! How slowly nodes on one machine must run a model so that it can follow, and what machines were measured to follow.
 
-use crate::run::{RunError, RunRequest};
+use crate::error::RunError;
+use crate::run::RunRequest;
 use crate::sim::SimRunner;
 use moe::experts::ExpertKind;
 use moe::stack::StepBatch;

@@ -1,15 +1,11 @@
 //! What is run, where, and what comes of it: a request, a runner that is opened with it and stepped, and the record of a step.
 
-pub use crate::error::RunError;
-
+use crate::error::{RunError, STEPS_MAX};
 use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
 use node::program::Stop;
 use node::setup::Setup;
 use node::wire::Phase;
-
-/// Most steps of one run, warm-up included: bounds the records kept in memory.
-pub const STEPS_MAX: u32 = 10_000;
 
 /// A configuration to be stepped.
 #[derive(Clone, Debug, PartialEq)]

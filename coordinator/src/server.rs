@@ -7,8 +7,9 @@ mod session;
 
 pub use session::Session;
 
+use crate::error::RunError;
 use crate::machine::{Coordinator, CoordinatorEvent, Limits};
-use crate::run::{RunError, RunRequest, Runner, StepRecord};
+use crate::run::{RunRequest, Runner, StepRecord};
 use link::{Input, Link};
 use moe::stack::StepBatch;
 use node::control::NodeId;
@@ -19,7 +20,6 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
@@ -49,17 +49,6 @@ pub struct ServerConfig {
     pub limits: Limits,
 }
 
-/// Why a coordinator did not start.
-#[derive(Debug, Error)]
-pub enum ServerError {
-    /// No port.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The system does not say which port it gave.
-    #[error("cannot tell the coordinator's own address: {0}")]
-    Address(std::io::Error),
-}
-
 /// Connections of clients, to be served by the caller. Where this is dropped, clients are turned away.
 pub type Clients = mpsc::Receiver<Peer>;
 
@@ -81,10 +70,10 @@ pub struct ClusterHandle {
 /// Starts a coordinator on the present tokio runtime.
 ///
 /// # Errors
-/// [`ServerError`], for instance when the port is taken.
-pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), ServerError> {
+/// [`BindError`], for instance when the port is taken.
+pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), BindError> {
     let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
-    let address = endpoint.local_address().map_err(ServerError::Address)?;
+    let address = endpoint.local_address();
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let (clients_in, clients) = mpsc::channel(CLIENTS_MAX);

@@ -1,7 +1,8 @@
 //! All ranks in this process on a virtual clock: the coordinator's machine decides, seats in memory answer.
 
+use crate::error::RunError;
 use crate::machine::{Coordinator, Limits, SessionEvent};
-use crate::run::{RunError, RunRequest, Runner, StepRecord, run_steps};
+use crate::run::{RunRequest, Runner, StepRecord, run_steps};
 use moe::stack::StepBatch;
 use node::control::{FromNode, Machine, NodeId, ToNode};
 use node::digest::token_digest;

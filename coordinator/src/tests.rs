@@ -1,9 +1,10 @@
 //! Sessions over QUIC in this process: the simulator's answers and bytes, whatever comes in between.
 
+use crate::error::RunError;
 use crate::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use crate::machine::Limits;
 use crate::pace::pace;
-use crate::run::{RunError, RunRequest, Runner, StepRecord, run_steps};
+use crate::run::{RunRequest, Runner, StepRecord, run_steps};
 use crate::sim::SimRunner;
 use crate::testing::{model, own, request};
 use moe::placement::{LayerPlacements, Placement};

@@ -1,11 +1,13 @@
 //! Work that touches row values: asked for by the rank, done by the shell.
 
 mod local;
+mod values;
 
+pub(crate) use local::ANSWER_BYTES;
 pub use local::{LocalDone, LocalState};
 
 use crate::program::{LayerProgram, MoveProgram, Program, StackProgram};
-use crate::setup::{Setup, WEIGHT_ROW_BYTES};
+use crate::setup::{Setup, SetupError, WEIGHT_ROW_BYTES};
 use crate::wire::RowData;
 use bytes::Bytes;
 use local::OwnLayers;
@@ -13,12 +15,13 @@ use moe::ExpertId;
 use moe::experts::{Experts, WEIGHT_CACHE_BYTES, weight_block};
 use moe::placement::Placement;
 use moe::plan::{DispatchScheme, Targets};
-use moe::routing::{Router, Routing, RoutingError};
+use moe::routing::{Router, Routing};
 use moe::stack::Column;
 use moe::{hidden, rows};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::{Picos, RankId};
+use values::{bytes_of, lengths, narrow_row, quantised};
 
 /// Name of a job within its rank.
 pub type JobId = u64;
@@ -137,8 +140,8 @@ impl JobRunner {
     /// Prepares the gates and the experts of a setup, for the ranks of a stage; of all programs but a whole model's there is stage 0 alone.
     ///
     /// # Errors
-    /// When the routing can't be made (see [`RoutingError`]).
-    pub fn new(setup: Arc<Setup>, stage: u32) -> Result<Self, RoutingError> {
+    /// Where the routing can't be made.
+    pub fn new(setup: Arc<Setup>, stage: u32) -> Result<Self, SetupError> {
         let (mut layers, mut own) = (BTreeMap::new(), None);
         match &setup.program {
             Program::Layer(LayerProgram { layer, placement, .. }) => {
@@ -297,37 +300,11 @@ impl MoeLayer {
         layer: u16,
         placement: Arc<Placement>,
         cache_bytes: usize,
-    ) -> Result<Self, RoutingError> {
+    ) -> Result<Self, SetupError> {
         let (shape, seed, index) = (setup.program.shape(), setup.seed, u32::from(layer));
-        let router = Router::new(&shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)?;
+        let router = Router::new(&shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)
+            .map_err(SetupError::new)?;
         let experts = Experts::new(setup.experts, &shape, seed, index).with_cache_limit(cache_bytes);
         Ok(Self { router, experts, placement })
-    }
-}
-
-fn lengths(rows: usize, bytes: usize) -> Vec<RowData> {
-    vec![RowData::Len(u32::try_from(bytes).expect("hidden is bounded")); rows]
-}
-
-/// FP8 rows of `states`, without origins.
-fn quantised(states: &[f32], width: usize) -> Vec<RowData> {
-    let rows = states.chunks_exact(width).map(|state| {
-        let mut row = Vec::with_capacity(rows::fp8_row_bytes(width));
-        rows::quantise_fp8(state, &mut row);
-        Bytes::from(row).into()
-    });
-    rows.collect()
-}
-
-fn narrow_row(values: &[f32]) -> RowData {
-    let mut row = Vec::with_capacity(rows::bf16_row_bytes(values.len()));
-    rows::to_bf16(values, &mut row);
-    Bytes::from(row).into()
-}
-
-fn bytes_of(data: &RowData) -> &[u8] {
-    match data {
-        RowData::Bytes(bytes) => bytes,
-        RowData::Len(_) => panic!("a payload run has payload rows"),
     }
 }

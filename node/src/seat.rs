@@ -3,8 +3,9 @@
 //! Times are emulated picoseconds since the phase's start. After any input, poll [`Seat::poll_job`], [`Seat::poll_transmit`],
 //! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
 
+use crate::control::PhaseReport;
 use crate::job::{Job, JobId, JobOutput};
-use crate::nic::{FlowPeers, Nic, NicConfig, NicError};
+use crate::nic::{Nic, NicConfig, NicError};
 use crate::program::Stop;
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::PreparedRun;
@@ -59,6 +60,10 @@ pub struct Seat {
     horizon: Picos,
     resolution: Picos,
     flow: Option<Flow>,
+    /// Where the half's program goes on.
+    next: usize,
+    at: Option<(Flow, Phase)>,
+    /// The card, in a phase in which rows travel here.
     nic: Option<Nic>,
 }
 
@@ -67,7 +72,8 @@ impl Seat {
     #[must_use]
     pub fn new(id: RankId, run: &Arc<PreparedRun>, horizon: Picos, resolution: Picos) -> Self {
         let rank = Rank::new(id, Arc::clone(run));
-        Self { rank, run: Arc::clone(run), horizon, resolution, flow: None, nic: None }
+        let (flow, at, nic) = (None, None, None);
+        Self { rank, run: Arc::clone(run), horizon, resolution, flow, next: 0, at, nic }
     }
 
     /// This seat's rank.
@@ -76,16 +82,34 @@ impl Seat {
         self.rank.id()
     }
 
-    /// The card of the phase under way, for its counters.
-    #[must_use]
-    pub fn nic(&self) -> Option<&Nic> {
-        self.nic.as_ref()
-    }
-
     /// Step and phase under way.
     #[must_use]
     pub fn at(&self) -> Option<(Flow, Phase)> {
-        self.nic.as_ref().map(|nic| (nic.flow(), nic.phase()))
+        self.at
+    }
+
+    /// True when the card has nothing left to send.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.nic.as_ref().is_none_or(Nic::is_idle)
+    }
+
+    /// What the card has counted in `phase`, which has closed: by the stamps at `stamped`, by the shell's clock at `measured`. What else
+    /// only a shell can know is 0.
+    #[must_use]
+    pub fn report(&self, phase: Phase, stamped: Picos, measured: Picos) -> PhaseReport {
+        let nic = self.nic.as_ref();
+        PhaseReport {
+            phase,
+            measured,
+            stamped,
+            frames: nic.map_or(0, Nic::frames_received),
+            overtaken: nic.map_or(0, Nic::overtaken),
+            lateness_ns: Vec::new(),
+            sent_bytes: nic.map(Nic::sent_bytes).unwrap_or_default(),
+            cpu_ns: 0,
+            udp_bytes: 0,
+        }
     }
 
     /// Command: prepare step number `step`; in a whole model `column` is what enters the first stage, and `half` whose half it is.
@@ -94,8 +118,7 @@ impl Seat {
     /// As [`Rank::prepare`].
     pub fn prepare(&mut self, step: u32, half: u16, column: Column) -> Result<(), SeatError> {
         let flow = self.run.flow(step, half);
-        self.flow = Some(flow);
-        self.nic = None;
+        (self.flow, self.next, self.at, self.nic) = (Some(flow), 0, None, None);
         Ok(self.rank.prepare(flow, column)?)
     }
 
@@ -104,27 +127,32 @@ impl Seat {
         self.rank.cache_mut()
     }
 
-    /// Command: open a stop, with free ports at time zero.
+    /// Command: open the next stop of the half's program, with free ports at time zero.
     ///
     /// # Errors
     /// [`SeatError`] when it can't begin.
     pub fn begin(&mut self, stop: Stop) -> Result<(), SeatError> {
         let order = RankError::PhaseOrder { rank: self.id(), phase: stop.phase };
-        let flow = Flow { layer: self.run.layer_on_frames(stop), ..self.flow.ok_or(order)? };
-        self.open(flow, stop.phase, self.run.takes_part(stop));
+        let of_step = self.flow.ok_or_else(|| order.clone())?;
+        let mut rest = (self.next..).zip(&self.run.stops()[self.next..]);
+        let next = rest.find(|(_, next)| next.half == of_step.micro_batch);
+        let (at, _) = next.filter(|(_, next)| **next == stop).ok_or(order)?;
+        self.next = at + 1;
+        let flow = Flow { layer: self.run.layer_on_frames(stop), ..of_step };
+        self.at = Some((flow, stop.phase));
+        let travels = !stop.phase.computes() && self.run.takes_part(stop);
+        self.nic = travels.then(|| self.card(flow, stop.phase));
         self.rank.begin(stop, flow)?;
         self.flush();
         Ok(())
     }
 
     /// A card for a phase.
-    fn open(&mut self, flow: Flow, phase: Phase, takes_part: bool) {
+    fn card(&self, flow: Flow, phase: Phase) -> Nic {
         let (horizon, resolution) = (self.horizon, self.resolution);
         let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
         let (id, cluster) = (self.id(), Arc::clone(self.run.cluster()));
-        let nobody = FlowPeers { to: &[], from: &[] };
-        let peers = if takes_part { self.run.peers(id, flow, phase) } else { nobody };
-        self.nic = Some(Nic::new(id, cluster, &config, flow, phase, peers));
+        Nic::new(id, cluster, &config, flow, phase, self.run.peers(id, flow, phase))
     }
 
     /// Input: a frame came in physically.

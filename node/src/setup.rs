@@ -4,6 +4,7 @@ mod checks;
 mod prepared;
 
 pub use checks::SetupError;
+pub(crate) use checks::VALUES_OF_RANK_MAX;
 pub use prepared::PreparedRun;
 
 use crate::nic::{NicConfig, credit_window};
@@ -195,7 +196,7 @@ impl Setup {
         rows.into_iter().filter(|&rows| rows > 0).try_fold(Picos::ZERO, |sum, rows| {
             let (flops, bytes) = (shape.expert_flops(rows), shape.expert_weight_bytes() as f64);
             let time = self.hardware.time(flops, bytes, shape.dtype)?;
-            Ok(sum + time)
+            Ok(sum.saturating_add(time))
         })
     }
 }

@@ -377,5 +377,5 @@ fn placements_of_other_layers_or_ranks_are_refused() {
     );
     let fewer = Placement::linear_on(&sound.cluster, 0..2, 7).unwrap();
     let error = error(LayerPlacements::alike(0..4, fewer));
-    assert_eq!(error, "a placement is not of the layers of test");
+    assert_eq!(error, "a placement of 7 experts for a layer of 8; make it for this layer");
 }

@@ -1,7 +1,7 @@
 //! One worker process: started with pipes to its stdin and stderr, its last words kept, killed when dropped.
 
-use super::{LocalError, status_text};
-use crate::run::RunError;
+use super::error::LocalError;
+use crate::error::RunError;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -106,6 +106,11 @@ pub(super) async fn first_end(processes: &mut [Process]) -> RunError {
         .await
     };
     processes[at].obituary(status).await
+}
+
+/// The exit status in words.
+fn status_text(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| format!("its status is unknown, {error}"), |status| status.to_string())
 }
 
 /// Reads stderr to its end, keeps the last lines and logs all of them.

@@ -1,21 +1,25 @@
 //! The run under way: what it waits for, from whom, until when, and what has come of its step so far.
 
-use super::Limits;
+use super::limits::Limits;
 use super::schedule::{Opening, Schedule};
-use super::task::{Task, Walls, rank_at};
+use super::task::{Task, Walls};
 use crate::run::StepRecord;
 use moe::stack::{BatchError, StepBatch};
 use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
 use node::program::Stop;
 use node::wire::Phase;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::RankId;
+use topology::{Picos, RankId};
 
 /// Names listed in an error before the rest is counted.
 const NAMES_MAX: usize = 4;
-/// Largest lateness histogram that a node may send, bytes; a full one of three digits takes some 20 KiB.
-const LATENESS_BYTES_MAX: usize = 1 << 20;
+/// Largest lateness histogram that a node may send, bytes; a full one of two digits takes some 40 KiB.
+const LATENESS_BYTES_MAX: usize = 64 << 10;
+/// Longest phase that a node may report, so that sums over all phases of a step fit: five hours of emulated time.
+const PHASE_MAX: Picos = Picos(1 << 54);
+/// Largest count, or CPU time in ns, that it may report of a phase, so that sums over all ranks fit.
+const COUNT_MAX: u64 = 1 << 48;
 
 /// What every seat has been told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +33,19 @@ enum Asked {
 #[derive(Debug)]
 struct Wait {
     asked: Asked,
-    from: BTreeSet<RankId>,
+    /// `[num_ranks]`.
+    owing: Vec<bool>,
+    /// How many owe.
+    left: usize,
     start_ns: u64,
     limit_ns: u64,
 }
 
 impl Wait {
+    fn is_for(&self, rank: RankId) -> bool {
+        self.owing[rank.0 as usize]
+    }
+
     fn deadline_ns(&self) -> u64 {
         self.start_ns.saturating_add(self.limit_ns)
     }
@@ -77,7 +88,7 @@ impl Active {
     pub(super) fn new(
         now_ns: u64,
         (cluster_id, run, epoch): (u64, u64, u32),
-        task: Task,
+        mut task: Task,
         seats: Arc<SeatPlan>,
         names: Vec<String>,
         limits: Limits,
@@ -136,7 +147,7 @@ impl Active {
     /// What the run is doing, for messages; of several things that which waits for `node`, or which ends first.
     pub(super) fn during(&self, node: Option<NodeId>) -> String {
         let rank = node.and_then(|node| self.seated.get(&node)).map(|(rank, _)| *rank);
-        let of_rank = self.waits.iter().find(|wait| rank.is_some_and(|rank| wait.from.contains(&rank)));
+        let of_rank = self.waits.iter().find(|wait| rank.is_some_and(|rank| wait.is_for(rank)));
         match of_rank.or_else(|| self.first()).map(|wait| wait.asked) {
             None => format!("a pause of run {} after {} steps", self.run, self.step),
             Some(Asked::Configure) => format!("the configuration of run {}", self.run),
@@ -178,7 +189,7 @@ impl Active {
     /// Nodes that still owe it an answer.
     pub(super) fn owing(&self) -> String {
         let Some(wait) = self.first() else { return String::new() };
-        let owing: Vec<_> = self.seated.values().filter(|(rank, _)| wait.from.contains(rank)).collect();
+        let owing: Vec<_> = self.seated.values().filter(|(rank, _)| wait.is_for(*rank)).collect();
         let mut text: Vec<_> =
             owing.iter().take(NAMES_MAX).map(|(rank, name)| format!("{name} ({rank})")).collect();
         if owing.len() > NAMES_MAX {
@@ -251,10 +262,11 @@ impl Active {
             }));
         };
         let wait = &mut self.waits[place];
-        if !wait.from.remove(&rank) {
+        if !std::mem::take(&mut wait.owing[rank.0 as usize]) {
             return Err("it answered twice".to_owned());
         }
-        if !wait.from.is_empty() {
+        wait.left -= 1;
+        if wait.left > 0 {
             return Ok(None);
         }
         let wait = self.waits.remove(place);
@@ -266,8 +278,25 @@ impl Active {
         if let Some((to, _)) = report.sent_bytes.iter().find(|(to, _)| to.0 as usize >= ranks) {
             return Err(format!("it reported bytes to {to} of {ranks} ranks"));
         }
-        if report.sent_bytes.len() > ranks {
-            return Err(format!("it reported {} pairs of {ranks} ranks", report.sent_bytes.len()));
+        if !report.sent_bytes.is_sorted_by(|(before, _), (after, _)| before < after) {
+            return Err("it reported bytes to ranks that don't ascend".to_owned());
+        }
+        let bytes = report.sent_bytes.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
+        let counts = [
+            ("frames", report.frames),
+            ("ns of CPU", report.cpu_ns),
+            ("bytes sent", bytes),
+            ("UDP bytes", report.udp_bytes),
+        ];
+        if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > COUNT_MAX) {
+            return Err(format!("it reported {count} {what} of one phase"));
+        }
+        let longest = report.measured.max(report.stamped);
+        if longest > PHASE_MAX {
+            return Err(format!("it reported a phase of {longest}"));
+        }
+        if report.overtaken > report.frames {
+            return Err(format!("it reported {} of {} frames as overtaken", report.overtaken, report.frames));
         }
         if report.lateness_ns.len() > LATENESS_BYTES_MAX {
             return Err(format!("it reported a histogram of {} bytes", report.lateness_ns.len()));
@@ -295,8 +324,11 @@ impl Active {
 
     /// Opens what can be opened.
     fn begin_ready(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
-        let openings = self.schedule.open();
-        openings.into_iter().flat_map(|opening| self.begin(now_ns, opening)).collect()
+        let mut messages = Vec::with_capacity(self.seats.seats.len());
+        for opening in self.schedule.open() {
+            self.begin(now_ns, opening, &mut messages);
+        }
+        messages
     }
 
     fn finish_step(&mut self) -> Next {
@@ -325,16 +357,19 @@ impl Active {
         self.task.prepare(self.run, self.step, &self.seats)
     }
 
-    fn begin(&mut self, now_ns: u64, opening: Opening) -> Vec<(NodeId, ToNode)> {
+    fn begin(&mut self, now_ns: u64, opening: Opening, messages: &mut Vec<(NodeId, ToNode)>) {
         let ranks = self.seats.seats.len() as u64;
         let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
         let expected_ns = self.task.expected_phase_ns();
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
         self.wait(start_at_ns, Asked::Stop(opening), limit_ns);
         let stop = self.schedule.program()[opening.at];
-        let message = ToNode::Begin { run: self.run, step: self.step, stop, start_at_ns };
-        let asked = self.ranks_asked(Asked::Stop(opening));
-        asked.map(|rank| (self.seats.seats[rank.0 as usize].0, message.clone())).collect()
+        let (run, step) = (self.run, self.step);
+        for ((node, _), rank) in self.seats.seats.iter().zip((0..).map(RankId)) {
+            if self.is_asked(Asked::Stop(opening), rank) {
+                messages.push((*node, ToNode::Begin { run, step, stop, start_at_ns }));
+            }
+        }
     }
 
     /// How far off the nodes' clocks the common start of the stops may be that have just been opened.
@@ -347,18 +382,19 @@ impl Active {
     }
 
     fn wait(&mut self, start_ns: u64, asked: Asked, limit_ns: u64) {
-        let from = self.ranks_asked(asked).collect();
-        self.waits.push(Wait { asked, from, start_ns, limit_ns });
+        let ranks = (0..self.task.num_ranks()).map(RankId);
+        let owing: Vec<bool> = ranks.map(|rank| self.is_asked(asked, rank)).collect();
+        let left = owing.iter().filter(|owing| **owing).count();
+        self.waits.push(Wait { asked, owing, left, start_ns, limit_ns });
     }
 
-    fn ranks_asked(&self, asked: Asked) -> impl Iterator<Item = RankId> + use<'_> {
-        let ranks = (0..self.seats.seats.len()).map(rank_at);
-        ranks.filter(move |&rank| match asked {
+    fn is_asked(&self, asked: Asked, rank: RankId) -> bool {
+        match asked {
             Asked::Configure | Asked::Prepare => true,
-            Asked::Stop(opening) => {
-                opening == self.schedule.of(opening.at, self.task.program().stage_of(rank))
+            Asked::Stop(Opening { stage, .. }) => {
+                stage.is_none_or(|stage| stage == self.task.program().stage_of(rank))
             }
-        })
+        }
     }
 }
 

@@ -11,15 +11,18 @@
 
 mod active;
 mod clock;
+mod event;
+mod limits;
 mod members;
 mod schedule;
 mod session;
 mod task;
 
+pub use event::{CoordinatorEvent, SessionEvent};
+pub use limits::Limits;
 pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
-pub use session::SessionEvent;
 
-use crate::run::RunError;
+use crate::error::RunError;
 use active::{Active, Next};
 use clock::NodeClock;
 use members::Members;
@@ -29,100 +32,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use task::Task;
 
-const SECOND_NS: u64 = 1_000_000_000;
 /// Pings to a node of another machine while it prepares a step, one after the other: the fastest answer tells most.
 const PINGS: u32 = 4;
-
-/// How long the coordinator waits for what, in ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// For missing nodes, since the cluster's last change: a cluster that has been complete for longer is not waited for.
-    pub forming_ns: u64,
-    /// For seats to connect with each other.
-    pub configure_ns: u64,
-    /// For gate and quantisation.
-    pub prepare_ns: u64,
-    /// For a phase, beyond ten times its expected length.
-    pub phase_ns: u64,
-    /// From the command to open a phase until its common start.
-    pub lead_ns: u64,
-    /// The same, added for each rank: commands go out one after the other.
-    pub lead_per_rank_ns: u64,
-    /// After a node's complaint, for the loss of another node that explains it.
-    pub blame_ns: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            forming_ns: 60 * SECOND_NS,
-            configure_ns: 60 * SECOND_NS,
-            prepare_ns: 120 * SECOND_NS,
-            phase_ns: 30 * SECOND_NS,
-            lead_ns: 10_000_000,
-            lead_per_rank_ns: 500_000,
-            blame_ns: SECOND_NS / 4,
-        }
-    }
-}
-
-/// News for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CoordinatorEvent {
-    /// A node registered.
-    NodeJoined {
-        /// Its id.
-        node: NodeId,
-        /// Its name.
-        name: String,
-        /// Members from now on.
-        members: u32,
-        /// Epoch from now on.
-        epoch: u32,
-    },
-    /// A node left or was replaced.
-    NodeLeft {
-        /// Its id.
-        node: NodeId,
-        /// Its name.
-        name: String,
-        /// Why, one line.
-        reason: String,
-        /// Members from now on.
-        members: u32,
-        /// Epoch from now on.
-        epoch: u32,
-    },
-    /// A node complained outside of any run.
-    NodeComplained {
-        /// Its name.
-        name: String,
-        /// What it said.
-        error: String,
-    },
-    /// Someone was turned away before it became a node.
-    Refused {
-        /// Who and why, one line.
-        reason: String,
-    },
-    /// Seats are taken and told to configure themselves.
-    RunStarted {
-        /// The run.
-        run: u64,
-        /// Its epoch.
-        epoch: u32,
-        /// Its ranks.
-        ranks: u32,
-    },
-    /// A step is complete on every rank.
-    StepDone {
-        /// The run.
-        run: u64,
-        /// Steps complete.
-        done: u32,
-    },
-}
 
 #[derive(Debug)]
 enum State {

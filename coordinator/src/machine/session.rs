@@ -1,20 +1,11 @@
 //! Commands and outputs of runs, whose steps are asked for one by one.
 
+use super::event::SessionEvent;
 use super::task::Task;
 use super::{Coordinator, State};
-use crate::run::{RunError, RunRequest, StepRecord};
+use crate::error::RunError;
+use crate::run::RunRequest;
 use moe::stack::StepBatch;
-
-/// What becomes of a run.
-#[derive(Clone, Debug)]
-pub enum SessionEvent {
-    /// Every seat waits for the first step.
-    Opened,
-    /// A step is complete; every seat waits for the next.
-    Stepped(Box<StepRecord>),
-    /// The run is over.
-    Failed(RunError),
-}
 
 impl Coordinator {
     /// Command: seat a run on the first nodes, to be stepped. Returns its number; what becomes of it comes from [`Self::poll_session`].

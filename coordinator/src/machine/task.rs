@@ -2,15 +2,19 @@
 
 use crate::run::{RunRequest, StepRecord};
 use moe::stack::{Column, Halves, Split, StepBatch};
-use node::control::{NodeId, PhaseReport, SeatPlan, ToNode};
+use node::control::{NodeId, Pacing, PhaseReport, SeatPlan, ToNode};
 use node::program::{Program, Stop};
+use node::setup::Setup;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use topology::RankId;
 
 #[derive(Debug)]
 pub(super) struct Task {
-    request: RunRequest,
+    /// As the ranks of each stage are told it; the coordinator's numbers come with [`Self::configure`].
+    setups: Vec<Arc<Setup>>,
+    pacing: Pacing,
+    expected_phase_ns: u64,
     halves: Halves,
     /// Those that are not answered yet, newest first.
     batches: VecDeque<Batch>,
@@ -35,19 +39,24 @@ impl Batch {
 
 impl Task {
     pub(super) fn new(request: RunRequest) -> Self {
-        Self { request, halves: Halves::default(), batches: VecDeque::new() }
+        let RunRequest { setup, pacing, expected_phase_ns } = request;
+        let setups = match setup.program.num_stages() {
+            1 => vec![Arc::new(setup)],
+            stages => (0..stages).map(|stage| Arc::new(setup.for_stage(stage))).collect(),
+        };
+        Self { setups, pacing, expected_phase_ns, halves: Halves::default(), batches: VecDeque::new() }
     }
 
     pub(super) fn program(&self) -> &Program {
-        &self.request.setup.program
+        &self.setups[0].program
     }
 
     pub(super) fn num_ranks(&self) -> u32 {
-        self.request.setup.cluster.num_ranks()
+        self.setups[0].cluster.num_ranks()
     }
 
     pub(super) fn expected_phase_ns(&self) -> u64 {
-        self.request.expected_phase_ns
+        self.expected_phase_ns
     }
 
     /// Takes the batch of the next step.
@@ -61,20 +70,18 @@ impl Task {
 
     /// The message that seats every node, with the numbers that the coordinator gives.
     pub(super) fn configure(
-        &self,
+        &mut self,
         (cluster_id, run, epoch): (u64, u64, u32),
         plan: &Arc<SeatPlan>,
     ) -> Vec<(NodeId, ToNode)> {
-        let of_stage = |stage| {
-            let mut setup = self.request.setup.for_stage(stage);
+        for setup in &mut self.setups {
+            let setup = Arc::make_mut(setup);
             (setup.cluster_id, setup.run, setup.epoch) = (cluster_id, run, epoch);
-            Arc::new(setup)
-        };
-        let setups: Vec<_> = (0..self.program().num_stages()).map(of_stage).collect();
+        }
         self.tell(plan, |rank| ToNode::Configure {
-            setup: Arc::clone(&setups[self.program().stage_of(rank) as usize]),
+            setup: Arc::clone(&self.setups[self.program().stage_of(rank) as usize]),
             seats: Arc::clone(plan),
-            pacing: self.request.pacing,
+            pacing: self.pacing,
         })
     }
 
@@ -113,7 +120,7 @@ impl Task {
         digests: Vec<Vec<Vec<u64>>>,
         Walls { wall_ns, clock_error_ns }: Walls,
     ) -> StepRecord {
-        let answering = self.program().answering(&self.request.setup.cluster);
+        let answering = self.program().answering(&self.setups[0].cluster);
         let of_last = |mut half: Vec<Vec<u64>>| {
             half.truncate(answering.end as usize);
             half.split_off(answering.start as usize)
@@ -135,8 +142,4 @@ pub(super) struct Walls {
     pub(super) wall_ns: Vec<u64>,
     /// How far off its start may have been on some node.
     pub(super) clock_error_ns: Vec<u64>,
-}
-
-pub(super) fn rank_at(index: usize) -> RankId {
-    RankId(u32::try_from(index).expect("ranks are bounded"))
 }

@@ -404,7 +404,17 @@ fn what_is_said_out_of_turn_ends_the_run_by_name() {
 fn answers_of_the_wrong_size_end_the_run() {
     let stray = PhaseReport { sent_bytes: vec![(RankId(2), 1)], ..report(Phase::Dispatch) };
     let huge = PhaseReport { lateness_ns: vec![0; 2 << 20], ..report(Phase::Dispatch) };
-    for report in [stray, huge] {
+    let sent = |pairs: &[(u32, u64)]| PhaseReport {
+        sent_bytes: pairs.iter().map(|&(to, bytes)| (RankId(to), bytes)).collect(),
+        ..report(Phase::Dispatch)
+    };
+    let twice = sent(&[(0, 1), (0, 1)]);
+    let sums = sent(&[(0, u64::MAX), (1, u64::MAX)]);
+    let late = PhaseReport { measured: Picos::MAX, ..report(Phase::Dispatch) };
+    let busy = PhaseReport { cpu_ns: u64::MAX, ..report(Phase::Dispatch) };
+    let frames = PhaseReport { frames: u64::MAX, ..report(Phase::Dispatch) };
+    let more = PhaseReport { overtaken: 2, ..report(Phase::Dispatch) };
+    for report in [stray, huge, twice, sums, late, busy, frames, more] {
         let mut yard = Yard::new(2);
         let run = yard.submit(two(), 3).unwrap();
         yard.answer(None);
@@ -412,13 +422,18 @@ fn answers_of_the_wrong_size_end_the_run() {
         yard.say(NodeId(1), FromNode::Closed { run, step: 0, half: 0, report });
         assert!(yard.error().1.contains("it reported"));
     }
-    let mut yard = Yard::new(2);
-    let run = yard.submit(two(), 3).unwrap();
-    for _ in 0..4 {
-        yard.answer(None);
+    for (half, tokens, expected) in
+        [(0, 3, "it finished 3 of its 4 tokens"), (0, 1 << 20, "it finished 1048576"), (9, 4, "out of turn")]
+    {
+        let mut yard = Yard::new(2);
+        let run = yard.submit(two(), 3).unwrap();
+        for _ in 0..4 {
+            yard.answer(None);
+        }
+        yard.say(NodeId(1), FromNode::Finished { run, step: 0, half, digests: vec![0; tokens] });
+        let (_, error) = yard.error();
+        assert!(error.contains(expected), "{error}");
     }
-    yard.say(NodeId(1), FromNode::Finished { run, step: 0, half: 0, digests: vec![0; 3] });
-    assert!(yard.error().1.contains("it finished 3 of its 4 tokens"));
 }
 
 #[test]
@@ -494,7 +509,7 @@ fn a_restarted_process_takes_its_name_back() {
 
 #[test]
 fn nodes_of_another_machine_are_told_instants_of_their_own_clock() {
-    const AHEAD: u64 = 7_000 * SECOND_NS;
+    const AHEAD: u64 = 7_000_000_000_000;
     let mut yard = Yard::new(2);
     yard.now = 100 * MS;
     // Node 1 shares the clock. Node 2's is ahead, which its answers tell to half their round trips.

@@ -1,7 +1,8 @@
 //! A session as its holder and as the coordinator's task see it: batches one way, records the other.
 
+use crate::error::RunError;
 use crate::machine::SessionEvent;
-use crate::run::{RunError, StepRecord};
+use crate::run::StepRecord;
 use moe::stack::StepBatch;
 use tokio::sync::{mpsc, oneshot};
 

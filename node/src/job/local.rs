@@ -1,6 +1,6 @@
 //! Jobs on a rank's own tokens in a run of a whole model: entering, a layer up to its experts, leaving.
 
-use super::{bytes_of, lengths, narrow_row, quantised};
+use super::values::{bytes_of, lengths, narrow_row, quantised};
 use crate::setup::Setup;
 use crate::wire::RowData;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ pub struct LocalDone {
 }
 
 /// Bytes of what stands for an answered token on its way to the first stage.
-const ANSWER_BYTES: usize = 4;
+pub(crate) const ANSWER_BYTES: usize = 4;
 
 /// The layers of a stage, without their routed experts.
 #[derive(Debug)]

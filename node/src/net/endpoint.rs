@@ -64,6 +64,7 @@ pub enum BindError {
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     quic: quinn::Endpoint,
+    address: SocketAddr,
     client: ClientConfig,
     dials: Arc<Semaphore>,
     window: FixedWindow,
@@ -117,8 +118,10 @@ impl Endpoint {
         let config = transport::endpoint_config(options)?;
         let quic = quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
             .map_err(|source| bind_error(address, source))?;
+        let address = quic.local_addr().map_err(|source| bind_error(address, source))?;
         Ok(Self {
             quic,
+            address,
             client,
             dials: Arc::new(Semaphore::new(DIALS_MAX)),
             window,
@@ -128,11 +131,8 @@ impl Endpoint {
     }
 
     /// The address bound, with the true port.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.quic.local_addr()
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Says how many peers may send at once, here and at every peer: each connection's window becomes its

@@ -22,7 +22,7 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Version of the encoding, the fifth byte of every message.
 pub const VERSION: u8 = 3;
 /// Bytes before the body.
-const HEADER_BYTES: usize = 5;
+pub const HEADER_BYTES: usize = 5;
 
 /// Why a control message could not be sent or received.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,10 @@ fn config() -> Configuration<LittleEndian, Fixint, Limit<MESSAGE_BYTES_MAX>> {
 }
 
 /// Header and body of a message.
-pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
+///
+/// # Errors
+/// [`MessageError::TooLarge`] or [`MessageError::Encode`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, MessageError> {
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(message, &mut bytes, config())?;
     let body = bytes.len() - HEADER_BYTES;
@@ -140,7 +143,10 @@ fn body_bytes(header: [u8; HEADER_BYTES]) -> Result<usize, MessageError> {
 }
 
 /// The message that `body` is, all of it.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
+///
+/// # Errors
+/// [`MessageError::Malformed`] or [`MessageError::Trailing`].
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, MessageError> {
     let bytes = body.len();
     let (message, used) = bincode::serde::decode_from_slice(body, config())
         .map_err(|source| MessageError::Malformed { bytes, source })?;

@@ -3,13 +3,24 @@
 //! Rows stand in one pool, linked in the order of their queue, so that a thousand short queues take no more memory than one
 //! long one. A queue is ready now, ready later, or waits for credit.
 
+use super::config::NicConfig;
 use super::peers::Peers;
 use super::ready::ReadySet;
-use super::{NicConfig, OutRow};
-use crate::wire::{Phase, Rows};
+use crate::wire::{Phase, Row, Rows};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
+
+/// A row waiting for a port.
+#[derive(Debug)]
+pub struct OutRow {
+    /// The row.
+    pub row: Row,
+    /// Emulated time from which it may leave.
+    pub ready: Picos,
+    /// Credit to give back to the peer that sent it here, once it has left (forwarded rows).
+    pub release: Option<(RankId, u32)>,
+}
 
 /// No row.
 const NONE: u32 = u32::MAX;

@@ -1,7 +1,8 @@
 //! One ingress port: frames in the order of their stamps, what each sender's flow has brought, and the credit it is owed.
 
+use super::config::NicConfig;
+use super::error::NicError;
 use super::peers::Peers;
-use super::{NicConfig, NicError};
 use crate::wire::Frame;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

@@ -8,115 +8,23 @@
 //! A frame is stamped from the readiness of its rows and the port's own arithmetic, never from the caller's clock: a shell
 //! that wakes late delivers late (and its lateness is measured), but the port loses no emulated time.
 
+mod config;
 mod egress;
+mod error;
 mod ingress;
 mod peers;
 mod ready;
 
-use crate::wire::{Flow, Frame, Phase, Row, Rows, TrafficClass};
+pub use config::{FlowPeers, NicConfig, credit_window};
+pub use egress::OutRow;
+pub use error::NicError;
+
+use crate::wire::{Flow, Frame, Phase, Rows, TrafficClass};
 use egress::{Cut, Egress};
 use ingress::Ingress;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use thiserror::Error;
-use topology::{Cluster, Fabric, LinkClass, LinkSpec, Picos, RankId};
-
-/// Settings of a card, equal on every rank and every backend.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NicConfig {
-    /// Rates and latencies of the two ports.
-    pub fabric: Fabric,
-    /// Class of the rows that are sent.
-    pub class: TrafficClass,
-    /// Most rows in one frame.
-    pub chunk_rows: u32,
-    /// Bytes that may be on the way to one peer before it grants more.
-    pub credit_bytes: u64,
-    /// Bytes of a full frame of `chunk_rows` rows. A port is reserved at most two such frames ahead of the clock ...
-    pub chunk_bytes: u64,
-    /// ... or this long, where that is more: what a shell with coarse timers needs. Zero on a virtual clock.
-    pub horizon: Picos,
-    /// The shell's resolution: a frame that comes this much after its turn, or less, merely swaps turns with those that went
-    /// before it, and the port carries as much as ever. Zero on a virtual clock.
-    pub resolution: Picos,
-}
-
-/// Chunks of credit that a pair has beyond what the link's delay holds.
-///
-/// The formula of [`credit_window`] asks for two; sixteen lets a rank fall behind by several frames on a busy machine before its peers
-/// wait.
-const CREDIT_CHUNKS: u64 = 16;
-
-/// Bytes that may be on the way to one peer: `2 * (rate * latency + 2 chunks)` or sixteen chunks, whichever is more.
-#[must_use]
-pub fn credit_window(fabric: &Fabric, chunk_bytes: u64) -> u64 {
-    let delay =
-        |link: LinkSpec| u128::from(link.rate.bytes_per_s()) * u128::from(link.latency.0) / 1_000_000_000_000;
-    let delay_bytes = delay(fabric.scale_up).max(delay(fabric.scale_out));
-    let delay_bytes = u64::try_from(delay_bytes).unwrap_or(u64::MAX / 8);
-    (2 * (delay_bytes + 2 * chunk_bytes)).max(CREDIT_CHUNKS * chunk_bytes)
-}
-
-/// What a peer or the owner of the card did that a correct program does not do.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NicError {
-    /// A frame from a rank that scheme and placement give nothing to send here.
-    #[error("a frame from {from}, which has no flow to this rank")]
-    NoFlow {
-        /// Sender of the frame.
-        from: RankId,
-    },
-    /// A frame out of sequence: one was lost or sent twice.
-    #[error("frame {got} from {from} where {expected} was due: a frame was lost or doubled")]
-    Sequence {
-        /// Sender of the frame.
-        from: RankId,
-        /// Sequence number due.
-        expected: u32,
-        /// Sequence number found.
-        got: u32,
-    },
-    /// Rows after the flow's last frame, or a last frame that counts other rows than came.
-    #[error("flow from {from} says it had {said} rows, {came} came")]
-    FlowRows {
-        /// Sender of the flow.
-        from: RankId,
-        /// Rows according to its last frame.
-        said: u32,
-        /// Rows that arrived.
-        came: u32,
-    },
-    /// More bytes on the way than the credit allows.
-    #[error("{from} has {bytes} bytes on the way, its credit is {credit}")]
-    Credit {
-        /// Sender without credit.
-        from: RankId,
-        /// Bytes outstanding.
-        bytes: u64,
-        /// Its window.
-        credit: u64,
-    },
-}
-
-/// A row waiting for a port.
-#[derive(Debug)]
-pub struct OutRow {
-    /// The row.
-    pub row: Row,
-    /// Emulated time from which it may leave.
-    pub ready: Picos,
-    /// Credit to give back to the peer that sent it here, once it has left (forwarded rows).
-    pub release: Option<(RankId, u32)>,
-}
-
-/// The ranks that a card has flows with in a phase, each list ascending.
-#[derive(Clone, Copy, Debug)]
-pub struct FlowPeers<'a> {
-    /// Those it sends to.
-    pub to: &'a [RankId],
-    /// Those it hears from.
-    pub from: &'a [RankId],
-}
+use topology::{Cluster, LinkClass, Picos, RankId};
 
 /// The card of one rank during one phase.
 #[derive(Debug)]
@@ -309,7 +217,7 @@ impl Nic {
             source: self.me,
             destination: to,
             sequence: 0,
-            arrive: now + self.egress[port].latency(),
+            arrive: now.saturating_add(self.egress[port].latency()),
             last: None,
             credit_bytes,
             rows: Rows::new(),
@@ -333,7 +241,7 @@ impl Nic {
             source: self.me,
             destination: to,
             sequence,
-            arrive: finish + self.egress[port].latency(),
+            arrive: finish.saturating_add(self.egress[port].latency()),
             last,
             credit_bytes: 0,
             rows,

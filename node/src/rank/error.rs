@@ -6,6 +6,9 @@ use moe::{ExpertId, SlotId};
 use thiserror::Error;
 use topology::RankId;
 
+/// Most bytes that the cache of one rank takes where values are computed.
+pub(super) const KV_BYTES_MAX: u64 = 1 << 30;
+
 /// A row or command that breaks the protocol. The step can't be trusted any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RankError {
@@ -55,6 +58,20 @@ pub enum RankError {
         /// Which token.
         token: u32,
     },
+    /// A row of another size than rows of its phase have.
+    #[error("{rank} got a row of {got} bytes from {from} in {phase:?}, where rows have {expected}")]
+    RowBytes {
+        /// This rank.
+        rank: RankId,
+        /// Its sender.
+        from: RankId,
+        /// The phase.
+        phase: Phase,
+        /// Its bytes.
+        got: u64,
+        /// What it should have.
+        expected: u64,
+    },
     /// Weights that are not those of the expert.
     #[error("{rank} got row {row} of {expert}'s weights from {from}, and it is not what they are")]
     Weights {
@@ -97,14 +114,25 @@ pub enum RankError {
     },
     /// No room for a batch's entries.
     #[error(
-        "{rank} would need {bytes} bytes of cache, a run with payload has at most {}; end sequences earlier, or run without payload",
-        super::stacked::KV_BYTES_MAX
+        "{rank} would need {bytes} bytes of cache, a run with payload has at most {KV_BYTES_MAX}; end sequences earlier, or run without payload"
     )]
     CacheFull {
         /// This rank.
         rank: RankId,
         /// Bytes needed.
         bytes: u64,
+    },
+    /// More tokens than a rank takes where values are computed.
+    #[error(
+        "{rank} would have {tokens} tokens in hand, with payload at most {most}; split the batch, or run without payload"
+    )]
+    Tokens {
+        /// This rank.
+        rank: RankId,
+        /// Its tokens.
+        tokens: u32,
+        /// The most of this width.
+        most: u64,
     },
     /// A job output that does not fit.
     #[error("{rank}: the output of job {job} is not of the kind asked for")]

@@ -13,14 +13,16 @@
 //! command, so that all ranks can open them at one instant.
 
 mod error;
+mod output;
 mod stacked;
 mod step;
+mod sums;
 mod weights;
 
 pub use error::RankError;
+pub use output::{Event, Send};
 
 use crate::job::{Job, JobId, JobOutput, Work};
-use crate::nic::OutRow;
 use crate::program::Stop;
 use crate::setup::PreparedRun;
 use crate::wire::{Flow, Frame, Phase};
@@ -29,54 +31,8 @@ use stacked::{Part, Stacked};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use step::Step;
+use sums::SumOf;
 use topology::{Picos, RankId};
-
-/// Something for the rank's card.
-#[derive(Debug)]
-pub enum Send {
-    /// Queue a row.
-    Row {
-        /// Receiver of this hop.
-        to: RankId,
-        /// The row.
-        row: OutRow,
-    },
-    /// No more rows for `to` in this phase.
-    Close {
-        /// Receiver of the flow.
-        to: RankId,
-        /// Emulated time of the decision.
-        at: Picos,
-    },
-    /// Rows of `to` have been taken in: it may send as many bytes again.
-    Grant {
-        /// Sender of those rows.
-        to: RankId,
-        /// Their bytes.
-        bytes: u64,
-        /// Emulated time of the delivery.
-        at: Picos,
-    },
-}
-
-/// What the rank tells its owner.
-#[derive(Debug, PartialEq)]
-pub enum Event {
-    /// Gate and quantisation are done: dispatch can begin.
-    Prepared,
-    /// The rank's part of a phase is complete.
-    Closed {
-        /// Which phase.
-        phase: Phase,
-        /// Emulated time since its start: delivery of the last row, or the end of the expert job.
-        at: Picos,
-    },
-    /// All tokens are summed; in a run of a whole model, all layers are done.
-    Finished {
-        /// f32 values of each token, `[tokens][hidden]`; empty rows in a payload-free run.
-        outputs: Vec<Vec<f32>>,
-    },
-}
 
 /// The state machine.
 #[derive(Debug)]
@@ -106,8 +62,7 @@ enum Ticket {
     Local,
     Leave,
     Expert,
-    Gateway { source: RankId, token: u32 },
-    Token { token: u32 },
+    Sum(SumOf),
 }
 
 impl Rank {
@@ -157,7 +112,7 @@ impl Rank {
             self.ask(Picos::ZERO, Picos::ZERO, Ticket::Weights, Work::Weights(experts));
             return Ok(());
         }
-        let step = setup.first_step + flow.step;
+        let step = setup.first_step.saturating_add(flow.step);
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Gate, Work::Gate { step });
         self.ask(Picos::ZERO, Picos::ZERO, Ticket::Quantise, Work::Quantise);
         Ok(())
@@ -292,11 +247,11 @@ impl Rank {
             (Ticket::Quantise, JobOutput::Rows(rows)) => step.set_rows(rows),
             (Ticket::Weights, JobOutput::Rows(blocks)) => step.set_blocks(blocks),
             (Ticket::Expert, JobOutput::Rows(rows)) => step.set_computed(rows, now),
-            (Ticket::Gateway { source, token }, JobOutput::Rows(mut rows)) => {
+            (Ticket::Sum(SumOf::Gateway { source, token }), JobOutput::Rows(mut rows)) => {
                 let row = rows.pop().ok_or(RankError::Job { rank: self.id, job })?;
                 step.send_reduced(now, source, token, row, &mut self.sends);
             }
-            (Ticket::Token { token }, JobOutput::Token(values)) => step.set_output(token, values),
+            (Ticket::Sum(SumOf::Own { token }), JobOutput::Token(values)) => step.set_output(token, values),
             _ => return Err(RankError::Job { rank: self.id, job }),
         }
         self.advance(now)
@@ -334,7 +289,7 @@ impl Rank {
         let Some(step) = self.step.as_mut() else {
             return Ok(());
         };
-        let sums = step.take_complete_sums();
+        let sums = step.sums_mut().take_complete();
         if step.take_prepared() && self.stacked.is_none() {
             self.events.push_back(Event::Prepared);
         }
@@ -347,9 +302,9 @@ impl Rank {
                 None => self.events.push_back(Event::Finished { outputs }),
             }
         }
-        for (ticket, parts) in sums {
-            let narrow = matches!(ticket, Ticket::Gateway { .. });
-            self.ask(now, Picos::ZERO, ticket, Work::Reduce { parts, narrow });
+        for (of, parts) in sums {
+            let narrow = matches!(of, SumOf::Gateway { .. });
+            self.ask(now, Picos::ZERO, Ticket::Sum(of), Work::Reduce { parts, narrow });
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 //!
 //! Values are touched by jobs alone: a job is handed the rank's [`LocalState`] and gives it back.
 
-use super::{RankError, Send};
-use crate::job::{LocalDone, LocalState, Work};
+use super::error::{KV_BYTES_MAX, RankError};
+use super::output::Send;
+use crate::job::{ANSWER_BYTES, LocalDone, LocalState, Work};
 use crate::nic::OutRow;
 use crate::program::{Stop, layer_at, moe_layer};
-use crate::setup::PreparedRun;
+use crate::setup::{PreparedRun, VALUES_OF_RANK_MAX};
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData};
 use moe::plan::Targets;
 use moe::routing::Routing;
@@ -14,9 +15,6 @@ use moe::stack::{Column, KvCache, Stack, TokenId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use topology::{Picos, RankId};
-
-/// Most bytes that the cache of one rank takes where values are computed.
-pub(super) const KV_BYTES_MAX: u64 = 1 << 30;
 
 /// What a rank has to do at a stop.
 pub(super) enum Part {
@@ -134,6 +132,10 @@ impl Stacked {
                 });
             }
         }
+        let (tokens, most) = (column.tokens(), VALUES_OF_RANK_MAX / u64::from(self.stack().model.hidden));
+        if u64::from(tokens) > most {
+            return Err(RankError::Tokens { rank: self.me, tokens, most });
+        }
         let bytes = cache.bytes() + cache.bytes_of(column.tokens().into());
         if bytes > KV_BYTES_MAX {
             return Err(RankError::CacheFull { rank: self.me, bytes });
@@ -189,7 +191,7 @@ impl Stacked {
         };
         kernels.iter().try_fold(Picos::ZERO, |sum, work| {
             let time = hardware.time(work.flops, work.bytes, stack.dtype);
-            Ok(sum + time.map_err(|error| RankError::Hardware(error.to_string()))?)
+            Ok(sum.saturating_add(time.map_err(|error| RankError::Hardware(error.to_string()))?))
         })
     }
 
@@ -243,7 +245,13 @@ impl Stacked {
             return Err(RankError::PhaseOrder { rank: self.me, phase });
         }
         let (bytes, ends) = (frame.charged_bytes(), frame.last.is_some());
+        let expected =
+            if self.stage == 0 { ANSWER_BYTES as u64 } else { self.run.setup().row_bytes().combine };
         for row in frame.rows {
+            let got = row.data.len();
+            if got != expected {
+                return Err(RankError::RowBytes { rank: self.me, from, phase, got, expected });
+            }
             let Origin { source, token, sequence, position } = row.origin;
             if self.expected.get(self.entering.len()) != Some(&TokenId { sequence, position }) {
                 return Err(RankError::Unexpected { rank: self.me, from, source_rank: source, token });

@@ -1,7 +1,9 @@
 //! The state of one step on one rank: what was planned, what has arrived, what is still owed.
 
+use super::error::RankError;
+use super::output::Send;
+use super::sums::Sums;
 use super::weights::Weights;
-use super::{RankError, Send, Ticket};
 use crate::job::ExpertRow;
 use crate::nic::OutRow;
 use crate::setup::{PreparedRun, Setup};
@@ -14,36 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use topology::{Picos, RankId};
 
-/// Parts of a sum in canonical order, some of them still owed.
-#[derive(Debug)]
-struct Gather {
-    /// (who or what the part is from, its weight, its values).
-    parts: Vec<(PartKey, f32, Option<RowData>)>,
-    missing: usize,
-}
-
-/// Names a part of a sum: flat counts by expert, the other schemes by the rank that sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum PartKey {
-    Slot(SlotId),
-    Rank(RankId),
-}
-
-impl Gather {
-    fn new(keys: impl IntoIterator<Item = (PartKey, f32)>) -> Self {
-        let parts: Vec<_> = keys.into_iter().map(|(key, weight)| (key, weight, None)).collect();
-        Self { missing: parts.len(), parts }
-    }
-
-    fn take(&mut self) -> Vec<(f32, RowData)> {
-        let parts = std::mem::take(&mut self.parts);
-        parts
-            .into_iter()
-            .map(|(_, weight, data)| (weight, data.expect("a complete sum has its parts")))
-            .collect()
-    }
-}
-
+/// A step under way.
 #[derive(Debug)]
 pub(super) struct Step {
     me: RankId,
@@ -64,16 +37,9 @@ pub(super) struct Step {
     arrived: Vec<Row>,
     computed: Option<Vec<RowData>>,
     computed_at: Picos,
-    /// Sums that this rank makes as a gateway.
-    gathers: BTreeMap<(RankId, u32), (Origin, Gather)>,
-    /// Sums of each source that a gateway still owes, and of all of them.
-    owed: BTreeMap<RankId, usize>,
-    owed_in_all: usize,
-    /// Sums of this rank's own tokens.
-    sums: Vec<Gather>,
+    sums: Sums,
     /// Names of this rank's own tokens.
     ids: Vec<TokenId>,
-    complete: Vec<(Ticket, Vec<(f32, RowData)>)>,
     outputs: Vec<Option<Vec<f32>>>,
     unfinished: usize,
     finished: bool,
@@ -90,6 +56,7 @@ impl Step {
         Self {
             me,
             weights: Weights::new(&run, me, flow.step),
+            sums: Sums::new(me, run.setup().scheme),
             run,
             flow,
             phase: None,
@@ -102,12 +69,7 @@ impl Step {
             arrived: Vec::new(),
             computed: None,
             computed_at: Picos::ZERO,
-            gathers: BTreeMap::new(),
-            owed: BTreeMap::new(),
-            owed_in_all: 0,
-            sums: Vec::new(),
             ids,
-            complete: Vec::new(),
             outputs: vec![None; tokens],
             unfinished: tokens,
             finished: false,
@@ -140,22 +102,7 @@ impl Step {
         let setup = self.run.setup();
         let placement = self.run.placement(self.flow.layer);
         let planned = dispatch_rows(setup.scheme, &setup.cluster, placement, self.me, routing);
-        let mut keys: Vec<Vec<(PartKey, f32)>> = vec![Vec::new(); self.outputs.len()];
-        for row in &planned {
-            let key = match setup.scheme {
-                DispatchScheme::Flat => (PartKey::Slot(row.targets[0].slot), row.targets[0].weight),
-                DispatchScheme::Dedup | DispatchScheme::Hierarchical => (PartKey::Rank(row.to), 1.0),
-            };
-            keys[row.token as usize].push(key);
-        }
-        for keys in &mut keys {
-            // Canonical order of a token's sum: by logical expert (flat), by contributing rank (others).
-            keys.sort_by_key(|(key, _)| match *key {
-                PartKey::Slot(slot) => placement.expert_of(slot).0,
-                PartKey::Rank(rank) => rank.0,
-            });
-        }
-        self.sums = keys.into_iter().map(Gather::new).collect();
+        self.sums.plan(placement, &planned, self.outputs.len());
         self.planned = Some(planned);
     }
 
@@ -252,11 +199,7 @@ impl Step {
         self.open(Phase::Combine);
         let run = Arc::clone(&self.run);
         let (scheme, cluster) = (run.setup().scheme, &run.setup().cluster);
-        self.owed = run.flows(self.flow.layer).forwarded(self.me).iter().map(|&source| (source, 0)).collect();
-        for (source, _) in self.gathers.keys() {
-            *self.owed.entry(*source).or_default() += 1;
-        }
-        self.owed_in_all = self.gathers.len();
+        self.sums.begin(run.flows(self.flow.layer).forwarded(self.me));
         let arrived = std::mem::take(&mut self.arrived);
         let computed = self.computed.take().unwrap_or_default();
         let results = arrived.into_iter().zip(computed);
@@ -276,7 +219,7 @@ impl Step {
             self.send_result(to, row, sends)?;
         }
         for &to in run.peers(self.me, self.flow, Phase::Combine).to {
-            if self.owed.get(&to).copied().unwrap_or(0) == 0 {
+            if !self.sums.owes(to) {
                 sends.push_back(Send::Close { to, at: Picos::ZERO });
             }
         }
@@ -285,7 +228,7 @@ impl Step {
 
     fn send_result(&mut self, to: RankId, row: Row, sends: &mut VecDeque<Send>) -> Result<(), RankError> {
         if to == self.me {
-            return self.take_combine_row(self.me, row);
+            return self.sums.take(self.me, row);
         }
         sends.push_back(Send::Row { to, row: OutRow { row, ready: Picos::ZERO, release: None } });
         Ok(())
@@ -298,17 +241,22 @@ impl Step {
         frame: Frame,
         sends: &mut VecDeque<Send>,
     ) -> Result<u64, RankError> {
-        let mut consumed = 0;
+        let (mut consumed, from, phase) = (0, frame.source, frame.phase);
+        let sizes = self.setup().row_bytes();
+        let expected = if phase == Phase::Dispatch { sizes.dispatch } else { sizes.combine };
         for row in frame.rows {
-            let bytes = row.charged_bytes(frame.phase);
+            let bytes = row.charged_bytes(phase);
+            if bytes != expected && self.weights.is_none() {
+                return Err(RankError::RowBytes { rank: self.me, from, phase, got: bytes, expected });
+            }
             if let Some(weights) = &mut self.weights {
-                weights.take(frame.source, &row)?;
+                weights.take(from, &row)?;
                 consumed += bytes;
-            } else if frame.phase == Phase::Dispatch {
-                let forwarded = self.take_dispatch_row(now, frame.source, row, sends)?;
+            } else if phase == Phase::Dispatch {
+                let forwarded = self.take_dispatch_row(now, from, row, sends)?;
                 consumed += if forwarded { 0 } else { bytes };
             } else {
-                self.take_combine_row(frame.source, row)?;
+                self.sums.take(from, row)?;
                 consumed += bytes;
             }
         }
@@ -347,11 +295,7 @@ impl Step {
             }
         }
         if is_gateway {
-            let keys = parts.iter().map(|(rank, _)| (PartKey::Rank(*rank), 1.0));
-            let doubled = self.gathers.insert((source, token), (row.origin, Gather::new(keys))).is_some();
-            if doubled {
-                return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
-            }
+            self.sums.expect(row.origin, parts.iter().map(|(rank, _)| *rank))?;
         }
         let onward = parts.iter().filter(|(rank, _)| *rank != self.me).count() as u64;
         // The row's credit goes back to its sender in equal shares as its copies leave.
@@ -373,40 +317,8 @@ impl Step {
         Ok(onward > 0)
     }
 
-    fn take_combine_row(&mut self, from: RankId, row: Row) -> Result<(), RankError> {
-        let Origin { source, token, .. } = row.origin;
-        let unexpected = RankError::Unexpected { rank: self.me, from, source_rank: source, token };
-        let (ticket, gather) = if source == self.me {
-            (Ticket::Token { token }, self.sums.get_mut(token as usize))
-        } else {
-            (
-                Ticket::Gateway { source, token },
-                self.gathers.get_mut(&(source, token)).map(|(_, gather)| gather),
-            )
-        };
-        let Some(gather) = gather else {
-            return Err(unexpected);
-        };
-        let key = match (self.run.setup().scheme, row.targets.first()) {
-            (DispatchScheme::Flat, Some(target)) => PartKey::Slot(target.slot),
-            _ => PartKey::Rank(from),
-        };
-        let Some(part) = gather.parts.iter_mut().find(|part| part.0 == key) else {
-            return Err(unexpected);
-        };
-        if part.2.replace(row.data).is_some() {
-            return Err(RankError::Doubled { rank: self.me, from, source_rank: source, token });
-        }
-        gather.missing -= 1;
-        if gather.missing == 0 {
-            let parts = gather.take();
-            self.complete.push((ticket, parts));
-        }
-        Ok(())
-    }
-
-    pub(super) fn take_complete_sums(&mut self) -> Vec<(Ticket, Vec<(f32, RowData)>)> {
-        std::mem::take(&mut self.complete)
+    pub(super) fn sums_mut(&mut self) -> &mut Sums {
+        &mut self.sums
     }
 
     /// A gateway's sum crosses back to its source; the flow ends with the last of them.
@@ -418,13 +330,10 @@ impl Step {
         data: RowData,
         sends: &mut VecDeque<Send>,
     ) {
-        let origin = self.gathers[&(source, token)].0;
+        let (origin, last) = self.sums.reduced(source, token);
         let row = Row { origin, targets: Targets::new(), data };
         sends.push_back(Send::Row { to: source, row: OutRow { row, ready: now, release: None } });
-        let owed = self.owed.get_mut(&source).expect("a gateway counts the sums it owes");
-        *owed -= 1;
-        self.owed_in_all -= 1;
-        if *owed == 0 {
+        if last {
             sends.push_back(Send::Close { to: source, at: now });
         }
     }
@@ -475,22 +384,8 @@ impl Step {
                 self.closed = true;
                 return Ok(Some((phase, self.computed_at)));
             }
-            Phase::Combine if self.owed_in_all > 0 => {
-                // A gateway's own sums are still being made from rows that have all come.
-                let starved = self.gathers.iter().find(|(_, (_, gather))| gather.missing > 0);
-                if let Some(((_, token), _)) = starved {
-                    let missing = self.gathers.values().map(|(_, gather)| gather.missing).sum();
-                    return Err(RankError::Missing { rank: self.me, phase, missing, token: *token });
-                }
-                return Ok(None);
-            }
-            Phase::Combine => {
-                if let Some(token) = self.sums.iter().position(|sum| sum.missing > 0) {
-                    let missing = self.sums.iter().map(|sum| sum.missing).sum();
-                    let token = u32::try_from(token).expect("tokens are bounded");
-                    return Err(RankError::Missing { rank: self.me, phase, missing, token });
-                }
-            }
+            Phase::Combine if !self.sums.are_done()? => return Ok(None),
+            Phase::Combine => {}
             Phase::Local | Phase::Hop => return Ok(None),
         }
         self.closed = true;

@@ -3,7 +3,8 @@
 //! An expert travels as rows of 64 KiB, each a frame of its own, with its number as their sequence and the row's as their token.
 //! What they hold is a block made from (seed, layer, expert), which the receiver makes too and compares.
 
-use super::{RankError, Send};
+use super::error::RankError;
+use super::output::Send;
 use crate::nic::OutRow;
 use crate::program::Program;
 use crate::setup::{PreparedRun, WEIGHT_ROW_BYTES};

@@ -2,84 +2,74 @@
 
 use super::Setup;
 use crate::program::{LayerProgram, MoveProgram, Program, StackProgram};
+use moe::model::LayerShape;
 use moe::placement::{Placement, WeightMove};
 use moe::routing::RoutingSpec;
 use moe::stack::Stage;
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use thiserror::Error;
+use topology::RankId;
 
-/// A setup that can't be run.
+/// A setup that can't be run: one line that names the number, its range or the stage.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SetupError {
-    /// Vectors of different lengths.
-    #[error("{what} has {got} entries for {ranks} ranks")]
-    Ranks {
-        /// Which vector.
-        what: &'static str,
-        /// Its length.
-        got: usize,
-        /// Ranks of the cluster.
-        ranks: u32,
-    },
-    /// Layers, stages or placements of a whole model that don't fit each other.
-    #[error("{0}")]
-    Stack(String),
-    /// Weight moves that can't be made.
-    #[error("{problem}")]
-    Moves {
-        /// What is wrong, and what to give.
-        problem: String,
-    },
-    /// A placement made for other racks.
-    #[error(
-        "the placement chooses replicas for other racks than the {racks} of the cluster: make it for this cluster"
-    )]
-    Racks {
-        /// Racks of the cluster.
-        racks: u32,
-    },
-    /// Sizes outside the limits.
-    #[error("{what} is {got}, allowed is {allowed}")]
-    Size {
-        /// Which number.
-        what: &'static str,
-        /// Its value.
-        got: u64,
-        /// Its range.
-        allowed: &'static str,
-    },
+#[error("{0}")]
+pub struct SetupError(String);
+
+impl SetupError {
+    pub(crate) fn new(problem: impl Display) -> Self {
+        Self(problem.to_string())
+    }
 }
 
-/// Most bytes that one row may have.
-const MAX_HIDDEN: u32 = 1 << 20;
-/// Most tokens of one rank in one step.
-const MAX_TOKENS_PER_RANK: u32 = 1 << 20;
+/// Tokens of one rank in one step.
+const TOKENS_OF_RANK: RangeInclusive<u64> = 0..=1 << 20;
+/// Numbers in the states of one rank's tokens, where values are computed: 1 GiB of them.
+pub(crate) const VALUES_OF_RANK_MAX: u64 = 1 << 28;
+/// Numbers in the gates of a stage: 1 GiB as well.
+const GATE_VALUES: RangeInclusive<u64> = 0..=1 << 28;
+/// Bytes of an expert's weights that move.
+const MOVED_BYTES: RangeInclusive<u64> = 1..=4 << 30;
+/// Rounds of one run of weight moves.
+const ROUNDS: RangeInclusive<u64> = 0..=1 << 16;
 
 impl Setup {
     /// Checks all of it.
     ///
     /// # Errors
-    /// A [`SetupError`] that names the number and its range, or the stage.
+    /// [`SetupError`].
     pub fn validate(&self) -> Result<(), SetupError> {
         if let Program::Stack(StackProgram { stack, placements, .. }) = &self.program {
             let (placed, layers) = (placements.layers(), stack.model.num_layers);
             if placed != (0..layers) {
-                return Err(SetupError::Stack(format!(
+                return refuse(format!(
                     "placements of layers {placed:?} of {layers}; give one of each layer"
-                )));
+                ));
             }
         }
-        (0..self.program.num_stages()).try_for_each(|stage| self.validate_stage(stage))
+        (0..self.program.num_stages().max(1)).try_for_each(|stage| self.validate_stage(stage))
+    }
+
+    /// Checks what `rank` is told, and says which stage it is in.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub(crate) fn validate_for(&self, rank: RankId) -> Result<u32, SetupError> {
+        // All stages have as many ranks.
+        let of_stage = self.cluster.num_ranks() / self.program.num_stages().max(1);
+        let stage = rank.0.checked_div(of_stage).unwrap_or(0);
+        self.validate_stage(stage)?;
+        Ok(stage)
     }
 
     /// Checks what the ranks of a stage are told.
     ///
     /// # Errors
-    /// As [`Self::validate`].
+    /// [`SetupError`].
     pub fn validate_stage(&self, stage: u32) -> Result<(), SetupError> {
-        let hidden = self.program.shape().hidden;
-        size("hidden", hidden.into(), "1 to 1,048,576", (1..=MAX_HIDDEN).contains(&hidden))?;
-        size("chunk_rows", self.chunk_rows.into(), "1 to 1,024", (1..=1024).contains(&self.chunk_rows))?;
+        self.hardware.validate().map_err(SetupError::new)?;
+        size("chunk_rows", self.chunk_rows.into(), 1..=1024)?;
         match &self.program {
             Program::Layer(layer) => self.check_layer(layer),
             Program::Moves(moves) => self.check_moves(moves),
@@ -87,34 +77,63 @@ impl Setup {
         }
     }
 
-    fn check_layer(&self, LayerProgram { tokens, placement, .. }: &LayerProgram) -> Result<(), SetupError> {
-        let ranks = self.cluster.num_ranks();
-        if tokens.len() != ranks as usize {
-            return Err(SetupError::Ranks { what: "tokens", got: tokens.len(), ranks });
+    fn check_layer(&self, layer: &LayerProgram) -> Result<(), SetupError> {
+        let LayerProgram { shape, tokens, placement, .. } = layer;
+        shape.validate().map_err(SetupError::new)?;
+        self.per_rank("tokens", tokens.len())?;
+        self.check_placement(placement, shape)?;
+        let most = tokens.iter().copied().max().unwrap_or(0).into();
+        size("tokens of a rank", most, TOKENS_OF_RANK)?;
+        if self.payload {
+            size("tokens of a rank times hidden", most * u64::from(shape.hidden), 0..=VALUES_OF_RANK_MAX)?;
         }
-        self.check_placement(placement)?;
-        let most = tokens.iter().copied().max().unwrap_or(0);
-        size("tokens of a rank", most.into(), "0 to 1,048,576", most <= MAX_TOKENS_PER_RANK)
+        self.check_gates(1, shape)
     }
 
-    /// Whether `placement` is one of these racks.
-    fn check_placement(&self, placement: &Placement) -> Result<(), SetupError> {
-        let (ranks, got) = (self.cluster.num_ranks(), placement.num_ranks() as usize);
-        if got != ranks as usize {
-            return Err(SetupError::Ranks { what: "placement", got, ranks });
+    /// What gates of `layers` layers take.
+    fn check_gates(&self, layers: u64, shape: &LayerShape) -> Result<(), SetupError> {
+        if self.routing != RoutingSpec::Gate {
+            return Ok(());
         }
-        if placement.fits(&self.cluster) {
+        let each = u64::from(shape.num_experts) * u64::from(shape.hidden);
+        size("layers with a gate times experts times hidden", layers * each, GATE_VALUES)
+    }
+
+    fn per_rank(&self, what: &str, got: usize) -> Result<(), SetupError> {
+        let ranks = self.cluster.num_ranks();
+        if got == ranks as usize {
             Ok(())
         } else {
-            Err(SetupError::Racks { racks: self.cluster.num_racks() })
+            refuse(format!("{what} has {got} entries for {ranks} ranks"))
+        }
+    }
+
+    /// Whether `placement` is one of these racks and experts.
+    fn check_placement(&self, placement: &Placement, shape: &LayerShape) -> Result<(), SetupError> {
+        self.per_rank("placement", placement.num_ranks() as usize)?;
+        if !placement.fits(&self.cluster) {
+            let racks = self.cluster.num_racks();
+            return refuse(format!(
+                "the placement chooses replicas for other racks than the {racks} of the cluster: make it for this cluster"
+            ));
+        }
+        let (placed, experts) = (placement.num_experts(), shape.num_experts);
+        if placed == experts {
+            Ok(())
+        } else {
+            refuse(format!(
+                "a placement of {placed} experts for a layer of {experts}; make it for this layer"
+            ))
         }
     }
 
     /// A round moves one expert to a rank at most: that is all that ranks have room for.
     fn check_moves(&self, MoveProgram { shape, rounds, .. }: &MoveProgram) -> Result<(), SetupError> {
-        let refuse = |problem: String| Err(SetupError::Moves { problem });
+        shape.validate().map_err(SetupError::new)?;
+        size("bytes of an expert that moves", shape.expert_weight_bytes(), MOVED_BYTES)?;
+        size("rounds of moves", rounds.len() as u64, ROUNDS)?;
         if self.chunk_rows != 1 {
-            return refuse("a run that moves weights has one row a frame".to_owned());
+            return refuse("a run that moves weights has one row a frame");
         }
         for (round, moves) in rounds.iter().enumerate() {
             let mut receivers = BTreeSet::new();
@@ -132,13 +151,10 @@ impl Setup {
 
     fn check_stage(&self, model: &StackProgram, stage: u32) -> Result<(), SetupError> {
         let StackProgram { stack, placements, halves } = model;
-        let refuse = |problem: String| Err(SetupError::Stack(problem));
         if !(1..=2).contains(halves) {
             return refuse(format!("{halves} halves of a batch; give 1 or 2"));
         }
-        if let Err(error) = stack.validate(&self.cluster) {
-            return refuse(error.to_string());
-        }
+        stack.validate(&self.cluster).map_err(SetupError::new)?;
         let Some(Stage { layers, ranks }) = stack.stages().get(stage as usize) else {
             return refuse(format!("stage {stage} of {}", stack.num_stages()));
         };
@@ -147,10 +163,7 @@ impl Setup {
             return refuse(format!("placements of layers {placed:?} where stage {stage} has {layers:?}"));
         }
         for placement in placements.part(layers.clone()).distinct() {
-            self.check_placement(placement)?;
-            if placement.num_experts() != stack.model.num_experts {
-                return refuse(format!("a placement is not of the layers of {}", stack.model.name));
-            }
+            self.check_placement(placement, &stack.shape())?;
             let mut outside = self.cluster.ranks().filter(|rank| !ranks.contains(&rank.0));
             if let Some(rank) = outside.find(|&rank| !placement.slots_of(rank).is_empty()) {
                 return refuse(format!(
@@ -160,14 +173,20 @@ impl Setup {
         }
         if !self.payload && self.routing == RoutingSpec::Gate {
             return refuse(
-                "the gate of a stack looks at states, which a run without payload has not; give seeded routing, such as uniform"
-                    .to_owned(),
+                "the gate of a stack looks at states, which a run without payload has not; give seeded routing, such as uniform",
             );
         }
-        Ok(())
+        self.check_gates(layers.len() as u64, &stack.shape())
     }
 }
 
-fn size(what: &'static str, got: u64, allowed: &'static str, ok: bool) -> Result<(), SetupError> {
-    if ok { Ok(()) } else { Err(SetupError::Size { what, got, allowed }) }
+fn refuse<T>(problem: impl Display) -> Result<T, SetupError> {
+    Err(SetupError::new(problem))
+}
+
+fn size(what: &str, got: u64, allowed: RangeInclusive<u64>) -> Result<(), SetupError> {
+    if allowed.contains(&got) {
+        return Ok(());
+    }
+    refuse(format!("{what} is {got}, allowed is {} to {}", allowed.start(), allowed.end()))
 }

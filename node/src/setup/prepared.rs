@@ -25,6 +25,8 @@ pub struct PreparedRun {
     rounds: Vec<MoveFlows>,
     /// In a run of a whole model, the stage that this is of.
     stage: Option<OwnStage>,
+    /// The program, stop by stop.
+    stops: Vec<Stop>,
 }
 
 /// The run's layer, or all layers of a stage.
@@ -43,23 +45,37 @@ struct OwnStage {
     before: Vec<RankId>,
 }
 
-/// Flows of a round of weight moves: `[num_ranks]`, each list ascending.
+/// Flows of a round of weight moves.
 #[derive(Debug)]
 struct MoveFlows {
-    to: Vec<Vec<RankId>>,
-    from: Vec<Vec<RankId>>,
+    to: Peers,
+    from: Peers,
+}
+
+/// The peers of those ranks that have any: rank `ranks[i]` has `peers[i]`, ascending by both. A round may be of a few ranks among
+/// thousands.
+#[derive(Debug)]
+struct Peers {
+    ranks: Vec<RankId>,
+    peers: Vec<RankId>,
+}
+
+impl Peers {
+    fn new(pairs: impl Iterator<Item = (RankId, RankId)>) -> Self {
+        let (ranks, peers) = pairs.collect::<BTreeSet<_>>().into_iter().unzip();
+        Self { ranks, peers }
+    }
+
+    fn of(&self, me: RankId) -> &[RankId] {
+        let before = |last: bool| self.ranks.partition_point(|&rank| rank < me || (last && rank == me));
+        &self.peers[before(false)..before(true)]
+    }
 }
 
 impl MoveFlows {
-    fn new(num_ranks: u32, moves: &[WeightMove]) -> Self {
-        let mut flows =
-            Self { to: vec![Vec::new(); num_ranks as usize], from: vec![Vec::new(); num_ranks as usize] };
-        let pairs: BTreeSet<_> = moves.iter().map(|weights| (weights.from, weights.to)).collect();
-        for (from, to) in pairs {
-            flows.to[from.0 as usize].push(to);
-            flows.from[to.0 as usize].push(from);
-        }
-        flows
+    fn new(moves: &[WeightMove]) -> Self {
+        let to = Peers::new(moves.iter().map(|weights| (weights.from, weights.to)));
+        Self { to, from: Peers::new(moves.iter().map(|weights| (weights.to, weights.from))) }
     }
 }
 
@@ -107,7 +123,7 @@ impl PreparedRun {
                 placed = Some(Placed::new(&setup, placements, 0..ranks));
             }
             Program::Moves(moves) => {
-                rounds = moves.rounds.iter().map(|moves| MoveFlows::new(ranks, moves)).collect();
+                rounds = moves.rounds.iter().map(|moves| MoveFlows::new(moves)).collect();
             }
             Program::Stack(StackProgram { stack, placements, .. }) => {
                 let Stage { layers, ranks } = stack.stages()[stage as usize].clone();
@@ -118,7 +134,8 @@ impl PreparedRun {
         let flows = placed.as_ref().and_then(|placed| placed.flows.first());
         let cluster =
             flows.map_or_else(|| Arc::new(setup.cluster.clone()), |flows| Arc::clone(flows.cluster()));
-        Ok(Self { setup, cluster, placed, first_token, rounds, stage: own })
+        let stops = setup.program.stops();
+        Ok(Self { setup, cluster, placed, first_token, rounds, stage: own, stops })
     }
 
     /// The model and the stage of it that this is; `None` in another program.
@@ -141,6 +158,11 @@ impl PreparedRun {
             Program::Moves(moves) => moves.layer,
             Program::Stack(_) => 0,
         }
+    }
+
+    /// The stops of a step, in order.
+    pub(crate) fn stops(&self) -> &[Stop] {
+        &self.stops
     }
 
     /// Whether rows travel, or experts compute, in this stage at a stop.
@@ -206,9 +228,8 @@ impl PreparedRun {
             let one = |ranks| std::slice::from_ref::<RankId>(&Vec::as_slice(ranks)[me.0 as usize]);
             return FlowPeers { to: one(&own.next), from: one(&own.before) };
         }
-        let at = me.0 as usize;
         match (phase, self.rounds.get(flow.step as usize)) {
-            (Phase::Dispatch, Some(round)) => FlowPeers { to: &round.to[at], from: &round.from[at] },
+            (Phase::Dispatch, Some(round)) => FlowPeers { to: round.to.of(me), from: round.from.of(me) },
             (Phase::Dispatch | Phase::Combine, _) if self.placed.is_some() => {
                 let flows = self.flows(flow.layer);
                 let (downstream, upstream) = (flows.downstream(me), flows.upstream(me));

@@ -1,9 +1,12 @@
 //! The virtual clock: runs stations that send each other frames until nothing moves.
 
+use super::error::SimError;
 use super::wakes::Wakes;
-use super::{SimError, Tamper};
 use crate::wire::Frame;
 use topology::{Cluster, Fabric, Picos};
+
+/// A filter on frames between send and arrival, for fault tests: what it returns arrives.
+pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
 /// Something with a card, as the clock sees it.
 pub(super) trait Station {

@@ -2,8 +2,8 @@
 //!
 //! For patterns that have no tokens: the uniform all-to-all of benchmarks, matrices of measured traffic, weight moves.
 
-use super::SimError;
 use super::drive::{Station, drive, lookahead};
+use super::error::SimError;
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
 use crate::seat::SeatError;
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};

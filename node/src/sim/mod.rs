@@ -1,53 +1,26 @@
 //! The in-memory shell: all ranks of a run in one process, on a virtual clock. Equal inputs give equal bytes and times.
 
 mod drive;
+mod error;
 mod exchange;
 mod wakes;
 
+pub use drive::Tamper;
+pub use error::SimError;
 pub use exchange::{Exchanged, exchange};
 
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
 use crate::program::Stop;
 use crate::rank::Event;
-use crate::seat::{Seat, SeatError};
-use crate::setup::{PreparedRun, Setup, SetupError};
+use crate::seat::Seat;
+use crate::setup::{PreparedRun, Setup};
 use crate::wire::{Frame, Phase};
 use drive::{Station, drive, lookahead};
 use moe::plan::DispatchScheme;
-use moe::routing::RoutingError;
 use moe::stack::{Column, KvCache};
 use std::sync::Arc;
-use thiserror::Error;
 use topology::{Picos, RankId};
-
-/// Why a simulated run ended early.
-#[derive(Debug, Error)]
-pub enum SimError {
-    /// The setup is impossible.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// The routing can't be made.
-    #[error(transparent)]
-    Routing(#[from] RoutingError),
-    /// A rank saw a broken rule.
-    #[error(transparent)]
-    Seat(#[from] SeatError),
-    /// An exchange in chunks of nothing.
-    #[error("a chunk has 0 bytes; give at least 1")]
-    Chunk,
-    /// Nothing moves and some rank still waits.
-    #[error("{rank} never closed its {phase:?} phase: every queue is empty, a frame was lost")]
-    Stuck {
-        /// The first rank that waits.
-        rank: RankId,
-        /// Its phase.
-        phase: Phase,
-    },
-}
-
-/// A filter on frames between send and arrival, for fault tests: what it returns arrives.
-pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
 /// All seats of a run. What they are to do when is decided elsewhere: it is told to prepare a step, then to go through its stops.
 pub struct SimCluster {
@@ -172,18 +145,7 @@ impl Bench {
         self.drive(phase)?;
         let report = |Seated { seat, closed, .. }: &Seated| {
             let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
-            let nic = seat.nic().expect("a phase has a card");
-            Ok(PhaseReport {
-                phase,
-                measured: at,
-                stamped: at,
-                frames: nic.frames_received(),
-                overtaken: nic.overtaken(),
-                lateness_ns: Vec::new(),
-                sent_bytes: nic.sent_bytes(),
-                cpu_ns: 0,
-                udp_bytes: 0,
-            })
+            Ok(seat.report(phase, at, at))
         };
         self.seats.iter().map(report).collect()
     }
@@ -233,7 +195,7 @@ impl Station for Seated {
             }
             while let Some(mut job) = self.seat.poll_job() {
                 let output = self.runner.run(self.seat.id(), &mut job.work);
-                self.seat.handle_done(job.ready + job.charge, job.id, output)?;
+                self.seat.handle_done(job.ready.saturating_add(job.charge), job.id, output)?;
                 moved = true;
             }
             while let Some(frame) = self.seat.poll_transmit(now) {

@@ -10,12 +10,11 @@ use crate::program::Stop;
 use crate::rank::Event;
 use crate::seat::{Seat, SeatError};
 use crate::setup::{PreparedRun, Setup, SetupError};
-use crate::wire::{Frame, Phase};
+use crate::wire::{Flow, Frame, Phase};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
-use moe::routing::RoutingError;
-use moe::stack::Column;
-use std::collections::VecDeque;
+use moe::stack::{BatchError, Column};
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,10 +31,22 @@ pub(super) enum ActiveError {
     Link(#[from] LinkFailure),
     #[error(transparent)]
     Setup(#[from] SetupError),
+    #[error(
+        "a plan of {seats} seats for {ranks} ranks, or with one node twice; run one build of railyard everywhere"
+    )]
+    Seats { seats: usize, ranks: u32 },
+    #[error(
+        "`{what}` of step {step} is out of turn after {prepared} steps; run one build of railyard everywhere"
+    )]
+    Step { what: &'static str, step: u32, prepared: u32 },
+    #[error("{got} columns to prepare where {due} are due; run one build of railyard everywhere")]
+    Columns { got: usize, due: usize },
     #[error(transparent)]
-    Routing(#[from] RoutingError),
+    Batch(#[from] BatchError),
     #[error("a frame of cluster {got:x} came to cluster {mine:x}")]
     Cluster { got: u64, mine: u64 },
+    #[error("a frame of run {run}, epoch {epoch}, came to run {my_run}, epoch {my_epoch}")]
+    Run { run: u64, epoch: u32, my_run: u64, my_epoch: u32 },
     #[error("{0} frames wait for a phase that has not begun: peers run ahead of the coordinator")]
     Early(usize),
     #[error("a job died: {0}")]
@@ -72,20 +83,32 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Takes a seat for each half of a batch; none if the plan has none for this node.
-    pub(super) fn seats(
+    /// Rank and stage of `node` in a run; none if the plan has none for it. Refuses a plan that has not a seat for each rank, and a setup
+    /// that the rank can't run.
+    pub(super) fn place_of(
         node: NodeId,
+        setup: &Setup,
+        plan: &SeatPlan,
+    ) -> Result<Option<(RankId, u32)>, ActiveError> {
+        let (seats, ranks) = (plan.seats.len(), setup.cluster.num_ranks());
+        let nodes: BTreeSet<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
+        if seats != ranks as usize || nodes.len() != seats {
+            return Err(ActiveError::Seats { seats, ranks });
+        }
+        let found = plan.seats.iter().zip((0..).map(RankId)).find(|((seated, _), _)| *seated == node);
+        let Some((_, rank)) = found else { return Ok(None) };
+        Ok(Some((rank, setup.validate_for(rank)?)))
+    }
+
+    /// Takes the seats of a rank of a stage: one for each half of a batch.
+    pub(super) fn seats(
+        (rank, stage): (RankId, u32),
         setup: Arc<Setup>,
         plan: &SeatPlan,
         pacing: Pacing,
         links: &Links,
     ) -> Result<Vec<Self>, ActiveError> {
         let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
-        let Some(at) = nodes.iter().position(|&seated| seated == node) else {
-            return Ok(Vec::new());
-        };
-        let rank = RankId(u32::try_from(at).expect("ranks are bounded"));
-        let stage = setup.program.stage_of(rank);
         let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup), stage)?);
         let dilation = pacing.network_dilation.max(1);
@@ -113,8 +136,8 @@ impl Active {
         Ok((0..setup.program.halves()).map(one).collect())
     }
 
-    pub(super) fn run(&self) -> u64 {
-        self.setup.run
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     pub(super) fn poll_message(&mut self) -> Option<FromNode> {
@@ -152,8 +175,13 @@ impl Active {
         if frame.flow.cluster != self.setup.cluster_id {
             return Err(ActiveError::Cluster { got: frame.flow.cluster, mine: self.setup.cluster_id });
         }
-        if frame.flow.run < self.setup.run {
+        let Flow { run, epoch, .. } = frame.flow;
+        let Setup { run: my_run, epoch: my_epoch, .. } = *self.setup;
+        if run < my_run {
             return Ok(());
+        }
+        if (run, epoch) != (my_run, my_epoch) {
+            return Err(ActiveError::Run { run, epoch, my_run, my_epoch });
         }
         if self.seat.at() == Some((frame.flow, frame.phase)) {
             let now = self.clock.emulated(monotonic_ns());
@@ -184,7 +212,7 @@ impl Active {
     pub(super) fn handle_output(&mut self, output: Output) -> Result<(), ActiveError> {
         self.job = None;
         let (job, output) = output.map_err(ActiveError::Job)?;
-        self.charged = Some((job.ready + job.charge, job.id, output));
+        self.charged = Some((job.ready.saturating_add(job.charge), job.id, output));
         Ok(())
     }
 
@@ -281,27 +309,17 @@ impl Active {
 
     /// Reports a closed phase once the card has nothing left to send either.
     fn report(&mut self, links: &Links) {
-        let Some((phase, stamped)) = self.closed else {
-            return;
-        };
-        let Some(nic) = self.seat.nic().filter(|nic| nic.is_idle()) else {
-            return;
-        };
+        let Some((phase, stamped)) = self.closed.filter(|_| self.seat.is_idle()) else { return };
         let mut lateness_ns = Vec::new();
         V2Serializer::new()
             .serialize(&self.lateness_ns, &mut lateness_ns)
             .expect("a histogram fits in memory");
         let udp_bytes = links.udp_bytes();
         let report = PhaseReport {
-            phase,
-            measured: self.clock.emulated(self.handed_ns),
-            stamped,
-            frames: nic.frames_received(),
-            overtaken: nic.overtaken(),
             lateness_ns,
-            sent_bytes: nic.sent_bytes(),
             cpu_ns: process_cpu_ns().saturating_sub(self.cpu_before_ns),
-            udp_bytes: udp_bytes - self.udp_before,
+            udp_bytes: udp_bytes.saturating_sub(self.udp_before),
+            ..self.seat.report(phase, stamped, self.clock.emulated(self.handed_ns))
         };
         self.udp_before = udp_bytes;
         self.closed = None;

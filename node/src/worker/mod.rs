@@ -17,6 +17,7 @@ use crate::net::{
 use crate::setup::Setup;
 use active::{Active, ActiveError};
 use links::{Arrival, Links};
+use moe::stack::{Column, StepBatch};
 use quinn::RecvStream;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -95,7 +96,7 @@ pub async fn run_worker(config: WorkerConfig) -> Result<(), WorkerError> {
 async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerError> {
     let coordinator = find_coordinator(config, endpoint).await?;
     let (mut send, recv) = coordinator.connection.open_bi().await.map_err(|error| lost(&error))?;
-    let port = endpoint.local_address().map_err(WorkerError::Timer)?.port();
+    let port = endpoint.local_address().port();
     let host = config.advertise.or_else(|| coordinator.connection.local_ip()).unwrap_or(config.bind);
     let register = FromNode::Register {
         name: config.name.clone(),
@@ -109,8 +110,8 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
     let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
     let links = Links::new(endpoint.clone(), arrivals_in);
     let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
-    let mut worker =
-        Worker { links, node: NodeId(0), active: Vec::new(), preparing: 0, replies: VecDeque::new() };
+    let (node, active, replies) = (NodeId(0), Vec::new(), VecDeque::new());
+    let mut worker = Worker { links, node, active, prepared: 0, preparing: 0, replies };
     loop {
         let deadline_ns = worker.active.iter().map(Active::deadline_ns).min().unwrap_or(u64::MAX);
         // A deadline in the past is ready without yielding: QUIC's own tasks must get their turn all the same.
@@ -167,6 +168,8 @@ struct Worker {
     node: NodeId,
     /// A seat for each half of a batch.
     active: Vec<Active>,
+    /// Steps of the run that were asked to be prepared.
+    prepared: u32,
     /// Halves that are not prepared yet.
     preparing: usize,
     replies: VecDeque<FromNode>,
@@ -184,14 +187,13 @@ impl Worker {
             ToNode::Configure { setup, seats, pacing } => self.configure(setup, &seats, pacing).await,
             ToNode::Abort { run } if under_way == Some(run) => self.active.clear(),
             ToNode::Prepare { run, step, columns } if under_way == Some(run) => {
-                self.preparing = self.active.len();
-                let mut columns = columns.into_iter();
-                return self
-                    .active
-                    .iter_mut()
-                    .try_for_each(|active| active.prepare(step, columns.next().unwrap_or_default()));
+                return self.prepare(step, columns);
             }
-            ToNode::Begin { run, stop, start_at_ns, .. } if under_way == Some(run) => {
+            ToNode::Begin { run, step, stop, start_at_ns } if under_way == Some(run) => {
+                let prepared = self.prepared;
+                if step.checked_add(1) != Some(prepared) {
+                    return Err(ActiveError::Step { what: "begin", step, prepared });
+                }
                 return self.on_half(stop.half, |active| active.begin(stop, start_at_ns));
             }
             ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } | ToNode::Shutdown => {}
@@ -216,9 +218,30 @@ impl Worker {
         seats: &SeatPlan,
         pacing: Pacing,
     ) -> Result<(), ActiveError> {
+        let Some(place) = Active::place_of(self.node, &setup, seats)? else { return Ok(()) };
         self.links.connect(self.node, seats).await?;
-        self.active = Active::seats(self.node, setup, seats, pacing, &self.links)?;
+        self.prepared = 0;
+        self.active = Active::seats(place, setup, seats, pacing, &self.links)?;
         Ok(())
+    }
+
+    /// Takes up the next step: in a whole model with a column for each half.
+    fn prepare(&mut self, step: u32, columns: Vec<Column>) -> Result<(), ActiveError> {
+        let prepared = self.prepared;
+        if step != prepared {
+            return Err(ActiveError::Step { what: "prepare", step, prepared });
+        }
+        let whole = self.active.first().is_some_and(|active| active.setup().program.stack().is_some());
+        let (got, due) = (columns.len(), if whole { self.active.len() } else { 0 });
+        if got != due {
+            return Err(ActiveError::Columns { got, due });
+        }
+        let batch = StepBatch { columns };
+        batch.validate(u32::try_from(due).expect("a batch has two halves at most"))?;
+        (self.prepared, self.preparing) = (step.saturating_add(1), self.active.len());
+        let mut columns = batch.columns.into_iter();
+        let each = |active: &mut Active| active.prepare(step, columns.next().unwrap_or_default());
+        self.active.iter_mut().try_for_each(each)
     }
 
     /// A frame without a run to belong to is one that an abort left behind.
@@ -229,7 +252,7 @@ impl Worker {
 
     /// Number of the run under way.
     fn run(&self) -> Option<u64> {
-        self.active.first().map(Active::run)
+        self.active.first().map(|active| active.setup().run)
     }
 
     /// Nothing where there is no run; what belongs to a half that this one hasn't is another run's.

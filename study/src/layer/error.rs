@@ -1,6 +1,6 @@
 //! Why a comparison can't be made.
 
-use coordinator::run::RunError;
+use coordinator::RunError;
 use moe::{ModelError, PlacementError, RoutingError};
 use node::setup::SetupError;
 use thiserror::Error;

@@ -11,7 +11,7 @@ use super::{
 };
 use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
-use coordinator::run::{RunError, Runner, StepRecord, run_until};
+use coordinator::{RunError, Runner, StepRecord, run_until};
 use node::control::Pacing;
 use topology::{A2aLinks, Picos};
 

@@ -12,8 +12,8 @@ use super::{
     BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
 };
 use coordinator::pace::Host;
-use coordinator::run::{RunError, Runner};
 use coordinator::sim::SimRunner;
+use coordinator::{RunError, Runner};
 use moe::RoutingSpec;
 use std::sync::Arc;
 

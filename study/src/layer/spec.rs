@@ -2,7 +2,7 @@
 
 use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX};
 use crate::placing::PlacementChoice;
-use coordinator::run::STEPS_MAX;
+use coordinator::STEPS_MAX;
 use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};

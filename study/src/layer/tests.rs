@@ -3,8 +3,8 @@
 use super::testing::{default_spec, small_spec};
 use super::*;
 use coordinator::pace::Host;
-use coordinator::run::{RunError, RunRequest, Runner, StepRecord};
 use coordinator::sim::SimRunner;
+use coordinator::{RunError, RunRequest, Runner, StepRecord};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::Workload;

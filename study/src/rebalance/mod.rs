@@ -9,7 +9,7 @@
 
 mod verify;
 
-use coordinator::run::{RunError, RunRequest, Runner, run_steps};
+use coordinator::{RunError, RunRequest, Runner, run_steps};
 use moe::placement::{Demand, Picks, PlacementPolicy, move_traffic, weight_moves};
 use moe::routing::{Router, RoutingError};
 use moe::{LayerShape, Placement, PlacementError, Routing};

@@ -60,7 +60,7 @@ pub enum ServeError {
     Drive(#[from] serving::DriveError),
     /// Ranks that can't go on.
     #[error(transparent)]
-    Run(Box<coordinator::run::RunError>),
+    Run(Box<coordinator::RunError>),
     /// A token that came out otherwise than it must.
     #[error("NOT VERIFIED, step {step}: {problem}")]
     Verify {

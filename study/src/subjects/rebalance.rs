@@ -4,8 +4,8 @@
 use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
 use crate::layer::{BackendKind, CompareSpec, Configuration, Verification, estimate, outline, request};
 use crate::rebalance::{Moved, RebalanceError, Rebalancing, Segment, rebalance};
+use coordinator::STEPS_MAX;
 use coordinator::pace::Host;
-use coordinator::run::STEPS_MAX;
 use coordinator::sim::at_once;
 use coordinator::{LocalCluster, SimRunner};
 use moe::placement::{Demand, POLICIES};

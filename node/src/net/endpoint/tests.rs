@@ -8,7 +8,7 @@ const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr:
 
 fn open(identity: &Identity) -> (Endpoint, SocketAddr) {
     let endpoint = Endpoint::bind(ANY, identity, TransportOptions::default()).unwrap();
-    let address = endpoint.local_address().unwrap();
+    let address = endpoint.local_address();
     (endpoint, address)
 }
 

@@ -1,0 +1,36 @@
+//! How long the coordinator waits for what.
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Waits, in ns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For missing nodes, since the cluster's last change: a cluster that has been complete for longer is not waited for.
+    pub forming_ns: u64,
+    /// For seats to connect with each other.
+    pub configure_ns: u64,
+    /// For gate and quantisation.
+    pub prepare_ns: u64,
+    /// For a phase, beyond ten times its expected length.
+    pub phase_ns: u64,
+    /// From the command to open a phase until its common start.
+    pub lead_ns: u64,
+    /// The same, added for each rank: commands go out one after the other.
+    pub lead_per_rank_ns: u64,
+    /// After a node's complaint, for the loss of another node that explains it.
+    pub blame_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            forming_ns: 60 * SECOND_NS,
+            configure_ns: 60 * SECOND_NS,
+            prepare_ns: 120 * SECOND_NS,
+            phase_ns: 30 * SECOND_NS,
+            lead_ns: 10_000_000,
+            lead_per_rank_ns: 500_000,
+            blame_ns: SECOND_NS / 4,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Rules of the card that a peer has broken.
+
+use thiserror::Error;
+use topology::RankId;
+
+/// What a peer did that a correct program does not do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NicError {
+    /// A frame from a rank that scheme and placement give nothing to send here.
+    #[error("a frame from {from}, which has no flow to this rank")]
+    NoFlow {
+        /// Sender of the frame.
+        from: RankId,
+    },
+    /// A frame out of sequence: one was lost or sent twice.
+    #[error("frame {got} from {from} where {expected} was due: a frame was lost or doubled")]
+    Sequence {
+        /// Sender of the frame.
+        from: RankId,
+        /// Sequence number due.
+        expected: u32,
+        /// Sequence number found.
+        got: u32,
+    },
+    /// Rows after the flow's last frame, or a last frame that counts other rows than came.
+    #[error("flow from {from} says it had {said} rows, {came} came")]
+    FlowRows {
+        /// Sender of the flow.
+        from: RankId,
+        /// Rows according to its last frame.
+        said: u32,
+        /// Rows that arrived.
+        came: u32,
+    },
+    /// More bytes on the way than the credit allows.
+    #[error("{from} has {bytes} bytes on the way, its credit is {credit}")]
+    Credit {
+        /// Sender without credit.
+        from: RankId,
+        /// Bytes outstanding.
+        bytes: u64,
+        /// Its window.
+        credit: u64,
+    },
+}
