@@ -76,7 +76,7 @@ impl Judge {
 
     /// Looks at a phase of `step` in which rows travelled. Its common start was known to `clock_error_ns` of wall time.
     pub fn look_at(&mut self, step: u32, reports: &[PhaseReport], clock_error_ns: u64) {
-        let phase = reports.first().map_or("phase", name);
+        let Some(phase) = reports.first().map(|report| report.phase) else { return };
         let measured = PhaseReport::slowest(reports);
         let wall_ns = measured.0 as f64 / 1e3 * self.pacing.network_dilation as f64;
         let mut late = new_histogram();
@@ -139,16 +139,6 @@ impl Judge {
         let dilation = self.pacing.network_dilation as f64;
         worst.lateness_p99_us = self.late.value_at_quantile(0.99) as f64 / 1e3 / dilation;
         worst
-    }
-}
-
-fn name(report: &PhaseReport) -> &'static str {
-    match report.phase {
-        node::wire::Phase::Dispatch => "dispatch",
-        node::wire::Phase::Expert => "expert",
-        node::wire::Phase::Combine => "combine",
-        node::wire::Phase::Local => "local phase",
-        node::wire::Phase::Hop => "hop",
     }
 }
 

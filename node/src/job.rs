@@ -132,7 +132,8 @@ pub struct JobRunner {
 #[derive(Debug)]
 struct MoeLayer {
     router: Router,
-    experts: Experts,
+    /// None without payload, where nothing is computed.
+    experts: Option<Experts>,
     placement: Arc<Placement>,
 }
 
@@ -176,10 +177,10 @@ impl JobRunner {
     /// The experts of a run of one layer, for the reference.
     ///
     /// # Panics
-    /// In another run.
+    /// In another run, or without payload.
     #[must_use]
     pub fn experts(&self) -> &Experts {
-        &self.layer().experts
+        self.layer().experts.as_ref().expect("a run with payload has experts")
     }
 
     fn layer(&self) -> &MoeLayer {
@@ -254,6 +255,7 @@ impl JobRunner {
 
     /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
     fn expert(&self, layer: &MoeLayer, work: &[ExpertRow], width: usize) -> Vec<RowData> {
+        let experts = layer.experts.as_ref().expect("a run with payload has experts");
         let mut out = Vec::with_capacity(work.len());
         for block in work.chunks(EXPERT_BLOCK_ROWS) {
             let mut picks: Vec<(u32, usize, usize)> = Vec::new();
@@ -274,7 +276,7 @@ impl JobRunner {
                     input.extend_from_slice(&wide[at * width..(at + 1) * width]);
                 }
                 let mut output = vec![0.0; input.len()];
-                layer.experts.apply(ExpertId(group[0].0), &input, &mut output);
+                experts.apply(ExpertId(group[0].0), &input, &mut output);
                 for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
                     let sum = &mut sums[at];
                     if self.setup.scheme == DispatchScheme::Flat {
@@ -304,7 +306,8 @@ impl MoeLayer {
         let (shape, seed, index) = (setup.program.shape(), setup.seed, u32::from(layer));
         let router = Router::new(&shape, &setup.routing, setup.gate_limit.as_ref(), seed, index)
             .map_err(SetupError::new)?;
-        let experts = Experts::new(setup.experts, &shape, seed, index).with_cache_limit(cache_bytes);
+        let make = || Experts::new(setup.experts, &shape, seed, index).with_cache_limit(cache_bytes);
+        let experts = setup.payload.then(make);
         Ok(Self { router, experts, placement })
     }
 }

@@ -2,12 +2,11 @@
 
 use super::limits::Limits;
 use super::schedule::{Opening, Schedule};
-use super::task::{Task, Walls};
+use super::task::Task;
 use crate::run::StepRecord;
 use moe::stack::{BatchError, StepBatch};
 use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
 use node::program::Stop;
-use node::wire::Phase;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::{Picos, RankId};
@@ -172,12 +171,12 @@ impl Active {
         let Stop { half, layer, phase } = self.schedule.program()[opening.at];
         let program = self.task.program();
         if program.stack().is_none() {
-            return phase_name(phase).to_owned();
+            return phase.to_string();
         }
         let of = if program.halves() > 1 { format!(", half {half}") } else { String::new() };
         match opening.stage {
-            Some(stage) => format!("{} {layer} of stage {stage}{of}", phase_name(phase)),
-            None => format!("{} of all stages{of}", phase_name(phase)),
+            Some(stage) => format!("{phase} {layer} of stage {stage}{of}"),
+            None => format!("{phase} of all stages{of}"),
         }
     }
 
@@ -337,11 +336,15 @@ impl Active {
         let phases = self.schedule.program().iter().copied().zip(all).collect();
         let digests = std::mem::take(&mut self.digests).into_iter();
         let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
-        let walls = Walls {
+        let (answered, digests) = self.task.answered(self.step, digests);
+        let record = StepRecord {
+            step: self.step,
+            answered,
+            phases,
+            digests,
             wall_ns: std::mem::take(&mut self.wall_ns),
             clock_error_ns: std::mem::take(&mut self.clock_error_ns),
         };
-        let record = self.task.record(self.step, phases, digests, walls);
         self.step += 1;
         Next::Stepped(Box::new(record))
     }
@@ -400,16 +403,6 @@ impl Active {
 
 fn out_of_turn(what: &str) -> String {
     format!("it said `{what}` out of turn")
-}
-
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Dispatch => "dispatch",
-        Phase::Expert => "expert phase",
-        Phase::Combine => "combine",
-        Phase::Local => "local phase",
-        Phase::Hop => "hop",
-    }
 }
 
 fn message_name(message: &FromNode) -> &'static str {

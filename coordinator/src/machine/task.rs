@@ -1,9 +1,9 @@
 //! What nodes are asked to do: steps of a program, one at a time.
 
-use crate::run::{RunRequest, StepRecord};
+use crate::run::RunRequest;
 use moe::stack::{Column, Halves, Split, StepBatch};
-use node::control::{NodeId, Pacing, PhaseReport, SeatPlan, ToNode};
-use node::program::{Program, Stop};
+use node::control::{NodeId, Pacing, SeatPlan, ToNode};
+use node::program::Program;
 use node::setup::Setup;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -112,14 +112,8 @@ impl Task {
         column.map_or(0, |column| column.tokens() as usize)
     }
 
-    /// The record of a complete step: `phases` by stop, `digests` by half and rank.
-    pub(super) fn record(
-        &self,
-        step: u32,
-        phases: Vec<(Stop, Vec<PhaseReport>)>,
-        digests: Vec<Vec<Vec<u64>>>,
-        Walls { wall_ns, clock_error_ns }: Walls,
-    ) -> StepRecord {
+    /// Which step a complete one answers, if any yet, and with what: of `digests` by half and rank, those of the ranks that answer.
+    pub(super) fn answered(&self, step: u32, digests: Vec<Vec<Vec<u64>>>) -> (Option<u32>, Vec<Vec<u64>>) {
         let answering = self.program().answering(&self.setups[0].cluster);
         let of_last = |mut half: Vec<Vec<u64>>| {
             half.truncate(answering.end as usize);
@@ -132,14 +126,6 @@ impl Task {
             Some(Batch::Split(split)) => split.join([first, halves.next().unwrap_or_default()]),
             _ => first,
         };
-        StepRecord { step, answered: step.checked_sub(last), phases, digests, wall_ns, clock_error_ns }
+        (step.checked_sub(last), digests)
     }
-}
-
-/// What the coordinator's own clock tells of a step, by stop, ns.
-pub(super) struct Walls {
-    /// How long the stop took.
-    pub(super) wall_ns: Vec<u64>,
-    /// How far off its start may have been on some node.
-    pub(super) clock_error_ns: Vec<u64>,
 }

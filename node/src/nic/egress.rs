@@ -34,6 +34,7 @@ struct PeerQueue {
     rows_sent: u32,
     rows_queued: u32,
     outstanding_bytes: u64,
+    sent_bytes: u64,
     /// When the last credit came: what waited for it can't have left earlier.
     credit_at: Picos,
     /// When the flow is to end: [`OPEN`] until that is known, [`ENDED`] once its last frame has left.
@@ -53,6 +54,7 @@ impl PeerQueue {
         rows_sent: 0,
         rows_queued: 0,
         outstanding_bytes: 0,
+        sent_bytes: 0,
         credit_at: Picos::ZERO,
         close_at: OPEN,
     };
@@ -100,8 +102,6 @@ pub(super) struct Egress {
     lookahead: Picos,
     peers: Peers,
     queues: Vec<PeerQueue>,
-    /// Bytes sent to each peer.
-    sent_bytes: Vec<u64>,
     /// Bytes of the largest row ever queued.
     largest_row: u64,
     pool: Vec<Node>,
@@ -134,7 +134,6 @@ impl Egress {
             port: Port::new(),
             lookahead,
             queues: (0..peers.len()).map(|_| PeerQueue::EMPTY).collect(),
-            sent_bytes: vec![0; peers.len()],
             largest_row: 0,
             pool: Vec::new(),
             unused: NONE,
@@ -167,8 +166,8 @@ impl Egress {
 
     /// Bytes sent to each peer that was sent any.
     pub(super) fn sent_bytes<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (RankId, u64)> + 'a {
-        let sent = self.sent_bytes.iter().enumerate().filter(|(_, bytes)| **bytes > 0);
-        sent.map(|(place, &bytes)| (self.peers.at(cluster, place), bytes))
+        let sent = self.queues.iter().enumerate().filter(|(_, queue)| queue.sent_bytes > 0);
+        sent.map(|(place, queue)| (self.peers.at(cluster, place), queue.sent_bytes))
     }
 
     /// Queues a row; false if there is no open flow to `to`.
@@ -253,6 +252,7 @@ impl Egress {
         let queue = &mut self.queues[place];
         queue.rows_sent += count as u32;
         queue.outstanding_bytes += bytes;
+        queue.sent_bytes += bytes;
         let sequence = queue.sequence;
         queue.sequence += 1;
         let ends = queue.head == NONE && queue.closing().is_some_and(|at| at <= turn);
@@ -261,7 +261,6 @@ impl Egress {
             queue.close_at = ENDED;
         }
         let finish = self.port.egress(ready.max(turn), bytes, self.spec.rate);
-        self.sent_bytes[place] += bytes;
         self.place(place);
         Some(Cut { to: self.peers.at(cluster, place), sequence, last, finish, rows, releases })
     }

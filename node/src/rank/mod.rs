@@ -28,7 +28,7 @@ use crate::setup::PreparedRun;
 use crate::wire::{Flow, Frame, Phase};
 use moe::stack::{Column, KvCache, TokenId};
 use stacked::{Part, Stacked};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use step::Step;
 use sums::SumOf;
@@ -45,7 +45,8 @@ pub struct Rank {
     sends: VecDeque<Send>,
     jobs: VecDeque<Job>,
     events: VecDeque<Event>,
-    waiting: BTreeMap<JobId, Ticket>,
+    /// Jobs under way, in the order in which they were asked for, in which they mostly end.
+    waiting: VecDeque<(JobId, Ticket)>,
     next_job: JobId,
 }
 
@@ -77,7 +78,7 @@ impl Rank {
             sends: VecDeque::new(),
             jobs: VecDeque::new(),
             events: VecDeque::new(),
-            waiting: BTreeMap::new(),
+            waiting: VecDeque::new(),
             next_job: 0,
         }
     }
@@ -222,9 +223,8 @@ impl Rank {
     /// # Errors
     /// When the output is of another kind than the job asked for. A job of a forgotten step is ignored.
     pub fn handle_done(&mut self, now: Picos, job: JobId, output: JobOutput) -> Result<(), RankError> {
-        let Some(ticket) = self.waiting.remove(&job) else {
-            return Ok(());
-        };
+        let at = self.waiting.iter().position(|(id, _)| *id == job);
+        let Some((_, ticket)) = at.and_then(|at| self.waiting.remove(at)) else { return Ok(()) };
         let output = match (ticket, output, &mut self.stacked) {
             (Ticket::Enter, JobOutput::Local(done), Some(stacked)) => {
                 stacked.take_done(*done);
@@ -280,7 +280,7 @@ impl Rank {
     fn ask(&mut self, ready: Picos, charge: Picos, ticket: Ticket, work: Work) {
         let id = self.next_job;
         self.next_job += 1;
-        self.waiting.insert(id, ticket);
+        self.waiting.push_back((id, ticket));
         self.jobs.push_back(Job { id, ready, charge, work });
     }
 

@@ -188,31 +188,23 @@ impl Seated {
 
 impl Station for Seated {
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
-        loop {
-            let mut moved = false;
-            while self.seat.deliver(now)?.is_some() {
-                moved = true;
-            }
-            while let Some(mut job) = self.seat.poll_job() {
-                let output = self.runner.run(self.seat.id(), &mut job.work);
-                self.seat.handle_done(job.ready.saturating_add(job.charge), job.id, output)?;
-                moved = true;
-            }
-            while let Some(frame) = self.seat.poll_transmit(now) {
-                out.push(frame);
-                moved = true;
-            }
-            while let Some(event) = self.seat.poll_event() {
-                match event {
-                    Event::Prepared => {}
-                    Event::Closed { at, .. } => self.closed = Some(at),
-                    Event::Finished { outputs } => self.outputs = Some(outputs),
-                }
-            }
-            if !moved {
-                return Ok(());
+        // Once is enough: what follows asks nothing more of what went before.
+        while self.seat.deliver(now)?.is_some() {}
+        while let Some(mut job) = self.seat.poll_job() {
+            let output = self.runner.run(self.seat.id(), &mut job.work);
+            self.seat.handle_done(job.ready.saturating_add(job.charge), job.id, output)?;
+        }
+        while let Some(frame) = self.seat.poll_transmit(now) {
+            out.push(frame);
+        }
+        while let Some(event) = self.seat.poll_event() {
+            match event {
+                Event::Prepared => {}
+                Event::Closed { at, .. } => self.closed = Some(at),
+                Event::Finished { outputs } => self.outputs = Some(outputs),
             }
         }
+        Ok(())
     }
 
     fn handle_arrival(&mut self, now: Picos, frame: Frame) -> Result<(), SimError> {

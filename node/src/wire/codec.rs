@@ -44,8 +44,8 @@ pub fn encode(frame: &Frame) -> Vec<Bytes> {
     let mut header = RawHeader {
         magic: MAGIC,
         version: VERSION,
-        class: class_code(frame.class),
-        phase: phase_code(frame.phase),
+        class: code(&CLASSES, &frame.class),
+        phase: code(&PHASES, &frame.phase),
         flags: if frame.last.is_some() { FLAG_LAST } else { 0 },
         cluster: frame.flow.cluster.into(),
         run: frame.flow.run.into(),
@@ -193,44 +193,26 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Result<RawHeader, WireError> {
     Ok(raw)
 }
 
-fn phase_code(phase: Phase) -> u8 {
-    match phase {
-        Phase::Dispatch => 0,
-        Phase::Combine => 1,
-        Phase::Hop => 2,
-        Phase::Expert | Phase::Local => unreachable!("nothing travels in {phase:?}"),
-    }
+/// Phases in which rows travel; a phase's code is its place.
+const PHASES: [Phase; 3] = [Phase::Dispatch, Phase::Combine, Phase::Hop];
+/// Classes by code.
+const CLASSES: [TrafficClass; 4] =
+    [TrafficClass::Control, TrafficClass::Tokens, TrafficClass::Activations, TrafficClass::Bulk];
+
+fn code<T: PartialEq>(all: &[T], value: &T) -> u8 {
+    let at = all.iter().position(|known| known == value);
+    at.and_then(|at| u8::try_from(at).ok()).expect("nothing travels while ranks compute")
 }
 
 fn phase_of(code: u8) -> Result<Phase, WireError> {
-    match code {
-        0 => Ok(Phase::Dispatch),
-        1 => Ok(Phase::Combine),
-        2 => Ok(Phase::Hop),
-        other => {
-            let allowed = "0 (dispatch), 1 (combine) or 2 (hop)";
-            Err(WireError::Field { field: "phase", value: other.into(), allowed })
-        }
-    }
-}
-
-fn class_code(class: TrafficClass) -> u8 {
-    match class {
-        TrafficClass::Control => 0,
-        TrafficClass::Tokens => 1,
-        TrafficClass::Activations => 2,
-        TrafficClass::Bulk => 3,
-    }
+    let allowed = "0 (dispatch), 1 (combine) or 2 (hop)";
+    let wrong = WireError::Field { field: "phase", value: code.into(), allowed };
+    PHASES.get(usize::from(code)).copied().ok_or(wrong)
 }
 
 fn class_of(code: u8) -> Result<TrafficClass, WireError> {
-    match code {
-        0 => Ok(TrafficClass::Control),
-        1 => Ok(TrafficClass::Tokens),
-        2 => Ok(TrafficClass::Activations),
-        3 => Ok(TrafficClass::Bulk),
-        other => Err(WireError::Field { field: "class", value: other.into(), allowed: "0 to 3" }),
-    }
+    let wrong = WireError::Field { field: "class", value: code.into(), allowed: "0 to 3" };
+    CLASSES.get(usize::from(code)).copied().ok_or(wrong)
 }
 
 #[cfg(test)]

@@ -35,6 +35,18 @@ impl Phase {
     }
 }
 
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dispatch => "dispatch",
+            Self::Expert => "expert phase",
+            Self::Combine => "combine",
+            Self::Local => "local phase",
+            Self::Hop => "hop",
+        })
+    }
+}
+
 /// Size of a row's origin on the wire.
 pub(crate) const ORIGIN_BYTES: usize = 16;
 
