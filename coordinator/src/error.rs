@@ -29,7 +29,7 @@ pub enum RunError {
     },
     /// The simulator stopped.
     #[error(transparent)]
-    Sim(#[from] std::sync::Arc<SimError>),
+    Sim(#[from] SimError),
     /// Real nodes have no rows without bytes.
     #[error("a run without payload moves no bytes; use the simulator for it")]
     NoPayload,
@@ -114,12 +114,6 @@ pub enum RunError {
     /// The coordinator is shut down.
     #[error("the coordinator is shut down; start it again")]
     Closed,
-}
-
-impl From<SimError> for RunError {
-    fn from(error: SimError) -> Self {
-        Self::Sim(std::sync::Arc::new(error))
-    }
 }
 
 fn last_words(line: Option<&str>) -> String {

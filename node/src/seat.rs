@@ -242,12 +242,12 @@ impl Seat {
     fn flush(&mut self) {
         let me = self.id();
         while let Some(send) = self.rank.poll_send() {
-            let Some(nic) = &mut self.nic else { continue };
+            let (Some(nic), Some((_, phase))) = (&mut self.nic, self.at) else { continue };
             match send {
                 Send::Row { to, row } => nic.enqueue(to, row),
                 Send::Close { to, at } => {
                     let class = self.run.setup().cluster.link_class(me, to);
-                    nic.close(to, at.max(self.run.setup().phase_links(nic.phase()).open_until(class)));
+                    nic.close(to, at.max(self.run.setup().phase_links(phase).open_until(class)));
                 }
                 Send::Grant { to, bytes, at } => nic.grant(to, bytes, at),
             }

@@ -108,18 +108,6 @@ impl Nic {
         self.egress[index(link)].visits(&self.cluster, place)
     }
 
-    /// Phase that the card serves.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// Step that the card serves.
-    #[must_use]
-    pub fn flow(&self) -> Flow {
-        self.flow
-    }
-
     /// Frames that had to enter after their turn.
     #[must_use]
     pub fn overtaken(&self) -> u64 {

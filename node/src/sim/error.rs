@@ -7,7 +7,7 @@ use thiserror::Error;
 use topology::RankId;
 
 /// Why a simulated run ended early.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum SimError {
     /// The setup is impossible.
     #[error(transparent)]
