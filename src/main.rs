@@ -3,6 +3,8 @@
 mod cli;
 mod commands;
 mod failure;
+#[cfg(test)]
+mod figures_tests;
 mod files;
 mod options;
 mod output;

@@ -55,6 +55,12 @@ pub struct Mean {
     pub half: Option<f64>,
 }
 
+impl From<f64> for Mean {
+    fn from(value: f64) -> Self {
+        Self { value, half: None }
+    }
+}
+
 impl Mean {
     /// The ends of the interval: twice the value where there is none.
     #[must_use]
@@ -92,14 +98,10 @@ pub enum Layer {
         /// (x, y, text).
         points: Vec<(f64, f64, String)>,
     },
-    /// Bars over the places of a [`Scale::Categories`] x axis, one series after the other on top of each other.
+    /// Bars over the places of a [`Scale::Categories`] x axis, one series after the other on top of each other, with a whisker where they have
+    /// intervals. Several such layers stand side by side.
     Bars {
-        /// (legend, one value a place), from the axis up.
-        series: Vec<(String, Vec<f64>)>,
-    },
-    /// Bars side by side over the places of a [`Scale::Categories`] x axis, with a whisker where they have intervals.
-    Groups {
-        /// (legend, one value a place if it has one).
+        /// (legend, one value a place if it has one), from the axis up.
         series: Vec<(String, Vec<Option<Mean>>)>,
     },
     /// Spans of time along x, each in the row of a [`Scale::Categories`] y axis.

@@ -123,7 +123,7 @@ mod tests {
             "rho = 300, sparsity = 8",
             "2400 tokens (B*)",
             "REPRODUCES",
-            "1 claims: 1 reproduces.",
+            "1 claim: 1 reproduces.",
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }

@@ -7,7 +7,7 @@ use blackboard::deployment::{Deployment, INPUTS};
 use std::sync::{Mutex, PoisonError};
 use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};
 use study::layer::BackendKind;
-use study::subjects::roofline::{COLUMNS, resolved};
+use study::subjects::roofline::{COLUMNS, WORDS, resolved};
 
 /// Flags that no key stands for.
 const NO_KEYS: [&str; 4] = ["sweep", "wide", "csv", "json"];
@@ -80,5 +80,9 @@ impl Subject for Rooflines {
 
     fn columns(&self) -> &'static [Column] {
         &COLUMNS
+    }
+
+    fn words(&self) -> &'static [Column] {
+        &WORDS
     }
 }

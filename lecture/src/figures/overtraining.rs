@@ -5,7 +5,7 @@ use crate::claims::Chapter;
 use crate::overtraining::{
     RL_FLOP, TWO_MONTHS, chinchilla_tokens, gamma, inference_cost, pretraining_cost, rl_cost, served_tokens,
 };
-use blackboard::figure::{Axis, Figure, Layer};
+use blackboard::figure::{Axis, Figure};
 use blackboard::units::{Flop, Params, Tokens, TokensPerS};
 
 const CHAPTER: &str = Chapter::Overtraining.name();
@@ -68,8 +68,6 @@ fn tokens() -> Figure {
         caption: "100B active parameters: 20 tokens a parameter are 2T. Served: 50M tokens a second for two months. Equal cost at eta = 0.3.".to_owned(),
         x: Axis::categories("", bars.map(|(name, _)| name)),
         y: Axis::linear("tokens, T"),
-        layers: vec![Layer::Bars {
-            series: vec![("tokens".to_owned(), bars.map(|(_, tokens)| tokens.0 / 1e12).to_vec())],
-        }],
+        layers: vec![super::bars([("tokens", &bars.map(|(_, tokens)| tokens.0 / 1e12))])],
     }
 }

@@ -1,6 +1,6 @@
 //! Figures of chapter C: stages at work, what they hold, and whether the hand-over shows.
 
-use super::{computed, dashed, even, line};
+use super::{bars, computed, dashed, even, line};
 use crate::claims::Chapter;
 use crate::v3::step;
 use blackboard::figure::{Axis, Figure, Layer};
@@ -53,12 +53,10 @@ fn memory() -> Figure {
             .to_owned(),
         x: Axis::categories("stages, a rack each", stages.map(|stages| stages.to_string())),
         y: Axis::linear("GB a GPU"),
-        layers: vec![Layer::Bars {
-            series: vec![
-                ("cache".to_owned(), stages.map(|stages| row(stages).kv_per_rank.as_gb()).to_vec()),
-                ("weights".to_owned(), stages.map(|stages| row(stages).weights_per_rank.as_gb()).to_vec()),
-            ],
-        }],
+        layers: vec![bars([
+            ("cache", &stages.map(|stages| row(stages).kv_per_rank.as_gb())),
+            ("weights", &stages.map(|stages| row(stages).weights_per_rank.as_gb())),
+        ])],
     }
 }
 

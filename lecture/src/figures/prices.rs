@@ -1,6 +1,6 @@
 //! Figures of chapter E: the price step of long contexts, and what holding a cache is worth.
 
-use super::{computed, dashed, geometric, line, stated};
+use super::{bars, computed, dashed, geometric, level, line, stated};
 use crate::claims::Chapter;
 use crate::prices::{CachePrice, compute_cost, kv_bytes_at_step, kv_to_compute};
 use blackboard::caches::{TIERS, hold_cost};
@@ -101,9 +101,7 @@ fn hold() -> Figure {
 }
 
 fn tiers() -> Figure {
-    let last = TIERS.len() as f64 - 1.0;
     let drain: Vec<f64> = TIERS.iter().map(|tier| tier.drain_time().0).collect();
-    let points = drain.iter().enumerate().map(|(place, time)| (place as f64, *time));
     Figure {
         id: "e-tiers",
         chapter: CHAPTER,
@@ -114,9 +112,9 @@ fn tiers() -> Figure {
         x: Axis::categories("", TIERS.iter().map(|tier| tier.name)),
         y: Axis::log("drain time, s"),
         layers: vec![
-            line("C / BW", points),
-            dashed("5 minutes", [(0.0, 300.0), (last, 300.0)]),
-            dashed("1 hour", [(0.0, 3600.0), (last, 3600.0)]),
+            bars([("C / BW", &drain)]),
+            level("5 minutes", 300.0, drain.len()),
+            level("1 hour", 3600.0, drain.len()),
             stated(&[(0.0, 0.020, "20 ms"), (3.0, 5.0, "1-10 s"), (4.0, 60.0, "1 min"), (6.0, 3600.0, "1 h")]),
         ],
     }

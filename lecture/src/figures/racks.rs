@@ -1,6 +1,6 @@
 //! Figures of chapter B: what a second rack costs, what crosses, and when the all-to-all binds.
 
-use super::{computed, dashed, geometric, line, stated};
+use super::{bars, computed, dashed, geometric, line, stated};
 use crate::claims::Chapter;
 use blackboard::CopiesPerToken;
 use blackboard::deployment::{Deployment, Mode, even_copies};
@@ -74,12 +74,10 @@ fn bytes() -> Figure {
         caption: "Dispatch (7,408 B a copy) and combine (14,336 B) of one layer, 144 GPUs, 8 of 256 experts, uniform routing.".to_owned(),
         x: Axis::categories("", rows.map(|(name, _)| name)),
         y: Axis::linear("KB a token"),
-        layers: vec![Layer::Bars {
-            series: vec![
-                ("inside racks".to_owned(), rows.map(|(_, copies)| kilobytes(copies.intra)).to_vec()),
-                ("between racks".to_owned(), rows.map(|(_, copies)| kilobytes(copies.inter)).to_vec()),
-            ],
-        }],
+        layers: vec![bars([
+            ("inside racks", &rows.map(|(_, copies)| kilobytes(copies.intra))),
+            ("between racks", &rows.map(|(_, copies)| kilobytes(copies.inter))),
+        ])],
     }
 }
 

@@ -1,6 +1,6 @@
 //! Figures of chapter A: batch, balance, trains, fast and slow modes.
 
-use super::{computed, dashed, even, geometric, line, stated};
+use super::{bars, computed, dashed, even, geometric, level, line, stated};
 use crate::claims::{Chapter, chips};
 use crate::v3::step;
 use blackboard::figure::{Axis, Figure, Layer};
@@ -85,7 +85,6 @@ fn cost() -> Figure {
 
 fn balance() -> Figure {
     let chips: Vec<_> = chips().collect();
-    let last = chips.len() as f64 - 1.0;
     Figure {
         id: "a-balance",
         chapter: CHAPTER,
@@ -95,8 +94,8 @@ fn balance() -> Figure {
         x: Axis::categories("", chips.iter().map(|(name, ..)| name.as_str())),
         y: Axis::linear("rho, tokens a weight"),
         layers: vec![
-            Layer::Bars { series: vec![("rho".to_owned(), chips.iter().map(|(_, rho, _)| *rho).collect())] },
-            dashed("stated: 300", [(0.0, 300.0), (last, 300.0)]),
+            bars([("rho", &chips.iter().map(|(_, rho, _)| *rho).collect::<Vec<_>>())]),
+            level("stated: 300", 300.0, chips.len()),
         ],
     }
 }
@@ -134,7 +133,6 @@ fn drain() -> Figure {
             times.push(drain_ms);
         }
     }
-    let last = names.len() as f64 - 1.0;
     Figure {
         id: "a-drain",
         chapter: CHAPTER,
@@ -144,10 +142,7 @@ fn drain() -> Figure {
                 .to_owned(),
         x: Axis::categories("", names),
         y: Axis::linear("drain time, ms"),
-        layers: vec![
-            Layer::Bars { series: vec![("C / BW".to_owned(), times)] },
-            dashed("stated: 20 ms", [(0.0, 20.0), (last, 20.0)]),
-        ],
+        layers: vec![bars([("C / BW", &times)]), level("stated: 20 ms", 20.0, times.len())],
     }
 }
 
@@ -182,9 +177,7 @@ fn waits() -> Figure {
         caption: "Period 20 ms, arrivals even over it: between one and two periods, 30 ms on average, 40 ms at worst.".to_owned(),
         x: Axis::categories("wait and ride, ms", names),
         y: Axis::linear("share of requests, %"),
-        layers: vec![Layer::Bars {
-            series: vec![("requests".to_owned(), vec![100.0 / f64::from(buckets); buckets as usize])],
-        }],
+        layers: vec![bars([("requests", &vec![100.0 / f64::from(buckets); buckets as usize])])],
     }
 }
 

@@ -7,9 +7,9 @@ use moe::{ExpertKind, RoutingSpec, RowBytes};
 /// Share of the available memory that a comparison may take unless it is told otherwise.
 const DEFAULT_SHARE: f64 = 0.75;
 /// A worker process at rest: code, runtime, connections to its peers.
-const WORKER_BYTES: u64 = 32 << 20;
+pub(crate) const WORKER_BYTES: u64 = 32 << 20;
 /// Buffers of a worker for one peer.
-const PEER_BYTES: u64 = 256 << 10;
+pub(crate) const PEER_BYTES: u64 = 256 << 10;
 /// What the references work on at a time (`moe::reference`), input, output and results.
 const REFERENCE_BYTES: u64 = 4 * (64 << 20);
 /// Bookkeeping of one token copy on its way.

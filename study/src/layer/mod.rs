@@ -46,6 +46,7 @@ pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub(crate) use measure::request;
 pub use memory::{Estimate, available_bytes, estimate};
+pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
 pub(crate) use place::place_layer;
 pub use progress::{Progress, ProgressSink};

@@ -20,7 +20,7 @@ use node::control::Pacing;
 use node::program::{Program, StackProgram};
 use node::setup::Setup;
 use serving::cost::Overlap;
-use serving::{Ledger, Lockstep, Meter, Station};
+use serving::{Lockstep, Meter};
 
 /// A run, ready for a session.
 #[derive(Debug)]
@@ -119,12 +119,7 @@ impl Live {
     ) -> Result<(ServeRecord, TokenDigests), ServeError> {
         let stack = &self.deployment.stack;
         let policy = &self.spec.scheduler;
-        let ledger = Ledger::new(self.deployment.memory.clone(), stack.columns(), policy.block_tokens)?;
-        let station = Station::new(policy.clone(), ledger, stack.columns(), self.spec.micro_batches());
-        let station = station.map_err(|error| ServeError::Setting {
-            what: "scheduler".to_owned(),
-            problem: error.to_string(),
-        })?;
+        let station = self.deployment.station(&self.spec)?;
         let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
         let mut witness = Witness::new(&self.request, self.host)?;
         let (mut cache, mut unheard) = (Cache::new(&self.spec, &self.deployment)?, |_| ());

@@ -6,6 +6,7 @@ mod deploy;
 mod elsewhere;
 mod frames;
 mod live;
+mod memory;
 mod outline;
 mod packed;
 mod placements;

@@ -6,7 +6,7 @@ use super::deploy::{Deployment, Sources};
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
 use serving::cost::Overlap;
-use serving::{Drive, Ledger, Lockstep, Meter, Station, StepCost};
+use serving::{Drive, Lockstep, Meter, StepCost};
 
 /// Serves the requests of `spec`; `progress` is told how many are answered.
 ///
@@ -19,9 +19,7 @@ pub fn serve(
 ) -> Result<ServeRecord, ServeError> {
     let deployment = Deployment::new(spec, sources)?;
     let stack = &deployment.stack;
-    let ledger = Ledger::new(deployment.memory.clone(), stack.columns(), spec.scheduler.block_tokens)?;
-    let station = Station::new(spec.scheduler.clone(), ledger, stack.columns(), spec.micro_batches())
-        .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })?;
+    let station = deployment.station(spec)?;
     let station = if spec.parallel.overlap == Overlap::TwoBatch { station.with_halves() } else { station };
     let mut source = spec.arrivals.build(spec.serve.seed, &mut |name| sources.open(name))?;
     let mut cost = deployment.cost(spec)?;

@@ -1,14 +1,27 @@
-//! The layers of a deployment as its stages have them: which are alike, and where each lies.
+//! A deployment by stages: their memory, which of their layers are alike, and where each lies.
 
 use super::ServeError;
 use super::deploy::Deployment;
 use super::placements::is_popular;
+use super::spec::ServeSpec;
 use moe::placement::LayerPlacements;
+use serving::{Ledger, Station};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::RankId;
 
 impl Deployment {
+    /// Who admits the requests of `spec` to trains, with the memory of every stage.
+    ///
+    /// # Errors
+    /// [`ServeError`] for weights that fill a rank, and for rules that can't be.
+    pub(super) fn station(&self, spec: &ServeSpec) -> Result<Station, ServeError> {
+        let columns = self.stack.columns();
+        let ledger = Ledger::new(self.memory.clone(), columns, spec.scheduler.block_tokens)?;
+        Station::new(spec.scheduler.clone(), ledger, columns, spec.micro_batches())
+            .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })
+    }
+
     /// The layers with experts that are alike, `[kinds]`: those that are placed alike and have no popular experts of their own.
     pub(super) fn alike_layers(&self) -> Vec<Vec<u32>> {
         let mut kinds: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();

@@ -31,6 +31,17 @@ pub const COLUMNS: [Column; 21] = [
     Column::shown("memory_use", "memory in use, share", ""),
 ];
 
+/// Words for settings of a roofline step.
+pub const WORDS: [Column; 7] = [
+    Column::kept("top_k", "experts a token", ""),
+    Column::kept("kv_dtype", "caches in", ""),
+    Column::kept("pp", "pipeline stages", ""),
+    Column::kept("micro_batches", "micro-batches", ""),
+    Column::kept("tokens_per_rank", "tokens a rank", ""),
+    Column::kept("batch", "sequences in flight", ""),
+    Column::kept("price", "price of a rank", "$/h"),
+];
+
 /// What a step takes, bytes: next to nothing.
 const STEP_BYTES: u64 = 1 << 16;
 

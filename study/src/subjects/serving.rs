@@ -30,12 +30,6 @@ const LENGTH: [&str; 6] = ["dist", "min", "max", "median", "mean", "sigma"];
 const SEED: &str = "serve.seed";
 /// Answers between two words of progress.
 const ANSWERS_APART: u64 = 100;
-/// Memory of a run beside that of its frames, bytes, and of each token of a step on its way to one expert, and of each flow between two
-/// ranks: estimates, for how many runs a machine may have at once.
-const RUN_BYTES: u64 = 64 << 20;
-const COPY_BYTES: u64 = 128;
-const FLOW_BYTES: u64 = 512;
-
 /// Serving runs, whose names lead where `sources` say.
 #[derive(Debug, Default)]
 pub struct Serving<S> {
@@ -130,17 +124,17 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
             [] => vec![BackendKind::Sim],
             asked => asked.to_vec(),
         };
+        let (mut memory_bytes, mut ranks) = (0, 0);
         for &backend in &backends {
-            outline(&on(&spec, backend), &self.sources, backend == BackendKind::Quic).map_err(fault)?;
+            let live = backend == BackendKind::Quic;
+            let deployment = outline(&on(&spec, backend), &self.sources, live).map_err(fault)?;
+            memory_bytes = memory_bytes.max(deployment.memory_bytes(&spec, backend));
+            ranks = deployment.cluster.num_ranks();
         }
-        let ranks = u64::from(spec.serve.racks) * u64::from(spec.serve.ranks_per_rack);
-        let tokens = u64::from(spec.scheduler.max_num_seqs.min(spec.scheduler.max_num_batched_tokens));
-        let frames = if backends == [BackendKind::Analytic] { 0 } else { ranks * tokens * COPY_BYTES * 8 };
-        let flows = (ranks / u64::from(spec.parallel.pp.max(1))).pow(2) * FLOW_BYTES;
         Ok(Resolved {
             identity: self.identity(&spec, &backends)?,
-            memory_bytes: RUN_BYTES + frames + flows,
-            ranks: u32::try_from(ranks).unwrap_or(u32::MAX),
+            memory_bytes,
+            ranks,
             command: asked.repeated("serve-bench", SEED),
             work: Box::new(Run { spec, backends: backends.clone(), sources: &self.sources }),
             backends,

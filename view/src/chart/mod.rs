@@ -104,9 +104,10 @@ fn layers(drawn: Vec<Series>, x: &Axis, plot: &PlotTable) -> Vec<Layer> {
                     let point = series.points.iter().find(|point| point.x == place as f64);
                     point.map(|point| point.mean)
                 };
-                (series.label.clone(), (0..places.len()).map(at).collect::<Vec<Option<Mean>>>())
+                let means: Vec<Option<Mean>> = (0..places.len()).map(at).collect();
+                Layer::Bars { series: vec![(series.label, means)] }
             };
-            vec![Layer::Groups { series: drawn.into_iter().map(bars).collect() }]
+            drawn.into_iter().map(bars).collect()
         }
         _ => drawn
             .into_iter()

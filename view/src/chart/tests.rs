@@ -43,6 +43,13 @@ fn lines(figure: &Figure) -> Vec<(&str, Vec<(f64, f64)>)> {
     lines
 }
 
+/// Label and means of a layer with one bar in each place.
+fn bar(layer: &Layer) -> (&str, Vec<Option<f64>>) {
+    let Layer::Bars { series } = layer else { panic!("no bars: {layer:?}") };
+    let [(label, means)] = series.as_slice() else { panic!("no bar alone: {series:?}") };
+    (label, means.iter().map(|mean| mean.map(|mean| mean.value)).collect())
+}
+
 #[test]
 fn points_that_share_an_x_are_series_of_their_own() {
     let rows: [(&[&str], f64); 4] =
@@ -75,13 +82,7 @@ fn every_line_has_the_records_in_order_with_words_and_units() {
 fn names_are_bars_from_zero() {
     let rows: [(&[&str], f64); 3] = [(&["flat", "1"], 1.0), (&["flat", "2"], 100.0), (&["dedup", "2"], 3.0)];
     let bars = drawn(&table(&["scheme", "pp"], &rows), "scheme");
-    let Layer::Groups { series } = &bars.layers[0] else { panic!("no bars: {:?}", bars.layers) };
-    let values: Vec<(&str, Vec<Option<f64>>)> = series
-        .iter()
-        .map(|(label, means)| {
-            (label.as_str(), means.iter().map(|mean| mean.map(|mean| mean.value)).collect())
-        })
-        .collect();
+    let values: Vec<(&str, Vec<Option<f64>>)> = bars.layers.iter().map(bar).collect();
     assert_eq!(values, [("stages 1", vec![Some(1.0), None]), ("stages 2", vec![Some(100.0), Some(3.0)])]);
     assert_eq!(bars.x.scale, Scale::Categories(vec!["flat".to_owned(), "dedup".to_owned()]));
     assert_eq!(bars.y.scale, Scale::Linear);

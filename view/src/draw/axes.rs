@@ -2,7 +2,7 @@
 
 use super::text::{number, plain, width};
 use super::{SIZE, TICKS, WIDTH};
-use blackboard::figure::{Axis, Figure, Layer, Scale};
+use blackboard::figure::{Axis, Figure, Layer, Mean, Scale};
 use kuva::render::layout::{ComputedLayout, Layout, TickFormat};
 use kuva::render::render_utils::{
     auto_nice_range_capped, compute_tick_step, generate_ticks, generate_ticks_log,
@@ -74,13 +74,13 @@ pub(super) fn values(layer: &Layer) -> (Vec<f64>, Vec<f64>) {
             let ends = points.iter().flat_map(|(_, mean)| <[f64; 2]>::from(mean.ends()));
             (points.iter().map(|(x, _)| *x).collect(), ends.collect())
         }
-        Layer::Groups { series } => {
-            let means = series.iter().flat_map(|(_, means)| means.iter().flatten());
-            (Vec::new(), means.flat_map(|mean| <[f64; 2]>::from(mean.ends())).chain([0.0]).collect())
-        }
         Layer::Marks { points, .. } => points.iter().map(|(x, y, _)| (*x, *y)).unzip(),
         Layer::Bars { series } => {
-            let ends = stacked(series).into_iter().flatten().flat_map(|(from, to)| [from, to]);
+            let halves =
+                series.iter().flat_map(|(_, means)| means.iter().map(|mean| mean.and_then(|mean| mean.half)));
+            let pieces = stacked(series).into_iter().flatten().zip(halves);
+            let ends = pieces
+                .flat_map(|((from, to), half)| [from, to - half.unwrap_or(0.0), to + half.unwrap_or(0.0)]);
             (Vec::new(), ends.collect())
         }
         Layer::Spans { spans } => (spans.iter().flat_map(|span| [span.1, span.2]).collect(), Vec::new()),
@@ -89,14 +89,14 @@ pub(super) fn values(layer: &Layer) -> (Vec<f64>, Vec<f64>) {
 }
 
 /// For each series and place, from where to where its bar goes.
-pub(super) fn stacked(series: &[(String, Vec<f64>)]) -> Vec<Vec<(f64, f64)>> {
-    let mut tops = vec![0.0; series.iter().map(|(_, values)| values.len()).max().unwrap_or(0)];
-    let mut piece = |(top, value): (&mut f64, &f64)| {
+pub(super) fn stacked(series: &[(String, Vec<Option<Mean>>)]) -> Vec<Vec<(f64, f64)>> {
+    let mut tops = vec![0.0; series.iter().map(|(_, means)| means.len()).max().unwrap_or(0)];
+    let mut piece = |(top, mean): (&mut f64, &Option<Mean>)| {
         let from = *top;
-        *top += value;
+        *top += mean.map_or(0.0, |mean| mean.value);
         (from, *top)
     };
-    series.iter().map(|(_, values)| tops.iter_mut().zip(values).map(&mut piece).collect()).collect()
+    series.iter().map(|(_, means)| tops.iter_mut().zip(means).map(&mut piece).collect()).collect()
 }
 
 pub(super) fn range<T: Iterator<Item = f64>>(axis: &Axis, values: impl Fn() -> T) -> (f64, f64) {

@@ -1,6 +1,6 @@
 //! Each kind of layer, drawn onto the sheet.
 
-use super::axes::{bounds, places, stacked};
+use super::axes::{bounds, places};
 use super::text::{number, shade, significant, width};
 use super::{INK, SIZE, SMALL, Sheet, Swatch, TICKS};
 use blackboard::figure::Mark;
@@ -57,23 +57,6 @@ impl<'a> Sheet<'a> {
                 stroke_dasharray: None,
             })),
         });
-    }
-
-    /// The `group`-th of `groups` stacks that stand side by side in each place.
-    pub(super) fn bars(&mut self, series: &'a [(String, Vec<f64>)], group: usize, groups: usize) {
-        let width = 0.72 / groups as f64;
-        let floor = self.inside()[3];
-        for ((label, _), pieces) in series.iter().zip(stacked(series)) {
-            let colour = self.entry(Swatch::Fill, label);
-            for (index, (from, to)) in pieces.into_iter().enumerate().filter(|(_, (from, to))| from != to) {
-                let left = index as f64 - 0.36 + width * group as f64;
-                let ends = (self.at(left, to), self.at(left + width, to));
-                if let (Some((left, top)), Some((right, _))) = ends {
-                    let bottom = self.at(index as f64, from).map_or(floor, |(_, y)| y);
-                    self.fill([left, top.min(bottom), right, top.max(bottom)], colour, 1.0);
-                }
-            }
-        }
     }
 
     /// Spans whose texts differ in their numbers only have one colour; the legend names it when such a text finds no

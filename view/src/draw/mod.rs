@@ -18,6 +18,7 @@ use kuva::render::axis::{add_axes_and_grid, add_labels_and_title};
 use kuva::render::color::Color;
 use kuva::render::layout::ComputedLayout;
 use kuva::render::render::{Primitive, Scene, TextAnchor};
+use results::Stacks;
 use style::{PALETTE, Style};
 use text::plain;
 
@@ -62,25 +63,19 @@ fn scene(figure: &Figure) -> Scene {
         place,
         scene,
         names: Vec::new(),
-        series: 0,
         legend: Vec::new(),
         texts: Vec::new(),
         taken: Vec::new(),
         trace: Vec::new(),
     };
     sheet.grid();
-    let groups = figure.layers.iter().filter(|layer| matches!(layer, Layer::Bars { .. })).count();
-    let mut group = 0;
+    let mut stacks = Stacks::of(figure);
     for layer in &figure.layers {
         match layer {
             Layer::Line { label, points, dashed } => sheet.line(label, points, *dashed),
             Layer::Means { label, points } => sheet.means(label, points),
-            Layer::Groups { series } => sheet.groups(series),
             Layer::Marks { label, mark, points } => sheet.marks(label, *mark, points),
-            Layer::Bars { series } => {
-                sheet.bars(series, group, groups);
-                group += 1;
-            }
+            Layer::Bars { series } => sheet.bars(series, &mut stacks),
             Layer::Spans { spans } => sheet.spans(spans),
             Layer::Heat { label, values } => sheet.heat(label, values),
         }
@@ -112,8 +107,6 @@ struct Sheet<'a> {
     scene: Scene,
     /// The place of a name is the place of its colour.
     names: Vec<&'a str>,
-    /// Lines of results so far.
-    series: usize,
     legend: Vec<(Swatch, &'static str, &'a str)>,
     /// Texts that go beside a point once all points are known.
     texts: Vec<((f64, f64), &'a str)>,
@@ -145,13 +138,17 @@ impl<'a> Sheet<'a> {
         ]
     }
 
-    fn colour(&mut self, name: &'a str) -> &'static str {
+    /// The place of a name among those of the figure, which says how it looks.
+    fn index(&mut self, name: &'a str) -> usize {
         let known = self.names.iter().position(|known| *known == name);
-        let index = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             self.names.push(name);
             self.names.len() - 1
-        });
-        PALETTE[index % PALETTE.len()]
+        })
+    }
+
+    fn colour(&mut self, name: &'a str) -> &'static str {
+        PALETTE[self.index(name) % PALETTE.len()]
     }
 
     /// The colour of a name that goes into the legend.

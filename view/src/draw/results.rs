@@ -1,9 +1,10 @@
-//! Results of experiments: marked lines with bands, groups of bars with whiskers.
+//! Marked lines with bands, stacks of bars with whiskers.
 
+use super::axes::stacked;
 use super::style::{PALETTE, Shape, Style};
 use super::text::{significant, width};
 use super::{Area, INK, SMALL, Sheet, Swatch};
-use blackboard::figure::Mean;
+use blackboard::figure::{Figure, Layer, Mean};
 use kuva::render::render::{PathData, Primitive, TextAnchor};
 use std::fmt::Write;
 
@@ -14,8 +15,7 @@ const TOLD_MAX: usize = 16;
 
 impl<'a> Sheet<'a> {
     pub(super) fn means(&mut self, label: &'a str, points: &[(f64, Mean)]) {
-        let style = Style::of(self.series);
-        self.series += 1;
+        let style = Style::of(self.index(label));
         if !label.is_empty() {
             self.legend.push((Swatch::Means(style), style.colour, label));
         }
@@ -114,35 +114,61 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// Bars side by side in each place, from 0.
-    pub(super) fn groups(&mut self, series: &'a [(String, Vec<Option<Mean>>)]) {
-        let step = 0.8 / series.len().max(1) as f64;
-        let count = series.iter().flat_map(|(_, means)| means.iter().flatten()).count();
-        for (index, (label, means)) in series.iter().enumerate() {
-            let colour = Style::of(index).colour;
+    /// Bars on top of each other in each place, with whiskers; a bar that is alone has its number above it.
+    pub(super) fn bars(&mut self, series: &'a [(String, Vec<Option<Mean>>)], stacks: &mut Stacks) {
+        let step = 0.8 / stacks.count as f64;
+        for ((label, means), pieces) in series.iter().zip(stacked(series)) {
+            let index = self.index(label);
             if !label.is_empty() {
-                self.legend.push((Swatch::Bar(index), colour, label));
+                self.legend.push((Swatch::Bar(index), Style::of(index).colour, label));
             }
-            for (place, mean) in means.iter().enumerate() {
+            for (place, (mean, (from, to))) in means.iter().zip(pieces).enumerate() {
                 let Some(mean) = mean else { continue };
-                let left = place as f64 - 0.4 + step * index as f64;
-                let ends = (self.at(left, mean.value), self.at(left + step, 0.0));
-                let (Some((left, top)), Some((right, bottom))) = ends else { continue };
+                let left = place as f64 - 0.4 + step * stacks.drawn as f64;
+                let (Some((left, top)), Some((right, _))) = (self.at(left, to), self.at(left + step, to))
+                else {
+                    continue;
+                };
+                let bottom = self.at(place as f64, from).map_or(self.inside()[3], |(_, y)| y);
                 self.bar([left + 0.8, top.min(bottom), right - 0.8, top.max(bottom)], index);
                 let middle = f64::midpoint(left, right);
                 let mut above = top.min(bottom);
-                if let (Some(_), (low, high)) = (mean.half, mean.ends())
+                if let Some(half) = mean.half
                     && let (Some((_, low)), Some((_, high))) =
-                        (self.at(place as f64, low), self.at(place as f64, high))
+                        (self.at(place as f64, to - half), self.at(place as f64, to + half))
                 {
                     self.whisker(middle, low, high, INK);
                     above = above.min(high);
                 }
                 let text = significant(mean.value, 3);
-                if count <= TOLD_MAX && width(&text, SMALL) <= right - left {
+                if stacks.told && width(&text, SMALL) <= right - left {
                     self.write((middle, above - 4.0), SMALL, TextAnchor::Middle, INK, &text);
                 }
             }
         }
+        stacks.drawn += 1;
+    }
+}
+
+/// The stacks of bars that stand side by side in each place.
+pub(super) struct Stacks {
+    drawn: usize,
+    count: usize,
+    /// Whether their numbers are told: few bars, each alone, and no marks that would cover them.
+    told: bool,
+}
+
+impl Stacks {
+    pub(super) fn of(figure: &Figure) -> Self {
+        let stacks = figure.layers.iter().filter_map(|layer| match layer {
+            Layer::Bars { series } => Some(series),
+            _ => None,
+        });
+        let stacks: Vec<_> = stacks.collect();
+        let bars =
+            stacks.iter().flat_map(|series| series.iter()).flat_map(|(_, means)| means.iter().flatten());
+        let alone = stacks.iter().all(|series| series.len() == 1);
+        let marked = figure.layers.iter().any(|layer| matches!(layer, Layer::Marks { .. }));
+        Self { drawn: 0, count: stacks.len(), told: bars.count() <= TOLD_MAX && alone && !marked }
     }
 }

@@ -34,7 +34,8 @@ fn figures() -> Vec<(Figure, Vec<&'static str>)> {
     let line = line(&[(1.0, 2.0), (10.0, 3e7)]);
     let marks = vec![marks(Mark::Stated, &[(0.0, 2.0)]), marks(Mark::Computed, &[(0.0, 2.1)])];
     let bars = [("dispatch", vec![1.0, 2.0, 0.0]), ("combine", vec![3.0, 1.5, 2.0])];
-    let bars = Layer::Bars { series: bars.map(|(name, values)| (name.to_owned(), values)).to_vec() };
+    let means = |values: Vec<f64>| values.into_iter().map(|value| Some(value.into())).collect();
+    let bars = Layer::Bars { series: bars.map(|(name, values)| (name.to_owned(), means(values))).to_vec() };
     let span = |row, begin, end| (row, begin, end, "gate 0".to_owned());
     let spans = Layer::Spans { spans: vec![span(0, 0.0, 90.0), span(1, 90.0, 91.0), span(1, 91.0, 92.0)] };
     let values = vec![vec![0.0, 1.0, 2.0], vec![3.0, f64::NAN, 5.5]];
