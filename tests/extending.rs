@@ -61,7 +61,8 @@ fn the_policy_places_in_every_command() {
                  placement = \"snake\"\n";
     works(&["run", &written(dir.path(), "sweep.toml", sweep), "--out", &dir.path().display().to_string()]);
     let serve = "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nranks_per_rack = 4\nplacement = \"snake\"\n\
-                 [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\n";
+                 [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\n\
+                 input_len = 16\noutput_len = 4\n";
     works(&["serve-bench", &written(dir.path(), "serve.toml", serve), "--json"]);
 }
 
@@ -99,7 +100,8 @@ fn the_gate_routes_in_every_command_that_takes_a_model() {
     works(&["run", &written(dir.path(), "sweep.toml", &sweep), "--out", &dir.path().display().to_string()]);
     let serve = format!(
         "[serve]\nmodel = {model:?}\nhardware = \"lab\"\nranks_per_rack = 4\n\
-         [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\n"
+         [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\n\
+                 input_len = 16\noutput_len = 4\n"
     );
     works(&["serve-bench", &written(dir.path(), "serve.toml", &serve), "--json"]);
 }
