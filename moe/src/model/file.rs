@@ -4,7 +4,9 @@
 //! groups, published totals; and `moe_layers`, which follows from the others.
 
 use super::{MAX_LAYERS, Model, ModelError};
-use crate::hf_config::MAX_CONFIG_BYTES;
+
+/// Largest file that is read, in bytes.
+const MAX_FILE_BYTES: usize = 1 << 20;
 
 impl Model {
     /// Reads the text of a model file; `origin` names it in errors and, where the file doesn't say, is name and source.
@@ -13,8 +15,8 @@ impl Model {
     /// [`ModelError`] with the line of what is no TOML, no key or no value of its type, or with the field that is not possible.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ModelError> {
         let refused = |line, reason| ModelError::Toml { origin: origin.to_owned(), line, reason };
-        if text.len() > MAX_CONFIG_BYTES {
-            return Err(refused(1, format!("{} bytes, more than {MAX_CONFIG_BYTES}", text.len())));
+        if text.len() > MAX_FILE_BYTES {
+            return Err(refused(1, format!("{} bytes, more than {MAX_FILE_BYTES}", text.len())));
         }
         let model = toml::from_str::<Self>(text).map_err(|error| {
             let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start.min(text.len()))];
