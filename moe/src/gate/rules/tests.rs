@@ -24,7 +24,7 @@ proptest! {
     #[test]
     fn every_gate_prefers_larger_logits_and_weighs_soundly(
         kind in any_kind(),
-        logits in prop::collection::vec(-20.0_f32..20.0, 8),
+        logits in prop::collection::vec(-8.0_f32..8.0, 8),
         top_k in 1_u32..=8,
     ) {
         let selector = Selector::new(&GateSpec::ungrouped(kind), 8, top_k, vec![0.0; 8], None);
@@ -32,9 +32,9 @@ proptest! {
         selector.select(&mut logits.clone(), &mut Scratch::default(), &mut routing);
         let chosen: Vec<f32> = routing.topk_idx.iter().map(|&expert| logits[expert as usize]).collect();
         let least = chosen.iter().copied().fold(f32::INFINITY, f32::min);
+        // Scores of logits nearer than that can be equal in f32.
         let passed_over = (0..8).filter(|expert| !routing.topk_idx.contains(expert));
-        // Scores of far logits can be equal in f32.
-        prop_assert!(passed_over.into_iter().all(|expert| logits[expert as usize] <= least + 1.0 || least > 8.0 || least < -8.0));
+        prop_assert!(passed_over.into_iter().all(|expert| logits[expert as usize] <= least + 1e-3));
         prop_assert!(routing.topk_weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0));
     }
 
