@@ -6,7 +6,6 @@ use clap::{Arg, Command, Error};
 use moe::placement::{POLICIES, PlacementWord};
 use std::ffi::OsStr;
 
-/// Reads a placement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlacementParser;
 

@@ -1,20 +1,12 @@
 //! `railyard board` and `railyard roofline` from outside: keys, verdicts, sweeps, plots and what they refuse.
 
-use serde_json::Value;
-use std::process::{Command, Output, Stdio};
+mod support;
 
-fn run(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("the command starts")
-}
+use serde_json::Value;
 
 #[track_caller]
 fn text(args: &[&str]) -> String {
-    let output = run(args);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
-    assert!(error.is_empty(), "{args:?}: {error}");
-    String::from_utf8(output.stdout).expect("UTF-8")
+    support::works(&mut support::railyard(args))
 }
 
 #[track_caller]
@@ -25,9 +17,7 @@ fn json(args: &[&str]) -> Value {
 /// Runs and expects exit code 2 and one line that has every part.
 #[track_caller]
 fn refused(args: &[&str], parts: &[&str]) {
-    let output = run(args);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+    let error = support::fails(&mut support::railyard(args), 2);
     for part in parts {
         assert!(error.contains(part), "{args:?}: `{part}` is not in: {error}");
     }

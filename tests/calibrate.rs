@@ -1,21 +1,14 @@
 //! `railyard calibrate` from outside: the shipped data, a profile that `--hardware` reads, and what it refuses.
 
+mod support;
+
 use serde_json::Value;
-use std::process::{Command, Output, Stdio};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/h100-deepep-ll.csv");
 
-fn railyard(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
-    command.output().expect("the command starts")
-}
-
 #[track_caller]
 fn text(args: &[&str]) -> String {
-    let output = railyard(args);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    support::works(&mut support::railyard(args))
 }
 
 /// Dispatch and combine on two nodes, by backend.
@@ -80,9 +73,7 @@ fn what_can_not_be_read_is_refused_in_one_line() {
         (vec!["calibrate", "--measured", SHIPPED, "--ranks-per-node=7"], "experts don't divide"),
         (vec!["calibrate", "--measured", SHIPPED, "--nominal=h1000x"], "no hardware preset"),
     ] {
-        let output = railyard(&args);
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{error}");
+        let error = support::fails(&mut support::railyard(&args), 2);
         assert!(error.contains(part), "`{part}` is not in: {error}");
     }
 }

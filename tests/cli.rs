@@ -1,10 +1,13 @@
 //! The command from outside: exit codes, what goes to stdout and stderr, one clear error for each kind of bad input.
 
+mod support;
+
 use std::fs;
 use std::io::Read;
 use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
+use support::{railyard, text};
 
 /// A small model and few tokens, simulated.
 const SMALL: [&str; 7] = [
@@ -17,18 +20,8 @@ const SMALL: [&str; 7] = [
     "--ranks-per-rack=2",
 ];
 
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
 fn run(args: &[&str]) -> Output {
-    command(args).output().expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    railyard(args).output().expect("the command starts")
 }
 
 /// Runs and expects `code`, nothing on stdout, and one line on stderr that has every part of `message`.
@@ -155,6 +148,7 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--gate=unlimitd"], "did you mean `unlimited`?"),
         (&["compare", "--backnd=sim"], "--backend"),
         (&["roofline", "--sweep=contxt=1,2"], "did you mean `context`?"),
+        (&["run", "examples/throtle.toml"], "did you mean `throttle.toml`?"),
     ] {
         fails(2, args, &[message]);
     }
@@ -271,7 +265,7 @@ fn progress_goes_to_stderr() {
 #[test]
 fn a_reader_that_leaves_is_no_failure() {
     let mut child =
-        command(&SMALL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        railyard(&SMALL).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
     drop(child.stdout.take());
     let mut error = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut error).expect("read");

@@ -1,8 +1,9 @@
 //! Every experiment file in `examples/` can be run: its keys are known, and each of its points resolves to a comparison or a deployment.
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// A cluster file, not an experiment.
 const CLUSTER: &str = "two-h100-nodes.toml";
@@ -23,19 +24,8 @@ fn every_experiment_resolves_and_has_its_command_in_the_readme() {
     for path in experiments() {
         let serving = fs::read_to_string(&path).expect("an example").contains("[arrivals]");
         let command = if serving { "serve-bench" } else { "run" };
-        let output = Command::new(env!("CARGO_BIN_EXE_railyard"))
-            .args([command, "--dry-run"])
-            .arg(&path)
-            .env_remove("SLURM_ARRAY_TASK_ID")
-            .env_remove("JOB_COMPLETION_INDEX")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the command starts");
-        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
-        let points = String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter(|line| line.contains("  railyard "))
-            .count();
+        let shown = support::works(support::railyard(&[command, "--dry-run"]).arg(&path));
+        let points = shown.lines().filter(|line| line.contains("  railyard ")).count();
         assert!(points > usize::from(!serving), "{}: {points} points", path.display());
         let name = path.file_name().expect("a file").to_string_lossy();
         assert!(

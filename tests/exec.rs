@@ -1,9 +1,11 @@
 //! Placements made by programs, through the real command: one that works, and those that hang, fail, talk nonsense or too much.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PLACE: [&str; 7] = [
@@ -16,29 +18,22 @@ const PLACE: [&str; 7] = [
     "--json",
 ];
 
-fn railyard(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).current_dir(ROOT).stdin(Stdio::null()).env("RAILYARD_EXEC_LIMIT_S", "1");
-    command.output().expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+fn command(args: &[&str]) -> Command {
+    let mut command = support::railyard(args);
+    command.current_dir(ROOT).env("RAILYARD_EXEC_LIMIT_S", "1");
+    command
 }
 
 #[track_caller]
 fn works(args: &[&str]) -> String {
-    let output = railyard(args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    support::works(&mut command(args))
 }
 
 /// Places by `command`, which fails with one line that has `message`.
 #[track_caller]
 fn refused(command: &str, message: &str) {
-    let output = railyard(&[&PLACE[..], &["--policy", &format!("exec:{command}")]].concat());
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{command}: {error}");
+    let word = format!("exec:{command}");
+    let error = support::fails(&mut self::command(&[&PLACE[..], &["--policy", &word]].concat()), 2);
     assert!(error.contains(message) && error.lines().count() == 1, "{command}: {error}");
 }
 
@@ -121,8 +116,8 @@ fn an_answer_is_kept_beside_the_results_and_used_again() {
     let kept = kept.next().expect("an answer").expect("an entry").path();
     fs::write(&kept, "{").expect("written");
     fs::remove_file(dir.path().join("out/two.jsonl")).expect("removed");
-    let output = railyard(&["run", &file, "--out", &out, "--quiet"]);
-    let error = text(&output.stderr);
+    let output = command(&["run", &file, "--out", &out, "--quiet"]).output().expect("the command starts");
+    let error = support::text(&output.stderr);
     assert!(!output.status.success() && error.contains(&kept.display().to_string()), "{error}");
 }
 
@@ -138,9 +133,9 @@ impl Yard {
         let certs = dir.join("certs").display().to_string();
         works(&["certs", &certs, "--racks=2", "--ranks-per-rack=1"]);
         let start = |args: &[&str]| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
+            let mut command = support::railyard(args);
             // Nothing that the command names is found from here, and what runs here says so.
-            command.args(args).current_dir(dir).env("WHERE", "on the cluster").stdin(Stdio::null());
+            command.current_dir(dir).env("WHERE", "on the cluster");
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
         };
         let listen =

@@ -1,31 +1,23 @@
 //! The policy and the gate of docs/extending.md, each a file and a line of a registry, found in everything that a built
 //! binary does with its registries: `cargo test --features extending --test extending`.
 
+mod support;
+
 use moe::gate::GATES;
 use moe::placement::POLICIES;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 const INPUTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/inputs");
 
-fn railyard(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).current_dir(INPUTS).stdin(Stdio::null()).output().expect("the command starts")
-}
-
 #[track_caller]
 fn works(args: &[&str]) -> String {
-    let output = railyard(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    support::works(support::railyard(args).current_dir(INPUTS))
 }
 
 #[track_caller]
 fn fails(args: &[&str]) -> String {
-    let output = railyard(args);
-    assert_eq!(output.status.code(), Some(2), "{args:?}");
-    String::from_utf8(output.stderr).expect("UTF-8")
+    support::fails(support::railyard(args).current_dir(INPUTS), 2)
 }
 
 fn written(dir: &Path, name: &str, text: &str) -> String {

@@ -1,9 +1,10 @@
 //! One word for a placement in every command, and one answer to a word that is none.
 
+mod support;
+
 use moe::placement::POLICIES;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 const INPUTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/inputs");
 
@@ -20,20 +21,14 @@ const COMPARE: [&str; 8] = [
     "--gate=unlimited",
 ];
 
-fn railyard(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-    command.args(args).current_dir(INPUTS).stdin(Stdio::null()).output().expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+#[track_caller]
+fn works(args: &[&str]) -> String {
+    support::works(support::railyard(args).current_dir(INPUTS))
 }
 
 #[track_caller]
-fn works(args: &[&str]) -> String {
-    let output = railyard(args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+fn fails(args: &[&str]) -> String {
+    support::fails(support::railyard(args).current_dir(INPUTS), 2)
 }
 
 /// The commands that take a placement, with `word` as theirs.
@@ -77,9 +72,7 @@ fn every_command_gives_the_same_answer_to_a_word_that_is_none() {
     let dir = tempfile::tempdir().expect("a directory");
     for args in commands("rack-awear", dir.path()) {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let output = railyard(&args);
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        let error = fails(&args);
         let answer = "placement rack-awear: No such file or directory (os error 2), did you mean `rack-aware`?; give a policy (linear, ";
         assert!(error.contains(answer), "{args:?}: {error}");
     }

@@ -1,5 +1,7 @@
 //! `railyard serve-bench` from outside: its tables, its JSON, its faults, and the same tokens on worker processes as in the simulator.
 
+mod support;
+
 use ::coordinator::pace::Host;
 use coordinator::SimRunner;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
@@ -8,12 +10,12 @@ use moe::Model;
 use node::net::TransportOptions;
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use study::placing::PlacementChoice;
 use study::serving::{Live, ServeSpec, Sources};
 
 fn railyard(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_railyard")).args(args).output().unwrap()
+    support::railyard(args).output().unwrap()
 }
 
 fn file(dir: &Path, text: &str) -> String {

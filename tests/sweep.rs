@@ -1,10 +1,13 @@
 //! `railyard run` and `railyard report` from outside: killed and resumed, on any number of threads, in shards, replayed.
 
+mod support;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use support::text;
 
 /// 36 points of a few milliseconds each.
 const SWEEP: &str = r#"name = "small"
@@ -40,11 +43,8 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
-        for variable in ["RUST_LOG", "SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"] {
-            command.env_remove(variable);
-        }
+        let mut command = support::railyard(args);
+        command.current_dir(self.0.path());
         command
     }
 
@@ -54,27 +54,19 @@ impl Place {
 
     #[track_caller]
     fn succeeds(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout)
+        support::works(&mut self.command(args))
     }
 
     /// Runs and expects `code` and one line on stderr with `message`.
     #[track_caller]
     fn fails(&self, code: i32, args: &[&str], message: &str) {
-        let output = self.run(args);
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
+        let error = support::fails(&mut self.command(args), code);
         assert!(error.contains(message) && error.lines().count() == 1, "{args:?}: {error}");
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).expect("results")
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
 /// Whole lines of a file that may not be there yet.

@@ -110,7 +110,6 @@ struct Simulated {
     last_rank: Vec<f64>,
 }
 
-/// Simulates every measurement.
 fn simulated(
     args: &CalibrateArgs,
     measured: &[Measurement],

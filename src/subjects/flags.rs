@@ -4,7 +4,6 @@
 use clap::{ArgAction, Args, CommandFactory, Parser};
 use study::experiment::{Settings, Value};
 
-/// Flags alone.
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true)]
 struct Flags<A: Args> {
@@ -20,7 +19,6 @@ pub(super) fn keys<A: Args>(others: &[&str]) -> Vec<String> {
     flags.map(|flag| flag.replace('-', "_")).collect()
 }
 
-/// What flags say.
 pub(super) fn read<A: Args>(flags: &[String]) -> Result<A, String> {
     let read = Flags::try_parse_from(flags).map_err(|error| {
         let text = error.to_string();

@@ -21,12 +21,15 @@ impl Report {
         for sentence in sentences(self) {
             text.push_str(&wrapped(&format!("- {sentence}"), page.width, "  "));
         }
+        let mut few = false;
         for latency in self.latencies() {
-            text.push_str(&format!("\n{}\n{}", heading(latency), table(self, latency, page)));
+            let (table, narrow) = table(self, latency, page);
+            text.push_str(&format!("\n{}\n{table}", heading(latency)));
+            few |= narrow;
         }
         if !page.early {
             text.push('\n');
-            for line in self.legend() {
+            for line in self.legend(few) {
                 text.push_str(&wrapped(&line, page.width, "  "));
             }
             text.push('\n');
@@ -66,17 +69,21 @@ impl Report {
         )
     }
 
-    /// What the columns are.
-    fn legend(&self) -> Vec<String> {
+    /// What the columns are, all or the few that a narrow page has.
+    fn legend(&self, few: bool) -> Vec<String> {
         let mut lines = vec![
             "a2a: dispatch + combine. Times in emulated microseconds: the slowest rank's, phases in lockstep, nothing overlaps."
                 .to_owned(),
         ];
+        let best = self.backends().last().copied().unwrap_or(BackendKind::Analytic);
         for backend in self.backends().into_iter().rev() {
             lines.push(match backend {
+                BackendKind::Analytic if few && best != backend => continue,
+                BackendKind::Quic if few => {
+                    format!("quic: measured on real processes over QUIC, the median of {} rounds.", self.rounds_told())
+                }
                 BackendKind::Quic => {
-                    let (least, most) = self.rounds();
-                    let rounds = if least == most { most.to_string() } else { format!("{least} to {most}") };
+                    let rounds = self.rounds_told();
                     let spread = match self.spread_name() {
                         "range" => "range",
                         _ => "p10-p90 (below five the range)",
@@ -92,9 +99,11 @@ impl Report {
             });
         }
         if let Some(record) = self.rows.iter().find(|record| record.backend != BackendKind::Analytic) {
-            lines.push(
-                "bound: the fluid bound of the bytes that each port had to carry in this run.".to_owned(),
-            );
+            if !few {
+                lines.push(
+                    "bound: the fluid bound of the bytes that each port had to carry in this run.".to_owned(),
+                );
+            }
             lines.push(match record.verification {
                 Verification::OutputsAndTraffic => {
                     "verified: every token bit for bit against the quantised reference, that against float64, and the bytes \
@@ -105,12 +114,18 @@ impl Report {
             });
         }
         if let Some(record) = self.rows.first() {
-            lines.push(format!(
-                "copies: counted, and below them as expected ({}).",
-                record.expected_kind.describe()
-            ));
+            lines.push(match few {
+                true => {
+                    "copies: counted, a token; --wide has those expected and every other column.".to_owned()
+                }
+                false => {
+                    format!(
+                        "copies: counted, and below them as expected ({}).",
+                        record.expected_kind.describe()
+                    )
+                }
+            });
         }
-        let best = self.backends().last().copied().unwrap_or(BackendKind::Analytic);
         lines.push(format!(
             "slowdown ({best}): against one rack with the same gate; flat against flat, the others against dedup."
         ));
@@ -122,6 +137,11 @@ impl Report {
         let measured = self.rows.iter().filter(|record| record.backend == BackendKind::Quic);
         let rounds = measured.map(|record| record.samples);
         (rounds.clone().min().unwrap_or(0), rounds.max().unwrap_or(0))
+    }
+
+    fn rounds_told(&self) -> String {
+        let (least, most) = self.rounds();
+        if least == most { most.to_string() } else { format!("{least} to {most}") }
     }
 
     /// What stands under a median: a few rounds have a range, no percentiles.

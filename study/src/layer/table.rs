@@ -45,11 +45,11 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The table of `report` at `latency`, a line for each configuration; with a width that it exceeds, the columns that answer.
-pub(super) fn table(report: &Report, latency: &str, page: Page) -> String {
+/// The table of `report` at `latency`, a line for each configuration; with a width that it exceeds, the columns that answer, and true.
+pub(super) fn table(report: &Report, latency: &str, page: Page) -> (String, bool) {
     let all = shown(report, latency, &columns(report, page));
     let fits = page.width.is_none_or(|width| all.lines().all(|line| line.chars().count() <= width));
-    if fits { all } else { shown(report, latency, &few_columns(report, page)) }
+    if fits { (all, false) } else { (shown(report, latency, &few_columns(report, page)), true) }
 }
 
 fn shown(report: &Report, latency: &str, columns: &[Column]) -> String {

@@ -162,7 +162,6 @@ pub async fn rebalance<R: Runner>(
     Ok(segments)
 }
 
-/// What is rebalanced.
 fn layer(setup: &Setup) -> Result<&LayerProgram, RebalanceError> {
     setup.layer().ok_or(RebalanceError::Spec("give the setup of a layer: nothing else is rebalanced"))
 }
