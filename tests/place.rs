@@ -144,11 +144,17 @@ fn a_layer_is_a_placement_file_of_compare() {
     let maps: Value = serde_json::from_str(&loads.text(&[&args[..], &["--json"]].concat())).expect("JSON");
     for text in [exported, maps["layers"][0].to_string()] {
         let file = Loads::new(&text);
-        let args =
-            ["--model=mixtral-8x7b", "--racks=2", "--ranks-per-rack=2", "--backend=analytic", "--json"];
-        let mut command = support::railyard(
-            &[&["compare", "--placement"], &[&file.0.path().display().to_string()[..]], &args[..]].concat(),
-        );
+        let path = file.0.path().display().to_string();
+        let args = [
+            "compare",
+            "--model=mixtral-8x7b",
+            "--racks=2",
+            "--ranks-per-rack=2",
+            "--backend=analytic",
+            "--json",
+        ];
+        let mut command = support::railyard(&args);
+        command.args(["--placement", &path]);
         support::works(&mut command);
     }
 }

@@ -8,6 +8,11 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
+/// Characters of a heading's line in a narrow table, where its cells are no wider.
+const HEADING: usize = 10;
+/// Characters of a word's line in a narrow table.
+const WORD: usize = 18;
+
 /// A column: its heading and where its cells stand.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -29,7 +34,7 @@ impl Column {
         Self { heading: heading.into(), left: false, extra: false }
     }
 
-    /// Left out where the table would not fit otherwise.
+    /// Left out where the table would not fit otherwise, after those to its right.
     #[must_use]
     pub fn extra(self) -> Self {
         Self { extra: true, ..self }
@@ -55,24 +60,43 @@ impl TextTable {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The table with a line end; where it is wider than `width`, without the columns that are extra.
+    /// The table with a line end. Where it is wider than `width`, headings and long words are broken; where that is not enough, columns
+    /// that are extra are left out, the last one first.
     #[must_use]
     pub fn fit(&self, width: Option<usize>) -> String {
-        let all = self.render(true);
-        let fits = width.is_none_or(|width| all.lines().all(|line| line.chars().count() <= width));
-        if fits { all } else { self.render(false) }
+        let fits =
+            |table: &str| width.is_none_or(|width| table.lines().all(|line| line.chars().count() <= width));
+        let mut columns: Vec<usize> = (0..self.columns.len()).collect();
+        let mut table = self.render(&columns, false);
+        if !fits(&table) {
+            table = self.render(&columns, true);
+        }
+        while !fits(&table)
+            && let Some(last) = columns.iter().rposition(|&at| self.columns[at].extra)
+        {
+            columns.remove(last);
+            table = self.render(&columns, true);
+        }
+        table
     }
 
-    fn render(&self, extra: bool) -> String {
-        let shown = |at: &usize| extra || !self.columns[*at].extra;
-        let columns: Vec<usize> = (0..self.columns.len()).filter(shown).collect();
+    fn render(&self, columns: &[usize], narrow: bool) -> String {
+        let cell = |row: &[String], at: usize| {
+            let text = row.get(at).map_or("", String::as_str);
+            if narrow && self.columns[at].left { broken(text, WORD) } else { text.to_owned() }
+        };
+        let heading = |at: usize| {
+            let heading = self.columns[at].heading.as_str();
+            let cells =
+                self.rows.iter().map(|row| cell(row, at).lines().map(|line| line.chars().count()).max());
+            let widest = cells.flatten().max().unwrap_or(0).max(HEADING);
+            if narrow && !heading.contains('\n') { broken(heading, widest) } else { heading.to_owned() }
+        };
         let mut table = Table::new();
         table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(columns.iter().map(|&at| self.columns[at].heading.as_str()).collect::<Vec<_>>());
+        table.set_header(columns.iter().map(|&at| heading(at)).collect::<Vec<_>>());
         for row in &self.rows {
-            table.add_row(
-                columns.iter().map(|&at| row.get(at).map_or("", String::as_str)).collect::<Vec<_>>(),
-            );
+            table.add_row(columns.iter().map(|&at| cell(row, at)).collect::<Vec<_>>());
         }
         for (shown, &at) in columns.iter().enumerate() {
             if let Some(column) = table.column_mut(shown) {
@@ -84,6 +108,21 @@ impl TextTable {
         }
         table.trim_fmt() + "\n"
     }
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces and after commas.
+fn broken(text: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive([' ', ',']) {
+        let last = lines.len() - 1;
+        if !lines[last].is_empty() && (lines[last].clone() + word.trim_end()).chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+    }
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 /// `text` in lines of at most `width` characters, those after the first behind as many spaces as `indent`; one line without a width.
@@ -109,6 +148,18 @@ mod tests {
         assert_eq!(table.fit(Some(17)), all);
         let few = table.fit(Some(16));
         assert!(!few.contains("much") && few.contains("2.50"), "{few}");
+        let mut table = TextTable::new([
+            Column::left("tiers"),
+            Column::right("price of output $/Mtok"),
+            Column::right("us").extra(),
+        ]);
+        table.row(["preset hbm,preset ddr5,preset nvme".to_owned(), "1.25".to_owned(), "3".to_owned()]);
+        let narrow = table.fit(Some(34));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 34), "{narrow}");
+        assert!(
+            narrow.contains("preset hbm,  ") && narrow.contains("$/Mtok") && narrow.contains("us"),
+            "{narrow}"
+        );
         assert_eq!(wrapped("one two three", Some(9), "  "), "one two\n  three\n");
         assert_eq!(wrapped("one two three", None, "  "), "one two three\n");
     }

@@ -215,7 +215,8 @@ pub fn short(key: &str) -> &str {
 }
 
 /// What remains to be said of a word that is not among `known`.
-pub(super) fn remedy(word: &str, known: &[&str]) -> String {
+#[must_use]
+pub fn remedy(word: &str, known: &[&str]) -> String {
     let meant = did_you_mean(word, known.iter().copied());
     match known.iter().find(|known| short(known) == word) {
         Some(place) => format!(", did you mean `{place}`?"),

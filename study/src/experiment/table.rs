@@ -6,11 +6,11 @@ use super::summary::{Estimate, SummaryRow};
 use crate::layer::Verification;
 use crate::text_table::{Column, TextTable};
 
-/// Numbers that a narrow table has.
-const NARROW: usize = 4;
+/// Numbers that every table has, however narrow.
+const NARROW: usize = 2;
 
 /// The rows as an aligned table: swept keys first, then means with their 95% intervals, what is plotted before the rest. Where it is
-/// wider than `width` seeds and what is neither plotted nor among the first numbers are left out.
+/// wider than `width` seeds and numbers are left out, the last ones first.
 #[must_use]
 pub fn table(
     merged: &Merged,
@@ -28,13 +28,15 @@ pub fn table(
         let column = Column::right(format!("{words} {unit}").trim_end());
         if at < NARROW { column } else { column.extra() }
     });
-    let keys = keys.chain([Column::left("backend"), Column::right("seeds").extra()]);
-    let mut table = TextTable::new(keys.chain(numbers).chain([Column::left("verified")]));
+    let keys = keys.chain([Column::left("backend")]);
+    let last = [Column::right("seeds").extra(), Column::left("verified")];
+    let mut table = TextTable::new(keys.chain(numbers).chain(last));
     for row in rows {
         let keys = swept.iter().map(|key| row.word(key));
-        let cells = keys.chain([row.backend.to_string(), row.records.len().to_string()]);
+        let cells = keys.chain([row.backend.to_string()]);
         let means = columns.iter().map(|key| row.estimate(key).map_or_else(|| "-".to_owned(), estimate));
-        table.row(cells.chain(means).chain([verdict(row).to_owned()]));
+        let last = [row.records.len().to_string(), verdict(row).to_owned()];
+        table.row(cells.chain(means).chain(last));
     }
     table.fit(width)
 }

@@ -16,7 +16,7 @@ pub use table::{Cell, Row, Table};
 use anyhow::bail;
 use blackboard::figure::{Axis, Figure, Layer, Mark, Mean, Scale};
 use series::Series;
-use study::experiment::PlotTable;
+use study::experiment::{PlotTable, remedy};
 
 /// Most series of a figure.
 pub const SERIES_MAX: usize = 12;
@@ -59,16 +59,18 @@ pub fn figure(table: &Table, plot: &PlotTable) -> anyhow::Result<Figure> {
 
 /// Refuses what the results don't have.
 fn known(table: &Table, plot: &PlotTable) -> anyhow::Result<()> {
-    let keys = || table.keys.join(", ");
+    let meant =
+        |word: &str, known: &[String]| remedy(word, &known.iter().map(String::as_str).collect::<Vec<_>>());
     if let Some(key) = plot.series.iter().find(|key| !table.keys.contains(key)) {
-        bail!("`{key}` is not swept here; swept are {}", keys());
+        bail!("`{key}` is not swept here{}", meant(key, &table.keys));
     }
     if !table.keys.contains(&plot.x) && !table.columns.contains(&plot.x) {
-        bail!("`{}` is not swept here and no column; swept are {}", plot.x, keys());
+        let known = [table.keys.as_slice(), &table.columns].concat();
+        bail!("`{}` is not swept here and no column{}", plot.x, meant(&plot.x, &known));
     }
     for y in &plot.y {
         if !table.columns.contains(y) {
-            bail!("no column `{y}`; columns are {}", table.columns.join(", "));
+            bail!("no column `{y}`{}", meant(y, &table.columns));
         }
         if table.rows.iter().all(|row| !row.values.contains_key(y)) {
             bail!("no record has {y}; slowdowns need `base` in the experiment");
