@@ -104,7 +104,7 @@ fn all_policies_side_by_side() {
     // What can't be is said below.
     let odd = loads.text(&["--ranks-per-rack=4,3", "--slots=16", "--compare"]);
     assert!(
-        odd.contains("eplb places nothing: EPLB placement of 12 experts in 1 groups, 16 slots on 7 ranks"),
+        odd.contains("eplb-global places nothing: EPLB placement of 12 experts in 1 groups, 16 slots on 7 ranks"),
         "{odd}"
     );
     assert_eq!(loads.text(&args), table);
@@ -166,5 +166,5 @@ fn ragged_racks_and_weights() {
         loads.text(&["--ranks-per-rack=5,3", "--policy=rack-aware", "--slots=270", "--model=deepseek-v3"]);
     assert!(text.contains("on 8 ranks in 2 racks, 270 slots, policy rack-aware"), "{text}");
     // 34 slots of 44.04 MB.
-    assert!(text.contains("expert weights of deepseek-v3 on the fullest rank 1.50 GB"), "{text}");
+    assert!(text.contains("expert weights of deepseek-v3 on the fullest rank: 1.50 GB"), "{text}");
 }

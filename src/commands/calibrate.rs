@@ -55,7 +55,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     if args.json {
         return output::print(&format!("{:#}\n", object(args, &layer, &fitted)));
     }
-    output::print(&text(args, &measured, &fitted))
+    output::print(&output::fitted(&text(args, &measured, &fitted), 2))
 }
 
 fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)> {
@@ -202,7 +202,7 @@ fn text(args: &CalibrateArgs, measured: &[Measurement], fitted: &Fitted) -> Stri
         ));
     }
     text.push_str(
-        "start-up: launch, packing and the path, once a phase; rates: what is left of the port's when the kernel reads, packs\n\
+        "start-up: launch, packing and the path, once a phase; rates: what is left of the port's when the kernel reads, packs \
          and adds up (scale-up, by phase) and of the card's (scale-out, one card for both phases)\n",
     );
     for (phase, links) in phases(&fitted.calibration.hardware) {
@@ -234,7 +234,7 @@ fn text(args: &CalibrateArgs, measured: &[Measurement], fitted: &Fitted) -> Stri
         table("sim last", last_rank);
     }
     text.push_str(
-        "measured: one rank's kernel or an average over ranks; sim: the mean over ranks of when each is done, seeds 1 to 4, which is the\n\
+        "measured: one rank's kernel or an average over ranks; sim: the mean over ranks of when each is done, seeds 1 to 4, which is the \
          same; sim last: when the last rank is, as `compare` has it; analytic: the mean port. The fit is of the average rank\n\n\
          model                       parameters  analytic mean error%, by column, all\n",
     );

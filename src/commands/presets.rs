@@ -106,7 +106,7 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
             tera(chip.fp8_flops),
             tera(chip.fp4_flops),
             giga(chip.hbm_bytes),
-            number(chip.hbm_bytes_per_s as f64 / 1e12),
+            format!("{:.2}", chip.hbm_bytes_per_s as f64 / 1e12),
             giga(chip.scale_up.bytes_per_s()),
             giga(chip.scale_out.bytes_per_s()),
             format!("{:.1}", chip.fabric().beta()),
