@@ -104,7 +104,9 @@ fn all_policies_side_by_side() {
     // What can't be is said below.
     let odd = loads.text(&["--ranks-per-rack=4,3", "--slots=16", "--compare"]);
     assert!(
-        odd.contains("eplb-global places nothing: EPLB placement of 12 experts in 1 groups, 16 slots on 7 ranks"),
+        odd.contains(
+            "eplb-global places nothing: EPLB placement of 12 experts in 1 groups, 16 slots on 7 ranks"
+        ),
         "{odd}"
     );
     assert_eq!(loads.text(&args), table);
