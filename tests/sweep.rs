@@ -298,6 +298,54 @@ fn a_point_is_a_row_of_the_command_that_it_names() {
     }
 }
 
+/// Four points of six steps each, whose hot rank moves every step.
+const REBALANCED: &str = r#"subject = "rebalance"
+[experiment]
+model = "granite-1b"
+racks = 2
+ranks_per_rack = 2
+tokens = 8
+slots = 40
+placement = "rack-aware"
+routing = "workload:W6"
+payload = true
+steps = 6
+window = 2
+[sweep]
+interval = ["never", 2]
+seeds = "1-2"
+"#;
+
+#[test]
+fn a_rebalancing_is_run_and_repeated_as_any_other_point() {
+    let place = Place::new();
+    place.write("moving.toml", REBALANCED);
+    place.succeeds(&["run", "-q", "moving.toml"]);
+    let results = text(&place.bytes("results/moving.jsonl"));
+    for line in results.lines().skip(1) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let record = &line["records"][0];
+        let number = |key: &str| record[key].as_f64().unwrap_or_else(|| panic!("{key} of {record}"));
+        let moves = line["settings"]["interval"] == 2;
+        assert_eq!((&record["verified"], &record["verification"]), (&true.into(), &"outputs".into()));
+        assert_eq!(
+            (number("moved_gb") > 0.0, number("moves_ms") > 0.0, number("over_kept") == 1.0),
+            (moves, moves, !moves)
+        );
+        assert!((number("total_ms") - number("steps_ms") - number("moves_ms")).abs() < 1e-9);
+        let command = line["command"].as_str().expect("a command");
+        let words: Vec<&str> = command.split(' ').skip(1).chain(["--json", "-q", "--out", "again"]).collect();
+        let report: Value = serde_json::from_str(&place.succeeds(&words)).expect("JSON");
+        assert_eq!(report["rows"][0]["total_ms"]["mean"], record["total_ms"], "{command}");
+        fs::remove_dir_all(place.path("again")).expect("removed");
+    }
+    let otherwise = |set: &'static str| ["run", "moving.toml", "--set", set];
+    place.fails(2, &otherwise("placement=linear"), "placement: linear is the same for every load; give eplb");
+    place.fails(2, &otherwise("interval=0"), "interval=0: `0`: give a whole number above 0, or never");
+    place.fails(2, &["run", "moving.toml", "--backend", "quic"], "rebalancing is simulated");
+    place.fails(2, &otherwise("gate=limit:1"), "unknown key `gate`");
+}
+
 #[test]
 fn faults_are_told_before_anything_runs() {
     let place = Place::new();

@@ -159,6 +159,6 @@ fn a_subject_is_a_file_and_a_line() {
     let merged = results.finish().expect("read");
     let rows = summarise(&merged);
     let shown = table(&merged, &rows, subject, None);
-    assert!(shown.contains("gb_per_s  backend   seeds   hop us  verified"), "{shown}");
+    assert!(shown.contains("gb_per_s  backend    hop us  seeds  verified"), "{shown}");
     assert_eq!(rows[1].estimate("hop_us").map(|estimate| estimate.mean), Some(0.01));
 }
