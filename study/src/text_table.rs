@@ -11,7 +11,7 @@ const STYLE: TableStyle = TableStyle::new()
 /// Characters of a heading's line in a narrow table, where its cells are no wider.
 const HEADING: usize = 10;
 /// Characters of a word's line in a narrow table.
-const WORD: usize = 18;
+const WORD: usize = 12;
 
 /// A column: its heading and where its cells stand.
 #[derive(Clone, Debug)]
@@ -110,10 +110,11 @@ impl TextTable {
     }
 }
 
-/// `text` in lines of at most `width` characters, broken at spaces and after commas.
+/// `text` in lines of at most `width` characters where that can be: broken after commas, or where there are none at spaces and underscores.
 fn broken(text: &str, width: usize) -> String {
+    let marks: &[char] = if text.contains(',') { &[','] } else { &[' ', '_'] };
     let mut lines = vec![String::new()];
-    for word in text.split_inclusive([' ', ',']) {
+    for word in text.split_inclusive(marks) {
         let last = lines.len() - 1;
         if !lines[last].is_empty() && (lines[last].clone() + word.trim_end()).chars().count() > width {
             lines.push(String::new());

@@ -58,11 +58,12 @@ fn cell(value: &Value) -> Cell {
     value.number().map_or_else(|| Cell::Word(word(value)), Cell::Number)
 }
 
-/// A value without quotes and brackets: tiers by their names.
+/// A value without quotes, brackets and underscores, but for a file's: tiers by their names.
 fn word(value: &Value) -> String {
     match value {
         Value::List(items) => items.iter().map(word).collect::<Vec<_>>().join("+"),
         Value::Table(entries) => entries.0.iter().map(|(_, value)| word(value)).collect::<Vec<_>>().join(" "),
+        Value::Text(text) if !text.contains(['/', '.']) => text.replace('_', " "),
         other => other.to_string(),
     }
 }

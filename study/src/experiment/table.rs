@@ -6,9 +6,6 @@ use super::summary::{Estimate, SummaryRow};
 use crate::layer::Verification;
 use crate::text_table::{Column, TextTable};
 
-/// Numbers that every table has, however narrow.
-const NARROW: usize = 2;
-
 /// The rows as an aligned table: swept keys first, then means with their 95% intervals, what is plotted before the rest. Where it is
 /// wider than `width` seeds and numbers are left out, the last ones first.
 #[must_use]
@@ -26,7 +23,7 @@ pub fn table(
     let numbers = columns.iter().enumerate().map(|(at, key)| {
         let (words, unit) = label(subject, key);
         let column = Column::right(format!("{words} {unit}").trim_end());
-        if at < NARROW { column } else { column.extra() }
+        if at == 0 { column } else { column.extra() }
     });
     let keys = keys.chain([Column::left("backend")]);
     let last = [Column::right("seeds").extra(), Column::left("verified")];

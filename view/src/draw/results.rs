@@ -16,11 +16,12 @@ const TOLD_MAX: usize = 16;
 impl<'a> Sheet<'a> {
     pub(super) fn means(&mut self, label: &'a str, points: &[(f64, Mean)]) {
         let style = Style::of(self.index(label));
-        if !label.is_empty() {
+        let at: Vec<_> = points.iter().filter_map(|(x, mean)| self.at(*x, mean.value)).collect();
+        // What has no point on the axes has no place in the legend; the caption counts it.
+        if !label.is_empty() && !at.is_empty() {
             self.legend.push((Swatch::Means(style), style.colour, label));
         }
         self.band(points, style.colour);
-        let at: Vec<_> = points.iter().filter_map(|(x, mean)| self.at(*x, mean.value)).collect();
         for &(x, y) in &at {
             self.taken.push([x - 5.0, y - 5.0, x + 5.0, y + 5.0]);
         }
