@@ -9,7 +9,7 @@ const STYLE: TableStyle = TableStyle::new()
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// Characters of a heading's line in a narrow table, where its cells are no wider.
-const HEADING: usize = 10;
+const HEADING: usize = 8;
 /// Characters of a word's line in a narrow table.
 const WORD: usize = 12;
 
@@ -83,14 +83,19 @@ impl TextTable {
     fn render(&self, columns: &[usize], narrow: bool) -> String {
         let cell = |row: &[String], at: usize| {
             let text = row.get(at).map_or("", String::as_str);
-            if narrow && self.columns[at].left { broken(text, WORD) } else { text.to_owned() }
+            let marks = if text.contains(',') { &[','][..] } else { &[' ', '_'] };
+            if narrow && self.columns[at].left { broken(text, WORD, marks) } else { text.to_owned() }
         };
         let heading = |at: usize| {
             let heading = self.columns[at].heading.as_str();
             let cells =
                 self.rows.iter().map(|row| cell(row, at).lines().map(|line| line.chars().count()).max());
             let widest = cells.flatten().max().unwrap_or(0).max(HEADING);
-            if narrow && !heading.contains('\n') { broken(heading, widest) } else { heading.to_owned() }
+            if narrow && !heading.contains('\n') {
+                broken(heading, widest, &[' ', '_'])
+            } else {
+                heading.to_owned()
+            }
         };
         let mut table = Table::new();
         table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
@@ -110,9 +115,8 @@ impl TextTable {
     }
 }
 
-/// `text` in lines of at most `width` characters where that can be: broken after commas, or where there are none at spaces and underscores.
-fn broken(text: &str, width: usize) -> String {
-    let marks: &[char] = if text.contains(',') { &[','] } else { &[' ', '_'] };
+/// `text` in lines of at most `width` characters where that can be: broken behind any of `marks`.
+fn broken(text: &str, width: usize, marks: &[char]) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(marks) {
         let last = lines.len() - 1;
