@@ -162,7 +162,7 @@ mod tests {
         let narrow = table.fit(Some(34));
         assert!(narrow.lines().all(|line| line.chars().count() <= 34), "{narrow}");
         assert!(
-            narrow.contains("preset hbm,preset ") && narrow.contains("$/Mtok") && narrow.contains("us"),
+            narrow.contains("preset hbm,  ") && narrow.contains("$/Mtok") && narrow.contains("us"),
             "{narrow}"
         );
         assert_eq!(wrapped("one two three", Some(9), "  "), "one two\n  three\n");
