@@ -6,15 +6,13 @@ mod failure;
 #[cfg(test)]
 mod figures_tests;
 mod files;
-mod options;
 mod output;
 mod programs;
 mod progress;
-mod resolve;
 mod serve_sources;
+mod step;
 mod subjects;
 mod sweep_flag;
-mod words;
 
 use clap::Parser;
 use cli::{Cli, Command};

@@ -1,7 +1,7 @@
 //! Where the names of a serving experiment lead to: presets and files, as those of the other commands.
 
 use crate::programs::programs;
-use study::placing::PlacementChoice;
+use study::scenario::{Scenario, ScenarioError, Studied};
 use study::serving::{SharedPlacements, Sources};
 
 /// Presets, and files from the working directory.
@@ -11,9 +11,9 @@ pub(crate) struct Files {
 }
 
 impl Sources for Files {
-    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
-        let programs = programs().map_err(|error| format!("{error:#}"))?;
-        PlacementChoice::read(&name.parse()?, programs).map_err(|error| error.to_string())
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError> {
+        let programs = programs().map_err(|error| ScenarioError::new("placement", error))?;
+        scenario.resolve(programs)
     }
 
     fn shared_placements(&self) -> Option<&SharedPlacements> {

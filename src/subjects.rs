@@ -1,6 +1,5 @@
 //! What experiments can be about: one line a subject. The first is meant where a file has none of another's tables.
 
-mod flags;
 mod layer;
 mod rebalance;
 mod roofline;

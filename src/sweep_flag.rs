@@ -1,15 +1,27 @@
 //! `--sweep` of `railyard roofline`: a short form of one line of `[sweep]`.
 
-use blackboard::deployment::INPUTS;
+use serde::{Serialize, Serializer};
 use study::experiment::{Spacing, Value, range};
 use topology::did_you_mean;
+
+/// What can be varied.
+const INPUTS: [&str; 8] =
+    ["batch", "context", "ranks", "racks", "pp", "micro_batches", "tokens_per_rank", "price"];
 
 /// One input and its values, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
+    /// As it was typed.
+    text: String,
     /// One of [`INPUTS`].
     pub(crate) input: String,
     pub(crate) values: Vec<Value>,
+}
+
+impl Serialize for Sweep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
 }
 
 /// `batch=1..8192`, `batch=1..8192*2`, `context=0..1e6:1e5`, `ranks=8,64,72`.
@@ -41,7 +53,7 @@ pub(crate) fn sweep(text: &str) -> Result<Sweep, String> {
             number(from).and_then(|from| range(&from, &number(&to)?, spacing))
         }
     };
-    Ok(Sweep { input, values: values.map_err(form)? })
+    Ok(Sweep { text: text.to_owned(), input, values: values.map_err(form)? })
 }
 
 /// A number, whole where it is written so.

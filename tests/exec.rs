@@ -73,7 +73,7 @@ fn a_program_places_in_every_command() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("serve.toml");
     let serve = format!(
-        "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nranks_per_rack = 4\nplacement = {word:?}\nslots = 36\n\
+        "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nracks = 1\nranks_per_rack = 4\nplacement = {word:?}\nslots = 36\n\
          [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\ninput_len = 8\noutput_len = 4\n"
     );
     fs::write(&file, serve).expect("written");

@@ -44,7 +44,7 @@ fn commands(word: &str, dir: &Path) -> [Vec<String>; 4] {
          ranks_per_rack = 2\nplacement = {word:?}\n"
     );
     let serve = format!(
-        "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nranks_per_rack = 4\nplacement = {word:?}\n\
+        "[serve]\nmodel = \"granite-1b\"\nhardware = \"h100\"\nracks = 1\nranks_per_rack = 4\nplacement = {word:?}\n\
          [arrivals]\nnum_prompts = 4\nkind = \"constant\"\nrequest_rate = 10.0\n"
     );
     [

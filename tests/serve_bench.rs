@@ -6,13 +6,17 @@ use ::coordinator::pace::Host;
 use coordinator::SimRunner;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind};
 use coordinator::machine::Limits;
-use moe::Model;
 use node::net::TransportOptions;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
-use study::placing::PlacementChoice;
-use study::serving::{Live, ServeSpec, Sources};
+use std::sync::Arc;
+use std::time::Duration;
+use study::experiment::parse_experiment;
+use study::placing::Programs;
+use study::scenario::{Scenario, ScenarioError, Studied};
+use study::serving::{Live, Sources};
+use study::subjects::{Serving, serve_spec};
 
 fn railyard(args: &[&str]) -> Output {
     support::railyard(args).output().unwrap()
@@ -134,15 +138,14 @@ fn faults_name_the_place_and_exit_with_2() {
 }
 
 /// Presets, the model small enough for a reference.
+#[derive(Debug, Default)]
 struct Presets;
 
 impl Sources for Presets {
-    fn model(&self, name: &str) -> Result<Model, String> {
-        Model::preset(name).map(|model| Model { hidden: 64, ..model }).map_err(|error| error.to_string())
-    }
-
-    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(PlacementChoice::named("linear"))
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError> {
+        let mut studied = scenario.resolve(&Arc::new(Programs::new(Duration::from_secs(1))))?;
+        studied.model.hidden = 64;
+        Ok(studied)
     }
 }
 
@@ -168,7 +171,8 @@ output_len = 3
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_processes_compute_the_tokens_that_the_simulator_computes() {
-    let spec: ServeSpec = toml::from_str(LAB).unwrap();
+    let (_, experiment) = parse_experiment(LAB, "lab.toml", &[&Serving::<Presets>::default()]).unwrap();
+    let spec = serve_spec(&experiment.fixed, None).unwrap();
     let live = Live::new(&spec, &Presets, Host::this(false), 0).unwrap();
     let (_, simulated) =
         live.serve(&mut SimRunner::default(), &Presets, "simulated", &mut |_| ()).await.unwrap();

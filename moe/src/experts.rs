@@ -12,6 +12,8 @@ use crate::shape::LayerShape;
 use rand::Rng as _;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+use topology::named;
 
 /// Bytes of expert weights that one [`Experts`] keeps by default.
 pub const WEIGHT_CACHE_BYTES: usize = 512 << 20;
@@ -25,6 +27,14 @@ pub enum ExpertKind {
     Modelled,
     /// `w2 (silu(w1 x) * w3 x)` in f32, weights seeded and rounded to BF16.
     Gemm,
+}
+
+impl FromStr for ExpertKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("modelled", Self::Modelled), ("gemm", Self::Gemm)])
+    }
 }
 
 /// What stands for the first `bytes` of an expert's weights on the wire: the same for whoever holds or awaits them.

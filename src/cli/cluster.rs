@@ -1,9 +1,9 @@
 //! The flags of a cluster: who makes it, who joins it, who asks it.
 
-use crate::options::SpecArgs;
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use study::layer::LayerArgs;
 
 /// A cluster that is running.
 #[derive(Debug, Args)]
@@ -88,7 +88,7 @@ pub(crate) struct CoordinatorArgs {
     #[arg(long)]
     pub(crate) no_first_run: bool,
     #[command(flatten)]
-    pub(crate) spec: SpecArgs,
+    pub(crate) spec: LayerArgs,
 }
 
 #[derive(Debug, Args)]

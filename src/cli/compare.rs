@@ -1,8 +1,8 @@
 //! The flags of `railyard compare`.
 
 use super::ClusterArgs;
-use crate::options::SpecArgs;
 use clap::Args;
+use study::layer::LayerArgs;
 
 const COMPARE_EXAMPLES: &str = "\
 Examples:
@@ -20,7 +20,7 @@ Exit code: 0 done, 1 a configuration was not verified or the host could not keep
 #[command(after_help = COMPARE_EXAMPLES)]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
-    pub(crate) spec: SpecArgs,
+    pub(crate) spec: LayerArgs,
     /// Run the ranks as tasks of this process, over the same QUIC
     #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
     pub(crate) in_process: bool,

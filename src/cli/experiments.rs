@@ -1,9 +1,10 @@
 //! The flags of experiment files and their results: `railyard run`, `serve-bench` and `report`.
 
 use super::ClusterArgs;
-use crate::options::{BackendArg, bytes};
 use clap::Args;
 use std::path::PathBuf;
+use study::layer::bytes;
+use study::scenario::BackendWord;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -39,7 +40,7 @@ pub(crate) struct ExperimentArgs {
     /// `analytic`: closed forms; `sim`: the ranks' frames on a virtual clock; `quic`: worker processes on the wall clock; several
     /// with a comma between them, or `all` [default: the file's, else for layers analytic,sim, for serving as serve.cost says]
     #[arg(long, value_name = "BACKENDS", value_delimiter = ',')]
-    pub(crate) backend: Vec<BackendArg>,
+    pub(crate) backend: Vec<BackendWord>,
     /// Part I of N, from 1; `/N` takes I from a job array [default: the array's, else all points]
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<String>,

@@ -1,9 +1,29 @@
 //! The flags of `railyard place`.
 
-use crate::words::PlacementParser;
 use clap::{Args, ValueEnum};
-use moe::placement::PlacementWord;
+use serde::Serialize;
 use std::path::PathBuf;
+use study::scenario::{Takes, Words};
+
+/// What `railyard place` takes of a scenario's words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaceWords;
+
+impl Takes for PlaceWords {
+    /// The demand is measured, and nothing is sent.
+    const LEFT_OUT: &'static [&'static str] = &[
+        "dtype",
+        "kv_dtype",
+        "throttle",
+        "latency",
+        "scheme",
+        "gate",
+        "routing",
+        "pp",
+        "micro_batches",
+        "seeds",
+    ];
+}
 
 /// Whose file `railyard place --export` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,62 +38,47 @@ pub(crate) enum ExportArg {
     Railyard,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize)]
 #[command(after_help = "\
 Examples:
-  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --compare      all policies side by side
-  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --policy rack-aware
-  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --groups 8     EPLB, a group stays in a rack
-  railyard place --loads loads.json --ranks-per-rack 72,36 --policy rack-aware --slots 288 --model deepseek-v3
-  railyard place --loads loads.json --ranks 64 --slots 320 --export sglang > init.json
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320                all policies side by side
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --placement rack-aware
+  railyard place --loads loads.json --ranks 64 --racks 8 --slots 320 --placement eplb --groups 8    a group stays in a rack
+  railyard place --loads loads.json --ranks-per-rack 72,36 --placement rack-aware --slots 288 --model deepseek-v3
+  railyard place --loads loads.json --ranks 64 --slots 320 --placement eplb --export sglang > init.json
   railyard serve-bench examples/batch-curve.toml --set serve.placement=init.json    what these layers serve
-  railyard place --loads loads.json --ranks 16 --racks 2 --layer 3 --export railyard > layer.json
+  railyard place --loads loads.json --placement eplb --layer 3 --export railyard > layer.json
   railyard compare --placement layer.json                                           what that placement costs
 
 Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance
 or simllm: docs/loads.md.")]
 pub(crate) struct PlaceArgs {
-    /// Tokens of each expert and layer, or what tokens picked (docs/loads.md)
+    /// Recorded expert loads: tokens of each expert and layer, or what tokens picked (docs/loads.md)
     #[arg(long, value_name = "FILE")]
     pub(crate) loads: PathBuf,
-    /// Ranks in all [default: what --ranks-per-rack adds up to]
-    #[arg(long, value_name = "N")]
-    pub(crate) ranks: Option<u32>,
-    /// Racks of equal size [default: 1]
-    #[arg(long, value_name = "R")]
-    pub(crate) racks: Option<u32>,
-    /// Ranks in a rack, or one number a rack: 8,6
-    #[arg(long, value_name = "N", value_delimiter = ',')]
-    pub(crate) ranks_per_rack: Vec<u32>,
-    /// Slots in all; those beyond the experts are replicas [default: one an expert, or what the policy has]
-    #[arg(long, value_name = "S")]
-    pub(crate) slots: Option<u32>,
-    /// How slots get their experts: a program, a policy, or a file of ours, vLLM's, TensorRT-LLM's or SGLang's
-    #[arg(long, value_name = "NAME|FILE|exec:COMMAND", default_value = "eplb", value_parser = PlacementParser)]
-    pub(crate) policy: PlacementWord,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) scenario: Words<PlaceWords>,
     /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
-    /// [default: 1, with --compare one a rack]
+    /// [default: 1, side by side one a rack]
     #[arg(long, value_name = "G")]
     pub(crate) groups: Option<u32>,
     /// Only the layer that has this number in the record; counts are numbered from 0
     #[arg(long, value_name = "L")]
     pub(crate) layer: Option<u32>,
-    /// Whose experts and top-k: a preset's name, a model file (.toml) or a Hugging Face config.json; for the memory of weights
-    #[arg(long, value_name = "NAME|FILE")]
-    pub(crate) model: Option<String>,
-    /// Experts a token goes to [default: the model's, else 8]
-    #[arg(long, value_name = "K")]
-    pub(crate) top_k: Option<u32>,
-    /// All policies side by side
+    /// All policies side by side, as without --placement; with it that one beside them
     #[arg(long, conflicts_with = "export")]
     pub(crate) compare: bool,
     /// Every column of the tables, even where the terminal is narrower
     #[arg(long, conflicts_with_all = ["export", "json"])]
+    #[serde(skip)]
     pub(crate) wide: bool,
     /// Print one JSON object
     #[arg(long, conflicts_with = "export")]
+    #[serde(skip)]
     pub(crate) json: bool,
     /// Print the file that another system reads
-    #[arg(long, value_name = "SYSTEM")]
+    #[arg(long, value_name = "SYSTEM", requires = "placement")]
+    #[serde(skip)]
     pub(crate) export: Option<ExportArg>,
 }

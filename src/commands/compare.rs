@@ -3,7 +3,8 @@
 use super::block_on_interruptibly;
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
-use crate::{output, progress::Meter, resolve};
+use crate::programs::programs;
+use crate::{output, progress::Meter};
 use ::coordinator::local::rack_names;
 use ::coordinator::pace::Host;
 use ::coordinator::{Limits, LocalCluster, LocalConfig, SimRunner, WorkerKind};
@@ -14,7 +15,7 @@ use study::layer::{self, BackendKind, CompareSpec, Page, Report};
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
-    let spec = resolve::spec(&args.spec, None).map_err(Failure::Usage)?;
+    let spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
     let client = super::health::Client::of(&args.on)?;
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;

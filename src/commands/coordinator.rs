@@ -4,8 +4,9 @@ use super::block_on;
 use super::certs::COORDINATOR;
 use crate::cli::CoordinatorArgs;
 use crate::failure::Failure;
+use crate::output;
+use crate::programs::programs;
 use crate::progress::Meter;
-use crate::{output, resolve};
 use ::coordinator::local::Interrupts;
 use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
 use node::net::{Identity, TransportOptions};
@@ -15,7 +16,7 @@ use study::layer::{self, CompareSpec, Page};
 use study::service::Service;
 
 pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
-    let spec = resolve::spec(&args.spec, Some(args.nodes)).map_err(Failure::Usage)?;
+    let spec = spec(args)?;
     if !args.no_first_run {
         layer::check(&spec, true)?;
     }
@@ -41,6 +42,15 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
         handle.shutdown().await;
         Ok(())
     })
+}
+
+/// The first comparison: all nodes take part where the words don't tell how many.
+fn spec(args: &CoordinatorArgs) -> Result<CompareSpec, Failure> {
+    let mut layer = args.spec.clone();
+    if layer.scenario.said_of_racks().is_empty() && !layer.scenario.names_racks() {
+        layer.scenario.ranks = Some(args.nodes);
+    }
+    layer.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)
 }
 
 /// Waits for the nodes and prints a comparison. A run that fails is told; the cluster goes on serving.

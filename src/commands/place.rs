@@ -9,15 +9,11 @@ use crate::output;
 use crate::programs::programs;
 use anyhow::bail;
 use moe::evaluation::Evaluation;
-use moe::load::read_loads;
+use moe::load::{ExpertLoad, read_loads};
 use moe::placement::{Demand, PlacementPolicy, export};
 use moe::{LayerShape, Placement, PlacementError};
-use study::placing::PlacementChoice;
-use study::scenario::{Racks, named_model};
+use study::scenario::{Studied, command, said};
 use topology::Cluster;
-
-/// Experts a token goes to where no model says.
-const DEFAULT_TOP_K: u32 = 8;
 
 /// What the flags mean.
 struct Job {
@@ -30,6 +26,10 @@ struct Job {
     layers: Vec<(u32, Demand)>,
     /// Whose weights are counted.
     model: Option<(String, LayerShape)>,
+    /// Slots of the placement that is chosen.
+    slots: Option<u32>,
+    /// The command that repeats it.
+    command: String,
 }
 
 /// A policy's placement of one layer.
@@ -44,43 +44,49 @@ pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
 }
 
 fn text(args: &PlaceArgs) -> anyhow::Result<String> {
-    let job = Job::new(args)?;
-    let choice = PlacementChoice::read(&args.policy, programs()?)?;
-    let policy = choice.policy()?;
+    let origin = args.loads.display().to_string();
+    let load = read_loads(&args.loads)?;
+    let studied = args.scenario.resolve_recorded((load.num_experts(), &origin), programs()?)?;
+    let job = Job::new(args, &load, &studied)?;
+    let policy = studied.placement.policy()?;
     match args.export {
-        _ if args.compare => Ok(compare::run(args, &job, policy)),
-        Some(system) => exported(args, &job, policy, system),
+        _ if args.is_side_by_side() => Ok(compare::run(args, &job, policy)),
+        Some(system) => exported(&job, policy, system),
         None => placed(args, &job, policy),
     }
 }
 
+impl PlaceArgs {
+    fn is_side_by_side(&self) -> bool {
+        self.compare || self.scenario.placement.is_none()
+    }
+
+    /// The command that repeats it.
+    fn said(&self, studied: &Studied) -> String {
+        let mut words = studied.words.clone();
+        // That it is named has its weights counted, and that one placement is, has it alone.
+        words.model.clone_from(&self.scenario.model);
+        words.placement.clone_from(&self.scenario.placement);
+        if self.is_side_by_side() {
+            words.slots = self.scenario.slots.filter(|&slots| slots != studied.model.num_experts);
+        }
+        let words = said(&Self { scenario: self.scenario.with(words), ..self.clone() });
+        command(&[vec!["place".to_owned()], words].concat())
+    }
+}
+
 impl Job {
-    fn new(args: &PlaceArgs) -> anyhow::Result<Self> {
+    fn new(args: &PlaceArgs, load: &ExpertLoad, studied: &Studied) -> anyhow::Result<Self> {
         let origin = args.loads.display().to_string();
-        let load = read_loads(&args.loads)?;
-        let cluster = cluster(args)?;
-        let num_experts = load.num_experts();
-        let model = args.model.as_deref().map(|name| named_model(Some(name))).transpose()?;
-        if let Some(model) = model.as_ref().filter(|model| model.num_experts != num_experts) {
-            bail!(
-                "--model {}: it has {} experts, {origin} {num_experts}; give the model that was measured",
-                model.name,
-                model.num_experts
-            );
-        }
-        let top_k = args
-            .top_k
-            .unwrap_or_else(|| model.as_ref().map_or(DEFAULT_TOP_K, |model| model.top_k).min(num_experts));
-        if top_k == 0 || top_k > num_experts {
-            bail!("--top-k {top_k}: give between 1 and the {num_experts} experts");
-        }
+        let cluster = studied.cluster()?;
+        let (num_experts, top_k) = (load.num_experts(), studied.model.top_k);
         let numbered = load.layer_ids().iter().copied().enumerate();
         let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
         let racks = cluster.num_racks();
-        let one_a_rack = args.compare && num_experts.is_multiple_of(racks);
+        let one_a_rack = args.is_side_by_side() && num_experts.is_multiple_of(racks);
         let groups = args.groups.unwrap_or(if one_a_rack { racks } else { 1 });
         let demand = |(at, number)| {
-            let demand = Demand::measured(&cluster, &load, at, top_k)?;
+            let demand = Demand::measured(&cluster, load, at, top_k)?;
             Ok((number, demand.in_groups(groups).of_layer(number)))
         };
         let layers = asked.map(demand).collect::<anyhow::Result<Vec<_>>>()?;
@@ -89,8 +95,10 @@ impl Job {
             let (first, last) = (ids.iter().min().unwrap_or(&0), ids.iter().max().unwrap_or(&0));
             bail!("--layer {layer}: {origin} has layers {first} to {last}, {} in all", ids.len());
         }
-        let model = model.map(|model| (model.name.clone(), model.layer()));
-        Ok(Self { origin, cluster, num_experts, groups, layers, model })
+        let named = args.scenario.model.is_some();
+        let model = named.then(|| (studied.model.name.clone(), studied.model.layer()));
+        let (slots, command) = (studied.slots, args.said(studied));
+        Ok(Self { origin, cluster, num_experts, groups, layers, model, slots, command })
     }
 
     /// Places every layer by `policy`, in as many slots as `slots` says or as it has of itself.
@@ -130,16 +138,8 @@ fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn cluster(args: &PlaceArgs) -> anyhow::Result<Cluster> {
-    let racks = Racks { racks: args.racks, ranks_per_rack: args.ranks_per_rack.clone(), ranks: args.ranks };
-    if racks.ranks.is_none() && racks.ranks_per_rack.is_empty() {
-        bail!("how many ranks? Give --ranks, or --ranks-per-rack");
-    }
-    Ok(Cluster::new(&racks.sizes(1, 1)?)?)
-}
-
 fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::Result<String> {
-    let layers = job.place(policy, args.slots)?;
+    let layers = job.place(policy, job.slots)?;
     Ok(if args.json {
         format!("{:#}\n", report::object(job, policy.name(), &layers))
     } else {
@@ -147,14 +147,9 @@ fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::
     })
 }
 
-fn exported(
-    args: &PlaceArgs,
-    job: &Job,
-    policy: &dyn PlacementPolicy,
-    system: ExportArg,
-) -> anyhow::Result<String> {
+fn exported(job: &Job, policy: &dyn PlacementPolicy, system: ExportArg) -> anyhow::Result<String> {
     let place = |(layer, demand): &(u32, Demand)| {
-        Ok((*layer, Placement::by(policy, &job.cluster, args.slots, demand)?))
+        Ok((*layer, Placement::by(policy, &job.cluster, job.slots, demand)?))
     };
     let placements: Vec<(u32, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();

@@ -2,9 +2,10 @@
 
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
+use crate::output;
+use crate::step::{Said, Step};
 use crate::subjects::Rooflines;
 use crate::sweep_flag::Sweep;
-use crate::{output, resolve};
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
 use serde_json::{Value, json};
@@ -19,23 +20,23 @@ const INDENT: usize = 13;
 const TABLE_ROWS: usize = 40;
 
 pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
-    let deployment = resolve::deployment(args).map_err(Failure::Usage)?;
+    let Step { deployment, said } = Step::of(args).map_err(Failure::Usage)?;
     let Some(sweep) = &args.sweep else {
         let estimate = deployment.estimate().map_err(Failure::usage)?;
         return if args.json {
-            output::print(&format!("{:#}\n", object(&deployment, &estimate)?))
+            output::print(&format!("{:#}\n", object(&deployment, &said, &estimate)?))
         } else {
-            output::print(&output::fitted(&(header(&deployment) + &text::estimate(&estimate)), INDENT))
+            output::print(&output::fitted(&(header(&deployment, &said) + &text::estimate(&estimate)), INDENT))
         };
     };
-    let merged = swept(sweep, deployment.clone())?;
+    let merged = swept(sweep, args)?;
     if args.json {
-        return output::print(&format!("{:#}\n", sweep_object(&deployment, sweep, &merged)));
+        return output::print(&format!("{:#}\n", sweep_object(&deployment, &said, sweep, &merged)));
     }
     output::print(&match args.csv {
         true => csv(sweep, &merged),
         false => {
-            output::fitted(&header(&deployment), INDENT)
+            output::fitted(&header(&deployment, &said), INDENT)
                 + "\n"
                 + &table(sweep, &merged, output::width(args.wide))
         }
@@ -43,8 +44,8 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
 }
 
 /// The records of a sweep, one a value.
-fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
-    let subject = Rooflines::of(deployment);
+fn swept(sweep: &Sweep, args: &RooflineArgs) -> Result<Merged, Failure> {
+    let subject = Rooflines::of(args);
     let axes = vec![Axis::of(&sweep.input, sweep.values.clone())];
     let experiment = Experiment { axes, seeds: vec![1], ..Experiment::default() };
     let plan = Plan::new(&subject, experiment, &[])?;
@@ -54,13 +55,13 @@ fn swept(sweep: &Sweep, deployment: Deployment) -> Result<Merged, Failure> {
     Ok(results.finish()?)
 }
 
-fn header(d: &Deployment) -> String {
+fn header(d: &Deployment, said: &Said) -> String {
     let mode = if d.mode == Mode::Max {
         "max: all overlaps, a lower bound"
     } else {
         "sum: attention overlaps nothing"
     };
-    format!(
+    let text = format!(
         "model      = {}: {:.1}B parameters, {:.1}B active, {} cache a token of context\n\
          hardware   = {}, {} ranks, racks: {}; weights {}, cache {}\n\
          load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}; {} dispatch; mode {mode}\n",
@@ -78,7 +79,8 @@ fn header(d: &Deployment) -> String {
         d.stages,
         d.micro_batches(),
         d.scheme,
-    )
+    );
+    said.notes.iter().fold(text, |text, note| text + &format!("note       = {note}\n"))
 }
 
 /// Columns of a sweep beside its input.
@@ -151,7 +153,7 @@ fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
 }
 
 /// The inputs, as resolved.
-fn config(d: &Deployment) -> Value {
+fn config(d: &Deployment, said: &Said) -> Value {
     json!({
         "model": d.model.name,
         "total_params": d.total_params().0,
@@ -169,23 +171,26 @@ fn config(d: &Deployment) -> Value {
         "scheme": d.scheme,
         "tokens_per_rank": d.tokens_per_rank.map(|tokens| tokens.0),
         "throttle": d.hardware.fabric().beta(),
-        "latency": if d.latency { "preset" } else { "zero" },
+        "latency": said.latency.to_string(),
         "usd_per_gpu_hour": d.price.0 * 3600.0,
         "mode": d.mode,
+        "notes": said.notes,
     })
 }
 
-fn object(deployment: &Deployment, estimate: &Estimate) -> Result<Value, Failure> {
+fn object(deployment: &Deployment, said: &Said, estimate: &Estimate) -> Result<Value, Failure> {
     let mut object = serde_json::to_value(estimate).map_err(Failure::failed)?;
     object["schema_version"] = SCHEMA_VERSION.into();
-    object["config"] = config(deployment);
+    object["command"] = said.command.as_str().into();
+    object["config"] = config(deployment, said);
     Ok(object)
 }
 
-fn sweep_object(deployment: &Deployment, sweep: &Sweep, merged: &Merged) -> Value {
+fn sweep_object(deployment: &Deployment, said: &Said, sweep: &Sweep, merged: &Merged) -> Value {
     json!({
         "schema_version": SCHEMA_VERSION,
-        "config": config(deployment),
+        "command": said.command,
+        "config": config(deployment, said),
         "axis": sweep.input.replace('_', "-"),
         "values": sweep.values,
         "points": merged.records().map(|flat| &flat.record.own).collect::<Vec<_>>(),

@@ -5,7 +5,6 @@ use super::compare::start_workers;
 use super::health::Client;
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;
-use crate::options::BackendArg;
 use crate::programs::programs;
 use crate::progress::PointMeter;
 use crate::subjects::subjects;
@@ -19,6 +18,7 @@ use study::experiment::{
     run_on_workers,
 };
 use study::layer::{BackendKind, available_bytes};
+use study::scenario::BackendWord;
 use study::subjects::record;
 use topology::Cluster;
 
@@ -103,11 +103,7 @@ impl Asked<'_> {
         for text in &args.set {
             experiment.set_as(text, subject).map_err(|problem| Failure::Usage(anyhow!(problem)))?;
         }
-        let backend = &args.backend;
-        let wanted = |kind: &BackendKind| {
-            backend.contains(&BackendArg::All) || backend.contains(&BackendArg::One(*kind))
-        };
-        let mut backends: Vec<BackendKind> = BackendKind::ALL.into_iter().filter(wanted).collect();
+        let mut backends = BackendWord::kinds(&args.backend);
         if self.cluster.is_some() {
             if !backends.is_empty() && backends != [BackendKind::Quic] {
                 let problem = "--cluster: its nodes measure; leave --backend out, or give quic";

@@ -2,12 +2,11 @@
 //!
 //! Some flags are not for points: seeds and backends have words of their own, and how much memory there is says the machine.
 
-use super::flags::{flags, keys, read};
-use crate::options::SpecArgs;
-use crate::resolve;
+use crate::programs::programs;
 use moe::RoutingSpec;
-use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};
-use study::layer::{BackendKind, CompareSpec};
+use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value};
+use study::layer::{BackendKind, CompareSpec, LayerArgs};
+use study::scenario::{command, flags, keys, read};
 use study::subjects::layer::{COLUMNS, WORDS, resolved};
 
 /// Flags that no key stands for.
@@ -26,7 +25,8 @@ pub(super) struct Layers;
 impl Layers {
     /// The comparison that flags give.
     fn spec(flags: &[String]) -> Result<CompareSpec, String> {
-        resolve::spec(&read::<SpecArgs>(flags)?, None).map_err(|error| format!("{error:#}"))
+        let programs = programs().map_err(|error| format!("{error:#}"))?;
+        read::<LayerArgs>(flags)?.spec(programs).map_err(|error| error.to_string())
     }
 }
 
@@ -36,7 +36,7 @@ impl Subject for Layers {
     }
 
     fn keys(&self) -> Vec<String> {
-        keys::<SpecArgs>(&NO_KEYS).into_iter().chain([PAYLOAD.to_owned()]).collect()
+        keys::<LayerArgs>(&NO_KEYS).into_iter().chain([PAYLOAD.to_owned()]).collect()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
@@ -44,7 +44,7 @@ impl Subject for Layers {
             return payload(value).map(drop);
         }
         let alone: Settings = Ordered(vec![(key.to_owned(), value.clone())]);
-        Self::spec(&flags::<SpecArgs>(&alone, |_| false)).map(drop)
+        Self::spec(&flags::<LayerArgs>(&alone, |_| false)).map(drop)
     }
 
     fn backends(&self) -> &'static [BackendKind] {
@@ -53,8 +53,8 @@ impl Subject for Layers {
 
     fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
         let (spec, flags) = point(&asked)?;
-        let command = flags.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
-        resolved(spec, asked.settings.get(BASE).is_some(), format!("railyard compare {command}"))
+        let command = command(&[vec!["compare".to_owned()], flags].concat());
+        resolved(spec, asked.settings.get(BASE).is_some(), command)
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -85,7 +85,7 @@ pub(super) fn point(asked: &Asked<'_>) -> Result<(CompareSpec, Vec<String>), Fau
 
 /// The flags of settings, and those that make them one configuration.
 fn flags_of(settings: &Settings) -> Vec<String> {
-    let mut flags = flags::<SpecArgs>(settings, |key| key == PAYLOAD);
+    let mut flags = flags::<LayerArgs>(settings, |key| key == PAYLOAD);
     for (key, value) in ONE_EACH {
         if settings.get(key).is_none() {
             flags.extend([format!("--{key}"), value.to_owned()]);

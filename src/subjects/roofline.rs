@@ -1,12 +1,12 @@
 //! A roofline step: settings are the flags of `railyard roofline`, read by the same parser; closed forms alone.
 
-use super::flags::{flags, keys, read};
 use crate::cli::RooflineArgs;
-use crate::resolve::deployment;
+use crate::step::Step;
 use blackboard::deployment::{Deployment, INPUTS};
 use std::sync::{Mutex, PoisonError};
-use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value, quoted};
+use study::experiment::{Asked, Column, Fault, Ordered, Resolved, Settings, Subject, Value};
 use study::layer::BackendKind;
+use study::scenario::{command, flags, keys, read, said};
 use study::subjects::roofline::{COLUMNS, WORDS, resolved};
 
 /// Flags that no key stands for.
@@ -15,14 +15,16 @@ const NO_KEYS: [&str; 4] = ["sweep", "wide", "csv", "json"];
 /// Decode steps by closed forms.
 #[derive(Debug, Default)]
 pub(crate) struct Rooflines {
+    /// What every point says.
+    base: Vec<String>,
     /// The deployment of flags that have last been read: points of a sweep differ in numbers most of the time.
     known: Mutex<Option<(Vec<String>, Deployment)>>,
 }
 
 impl Rooflines {
-    /// Points that differ from `deployment` in numbers.
-    pub(crate) fn of(deployment: Deployment) -> Self {
-        Self { known: Mutex::new(Some((Vec::new(), deployment))) }
+    /// Points that differ from what `args` say.
+    pub(crate) fn of(args: &RooflineArgs) -> Self {
+        Self { base: said(&RooflineArgs { sweep: None, ..args.clone() }), known: Mutex::default() }
     }
 
     fn deployment(&self, flags: Vec<String>) -> Result<Deployment, String> {
@@ -30,9 +32,9 @@ impl Rooflines {
         if let Some((_, deployment)) = known.as_ref().filter(|(of, _)| *of == flags) {
             return Ok(deployment.clone());
         }
-        let made = deployment(&read::<RooflineArgs>(&flags)?).map_err(|error| format!("{error:#}"))?;
-        *known = Some((flags, made.clone()));
-        Ok(made)
+        let step = Step::of(&read::<RooflineArgs>(&flags)?).map_err(|error| format!("{error:#}"))?;
+        *known = Some((flags, step.deployment.clone()));
+        Ok(step.deployment)
     }
 }
 
@@ -64,18 +66,17 @@ impl Subject for Rooflines {
             let problem = "a roofline step is closed forms alone; leave backend out, or give analytic";
             return Err(problem.to_owned().into());
         }
-        let words = flags::<RooflineArgs>(asked.settings, is_number);
-        let mut command = vec!["railyard".to_owned(), "roofline".to_owned()];
-        command.extend(words.iter().map(|word| quoted(word)));
+        let words = [self.base.clone(), flags::<RooflineArgs>(asked.settings, is_number)].concat();
+        let mut said = [vec!["roofline".to_owned()], words.clone()].concat();
         let mut deployment = self.deployment(words)?;
         for (at, (key, value)) in asked.settings.0.iter().enumerate().filter(|(_, (key, _))| is_number(key)) {
             let number = value.number().ok_or_else(|| Fault::of(key, format!("`{value}` is no number")))?;
-            deployment.set(key, number).map_err(|problem| Fault::of(key, problem))?;
+            deployment.set(key, number);
             if asked.settings.0[at + 1..].iter().all(|(later, _)| later != key) {
-                command.extend([format!("--{}", key.replace('_', "-")), value.to_string()]);
+                said.extend([format!("--{}", key.replace('_', "-")), value.to_string()]);
             }
         }
-        resolved(deployment, command.join(" "))
+        resolved(deployment, command(&said))
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -4,11 +4,12 @@
 //! stand in `presets`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate, UnitError};
+use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate, UnitError, named};
 
 /// A number format of weights and of the arithmetic on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +31,14 @@ impl Dtype {
             Self::Fp8 => 1.0,
             Self::Fp4 => 0.5,
         }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("bf16", Self::Bf16), ("fp8", Self::Fp8), ("fp4", Self::Fp4)])
     }
 }
 

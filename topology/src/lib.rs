@@ -35,4 +35,4 @@ pub use kernels::{A2aLinks, KernelProfile, PhaseLinks};
 pub use port::Port;
 pub use traffic::TrafficMatrix;
 pub use units::{Picos, Rate, UnitError};
-pub use words::did_you_mean;
+pub use words::{did_you_mean, named};

@@ -3,6 +3,8 @@
 use crate::roofline::StepTimes;
 use crate::units::{Bytes, Seconds};
 use serde::Serialize;
+use std::str::FromStr;
+use topology::named;
 
 /// Whether arithmetic hides the reading of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +14,14 @@ pub enum Mode {
     Max,
     /// `t_kv + max(t_c, t_w)`: attention overlaps with nothing (SB).
     Sum,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("max", Self::Max), ("sum", Self::Sum)])
+    }
 }
 
 /// What decides a step's time.

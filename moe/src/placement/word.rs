@@ -57,3 +57,5 @@ impl fmt::Display for PlacementWord {
         }
     }
 }
+
+topology::serde_as_text!(PlacementWord);

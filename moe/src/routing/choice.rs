@@ -64,6 +64,8 @@ impl fmt::Display for RoutingChoice {
     }
 }
 
+topology::serde_as_text!(RoutingChoice);
+
 impl FromStr for RoutingChoice {
     type Err = String;
 

@@ -23,7 +23,7 @@ pub(super) fn run(args: &PlaceArgs, job: &Job, own: &dyn PlacementPolicy) -> Str
     let named = POLICIES.named(own.name()).is_ok();
     let policies = POLICIES.iter().map(|policy| policy as _).chain((!named).then_some(own));
     let row = |policy: &dyn PlacementPolicy| {
-        let slots = args.slots.filter(|_| policy.is_for_demand());
+        let slots = args.scenario.slots.filter(|_| policy.is_for_demand());
         Row { name: policy.name().to_owned(), layers: job.place(policy, slots) }
     };
     let rows: Vec<Row> = policies.map(row).collect();
@@ -115,6 +115,7 @@ fn object(job: &Job, rows: &[Row]) -> Value {
     };
     json!({
         "schema_version": SCHEMA_VERSION,
+        "command": job.command,
         "ranks_per_rack": job.cluster.rack_sizes(),
         "num_experts": job.num_experts,
         "groups": job.groups,

@@ -75,6 +75,7 @@ fn replicas(placement: &Placement) -> impl Iterator<Item = &[SlotId]> {
 pub(super) fn object(job: &Job, policy: &str, layers: &[Placed]) -> Value {
     let mut object = json!({
         "schema_version": SCHEMA_VERSION,
+        "command": job.command,
         "policy": policy,
         "ranks": job.cluster.num_ranks(),
         "racks": job.cluster.num_racks(),

@@ -9,7 +9,8 @@ use super::points::{Axis, Experiment, POINTS_MAX};
 use super::record::PlotTable;
 use super::subject::{Subject, find, remedy};
 use super::value::Value;
-use crate::layer::{BackendKind, SEEDS_MAX, parse_seeds};
+use crate::layer::BackendKind;
+use crate::scenario::{SEEDS_MAX, Seeds};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -297,7 +298,7 @@ impl Reader<'_> {
         }
         let fault = |problem: String| self.fault(&value.span(), format!("seeds: {problem}"));
         let read = Value::read(value.get_ref()).map_err(|problem| fault(problem.to_owned()))?;
-        let given = parse_seeds(&read.to_string()).map_err(|error| fault(error.to_string()))?;
+        let given = read.to_string().parse::<Seeds>().map_err(|error| fault(error.to_string()))?.0;
         if given.len() > SEEDS_MAX {
             return Err(fault(format!("{} of them, at most {SEEDS_MAX}", given.len())));
         }

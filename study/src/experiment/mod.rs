@@ -24,8 +24,9 @@ mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
-mod value;
 
+use crate::scenario::value;
+pub use crate::scenario::{Ordered, Settings, Value, quoted};
 pub use error::{ExperimentError, FileError};
 pub use export::{FlatRecord, csv};
 pub use file::parse_experiment;
@@ -39,9 +40,8 @@ pub use results::{Contents, Results, read_results};
 pub use run::{run_offline, run_on_workers};
 pub use shard::Shard;
 pub use subject::{
-    Asked, Column, Failed, Fault, Measuring, Note, Resolved, Subject, Work, find, label, quoted, remedy,
+    Asked, Column, Failed, Fault, Measuring, Note, Resolved, Subject, Work, find, label, remedy,
     short, shown,
 };
 pub use summary::{Estimate, SummaryRow, summarise};
 pub use table::{number, table};
-pub use value::{Ordered, Settings, Value};

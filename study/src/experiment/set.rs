@@ -3,7 +3,7 @@
 use super::points::Experiment;
 use super::subject::{Subject, remedy};
 use super::value::Value;
-use crate::layer::parse_seeds;
+use crate::scenario::Seeds;
 use toml::de::{DeTable, DeValue};
 
 impl Experiment {
@@ -17,7 +17,7 @@ impl Experiment {
         };
         let (key, keys) = (key.trim(), subject.keys());
         if key == "seeds" {
-            self.seeds = parse_seeds(word).map_err(|error| format!("--set {text}: {error}"))?;
+            self.seeds = word.parse::<Seeds>().map_err(|error| format!("--set {text}: {error}"))?.0;
             return Ok(());
         }
         if !keys.iter().any(|known| known == key) {

@@ -5,6 +5,7 @@
 use super::record::{PlotTable, Record};
 use super::value::{Settings, Value};
 use crate::layer::BackendKind;
+use crate::scenario::command;
 use crate::serving::Packed;
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
@@ -99,7 +100,7 @@ impl Asked<'_> {
     /// The `railyard` command that repeats the point: `verb`, the file, and what is otherwise there.
     #[must_use]
     pub fn repeated(&self, verb: &str, seed_key: &str) -> String {
-        let mut words = vec!["railyard".to_owned(), verb.to_owned(), self.origin.to_owned()];
+        let mut words = vec![verb.to_owned(), self.origin.to_owned()];
         let seed = Value::Integer(self.seed as i64);
         let own = self.own.0.iter().filter(|(key, _)| key != seed_key);
         for (key, value) in own.map(|(key, value)| (key.as_str(), value)).chain([(seed_key, &seed)]) {
@@ -109,18 +110,8 @@ impl Asked<'_> {
             let names: Vec<&str> = self.backends.iter().map(|backend| backend.name()).collect();
             words.extend(["--backend".to_owned(), names.join(",")]);
         }
-        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+        command(&words)
     }
-}
-
-/// A word as a shell takes it.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A point that can run.

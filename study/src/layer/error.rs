@@ -1,5 +1,6 @@
 //! Why a comparison can't be made.
 
+use crate::placing::PlaceError;
 use coordinator::RunError;
 use moe::{ModelError, PlacementError, RoutingError};
 use node::setup::SetupError;
@@ -22,6 +23,9 @@ pub enum CompareError {
     /// A placement that doesn't fit.
     #[error(transparent)]
     Placement(#[from] PlacementError),
+    /// Experts that can't be placed.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// Routing that can't be made.
     #[error(transparent)]
     Routing(#[from] RoutingError),

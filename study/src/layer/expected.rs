@@ -2,16 +2,11 @@
 
 use super::configuration::LAYER;
 use super::{CompareError, CompareSpec, Configuration};
+use crate::placing::{Sample, sample};
 use blackboard::scale_up::expected_copies;
 use blackboard::{BlackboardError, CopiesPerToken};
-use moe::{
-    ExpertId, GateLimit, PlannedTraffic, RecordedRows, Router, Routing, RoutingSpec, RowBytes, plan_traffic,
-};
+use moe::{ExpertId, PlannedTraffic, RoutingSpec, RowBytes, plan_traffic};
 use serde::{Deserialize, Serialize};
-use topology::RankId;
-
-/// Least number of tokens behind a Monte Carlo expectation, over all seeds.
-const MONTE_CARLO_TOKENS: u32 = 20_000;
 
 /// How an expectation was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +50,6 @@ pub(super) struct Expectations<'a> {
     sampled: Vec<Sample>,
 }
 
-/// Sampled routings.
-#[derive(Debug)]
-pub(super) struct Sample {
-    num_ranks: u32,
-    limit: Option<GateLimit>,
-    /// By seed and step that differs, then by rank.
-    pub(super) routings: Vec<Vec<Routing>>,
-    kind: ExpectedKind,
-}
-
 impl<'a> Expectations<'a> {
     pub(super) fn new(spec: &'a CompareSpec) -> Self {
         Self { spec, sampled: Vec::new() }
@@ -104,7 +89,8 @@ impl<'a> Expectations<'a> {
             Some(at) => at,
             None => {
                 let ranks = row.cluster.num_ranks();
-                self.sampled.push(sample(self.spec, ranks, row.limit.as_ref(), ranks, LAYER.into())?);
+                let asked = self.spec.asked_of_experts();
+                self.sampled.push(sample(&asked, ranks, row.limit.as_ref(), ranks, LAYER.into())?);
                 self.sampled.len() - 1
             }
         };
@@ -123,7 +109,11 @@ impl<'a> Expectations<'a> {
                 *sum += rows as f64 * weight * step_tokens;
             }
         }
-        Ok(Expected { copies, kind: sample.kind, rows_per_slot })
+        Ok(Expected {
+            copies,
+            kind: if self.spec.is_trace() { ExpectedKind::TraceMean } else { ExpectedKind::MonteCarlo },
+            rows_per_slot,
+        })
     }
 }
 
@@ -139,39 +129,4 @@ pub(super) fn reachable_tokens(spec: &CompareSpec, row: &Configuration) -> Vec<f
         }
     }
     tokens
-}
-
-/// Tokens of the same distribution that are not in the run of `ranks` ranks: those of as many ranks from `first` on, which
-/// is beyond them; in `layer`. For a trace, every row at every rank.
-pub(super) fn sample(
-    spec: &CompareSpec,
-    ranks: u32,
-    limit: Option<&GateLimit>,
-    first: u32,
-    layer: u32,
-) -> Result<Sample, CompareError> {
-    let (routings, kind) = if let RoutingSpec::Rows(rows) = &spec.routing {
-        (vec![vec![every_row(rows); ranks as usize]], ExpectedKind::TraceMean)
-    } else {
-        let seeds = u32::try_from(spec.seeds.len()).unwrap_or(u32::MAX);
-        let steps = if spec.distinct_steps() > 1 { spec.warmup..spec.warmup + spec.rounds } else { 0..1 };
-        let tokens = MONTE_CARLO_TOKENS.div_ceil(seeds).div_ceil(ranks).div_ceil(steps.end - steps.start);
-        let mut sampled = Vec::new();
-        for &seed in &spec.seeds {
-            let router = Router::new(&spec.shape, &spec.routing, limit, seed, layer)?;
-            let of_ranks = spec.routing.tokens(ranks, tokens, seed, 0);
-            sampled.extend(steps.clone().map(|step| -> Vec<Routing> {
-                (first..)
-                    .zip(&of_ranks)
-                    .map(|(rank, &tokens)| router.route(step, RankId(rank), tokens))
-                    .collect()
-            }));
-        }
-        (sampled, ExpectedKind::MonteCarlo)
-    };
-    Ok(Sample { num_ranks: ranks, limit: limit.cloned(), routings, kind })
-}
-
-fn every_row(rows: &RecordedRows) -> Routing {
-    Routing { top_k: rows.top_k, topk_idx: rows.idx.clone(), topk_weights: rows.weights.clone() }
 }

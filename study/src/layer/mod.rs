@@ -10,7 +10,6 @@
 //! of compute and communication is off.
 
 mod analytic;
-mod choice;
 mod configuration;
 mod error;
 mod expected;
@@ -36,11 +35,10 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod words;
 
+pub use crate::scenario::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice};
 pub use analytic::{PipelineRow, pipeline_row};
-pub use choice::{
-    BackendKind, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX, parse_seeds,
-};
 pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
@@ -48,7 +46,6 @@ pub(crate) use measure::request;
 pub use memory::{Estimate, available_bytes, estimate};
 pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
-pub(crate) use place::place_layer;
 pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
 pub use rows::{configuration, configurations, outline};
@@ -56,3 +53,4 @@ pub use run::{check, compare, compare_offline, compare_rows, early};
 pub use spec::CompareSpec;
 pub use summary::sentences;
 pub use table::Page;
+pub use words::{LayerArgs, LayerWords, bytes};

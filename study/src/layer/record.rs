@@ -138,6 +138,9 @@ pub struct Report {
     pub seeds: Vec<u64>,
     /// All resolved options ([`CompareSpec::config`](super::CompareSpec::config)).
     pub config: Value,
+    /// The command that repeats it, if one does.
+    #[serde(default)]
+    pub command: Option<String>,
     /// By configuration, then latency, then backend.
     pub rows: Vec<Record>,
     /// The same model as a pipeline with a rack a stage; closed form.

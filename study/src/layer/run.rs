@@ -166,6 +166,7 @@ fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
         schema_version: SCHEMA_VERSION,
         seeds: spec.seeds.clone(),
         config: spec.config(),
+        command: spec.command.clone(),
         rows: records,
         pipeline: pipeline_row(spec),
         header: spec.header(),

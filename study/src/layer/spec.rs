@@ -1,7 +1,8 @@
 //! Everything that one comparison is defined by: what the flags say, with the contents of files, ready to be sent.
 
-use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX};
+use super::{BackendKind, BaseChoice, CompareError, Dilation, GateChoice, LatencyChoice};
 use crate::placing::PlacementChoice;
+use crate::scenario::SEEDS_MAX;
 use coordinator::STEPS_MAX;
 use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
@@ -59,6 +60,8 @@ pub struct CompareSpec {
     pub memory_limit_bytes: Option<u64>,
     /// What was decided for the user, to be told.
     pub notes: Vec<String>,
+    /// The command that repeats it, if one does.
+    pub command: Option<String>,
 }
 
 impl CompareSpec {
@@ -90,6 +93,7 @@ impl CompareSpec {
             payload: true,
             memory_limit_bytes: None,
             notes: Vec::new(),
+            command: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod exec;
 mod process;
+mod request;
 
 use moe::placement::{POLICIES, PlacementFile, PlacementPolicy, PlacementWord, RackAware};
 use moe::registry::NameError;
@@ -14,6 +15,8 @@ use thiserror::Error;
 use topology::did_you_mean;
 
 pub use exec::{Exec, Programs};
+pub use request::{PlaceError, PlacementRequest};
+pub(crate) use request::{Sample, sample};
 
 /// Longest placement file, bytes.
 const FILE_BYTES_MAX: u64 = 32 << 20;
@@ -32,7 +35,7 @@ pub enum PlacementChoice {
 
 /// A word that leads to no placement.
 #[derive(Debug, Error)]
-#[error("placement {name}: {source}{hint}; give a policy ({known}), a file or exec:COMMAND")]
+#[error("{name}: {source}{hint}; give a policy ({known}), a file or exec:COMMAND")]
 pub struct ReadError {
     name: String,
     hint: String,

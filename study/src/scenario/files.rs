@@ -39,6 +39,11 @@ fn nearest(path: &Path) -> String {
     did_you_mean(name, names.iter().map(String::as_str))
 }
 
+/// The name of a cluster file, as opposed to a preset's.
+pub(super) fn is_cluster_file(name: &str) -> bool {
+    is_file(name, "toml")
+}
+
 /// A path, as opposed to a preset's name.
 pub(super) fn is_file(name: &str, extension: &str) -> bool {
     has_extension(name, extension) || Path::new(name).is_file()

@@ -1,8 +1,7 @@
 //! Accelerators and the links between them: a preset, or what a cluster file describes, and how words change it.
 
-use super::files::{is_file, read_file};
-use super::{Racks, ScenarioError};
-use crate::layer::LatencyChoice;
+use super::files::{is_cluster_file, read_file};
+use super::{LatencyChoice, Racks, ScenarioError};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use topology::{ClusterSpec, Dtype, Fabric, Hardware, parse_cluster_file};
@@ -34,7 +33,7 @@ impl Place {
     pub fn named(name: Option<&str>) -> Result<Self, ScenarioError> {
         let name = name.unwrap_or(Hardware::DEFAULT_PRESET);
         let refused = |problem: String| ScenarioError::new("hardware", problem);
-        if is_file(name, "toml") {
+        if is_cluster_file(name) {
             let ClusterSpec { cluster, hardware, fabric, .. } =
                 cluster_file(Path::new(name)).map_err(refused)?;
             return Ok(Self { hardware, fabric, rack_sizes: Some(cluster.rack_sizes().to_vec()) });
@@ -50,7 +49,7 @@ impl Place {
     pub fn throttled(mut self, throttle: Option<f64>) -> Result<Self, ScenarioError> {
         if let Some(throttle) = throttle {
             let made = self.hardware.throttle(&mut self.fabric, throttle);
-            made.map_err(|error| ScenarioError::new("throttle", format!("throttle {error}")))?;
+            made.map_err(|error| ScenarioError::new("throttle", error))?;
         }
         Ok(self)
     }
@@ -86,9 +85,19 @@ impl Place {
         }
     }
 
-    /// `asked`, or where the accelerator has no such arithmetic the next that it has.
-    #[must_use]
-    pub fn dtype(&self, asked: Dtype) -> Dtype {
-        if self.hardware.flops(asked).is_ok() { asked } else { Dtype::Bf16 }
+    /// The format that is asked for, which the accelerator must have; where none is, fp8, or told in `notes`, bf16.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for arithmetic that the accelerator doesn't have.
+    pub fn dtype(&self, asked: Option<Dtype>, notes: &mut Vec<String>) -> Result<Dtype, ScenarioError> {
+        let refused = |error| ScenarioError::new("dtype", error);
+        let dtype = asked.unwrap_or(Dtype::Fp8);
+        match self.hardware.flops(dtype) {
+            Err(_) if asked.is_none() => {
+                notes.push(format!("{} has no {dtype} arithmetic: weights in bf16", self.hardware.name));
+                Ok(Dtype::Bf16)
+            }
+            able => able.map(|_| dtype).map_err(refused),
+        }
     }
 }

@@ -84,6 +84,22 @@ pub fn fitting_model(
     )))
 }
 
+/// The model of `name`, which must have the `experts` that `origin` recorded; without one the default's widths with these.
+///
+/// # Errors
+/// [`ScenarioError`] for a model that was not recorded.
+pub(super) fn recorded_model(name: Option<&str>, experts: u32, origin: &str) -> Result<Model, ScenarioError> {
+    let model = named_model(name)?;
+    match name {
+        Some(_) if model.num_experts != experts => Err(refused(format!(
+            "{}: it has {} experts, {origin} {experts}; give the model that was measured",
+            model.name, model.num_experts
+        ))),
+        Some(_) => Ok(model),
+        None => default_with(experts, model.top_k.min(experts)),
+    }
+}
+
 /// The presets with so many experts, of which a token goes to so many.
 fn presets_like(num_experts: u32, top_k: u32) -> impl Iterator<Item = Model> {
     Model::presets().filter(move |model| model.num_experts == num_experts && model.top_k == top_k).cloned()

@@ -29,17 +29,15 @@ impl Racks {
     pub fn sizes(&self, racks: u32, ranks_per_rack: u32) -> Result<Vec<u32>, ScenarioError> {
         let equal = |racks: u32, size: u32| {
             if racks > MAX_RANKS {
-                return refuse("racks", format!("racks {racks}: at most {MAX_RANKS} ranks in all"));
+                return refuse("racks", format!("{racks}: at most {MAX_RANKS} ranks in all"));
             }
             Ok(vec![size; racks as usize])
         };
         let sizes = match (self.racks, self.ranks_per_rack.as_slice(), self.ranks) {
             (given, sizes @ [_, _, ..], _) => {
                 if let Some(racks) = given.filter(|&racks| racks as usize != sizes.len()) {
-                    let problem = format!(
-                        "ranks per rack: {} numbers for {racks} racks; give one, or as many as racks",
-                        sizes.len()
-                    );
+                    let problem =
+                        format!("{} numbers for {racks} racks; give one, or as many as racks", sizes.len());
                     return refuse("ranks_per_rack", problem);
                 }
                 sizes.to_vec()
@@ -51,8 +49,7 @@ impl Racks {
             (given, _, None) => equal(given.unwrap_or(racks), ranks_per_rack)?,
             (Some(racks), _, Some(ranks)) => {
                 if racks == 0 || !ranks.is_multiple_of(racks) {
-                    let problem =
-                        format!("racks {racks}: give a divisor of the {ranks} ranks, or ranks per rack");
+                    let problem = format!("{racks}: give a divisor of the {ranks} ranks, or ranks_per_rack");
                     return refuse("racks", problem);
                 }
                 equal(racks, ranks / racks)?
@@ -64,10 +61,9 @@ impl Racks {
         };
         let all = sizes.iter().fold(0, |sum: u64, &size| sum + u64::from(size));
         match self.ranks.filter(|&ranks| u64::from(ranks) != all) {
-            Some(ranks) => refuse(
-                "ranks",
-                format!("ranks {ranks}: {} rack(s) add up to {all}; leave it out", sizes.len()),
-            ),
+            Some(ranks) => {
+                refuse("ranks", format!("{ranks}: {} rack(s) add up to {all}; leave it out", sizes.len()))
+            }
             None => Ok(sizes),
         }
     }

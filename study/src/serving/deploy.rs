@@ -4,12 +4,11 @@ use super::ServeError;
 use super::frames::Frames;
 use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
-use crate::layer::CompareSpec;
-use crate::placing::PlacementChoice;
-use crate::scenario::{Place, named_model, named_routing};
+use crate::placing::PlacementRequest;
+use crate::scenario::{Place, Scenario, ScenarioError, Studied};
 use moe::placement::LayerPlacements;
 use moe::stack::Stack;
-use moe::{Model, RoutingSpec};
+use moe::{DispatchScheme, RoutingSpec};
 use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
 use serving::memory::stage_memory;
 use serving::{CostError, StageMemory, StepCost, StepShape, StepTimes};
@@ -17,37 +16,17 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos};
 
+/// Steps and tokens of a rank whose routing is expected where experts are placed: batches come and go, and only the ranks' shares count.
+const DEMAND_STEPS: std::ops::Range<u32> = 1..6;
+const DEMAND_TOKENS: u32 = 32;
+
 /// Where names of an experiment lead to: presets and files, unless the caller has others.
 pub trait Sources: Sync {
-    /// A model by its name.
+    /// What the words of a scenario lead to.
     ///
     /// # Errors
-    /// What is wrong, and what can be given.
-    fn model(&self, name: &str) -> Result<Model, String> {
-        named_model(Some(name)).map_err(|error| error.to_string())
-    }
-
-    /// An accelerator and its links by its name.
-    ///
-    /// # Errors
-    /// As [`Self::model`].
-    fn hardware(&self, name: &str) -> Result<Place, String> {
-        Place::named(Some(name)).map_err(|error| error.to_string())
-    }
-
-    /// Routing by its name, for `ranks` ranks.
-    ///
-    /// # Errors
-    /// As [`Self::model`].
-    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String> {
-        named_routing(name, ranks)
-    }
-
-    /// A placement by its name.
-    ///
-    /// # Errors
-    /// As [`Self::model`].
-    fn placement(&self, name: &str) -> Result<PlacementChoice, String>;
+    /// What is wrong with one of them, and what can be given.
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError>;
 
     /// The file of a trace.
     ///
@@ -83,10 +62,16 @@ pub struct Deployment {
     pub hardware: Hardware,
     /// Links.
     pub fabric: Fabric,
+    /// How rows travel.
+    pub scheme: DispatchScheme,
     /// Routing.
     pub routing: RoutingSpec,
+    /// Seed of routing, arrivals and lengths.
+    pub seed: u64,
     /// Memory of each stage, `[stages]`.
     pub memory: Vec<StageMemory>,
+    /// What was decided for the user, to be told.
+    pub notes: Vec<String>,
 }
 
 impl Deployment {
@@ -95,88 +80,51 @@ impl Deployment {
     /// # Errors
     /// [`ServeError::Setting`] for the first thing that can't be.
     pub fn new(spec: &ServeSpec, sources: &dyn Sources) -> Result<Self, ServeError> {
-        let serve = &spec.serve;
-        let setting = |what: &str, problem: String| ServeError::Setting { what: what.to_owned(), problem };
-        let model = sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?;
-        let place =
-            sources.hardware(&serve.hardware).map_err(|problem| setting("serve.hardware", problem))?;
-        let place =
-            place.throttled(serve.throttle).map_err(|error| setting("serve.throttle", error.to_string()))?;
-        let latency = spec.latency().map_err(|problem| setting("serve.latency", problem))?;
-        let price = serve.usd_per_rank_hour;
-        if !(0.0..=1e6).contains(&price) {
-            return Err(setting(
-                "serve.usd_per_rank_hour",
-                format!("{price}: give dollars from 0 to 1000000"),
-            ));
-        }
-        let limits = [("ttft", spec.slo.ttft_ms), ("tpot", spec.slo.tpot_ms), ("e2el", spec.slo.e2el_ms)];
-        if let Some((name, Some(ms))) =
-            limits.into_iter().find(|(_, ms)| ms.is_some_and(|ms| !(ms.is_finite() && ms > 0.0)))
-        {
-            return Err(setting(&format!("slo.{name}_ms"), format!("{ms}: give milliseconds above 0")));
-        }
-        let Place { hardware, fabric, .. } = place.with_latency(latency);
-        let cluster = Cluster::uniform(serve.racks, serve.ranks_per_rack)
-            .map_err(|error| setting("serve.racks", error.to_string()))?;
-        let stack =
-            Stack::new(model, serve.dtype, serve.kv_dtype, serve.common_weights, spec.parallel.pp, &cluster)
-                .map_err(|error| setting("parallel.pp", error.to_string()))?;
-        hardware.flops(serve.dtype).map_err(|error| setting("serve.dtype", error.to_string()))?;
-        let columns = stack.columns();
-        if let Some(ep) = spec.parallel.ep.filter(|&ep| ep != columns) {
-            let ranks = cluster.num_ranks();
-            let problem =
-                format!("{ep}: {ranks} ranks in {} stages are groups of {columns}", spec.parallel.pp);
-            return Err(setting("parallel.ep", problem));
-        }
-        if !(1..=1_024).contains(&spec.micro_batches()) {
-            let problem = format!("{}: give 1 to 1024", spec.micro_batches());
-            return Err(setting("parallel.micro_batches", problem));
-        }
+        spec.validate()?;
+        let scenario = &spec.scenario;
+        let (scheme, latency, seed) = (scenario.the_scheme()?, scenario.the_latency()?, scenario.the_seed()?);
+        let studied = sources.resolve(scenario)?;
+        let cluster = studied.cluster()?;
+        let stack = stack(spec, &studied, &cluster)?;
         let stage_cluster = stage_cluster(&stack, &cluster);
-        let routing =
-            sources.routing(&serve.routing, columns).map_err(|problem| setting("serve.routing", problem))?;
-        if serve.cost == CostChoice::Analytic && routing != RoutingSpec::Uniform {
-            let problem = format!(
-                "{}: closed forms know uniform routing alone; give it, or another serve.cost",
-                serve.routing
-            );
-            return Err(setting("serve.routing", problem));
-        }
-        if matches!(routing, RoutingSpec::Gate) {
-            let problem =
-                "gate: steps about time have no hidden states; give uniform, zipf:S, a workload or a trace";
-            return Err(setting("serve.routing", problem.to_owned()));
-        }
-        if serve.cost == CostChoice::Memoised && routing.depends_on_step() {
-            let problem = format!(
-                "{}: it changes from step to step, and remembered steps don't; give serve.cost = \"frames\"",
-                serve.routing
-            );
-            return Err(setting("serve.routing", problem));
-        }
-        let choice =
-            sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
-        let mut compare = CompareSpec::new(stack.model.clone(), hardware.clone());
-        compare.shape = stack.shape();
-        compare.routing = if sources.know_demand() { routing.clone() } else { RoutingSpec::Uniform };
-        compare.placement = choice.clone();
-        compare.slots = serve.slots;
-        compare.seeds = vec![serve.seed];
-        let make = || place_layers(&compare, &choice, &stage_cluster).map_err(|error| error.to_string());
-        let placements = match sources.shared_placements() {
-            Some(shared) => shared.of(spec, make),
-            None => make(),
+        let placements = placements(&studied, sources, seed, (&stack, &stage_cluster))?;
+        let Studied { place, routing, notes, .. } = studied;
+        let Place { hardware, fabric, .. } = place.with_latency(latency);
+        let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, spec.hbm_share());
+        Ok(Self {
+            stack,
+            cluster,
+            stage_cluster,
+            placements,
+            hardware,
+            fabric,
+            scheme,
+            routing,
+            seed,
+            memory,
+            notes,
+        })
+    }
+
+    /// Checks that the source of times that `spec` asks for knows the routing.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] where it does not.
+    pub fn check_times(&self, spec: &ServeSpec) -> Result<(), ServeError> {
+        let routing = &spec.scenario.routing;
+        let problem = match spec.serve.cost {
+            CostChoice::Analytic if self.routing != RoutingSpec::Uniform => {
+                "closed forms know uniform routing alone; give it, or another serve.cost"
+            }
+            _ if self.routing == RoutingSpec::Gate => {
+                "steps about time have no hidden states; give uniform, zipf:S, a workload or a trace"
+            }
+            CostChoice::Memoised if self.routing.depends_on_step() => {
+                "it changes from step to step, and remembered steps don't; give serve.cost = \"frames\""
+            }
+            _ => return Ok(()),
         };
-        let placements = placements.map_err(|problem| setting("serve.placement", problem))?;
-        let share = spec.cache.as_ref().map_or(0.0, |cache| cache.hbm_share);
-        if !(0.0..=0.95).contains(&share) {
-            return Err(setting("cache.hbm_share", format!("{share}: give a share from 0 to 0.95")));
-        }
-        spec.scheduler.validate().map_err(|error| setting("scheduler", error.to_string()))?;
-        let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, share);
-        Ok(Self { stack, cluster, stage_cluster, placements, hardware, fabric, routing, memory })
+        Err(ServeError::setting("serve.routing", format!("{routing}: {problem}")))
     }
 
     fn links(&self) -> A2aLinks {
@@ -184,24 +132,23 @@ impl Deployment {
     }
 
     fn hops(&self, spec: &ServeSpec) -> Result<Hops, ServeError> {
-        let fixed = spec.parallel.hop_us.map(Picos::from_micros_f64).transpose().map_err(|error| {
-            ServeError::Setting { what: "parallel.hop_us".to_owned(), problem: error.to_string() }
-        })?;
+        let fixed = spec.parallel.hop_us.map(Picos::from_micros_f64).transpose();
+        let fixed = fixed.map_err(|error| ServeError::setting("parallel.hop_us", error))?;
         Ok(Hops::new(&self.stack, &self.cluster, &self.fabric, fixed))
     }
 
     /// A stage's layers by their frames.
     #[must_use]
-    pub fn frames(&self, spec: &ServeSpec) -> Frames {
+    pub fn frames(&self) -> Frames {
         Frames {
             cluster: self.stage_cluster.clone(),
             fabric: self.fabric,
             hardware: self.hardware.clone(),
             shape: self.stack.shape(),
             placements: self.placements.clone(),
-            scheme: spec.serve.scheme,
+            scheme: self.scheme,
             routing: self.routing.clone(),
-            seed: spec.serve.seed,
+            seed: self.seed,
         }
     }
 
@@ -210,7 +157,6 @@ impl Deployment {
     /// # Errors
     /// [`ServeError::Setting`] where closed forms don't know the placement, or everything is to overlap with frames.
     pub fn cost(&self, spec: &ServeSpec) -> Result<Cost, ServeError> {
-        let setting = |what: &str, problem: String| ServeError::Setting { what: what.to_owned(), problem };
         let (choice, overlap) = (spec.serve.cost, spec.parallel.overlap);
         let (stack, hardware, hops) = (self.stack.clone(), self.hardware.clone(), self.hops(spec)?);
         if choice == CostChoice::Analytic {
@@ -220,9 +166,9 @@ impl Deployment {
                 &self.hardware,
                 self.stack.shape(),
                 &self.placements,
-                spec.serve.scheme,
+                self.scheme,
             );
-            let layers = layers.map_err(|problem| setting("serve.cost", problem))?;
+            let layers = layers.map_err(|problem| ServeError::setting("serve.cost", problem))?;
             return Ok(if overlap == Overlap::Full {
                 Cost::Roofline(Box::new(Roofline::new(stack, hardware, hops, layers)))
             } else {
@@ -232,18 +178,62 @@ impl Deployment {
         if overlap == Overlap::Full {
             let problem =
                 "full: frames can't all overlap; give none or two_batch, or serve.cost = \"analytic\"";
-            return Err(setting("parallel.overlap", problem.to_owned()));
+            return Err(ServeError::setting("parallel.overlap", problem));
         }
-        let frames = self.frames(spec);
+        let frames = self.frames();
         Ok(if choice == CostChoice::Frames {
             Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(frames))))
         } else {
             let columns = self.stack.columns();
             let layers = Memoised::new(frames, self.alike_layers(), columns);
             let cost = StackCost::new(stack, hardware, overlap, hops, layers);
-            Cost::Memoised(Box::new(Checked::new(cost, spec.serve.seed)))
+            Cost::Memoised(Box::new(Checked::new(cost, self.seed)))
         })
     }
+}
+
+/// The model in stages, with as many columns as `spec` counts on.
+fn stack(spec: &ServeSpec, studied: &Studied, cluster: &Cluster) -> Result<Stack, ServeError> {
+    let (Scenario { pp, kv_dtype, .. }, common) = (&spec.scenario, spec.serve.common_weights);
+    let stack = Stack::new(studied.model.clone(), studied.dtype, *kv_dtype, common, *pp, cluster);
+    let stack = stack.map_err(|error| ServeError::setting("parallel.pp", error))?;
+    let columns = stack.columns();
+    match spec.parallel.ep.filter(|&ep| ep != columns) {
+        Some(ep) => {
+            let ranks = cluster.num_ranks();
+            let problem = format!("{ep}: {ranks} ranks in {pp} stages are groups of {columns}");
+            Err(ServeError::setting("parallel.ep", problem))
+        }
+        None => Ok(stack),
+    }
+}
+
+/// Experts on the ranks of a stage; what other runs from these sources have made is used again.
+fn placements(
+    studied: &Studied,
+    sources: &dyn Sources,
+    seed: u64,
+    (stack, cluster): (&Stack, &Cluster),
+) -> Result<LayerPlacements, ServeError> {
+    // Of a gate, hidden states decide, which nobody knows before.
+    let known = sources.know_demand() && studied.routing != RoutingSpec::Gate;
+    let routing = if known { &studied.routing } else { &RoutingSpec::Uniform };
+    let steps = if routing.depends_on_step() { DEMAND_STEPS } else { 0..1 };
+    let asked = PlacementRequest {
+        shape: &stack.shape(),
+        routing,
+        tokens: DEMAND_TOKENS,
+        seeds: &[seed],
+        steps,
+        slots: studied.slots,
+    };
+    let make =
+        || place_layers(&asked, &stack.model, &studied.placement, cluster).map_err(|error| error.to_string());
+    let placements = match sources.shared_placements() {
+        Some(shared) => shared.of(studied, make),
+        None => make(),
+    };
+    placements.map_err(|problem| ServeError::setting("serve.placement", problem))
 }
 
 /// The racks of one stage, or its part of one.

@@ -7,14 +7,13 @@ use super::cache::Cache;
 use super::deploy::{Deployment, Sources};
 use super::elsewhere::Elsewhere;
 use super::record::ServeRecord;
-use super::spec::{CostChoice, Prefill, ServeSpec};
+use super::spec::{Prefill, ServeSpec};
 use super::tick::tick_time;
 use super::witness::{TokenDigests, Witness};
 use crate::layer::chunk_rows;
 use coordinator::RunError;
 use coordinator::pace::{Host, pace};
 use coordinator::run::{RunRequest, Runner};
-use moe::RoutingSpec;
 use moe::stack::{Chunk, StepBatch};
 use node::control::Pacing;
 use node::program::{Program, StackProgram};
@@ -42,11 +41,9 @@ impl Live {
         host: Host,
         retries: u32,
     ) -> Result<Self, ServeError> {
-        let setting = |what: &str, problem: &str| {
-            Err(ServeError::Setting { what: what.to_owned(), problem: problem.to_owned() })
-        };
+        let setting = |what: &str, problem: &str| Err(ServeError::setting(what, problem));
         let from = if spec.cache.is_some() { "cache" } else { "serve.prefill" };
-        if spec.parallel.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
+        if spec.scenario.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
             return setting(
                 from,
                 "caches from elsewhere are computed between two steps, when a pipeline is not empty: give pp = 1, or leave prefill and [cache] out",
@@ -68,18 +65,14 @@ impl Live {
                 );
             }
         };
-        let deployment = Deployment::new(&light(spec), sources)?;
-        let routing = match spec.serve.routing.as_str() {
-            "gate" => RoutingSpec::Gate,
-            _ => deployment.routing.clone(),
-        };
+        let deployment = Deployment::new(spec, sources)?;
         let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
         let program = StackProgram { stack: stack.clone(), placements: deployment.on_stages()?, halves };
         let setup = Setup {
             fabric: *fabric,
-            scheme: spec.serve.scheme,
-            routing,
-            seed: spec.serve.seed,
+            scheme: deployment.scheme,
+            routing: deployment.routing.clone(),
+            seed: deployment.seed,
             chunk_rows: chunk_rows(spec.scheduler.max_num_seqs),
             ..Setup::new(cluster.clone(), hardware.clone(), Program::Stack(program))
         };
@@ -120,7 +113,7 @@ impl Live {
         let stack = &self.deployment.stack;
         let policy = &self.spec.scheduler;
         let station = self.deployment.station(&self.spec)?;
-        let mut source = self.spec.arrivals.build(self.spec.serve.seed, &mut |name| sources.open(name))?;
+        let mut source = self.spec.arrivals.build(self.deployment.seed, &mut |name| sources.open(name))?;
         let mut witness = Witness::new(&self.request, self.host)?;
         let (mut cache, mut unheard) = (Cache::new(&self.spec, &self.deployment)?, |_| ());
         let mut elsewhere = Elsewhere::new(policy.max_num_batched_tokens);
@@ -149,23 +142,12 @@ impl Live {
         let cached = cache.report(outcome.ended)?;
         let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, cached);
         record.clock = clock.to_owned();
-        record.notes = source.summary.iter().flat_map(|summary| summary.notes()).collect();
+        record.notes.extend(source.summary.iter().flat_map(|summary| summary.notes()));
         record.notes.push(witness.note());
         record.notes.extend(elsewhere.note());
         let tokens = witness.judge(&mut record);
         Ok((record, tokens))
     }
-}
-
-/// `spec` with what its deployment can resolve without hidden states.
-pub(super) fn light(spec: &ServeSpec) -> ServeSpec {
-    let mut light = spec.clone();
-    // Where times are from in other runs is nothing to this one.
-    light.serve.cost = CostChoice::Frames;
-    if light.serve.routing == "gate" {
-        light.serve.routing = "uniform".to_owned();
-    }
-    light
 }
 
 /// A step as there will be many: as many sequences decode as may, up to what one step may carry.

@@ -29,10 +29,13 @@ pub use packed::Packed;
 pub use placements::SharedPlacements;
 pub use record::{MEMO_ERROR_MAX, ServeRecord, Shares};
 pub use run::serve;
-pub use spec::{CacheTable, CostChoice, Deployed, Parallel, Prefill, ServeSpec, TierTable};
+pub use spec::{
+    CacheTable, CostChoice, Deployed, Parallel, Prefill, ServeSpec, ServeWords, TierTable, place_of,
+};
 pub use text::block;
 pub use witness::TokenDigests;
 
+use crate::scenario::ScenarioError;
 use thiserror::Error;
 
 /// A serving run that can't be. Every message is one line.
@@ -72,7 +75,18 @@ pub enum ServeError {
     },
 }
 
+impl From<ScenarioError> for ServeError {
+    fn from(error: ScenarioError) -> Self {
+        Self::setting(&place_of(error.word), error.problem)
+    }
+}
+
 impl ServeError {
+    /// The fault of the setting at `what`.
+    pub(crate) fn setting(what: &str, problem: impl ToString) -> Self {
+        Self::Setting { what: what.to_owned(), problem: problem.to_string() }
+    }
+
     /// Whether the experiment is at fault, not the run.
     #[must_use]
     pub fn is_usage(&self) -> bool {

@@ -4,30 +4,17 @@ use super::ServeError;
 use super::deploy::{Deployment, Sources};
 use super::live::Live;
 use super::spec::ServeSpec;
-use crate::placing::PlacementChoice;
-use crate::scenario::Place;
+use crate::scenario::{Scenario, ScenarioError, Studied};
 use coordinator::pace::Host;
-use moe::{Model, RoutingSpec};
 use std::io::{self, BufRead};
 
 /// Other sources, but that experts are placed as if all were wanted alike.
 struct Outline<'a>(&'a dyn Sources);
 
 impl Sources for Outline<'_> {
-    fn model(&self, name: &str) -> Result<Model, String> {
-        self.0.model(name)
-    }
-
-    fn hardware(&self, name: &str) -> Result<Place, String> {
-        self.0.hardware(name)
-    }
-
-    fn routing(&self, name: &str, ranks: u32) -> Result<RoutingSpec, String> {
-        self.0.routing(name, ranks)
-    }
-
-    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
-        Ok(self.0.placement(name)?.unasked())
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError> {
+        let studied = self.0.resolve(scenario)?;
+        Ok(Studied { placement: studied.placement.unasked(), ..studied })
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
@@ -48,6 +35,7 @@ pub fn outline(spec: &ServeSpec, sources: &dyn Sources, live: bool) -> Result<De
     if live {
         Live::new(spec, &sources, Host::this(false), 0).map(Live::into_deployment)
     } else {
-        Deployment::new(spec, &sources)
+        let deployment = Deployment::new(spec, &sources)?;
+        deployment.check_times(spec).map(|()| deployment)
     }
 }

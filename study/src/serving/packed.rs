@@ -2,14 +2,12 @@
 
 use super::ServeError;
 use super::deploy::{Deployment, Sources};
-use super::live::{Live, light};
+use super::live::Live;
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
-use crate::placing::PlacementChoice;
-use crate::scenario::Place;
+use crate::scenario::{Scenario, ScenarioError, Studied};
 use coordinator::pace::Host;
 use coordinator::server::ClusterHandle;
-use moe::{Model, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Cursor, Read};
 
@@ -21,10 +19,7 @@ const TRACE_BYTES_MAX: u64 = 32 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Packed {
     spec: ServeSpec,
-    model: Model,
-    place: Place,
-    routing: Option<RoutingSpec>,
-    placement: PlacementChoice,
+    studied: Studied,
     trace: Option<String>,
 }
 
@@ -34,40 +29,24 @@ impl Packed {
     /// # Errors
     /// [`ServeError::Setting`] for names that lead nowhere, and for a trace that is too long to be sent.
     pub fn new(spec: &ServeSpec, sources: &dyn Sources) -> Result<Self, ServeError> {
-        let setting = |what: &str, problem: String| ServeError::Setting { what: what.to_owned(), problem };
-        let serve = &spec.serve;
-        let place =
-            sources.hardware(&serve.hardware).map_err(|problem| setting("serve.hardware", problem))?;
-        let ranks = serve.racks.saturating_mul(serve.ranks_per_rack) / spec.parallel.pp.max(1);
-        let routing = match serve.routing.as_str() {
-            "gate" => None,
-            name => Some(sources.routing(name, ranks).map_err(|problem| setting("serve.routing", problem))?),
-        };
         let trace = spec.arrivals.file.as_ref().map(|name| {
-            let told = |error: io::Error| setting("arrivals.file", format!("{name}: {error}"));
+            let told = |error: io::Error| ServeError::setting("arrivals.file", format!("{name}: {error}"));
             let mut text = String::new();
             let mut file = sources.open(name).map_err(told)?.take(TRACE_BYTES_MAX + 1);
             file.read_to_string(&mut text).map_err(told)?;
             if text.len() as u64 > TRACE_BYTES_MAX {
                 let problem = format!("{name}: longer than {TRACE_BYTES_MAX} bytes; give a part of it");
-                return Err(setting("arrivals.file", problem));
+                return Err(ServeError::setting("arrivals.file", problem));
             }
             Ok(text)
         });
-        let placement =
-            sources.placement(&serve.placement).map_err(|problem| setting("serve.placement", problem))?;
-        if placement.asks() {
+        let mut studied = sources.resolve(&spec.scenario)?;
+        if studied.placement.asks() {
             // Its answers go along.
-            Deployment::new(&light(spec), sources)?;
+            Deployment::new(spec, sources)?;
+            studied.placement = studied.placement.finished();
         }
-        Ok(Self {
-            model: sources.model(&serve.model).map_err(|problem| setting("serve.model", problem))?,
-            place,
-            routing,
-            placement: placement.finished(),
-            trace: trace.transpose()?,
-            spec: spec.clone(),
-        })
+        Ok(Self { studied, trace: trace.transpose()?, spec: spec.clone() })
     }
 
     /// Serves on the nodes of `cluster`, which live on `host`; once again at half the pace where they can't keep up.
@@ -95,20 +74,8 @@ impl Packed {
 }
 
 impl Sources for Packed {
-    fn model(&self, _: &str) -> Result<Model, String> {
-        Ok(self.model.clone())
-    }
-
-    fn hardware(&self, _: &str) -> Result<Place, String> {
-        Ok(self.place.clone())
-    }
-
-    fn routing(&self, _: &str, _: u32) -> Result<RoutingSpec, String> {
-        Ok(self.routing.clone().unwrap_or(RoutingSpec::Uniform))
-    }
-
-    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(self.placement.clone())
+    fn resolve(&self, _: &Scenario) -> Result<Studied, ScenarioError> {
+        Ok(self.studied.clone())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {

@@ -1,10 +1,9 @@
 //! Experts on the ranks of a stage, layer by layer: each policy sees what is asked of its own layer.
 
-use super::spec::ServeSpec;
-use crate::layer::{CompareError, CompareSpec, place_layer};
-use crate::placing::PlacementChoice;
+use crate::placing::{PlaceError, PlacementChoice, PlacementRequest};
+use crate::scenario::Studied;
 use moe::placement::{LayerPlacements, PlacementFile};
-use moe::{PlacementError, RoutingSpec};
+use moe::{Model, PlacementError, RoutingSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use topology::Cluster;
@@ -25,20 +24,20 @@ const KEPT_MAX: usize = 32;
 type Made = OnceLock<Result<LayerPlacements, String>>;
 
 impl SharedPlacements {
-    /// What `make` made for `spec` when it was first asked for.
+    /// What `make` made for `studied` when it was first asked for.
     pub(super) fn of(
         &self,
-        spec: &ServeSpec,
+        studied: &Studied,
         make: impl FnOnce() -> Result<LayerPlacements, String>,
     ) -> Result<LayerPlacements, String> {
-        let ServeSpec { serve, parallel, .. } = spec;
+        let Studied { rack_sizes, dtype, words, .. } = studied;
         // All that a placement follows from; names lead to the same things everywhere.
         let key = format!(
             "{:?}",
             (
-                (&serve.model, &serve.routing, serve.seed),
-                (serve.racks, serve.ranks_per_rack, parallel.pp),
-                (&serve.placement, serve.slots, serve.dtype),
+                (&words.model, words.top_k, &words.routing, &words.seeds),
+                (rack_sizes, words.pp),
+                (&words.placement, words.slots, dtype),
             )
         );
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,20 +55,20 @@ pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
     !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_))
 }
 
-/// Where `choice` puts the experts of each layer of the model of `spec` on `cluster`, the ranks of a stage.
+/// Where `choice` puts the experts of each layer of `model` on `cluster`, the ranks of a stage.
 ///
 /// # Errors
-/// [`CompareError::Placement`] when experts, slots, layers and racks don't fit each other.
+/// [`PlaceError`] when experts, slots, layers and racks don't fit each other.
 pub(super) fn place_layers(
-    spec: &CompareSpec,
+    asked: &PlacementRequest<'_>,
+    model: &Model,
     choice: &PlacementChoice,
     cluster: &Cluster,
-) -> Result<LayerPlacements, CompareError> {
-    let model = &spec.model;
+) -> Result<LayerPlacements, PlaceError> {
     if let PlacementChoice::File(PlacementFile { origin, text }) = choice {
         let placements = LayerPlacements::from_file(text, origin, cluster, model)?;
         let needed = placements.distinct()[0].num_slots();
-        return match spec.slots.filter(|&slots| slots != needed) {
+        return match asked.slots.filter(|&slots| slots != needed) {
             Some(slots) => {
                 let (policy, needed) = (origin.clone(), needed.into());
                 Err(PlacementError::FixedSlots { policy, slots, needed }.into())
@@ -77,10 +76,9 @@ pub(super) fn place_layers(
             None => Ok(placements),
         };
     }
-    if choice.is_for_demand() && is_popular(&spec.routing) {
-        return LayerPlacements::of_model(model, |layer| {
-            Ok(Arc::new(place_layer(spec, choice, cluster, layer)?))
-        });
+    let of_layer = |layer| asked.place(choice, cluster, layer);
+    if choice.is_for_demand() && is_popular(asked.routing) {
+        return LayerPlacements::of_model(model, |layer| Ok(Arc::new(of_layer(layer)?)));
     }
-    Ok(LayerPlacements::alike(0..model.num_layers, place_layer(spec, choice, cluster, 0)?))
+    Ok(LayerPlacements::alike(0..model.num_layers, of_layer(0)?))
 }

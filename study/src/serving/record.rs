@@ -144,17 +144,6 @@ impl ServeRecord {
             |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
         let (cache_usd, cache_saved_usd) =
             (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
-        let nothing = (meter.completed == 0).then(|| {
-            let why = outcome.first_refusal.as_deref().unwrap_or("none came");
-            format!("no request was answered: {why}")
-        });
-        let off = memo.filter(|memo| memo.total_error.abs() > MEMO_ERROR_MAX).map(|memo| {
-            format!(
-                "remembered steps are {:+.1}% off in all, more than {:.0}%; give serve.cost = \"frames\"",
-                memo.total_error * 100.0,
-                MEMO_ERROR_MAX * 100.0
-            )
-        });
         Self {
             cost: cost.to_owned(),
             clock: if cost == "analytic" { "computed" } else { "simulated" }.to_owned(),
@@ -200,10 +189,26 @@ impl ServeRecord {
             cache_usd,
             cache_saved_usd,
             cache,
-            notes: Vec::new(),
-            problem: nothing.or(off),
+            notes: deployment.notes.clone(),
+            problem: problem(outcome, memo),
         }
     }
+}
+
+/// Why `outcome` can't be trusted.
+fn problem(outcome: &Outcome, memo: Option<MemoCheck>) -> Option<String> {
+    let nothing = (outcome.meter.completed == 0).then(|| {
+        let why = outcome.first_refusal.as_deref().unwrap_or("none came");
+        format!("no request was answered: {why}")
+    });
+    let off = memo.filter(|memo| memo.total_error.abs() > MEMO_ERROR_MAX).map(|memo| {
+        format!(
+            "remembered steps are {:+.1}% off in all, more than {:.0}%; give serve.cost = \"frames\"",
+            memo.total_error * 100.0,
+            MEMO_ERROR_MAX * 100.0
+        )
+    });
+    nothing.or(off)
 }
 
 /// `mean_ttft_ms`, `p99_itl_ms` and so on.

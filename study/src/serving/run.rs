@@ -18,10 +18,11 @@ pub fn serve(
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<ServeRecord, ServeError> {
     let deployment = Deployment::new(spec, sources)?;
+    deployment.check_times(spec)?;
     let stack = &deployment.stack;
     let station = deployment.station(spec)?;
     let station = if spec.parallel.overlap == Overlap::TwoBatch { station.with_halves() } else { station };
-    let mut source = spec.arrivals.build(spec.serve.seed, &mut |name| sources.open(name))?;
+    let mut source = spec.arrivals.build(deployment.seed, &mut |name| sources.open(name))?;
     let mut cost = deployment.cost(spec)?;
     let mut cache = Cache::new(spec, &deployment)?;
     let (meter, stages) = (Meter::new(spec.slo), stack.stages().len());
@@ -36,7 +37,7 @@ pub fn serve(
     let memo = cost.check().map_err(serving::DriveError::from)?;
     let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
     if let Some(summary) = &source.summary {
-        record.notes = summary.notes();
+        record.notes.extend(summary.notes());
     }
     Ok(record)
 }

@@ -1,14 +1,13 @@
 //! What a serving experiment says: the deployment, its trains, its requests, its cache, what is asked of it.
 
 use serde::{Deserialize, Serialize};
-use serving::arrivals::{ArrivalKind, ArrivalSpec};
+use serving::arrivals::ArrivalSpec;
 use serving::cost::Overlap;
 use serving::tiers::{LoadRule, Policy};
 use serving::{Slo, TrainPolicy};
-use topology::{Dtype, Hardware};
 
-use crate::layer::LatencyChoice;
-use moe::DispatchScheme;
+use super::ServeError;
+use crate::scenario::{Scenario, Takes};
 use moe::work::CommonWeights;
 
 /// Where the times of steps are from.
@@ -35,81 +34,56 @@ pub enum Prefill {
     Elsewhere,
 }
 
-/// The deployment.
+/// What serving takes of a scenario's words; [`place_of`] has where they stand in files.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeWords;
+
+impl Takes for ServeWords {
+    const LEFT_OUT: &'static [&'static str] = &["gate"];
+}
+
+/// The place of a scenario's word in files.
+#[must_use]
+pub fn place_of(word: &str) -> String {
+    match word {
+        "pp" | "micro_batches" => format!("parallel.{word}"),
+        "seeds" => "serve.seed".to_owned(),
+        _ => format!("serve.{word}"),
+    }
+}
+
+/// How ranks serve, beside what the scenario says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deployed {
-    /// A preset, or a Hugging Face config.json.
-    pub model: String,
-    /// A preset, or a cluster file.
-    pub hardware: String,
-    /// Racks in all.
-    pub racks: u32,
-    /// Ranks of each.
-    pub ranks_per_rack: u32,
-    /// Scale-up over scale-out rate; the hardware's where it isn't given.
-    pub throttle: Option<f64>,
-    /// Latencies of the links.
-    pub latency: String,
-    /// Weights and arithmetic.
-    pub dtype: Dtype,
-    /// KV cache.
-    pub kv_dtype: Dtype,
     /// Where the weights lie that every token uses.
     pub common_weights: CommonWeights,
-    /// How rows travel.
-    pub scheme: DispatchScheme,
-    /// Where experts are on the ranks of a stage: a policy's name, or a file.
-    pub placement: String,
-    /// Expert slots on the ranks of a stage; one an expert where it isn't given.
-    pub slots: Option<u32>,
-    /// Where routing comes from, as `railyard compare --routing` takes it.
-    pub routing: String,
     /// Where prompts are computed.
     pub prefill: Prefill,
     /// Where times are from.
     pub cost: CostChoice,
     /// What a rank costs, $/h.
     pub usd_per_rank_hour: f64,
-    /// Seed of routing, arrivals and lengths.
-    pub seed: u64,
 }
 
 impl Default for Deployed {
-    /// DeepSeek-V3 in FP8 on one rack of 64 GB200, as the lecture has them, at $2 an hour (claims A20 and B1 of `railyard board`).
+    /// $2 an hour, as the lecture has it (claim A20 of `railyard board`).
     fn default() -> Self {
         Self {
-            model: "deepseek-v3".to_owned(),
-            hardware: Hardware::DEFAULT_PRESET.to_owned(),
-            racks: 1,
-            ranks_per_rack: 64,
-            throttle: None,
-            latency: "preset".to_owned(),
-            dtype: Dtype::Fp8,
-            kv_dtype: Dtype::Fp8,
             common_weights: CommonWeights::default(),
-            scheme: DispatchScheme::Hierarchical,
-            placement: "linear".to_owned(),
-            slots: None,
-            routing: "uniform".to_owned(),
             prefill: Prefill::Here,
             cost: CostChoice::Memoised,
             usd_per_rank_hour: 2.0,
-            seed: 1,
         }
     }
 }
 
-/// How the model is spread.
+/// How stages work, beside what the scenario says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parallel {
     /// Ranks of an expert-parallel group, that is of a stage. All ranks over `pp`; given, it is checked.
     pub ep: Option<u32>,
-    /// Pipeline stages: whole racks each, or equal parts of a rack each.
-    pub pp: u32,
-    /// Micro-batches, that is trains; as many as stages where it isn't given.
-    pub micro_batches: Option<u32>,
     /// What overlaps in a stage.
     pub overlap: Overlap,
     /// Whether stages go in step, as on real ranks: each tick a train, or none, enters the first, and all wait for the slowest.
@@ -120,7 +94,7 @@ pub struct Parallel {
 
 impl Default for Parallel {
     fn default() -> Self {
-        Self { ep: None, pp: 1, micro_batches: None, overlap: Overlap::None, lockstep: false, hop_us: None }
+        Self { ep: None, overlap: Overlap::None, lockstep: false, hop_us: None }
     }
 }
 
@@ -174,10 +148,13 @@ impl Default for CacheTable {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServeSpec {
-    /// The deployment.
+    /// What is studied.
+    #[serde(default)]
+    pub scenario: Scenario,
+    /// How it is served.
     #[serde(default)]
     pub serve: Deployed,
-    /// How the model is spread.
+    /// How stages work.
     #[serde(default)]
     pub parallel: Parallel,
     /// When trains leave and what they carry.
@@ -194,30 +171,42 @@ pub struct ServeSpec {
 }
 
 impl ServeSpec {
-    /// Requests of `kind`, all else as it is where nothing is said.
-    #[must_use]
-    pub fn new(kind: ArrivalKind) -> Self {
-        Self {
-            serve: Deployed::default(),
-            parallel: Parallel::default(),
-            scheduler: TrainPolicy::default(),
-            arrivals: ArrivalSpec::new(kind),
-            cache: None,
-            slo: Slo::default(),
-        }
-    }
-
-    /// Micro-batches.
+    /// Micro-batches, that is trains.
     #[must_use]
     pub fn micro_batches(&self) -> u32 {
-        self.parallel.micro_batches.unwrap_or(self.parallel.pp)
+        self.scenario.micro_batches.unwrap_or(self.scenario.pp)
     }
 
-    /// The latencies.
+    /// Checks the numbers that need nothing else.
     ///
     /// # Errors
-    /// What can be given.
-    pub fn latency(&self) -> Result<LatencyChoice, String> {
-        self.serve.latency.parse().map_err(|error: crate::layer::ChoiceError| error.to_string())
+    /// [`ServeError::Setting`] for the first that can't be.
+    pub fn validate(&self) -> Result<(), ServeError> {
+        let refuse = |what: &str, problem: String| Err(ServeError::setting(what, problem));
+        let price = self.serve.usd_per_rank_hour;
+        if !(0.0..=1e6).contains(&price) {
+            return refuse("serve.usd_per_rank_hour", format!("{price}: give dollars from 0 to 1000000"));
+        }
+        let limits = [("ttft", self.slo.ttft_ms), ("tpot", self.slo.tpot_ms), ("e2el", self.slo.e2el_ms)];
+        for (name, ms) in limits.into_iter().filter_map(|(name, ms)| Some((name, ms?))) {
+            if !(ms.is_finite() && ms > 0.0) {
+                return refuse(&format!("slo.{name}_ms"), format!("{ms}: give milliseconds above 0"));
+            }
+        }
+        if !(1..=1_024).contains(&self.micro_batches()) {
+            let problem = format!("{}: give 1 to 1024", self.micro_batches());
+            return refuse("parallel.micro_batches", problem);
+        }
+        let share = self.hbm_share();
+        if !(0.0..=0.95).contains(&share) {
+            return refuse("cache.hbm_share", format!("{share}: give a share from 0 to 0.95"));
+        }
+        self.scheduler.validate().map_err(|error| ServeError::setting("scheduler", error))
+    }
+
+    /// Share of the memory left by weights and buffers that is kept for caches of ended requests.
+    #[must_use]
+    pub fn hbm_share(&self) -> f64 {
+        self.cache.as_ref().map_or(0.0, |cache| cache.hbm_share)
     }
 }

@@ -43,10 +43,7 @@ impl Deployment {
             let first = RankId(stage.ranks.start);
             let moved = self.placements.distinct().iter().map(|placement| {
                 let moved = placement.moved_to(&self.cluster, first).map(Arc::new);
-                moved.map_err(|error| ServeError::Setting {
-                    what: "serve.placement".to_owned(),
-                    problem: error.to_string(),
-                })
+                moved.map_err(|error| ServeError::setting("serve.placement", error))
             });
             let moved = moved.collect::<Result<Vec<_>, _>>()?;
             let of_layer = |layer| Arc::clone(&moved[self.placements.index_of(layer)]);

@@ -1,51 +1,46 @@
 //! Serving runs without files: faults with their settings, and ranks that compute what they should.
 
 use super::*;
-use crate::placing::PlacementChoice;
+use crate::experiment::parse_experiment;
+use crate::placing::{PlacementChoice, Programs};
+use crate::scenario::{Scenario, Studied};
+use crate::subjects::{Serving, serve_spec};
 use coordinator::pace::Host;
 use coordinator::sim::SimRunner;
 use moe::placement::{LayerPlacements, PlacementFile};
-use moe::{Model, RoutingSpec};
 use node::program::Program;
 use serving::cost::{LayerCost, RankTokens};
 use std::io::{self, BufRead, Cursor};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Presets, and one trace.
+#[derive(Debug, Default)]
 struct Presets;
 
 impl Sources for Presets {
-    fn model(&self, name: &str) -> Result<Model, String> {
-        let model = Model::preset(name).map_err(|error| error.to_string())?;
-        Ok(match name {
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError> {
+        let mut words = scenario.clone();
+        let name = words.placement.as_ref().map(ToString::to_string);
+        let layers =
+            [("by-layer", 4), ("two-layers", 2)].into_iter().find(|(word, _)| name.as_deref() == Some(word));
+        words.placement = words.placement.filter(|_| layers.is_none());
+        let mut studied = words.resolve(&Arc::new(Programs::new(Duration::from_secs(1))))?;
+        let model = &mut studied.model;
+        match model.name.as_str() {
             // Small enough for a reference, all of its layers.
-            "lab-moe" => Model { hidden: 64, ..model },
+            "lab-moe" => model.hidden = 64,
             // Small enough for steps of many tokens.
-            "qwen3-235b-a22b" => Model { num_layers: 4, moe_layers: 4, ..model },
-            _ => model,
-        })
-    }
-
-    fn routing(&self, name: &str, _: u32) -> Result<RoutingSpec, String> {
-        match name {
-            "uniform" => Ok(RoutingSpec::Uniform),
-            "zipf" => Ok(RoutingSpec::Zipf { exponent: 1.2 }),
-            "drifting" => Ok(RoutingSpec::Drifting { exponent: 1.2, period: 10 }),
-            _ => Err(format!("`{name}`: give uniform, zipf or drifting")),
+            "qwen3-235b-a22b" => (model.num_layers, model.moe_layers) = (4, 4),
+            _ => {}
         }
-    }
-
-    fn placement(&self, name: &str) -> Result<PlacementChoice, String> {
-        let file = |layers: u32| {
+        if let Some((word, layers)) = layers {
             let map = |layer| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
             let maps: Vec<Vec<u32>> = (0..layers).map(map).collect();
             let text = format!("{{\"physical_to_logical_map\": {maps:?}}}");
-            PlacementChoice::File(PlacementFile { origin: name.to_owned(), text })
-        };
-        Ok(match name {
-            "by-layer" => file(4),
-            "two-layers" => file(2),
-            policy => PlacementChoice::named(policy),
-        })
+            studied.placement = PlacementChoice::File(PlacementFile { origin: word.to_owned(), text });
+        }
+        Ok(studied)
     }
 
     fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
@@ -58,6 +53,7 @@ const SMALL: &str = r#"
 [serve]
 model = "qwen3-30b-a3b"
 hardware = "h100"
+racks = 1
 ranks_per_rack = 8
 [arrivals]
 kind = "constant"
@@ -68,7 +64,8 @@ output_len = 8
 "#;
 
 fn read(text: &str) -> ServeSpec {
-    toml::from_str(text).unwrap()
+    let (_, experiment) = parse_experiment(text, "test.toml", &[&Serving::<Presets>::default()]).unwrap();
+    serve_spec(&experiment.fixed, None).unwrap()
 }
 
 fn run(text: &str) -> ServeRecord {
@@ -112,11 +109,11 @@ fn faults_name_the_setting() {
             "serve.placement: 136 slots: linear has 128",
         ),
         (
-            ("[arrivals]", "routing = \"drifting\"\n[arrivals]"),
+            ("[arrivals]", "routing = \"drifting:1.2,10\"\n[arrivals]"),
             "serve.routing: drifting: it changes from step to step",
         ),
         (
-            ("[arrivals]", "routing = \"zipf\"\ncost = \"analytic\"\n[arrivals]"),
+            ("[arrivals]", "routing = \"zipf:1.2\"\ncost = \"analytic\"\n[arrivals]"),
             "serve.routing: zipf: closed forms know",
         ),
         (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: throttle 0: give a number"),
@@ -142,16 +139,16 @@ fn popular_experts_stay_popular_from_step_to_step() {
     let mut spec = read(SMALL);
     let tokens = RankTokens::new(vec![64; 8]);
     let mut times = |routing: &str, steps: [u32; 2]| {
-        spec.serve.routing = routing.to_owned();
+        spec.scenario.routing = routing.parse().unwrap();
         spec.serve.cost = CostChoice::Frames;
         let deployment = Deployment::new(&spec, &Presets).unwrap();
-        let mut frames = deployment.frames(&spec);
+        let mut frames = deployment.frames();
         steps.map(|step| frames.layer(5, step, &tokens).unwrap())
     };
     // The experts' time is the popular rank's: another order of popularity would have another.
-    let [first, second] = times("zipf", [0, 9]);
+    let [first, second] = times("zipf:1.2", [0, 9]);
     assert_eq!(first, second);
-    let [first, second] = times("drifting", [0, 90]);
+    let [first, second] = times("drifting:1.2,10", [0, 90]);
     assert_ne!(first, second);
     let [first, second] = times("uniform", [0, 9]);
     assert_ne!(first, second);
@@ -162,8 +159,9 @@ const FULL: &str = r#"
 [serve]
 model = "qwen3-235b-a22b"
 hardware = "h100"
+racks = 1
 ranks_per_rack = 8
-routing = "zipf"
+routing = "zipf:1.2"
 [arrivals]
 kind = "burst"
 num_prompts = 16
@@ -176,15 +174,15 @@ fn each_layer_is_placed_for_its_own_popular_experts() {
     let mut spec = read(FULL);
     let tokens = RankTokens::new(vec![2048; 8]);
     let mut placed = |routing: &str, placement: &str| {
-        spec.serve.routing = routing.to_owned();
-        spec.serve.placement = placement.to_owned();
+        spec.scenario.routing = routing.parse().unwrap();
+        spec.scenario.placement = Some(placement.parse().unwrap());
         let deployment = Deployment::new(&spec, &Presets).unwrap();
-        let frames = deployment.frames(&spec);
+        let frames = deployment.frames();
         (deployment.placements.distinct().len(), deployment.alike_layers().len(), frames)
     };
-    let (distinct, kinds, mut linear) = placed("zipf", "linear");
+    let (distinct, kinds, mut linear) = placed("zipf:1.2", "linear");
     assert_eq!((distinct, kinds), (1, 4), "popular experts are a layer's own");
-    let (distinct, kinds, mut eplb) = placed("zipf", "eplb");
+    let (distinct, kinds, mut eplb) = placed("zipf:1.2", "eplb");
     assert_eq!((distinct, kinds), (4, 4));
     // A placement that is made for a layer is worse for another.
     let mut mixed = eplb.clone();
@@ -300,7 +298,7 @@ async fn halves_and_caches_from_elsewhere_change_no_token() {
     }
     // Which replica serves a token depends on what its rank has in hand, which is half a batch.
     for scheme in ["dedup", "hierarchical"] {
-        let placed = LAB.replace("\"gate\"", "\"zipf\"\nplacement = \"eplb\"\nslots = 32");
+        let placed = LAB.replace("\"gate\"", "\"zipf:1.2\"\nplacement = \"eplb\"\nslots = 32");
         let placed = placed.replace("\"flat\"", &format!("\"{scheme}\""));
         let halves = placed.replace("[scheduler]", "[parallel]\noverlap = \"two_batch\"\n[scheduler]");
         assert_eq!(live(&halves).await.0.problem, None, "{scheme}");
@@ -341,7 +339,7 @@ async fn the_virtual_clock_says_what_ranks_take() {
 
 #[tokio::test]
 async fn ranks_that_compute_have_a_placement_of_each_layer() {
-    let lab = LAB.replace("\"gate\"", "\"zipf\"");
+    let lab = LAB.replace("\"gate\"", "\"zipf:1.2\"");
     let (_, linear) = live(&lab).await;
     for (spread, slots) in [("", 20), ("[parallel]\npp = 2\n", 18)] {
         let serve = format!("placement = \"eplb\"\nslots = {slots}\n{spread}[scheduler]");

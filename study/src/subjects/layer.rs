@@ -42,7 +42,7 @@ pub const WORDS: [Column; 6] = [
 pub fn resolved<'a>(spec: CompareSpec, with_base: bool, command: String) -> Result<Resolved<'a>, Fault> {
     let rows = outline(&spec, with_base).map_err(|error| error.to_string())?;
     // Neither where it runs nor what people are told about it decides what comes out.
-    let bare = CompareSpec { memory_limit_bytes: None, notes: Vec::new(), ..spec.clone() };
+    let bare = CompareSpec { memory_limit_bytes: None, notes: Vec::new(), command: None, ..spec.clone() };
     Ok(Resolved {
         backends: spec.backends.clone(),
         identity: serde_json::to_vec(&(&bare, with_base)).map_err(|error| error.to_string())?,

@@ -9,4 +9,4 @@ mod serving_columns;
 #[cfg(test)]
 mod tests;
 
-pub use serving::{Serving, record, served};
+pub use serving::{Serving, record, serve_spec, served};

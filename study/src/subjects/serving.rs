@@ -6,9 +6,10 @@ use crate::experiment::{
     Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Resolved, Settings, Subject, Value, Work,
 };
 use crate::layer::{BackendKind, Verification};
+use crate::scenario::{Seeds, Studied, Words, flags, keys, read};
 use crate::serving::{
-    CacheTable, CostChoice, Deployed, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec, Sources,
-    outline, serve,
+    CacheTable, CostChoice, Deployed, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec, ServeWords,
+    Sources, outline, place_of, serve,
 };
 use ::serving::arrivals::{ArrivalSpec, PrefixSpec};
 use ::serving::{Slo, TrainPolicy};
@@ -61,23 +62,15 @@ impl<S: Sources> Serving<S> {
         Ok(hash.finish())
     }
 
-    /// All that decides what comes of `spec`.
-    fn identity(&self, spec: &ServeSpec, backends: &[BackendKind]) -> Result<Vec<u8>, Fault> {
-        let (serve, sources) = (&spec.serve, &self.sources);
-        let told = |key: &'static str| move |problem: String| Fault::of(key, problem);
-        let ranks = serve.racks.saturating_mul(serve.ranks_per_rack) / spec.parallel.pp.max(1);
-        let routing = match serve.routing.as_str() {
-            "gate" => None,
-            name => Some(sources.routing(name, ranks).map_err(told("serve.routing"))?),
-        };
-        let whole = (
-            (spec, backends, routing),
-            sources.model(&serve.model).map_err(told("serve.model"))?,
-            sources.hardware(&serve.hardware).map_err(told("serve.hardware"))?,
-            sources.placement(&serve.placement).map_err(told("serve.placement"))?,
-            spec.arrivals.file.as_deref().map(|name| self.digest(name)).transpose()?,
-        );
-        serde_json::to_vec(&whole).map_err(|error| error.to_string().into())
+    /// All that decides what comes of `spec`, whose words lead to `studied`.
+    fn identity(
+        &self,
+        spec: &ServeSpec,
+        studied: &Studied,
+        backends: &[BackendKind],
+    ) -> Result<Vec<u8>, Fault> {
+        let trace = spec.arrivals.file.as_deref().map(|name| self.digest(name)).transpose()?;
+        serde_json::to_vec(&(spec, studied, backends, trace)).map_err(|error| error.to_string().into())
     }
 }
 
@@ -98,7 +91,8 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
         ];
         let lengths = LENGTHS.map(|table| (table, LENGTH.as_slice()));
         let tables = tables.into_iter().chain(lengths);
-        tables.flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}"))).collect()
+        let keys = tables.flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")));
+        words().iter().map(|word| place_of(word)).chain(keys).collect()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
@@ -110,7 +104,7 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
             ("arrivals.kind".to_owned(), Value::Text("burst".to_owned())),
             (key.to_owned(), value.clone()),
         ]);
-        spec(&alone, None).map(drop).map_err(|fault| fault.problem)
+        serve_spec(&alone, None).map(drop).map_err(|fault| fault.problem)
     }
 
     fn backends(&self) -> &'static [BackendKind] {
@@ -118,7 +112,9 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
     }
 
     fn resolve<'a>(&'a self, asked: Asked<'_>) -> Result<Resolved<'a>, Fault> {
-        let spec = spec(asked.settings, Some(asked.seed))?;
+        let mut spec = serve_spec(asked.settings, Some(asked.seed))?;
+        let studied = self.sources.resolve(&spec.scenario).map_err(|error| fault(error.into()))?;
+        spec.scenario = studied.words.clone();
         let backends = match asked.backends {
             [] if spec.serve.cost == CostChoice::Analytic => vec![BackendKind::Analytic],
             [] => vec![BackendKind::Sim],
@@ -132,7 +128,7 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
             ranks = deployment.cluster.num_ranks();
         }
         Ok(Resolved {
-            identity: self.identity(&spec, &backends)?,
+            identity: self.identity(&spec, &studied, &backends)?,
             memory_bytes,
             ranks,
             command: asked.repeated("serve-bench", SEED),
@@ -164,22 +160,36 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
 }
 
 /// The run that settings give.
-fn spec(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
+///
+/// # Errors
+/// [`Fault`] of the first place that has another value than it takes.
+pub fn serve_spec(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
     let mut table = toml::Table::new();
+    let (known, mut said) = (words(), Settings::default());
     for (place, value) in &settings.0 {
-        put(&mut table, place, value.toml())?;
+        match known.iter().find(|word| place_of(word) == *place) {
+            Some(word) => said.0.push((word.clone(), value.clone())),
+            None => put(&mut table, place, value.toml())?,
+        }
     }
+    let mut scenario = read::<Words<ServeWords>>(&flags::<Words<ServeWords>>(&said, |_| false))?.0;
     if let Some(seed) = seed {
-        let seed = i64::try_from(seed).map_err(|_| Fault::of(SEED, format!("{seed}: give less")))?;
-        put(&mut table, SEED, seed.into())?;
+        scenario.seeds = Seeds(vec![seed]);
     }
-    ServeSpec::deserialize(toml::Value::Table(table)).map_err(|error| {
+    let spec: Result<ServeSpec, toml::de::Error> = ServeSpec::deserialize(toml::Value::Table(table));
+    let spec = spec.map_err(|error| {
         // The text ends with the place: "in `arrivals.prefixes`".
         let text = error.to_string();
         let place =
             text.trim_end().rsplit_once("\nin `").map_or("", |(_, place)| place.trim_end_matches('`'));
         told(place, error.message())
-    })
+    })?;
+    Ok(ServeSpec { scenario, ..spec })
+}
+
+/// The words of the scenario.
+fn words() -> Vec<String> {
+    keys::<Words<ServeWords>>(&[])
 }
 
 /// Puts `value` at `place` of `table`.

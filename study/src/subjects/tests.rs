@@ -8,16 +8,19 @@ use crate::experiment::{
     Experiment, Plan, Point, Results, Shard, Subject, Value, parse_experiment, run_offline, summarise, table,
 };
 use crate::layer::BackendKind;
-use crate::placing::PlacementChoice;
+use crate::placing::Programs;
+use crate::scenario::{Scenario, ScenarioError, Studied};
 use crate::serving::Sources;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Experts are where they are by themselves.
 #[derive(Debug, Default)]
 struct Presets;
 
 impl Sources for Presets {
-    fn placement(&self, _: &str) -> Result<PlacementChoice, String> {
-        Ok(PlacementChoice::named("linear"))
+    fn resolve(&self, scenario: &Scenario) -> Result<Studied, ScenarioError> {
+        scenario.resolve(&Arc::new(Programs::new(Duration::from_secs(1))))
     }
 }
 
@@ -26,6 +29,7 @@ const SMALL: &str = r#"
 model = "qwen3-30b-a3b"
 hardware = "h100"
 ranks_per_rack = 8
+racks = 1
 [arrivals]
 kind = "constant"
 request_rate = 200.0
@@ -127,7 +131,7 @@ fn every_setting_is_a_place_and_every_fault_has_a_line() {
         (("[serve]", "[sweep]\n\"serve.seed\" = []\n[serve]"), ":3: serve.seed: an empty list"),
         (
             ("[serve]", "[sweep]\n\"serve.seed\" = [1, \"x\"]\n[serve]"),
-            ":3: serve.seed: invalid type: string",
+            ":3: serve.seed: `x`: give whole numbers",
         ),
         (
             ("[serve]", "[sweep]\n\"parallel.pp\" = [1, 3]\n[serve]"),

@@ -1,12 +1,12 @@
-//! The words of the command's options, each with the one way in which it is read and written.
+//! Words with values of their own, each with the one way in which it is read and written.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean};
+use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean, named, serde_as_text};
 
-/// Most seeds of one comparison.
+/// Most seeds of one comparison or experiment.
 pub const SEEDS_MAX: usize = 1_000;
 
 /// A word or number that an option doesn't take.
@@ -58,17 +58,46 @@ impl fmt::Display for BackendKind {
 }
 
 impl FromStr for BackendKind {
-    type Err = ChoiceError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| {
-            refused(
-                text,
-                &["analytic", "sim", "quic", "all"],
-                "a backend is analytic, sim or quic, or all of them with `all`",
-            )
-        })
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &Self::ALL.map(|kind| (kind.name(), kind)))
+    }
+}
+
+/// One backend, or all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum BackendWord {
+    /// `all`.
+    All,
+    /// One, by its name.
+    One(BackendKind),
+}
+
+impl BackendWord {
+    /// The backends that `words` name, ascending.
+    #[must_use]
+    pub fn kinds(words: &[Self]) -> Vec<BackendKind> {
+        let named = |kind: &BackendKind| words.contains(&Self::All) || words.contains(&Self::One(*kind));
+        BackendKind::ALL.into_iter().filter(named).collect()
+    }
+}
+
+impl fmt::Display for BackendWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.pad("all"),
+            Self::One(kind) => kind.fmt(f),
+        }
+    }
+}
+
+impl FromStr for BackendWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = BackendKind::ALL.map(|kind| (kind.name(), Self::One(kind)));
+        named(text, &[&one[..], &[("all", Self::All)]].concat())
     }
 }
 
@@ -83,24 +112,15 @@ pub enum BaseChoice {
 }
 
 impl FromStr for BaseChoice {
-    type Err = ChoiceError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, ChoiceError> {
-        match text {
-            "ranks" => Ok(Self::Ranks),
-            "rack" => Ok(Self::Rack),
-            _ => Err(refused(
-                text,
-                &["ranks", "rack"],
-                "compare with all `ranks` in one rack, or with one `rack` alone",
-            )),
-        }
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("ranks", Self::Ranks), ("rack", Self::Rack)])
     }
 }
 
 /// Link latencies of a set of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LatencyChoice {
     /// None, as the closed forms assume.
     Zero,
@@ -179,8 +199,7 @@ impl FromStr for LatencyChoice {
 }
 
 /// A gate that the table has rows for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateChoice {
     /// A token may go to experts of every rack.
     Unlimited,
@@ -216,34 +235,43 @@ impl FromStr for GateChoice {
     }
 }
 
-/// A list of seeds as one word: whole numbers and ranges with commas between them.
-///
-/// # Errors
-/// [`ChoiceError`] for anything else, for more than [`SEEDS_MAX`] in one range, and for one that stands twice.
-pub fn parse_seeds(text: &str) -> Result<Vec<u64>, ChoiceError> {
-    const REMEDY: &str = "give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5";
-    let mut seeds = Vec::new();
-    for part in text.split(',') {
-        let range = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
-            return Err(refused(text, &[], REMEDY));
-        };
-        if first > last || last - first >= SEEDS_MAX as u64 {
-            return Err(refused(text, &[], REMEDY));
+/// Seeds, as one word: whole numbers and ranges with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(pub Vec<u64>);
+
+impl fmt::Display for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.iter().map(u64::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl FromStr for Seeds {
+    type Err = ChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, ChoiceError> {
+        const REMEDY: &str = "give whole numbers and ranges with commas between them, such as 1,2,7 or 1-5";
+        let mut seeds = Vec::new();
+        for part in text.split(',') {
+            let range = part.split_once('-').unwrap_or((part, part));
+            let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
+                return Err(refused(text, &[], REMEDY));
+            };
+            if first > last || last - first >= SEEDS_MAX as u64 {
+                return Err(refused(text, &[], REMEDY));
+            }
+            seeds.extend(first..=last);
         }
-        seeds.extend(first..=last);
+        let mut sorted = seeds.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(refused(text, &[], "one of the seeds stands twice; give each once"));
+        }
+        Ok(Self(seeds))
     }
-    let mut sorted = seeds.clone();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(refused(text, &[], "one of the seeds stands twice; give each once"));
-    }
-    Ok(seeds)
 }
 
 /// Wall time of a phase over its emulated time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dilation {
     /// As little as this machine can follow, per row.
     Auto,
@@ -273,6 +301,8 @@ impl FromStr for Dilation {
         })
     }
 }
+
+serde_as_text!(BackendWord, LatencyChoice, GateChoice, Seeds, Dilation);
 
 #[cfg(test)]
 mod tests {
@@ -305,10 +335,15 @@ mod tests {
         for dilation in ["0", "-1", "fast", "1.5"] {
             assert!(dilation.parse::<Dilation>().is_err(), "{dilation}");
         }
-        let error = "qick".parse::<BackendKind>().expect_err("no backend").to_string();
-        assert_eq!(
-            error,
-            "`qick`, did you mean `quic`?: a backend is analytic, sim or quic, or all of them with `all`"
-        );
+        let error = "qick".parse::<BackendWord>().expect_err("no backend");
+        assert_eq!(error, "`qick`, did you mean `quic`?: give analytic, sim, quic or all");
+    }
+
+    #[test]
+    fn lists_of_seeds() {
+        assert_eq!("1,5-7".parse(), Ok(Seeds(vec![1, 5, 6, 7])));
+        for wrong in ["", "a", "1,", "5-1", "0-1000000", "-1"] {
+            assert!(wrong.parse::<Seeds>().is_err(), "{wrong}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub enum Value {
 
 impl Value {
     /// Reads a TOML value; `Err` is what is wrong with it.
-    pub(super) fn read(value: &DeValue<'_>) -> Result<Self, &'static str> {
+    pub(crate) fn read(value: &DeValue<'_>) -> Result<Self, &'static str> {
         match value {
             DeValue::String(text) => Ok(Self::Text(text.to_string())),
             DeValue::Boolean(flag) => Ok(Self::Flag(*flag)),
@@ -73,7 +73,7 @@ impl Value {
     }
 
     /// As `--set` takes it: a text without quotes where it can't be taken for another value.
-    pub(super) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> String {
         match self {
             Self::Text(text) if DeTable::parse(&format!("value = {text}")).is_err() => text.clone(),
             other => other.toml().to_string(),

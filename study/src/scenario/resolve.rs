@@ -1,0 +1,182 @@
+//! From the words of a scenario to what they lead to: files read, defaults decided, the same for every command.
+
+use super::model::recorded_model;
+use super::{Place, Scenario, ScenarioError, any_model, fitting_model, named_model};
+use crate::placing::{PlacementChoice, Programs};
+use moe::load::read_trace;
+use moe::placement::{Demand, Linear, PlacementPolicy, PlacementWord};
+use moe::routing::RoutingChoice;
+use moe::{Model, Placement, RecordedRows, RoutingSpec};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use topology::{Cluster, Dtype, Hardware};
+
+/// Racks, and ranks of each, where nothing says otherwise.
+const DEFAULT_RACKS: u32 = 2;
+const DEFAULT_RANKS_PER_RACK: u32 = 8;
+
+/// What a scenario leads to. What may have several values is in [`Self::words`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Studied {
+    /// The model, with the top-k in use.
+    pub model: Model,
+    /// Accelerator and links, throttle applied, latencies not yet.
+    pub place: Place,
+    /// Ranks of each rack.
+    pub rack_sizes: Vec<u32>,
+    /// Weights and arithmetic.
+    pub dtype: Dtype,
+    /// Routing of the ranks of a stage.
+    pub routing: RoutingSpec,
+    /// Where experts are.
+    pub placement: PlacementChoice,
+    /// Expert slots of a stage; `None` is one an expert, or as many as the placement has of itself.
+    pub slots: Option<u32>,
+    /// What was decided for the user, to be told.
+    pub notes: Vec<String>,
+    /// The words, without those that say what is so anyway.
+    pub words: Scenario,
+}
+
+impl Scenario {
+    /// What the words lead to; programs that place experts are of `programs`.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for the first word that leads nowhere, or contradicts another.
+    pub fn resolve(&self, programs: &Arc<Programs>) -> Result<Studied, ScenarioError> {
+        let name = self.model.as_deref();
+        let RoutingChoice::Trace(path) = &self.routing else {
+            return self.resolve_as(named_model(name)?, None, programs);
+        };
+        let trace = read_trace(path).map_err(|error| ScenarioError::new("routing", error))?;
+        let (model, note) = fitting_model(name, self.top_k, &trace, path)?;
+        let mut studied = self.resolve_as(model, Some(trace.rows), programs)?;
+        studied.notes.splice(0..0, note);
+        Ok(studied)
+    }
+
+    /// As [`Self::resolve`], a model without experts included.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_any(&self, programs: &Arc<Programs>) -> Result<Studied, ScenarioError> {
+        self.resolve_as(any_model(self.model.as_deref())?, None, programs)
+    }
+
+    /// As [`Self::resolve`], for a model of which `origin` recorded `experts` experts: the one that is named must have as many.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_recorded(
+        &self,
+        (experts, origin): (u32, &str),
+        programs: &Arc<Programs>,
+    ) -> Result<Studied, ScenarioError> {
+        self.resolve_as(recorded_model(self.model.as_deref(), experts, origin)?, None, programs)
+    }
+
+    fn resolve_as(
+        &self,
+        mut model: Model,
+        rows: Option<RecordedRows>,
+        programs: &Arc<Programs>,
+    ) -> Result<Studied, ScenarioError> {
+        let (mut words, mut notes) = (self.clone(), Vec::new());
+        if rows.is_none() {
+            words.model = words.model.filter(|_| Ok(&model) != named_model(None).as_ref());
+        }
+        words.top_k = self.top_k.filter(|&top_k| top_k != model.top_k);
+        if let Some(top_k) = words.top_k {
+            route_to(&mut model, top_k, &mut notes)?;
+        }
+        let place = Place::named(self.hardware.as_deref())?;
+        words.hardware = words.hardware.filter(|name| name != Hardware::DEFAULT_PRESET);
+        let own = place.clone();
+        let place = place.throttled(self.throttle)?;
+        words.throttle = words.throttle.filter(|_| place != own);
+        let dtype = place.dtype(self.dtype, &mut notes)?;
+        words.dtype = words.dtype.filter(|&given| Ok(given) != place.dtype(None, &mut Vec::new()));
+        words.micro_batches = words.micro_batches.filter(|&given| given != self.pp);
+        let rack_sizes = place.racks(&self.said_of_racks(), DEFAULT_RACKS, DEFAULT_RANKS_PER_RACK)?;
+        words.say_racks(&rack_sizes, place.rack_sizes.as_deref());
+        let domain = place.hardware.domain_ranks;
+        if rack_sizes.iter().any(|&ranks| ranks > domain) {
+            let name = &place.hardware.name;
+            notes.push(format!("racks larger than {name}'s scale-up domain of {domain}: a what-if"));
+        }
+        // Impossible numbers of ranks are refused where racks are made of them.
+        let ranks = rack_sizes.iter().fold(0, |sum: u32, &ranks| sum.saturating_add(ranks));
+        let routing = match rows {
+            Some(rows) => RoutingSpec::Rows(rows),
+            None => self.routing.spec(ranks / self.pp.max(1)).unwrap_or(RoutingSpec::Uniform),
+        };
+        let linear = PlacementWord::Policy(Linear.name().to_owned());
+        let placement = PlacementChoice::read(self.placement.as_ref().unwrap_or(&linear), programs)
+            .map_err(|error| ScenarioError::new("placement", error))?;
+        words.placement = words.placement.filter(|word| *word != linear);
+        let mut studied =
+            Studied { model, place, rack_sizes, dtype, routing, placement, slots: self.slots, notes, words };
+        studied.slots = studied.slots.filter(|&slots| studied.own_slots() != Some(slots));
+        studied.words.slots = studied.slots;
+        Ok(studied)
+    }
+
+    /// Puts racks of `sizes` in place of what was said of them; nothing where they are as `file`, or nobody, says.
+    fn say_racks(&mut self, sizes: &[u32], file: Option<&[u32]>) {
+        (self.racks, self.ranks_per_rack, self.ranks) = (None, Vec::new(), None);
+        if file == Some(sizes) {
+            return;
+        }
+        let (racks, first) = (sizes.len() as u32, sizes.first().copied().unwrap_or(0));
+        if sizes.iter().any(|&size| size != first) {
+            self.ranks_per_rack = sizes.to_vec();
+            return;
+        }
+        self.racks = Some(racks).filter(|&racks| racks != DEFAULT_RACKS || file.is_some());
+        self.ranks_per_rack = Some(first)
+            .filter(|&size| size != DEFAULT_RANKS_PER_RACK || file.is_some())
+            .into_iter()
+            .collect();
+    }
+}
+
+/// Has each token go to `top_k` experts, from all groups where the model's own limit leaves too few.
+fn route_to(model: &mut Model, top_k: u32, notes: &mut Vec<String>) -> Result<(), ScenarioError> {
+    if top_k == 0 || top_k > model.num_experts {
+        let problem =
+            format!("{top_k}: {} has {} experts; give between 1 and that", model.name, model.num_experts);
+        return Err(ScenarioError::new("top_k", problem));
+    }
+    model.top_k = top_k;
+    // What was published counts the model's own choice.
+    model.published_active = None;
+    let gate = &mut model.gate;
+    let reachable = model.num_experts / gate.n_group.max(1) * gate.topk_group;
+    if top_k > reachable {
+        notes.push(format!("the model's own gate groups hold {reachable} experts for top-{top_k}: left out"));
+        (gate.n_group, gate.topk_group) = (1, 1);
+    }
+    Ok(())
+}
+
+impl Studied {
+    /// All racks.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for impossible sizes.
+    pub fn cluster(&self) -> Result<Cluster, ScenarioError> {
+        Cluster::new(&self.rack_sizes).map_err(|error| ScenarioError::new("racks", error))
+    }
+
+    /// Slots of the placement where none are asked for; `None` where the placement says what is wrong with it.
+    fn own_slots(&self) -> Option<u32> {
+        let policy = self.placement.policy().ok()?;
+        let experts = self.model.num_experts;
+        if policy.is_for_demand() {
+            return Some(experts);
+        }
+        let cluster = self.cluster().ok()?;
+        let placed = Placement::by(policy, &cluster, None, &Demand::even(&cluster, experts));
+        placed.ok().map(|placement| placement.num_slots())
+    }
+}
