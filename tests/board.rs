@@ -66,7 +66,9 @@ fn a_step_is_told_in_the_units_of_its_keys() {
         "roofline",
         "--model=deepseek-v3",
         "--hardware=gb200",
+        "--racks=1",
         "--ranks=64",
+        "--latency=zero",
         "--batch=2400",
         "--context=4989",
         "--kv-dtype=fp8",
@@ -122,8 +124,8 @@ fn a_sweep_is_a_table_csv_or_json() {
 
 #[test]
 fn impossible_deployments_are_refused_and_too_large_ones_named() {
-    refused(&["roofline", "--ranks=0"], &["ranks = 0: give at least 1"]);
-    refused(&["roofline", "--top-k=257"], &["--top-k 257: deepseek-v3 has 256 experts"]);
+    refused(&["roofline", "--ranks=0"], &["rack 0 has 0 ranks"]);
+    refused(&["roofline", "--top-k=257"], &["top_k: 257: deepseek-v3 has 256 experts"]);
     refused(&["roofline", "--pp=3"], &["give a multiple of the 3 stages"]);
     refused(&["roofline", "--batch=nan"], &["batch = NaN: give a finite number above 0"]);
     refused(&["roofline", "--hardware=h10"], &["did you mean"]);

@@ -129,7 +129,7 @@ fn policies_and_gates_are_listed() {
 #[test]
 fn words_that_no_option_takes_are_usage() {
     for (args, message) in [
-        (&["compare", "--backend=qick"][..], "analytic, sim or quic"),
+        (&["compare", "--backend=qick"][..], "analytic, sim, quic or all"),
         (&["compare", "--scheme=flat,hier"], "unknown dispatch scheme `hier`"),
         (&["compare", "--gate=limit:0"], "limit:M"),
         (&["compare", "--latency=fast"], "a latency is zero, preset"),
@@ -159,7 +159,7 @@ fn options_that_contradict_each_other_are_usage() {
     for (more, message) in [
         (&["--model=deepsek-v3"][..], "did you mean `deepseek-v3`?"),
         (&["--hardware=gb20"], "did you mean `gb200`"),
-        (&["--throttle=0"], "throttle 0: give a number"),
+        (&["--throttle=0"], "throttle: 0: give a number"),
         (&["--racks=0"], "at least one rack"),
         (&["--ranks-per-rack=4,4,4"], "3 numbers for 2 racks"),
         (&["--ranks-per-rack=0"], "rack"),

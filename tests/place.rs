@@ -20,6 +20,14 @@ impl Loads {
     fn place(&self, args: &[&str]) -> Command {
         let mut command = support::railyard(&["place", "--loads"]);
         command.arg(self.0.path()).args(args);
+        // One rack, and EPLB, where a test doesn't say otherwise.
+        let says = |flags: &[&str]| args.iter().any(|arg| flags.iter().any(|flag| arg.starts_with(flag)));
+        if !says(&["--rack", "--ranks-per-rack"]) {
+            command.arg("--racks=1");
+        }
+        if !says(&["--policy", "--placement", "--compare"]) {
+            command.arg("--placement=eplb");
+        }
         command
     }
 
@@ -55,7 +63,7 @@ fn the_published_example_of_eplb() {
 fn what_can_not_be_placed_is_refused() {
     let loads = Loads::new(LOADS);
     loads.refused(&["--ranks=8", "--slots=17"], "the ranks must divide the slots");
-    loads.refused(&["--ranks=8", "--racks=3"], "racks 3: give a divisor of the 8 ranks");
+    loads.refused(&["--ranks=8", "--racks=3"], "racks: 3: give a divisor of the 8 ranks");
     loads.refused(
         &["--ranks=8", "--slots=16", "--policy=linear"],
         "16 slots: linear has 12, neither more nor fewer",
@@ -68,7 +76,7 @@ fn what_can_not_be_placed_is_refused() {
     loads.refused(&["--ranks=8", "--model=deepseek-v3"], "it has 256 experts");
     loads.refused(&["--ranks=8", "--top-k=13"], "between 1 and the 12 experts");
     loads.refused(&["--ranks=2", "--slots=25", "--policy=rack-aware"], "at most one an expert and rank");
-    loads.refused(&["--ranks=8", "--policy=file:no-such-file"], "placement no-such-file: No such file");
+    loads.refused(&["--ranks=8", "--policy=file:no-such-file"], "placement: no-such-file: No such file");
     loads.refused(&["--ranks=8", "--slots=16", "--export=vllm"], "layer 0 has replicas: give --slots 12");
     loads.refused(&["--ranks=8", "--export=railyard", "--slots=16"], "give --layer");
     loads.refused(&["--ranks=7", "--export=sglang", "--policy=rack-aware"], "12 slots on 7 ranks unevenly");

@@ -35,7 +35,7 @@ impl Sources for Presets {
             _ => {}
         }
         if let Some((word, layers)) = layers {
-            let map = |layer| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
+            let map = |layer: u32| (0..128).map(|slot| (slot + layer) % 128).collect::<Vec<u32>>();
             let maps: Vec<Vec<u32>> = (0..layers).map(map).collect();
             let text = format!("{{\"physical_to_logical_map\": {maps:?}}}");
             studied.placement = PlacementChoice::File(PlacementFile { origin: word.to_owned(), text });
@@ -186,7 +186,7 @@ fn each_layer_is_placed_for_its_own_popular_experts() {
     assert_eq!((distinct, kinds), (4, 4));
     // A placement that is made for a layer is worse for another.
     let mut mixed = eplb.clone();
-    let next = |layer: u32| std::sync::Arc::clone(eplb.placements.of((layer + 1) % 4));
+    let next = |layer: u32| Arc::clone(eplb.placements.of((layer + 1) % 4));
     mixed.placements = LayerPlacements::new(0, (0..4).map(next));
     for layer in 0..4 {
         let [linear, own, other] = [&mut linear, &mut eplb, &mut mixed]
@@ -208,13 +208,13 @@ fn runs_with_the_same_placement_share_it() {
             made += 1;
             Err(format!("the {made}th"))
         };
-        shared.of(spec, made_now).unwrap_err()
+        shared.of(&Presets.resolve(&spec.scenario).unwrap(), made_now).unwrap_err()
     };
     let first = of(&spec);
     let (mut batch, mut other, mut seed) = (spec.clone(), spec.clone(), spec.clone());
     batch.scheduler.max_num_seqs = 7;
-    other.serve.placement = "eplb".to_owned();
-    seed.serve.seed = 9;
+    other.scenario.placement = Some("eplb".parse().unwrap());
+    seed.scenario.seeds = crate::scenario::Seeds(vec![9]);
     assert_eq!([&batch, &other, &seed].map(of), [first, "the 2th".to_owned(), "the 3th".to_owned()]);
 }
 
