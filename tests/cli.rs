@@ -139,7 +139,7 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--experts=real"], "modelled or gemm"),
         (&["compare", "--seeds=3,3"], "one of the seeds stands twice"),
         (&["compare", "--memory-limit=lots"], "such as 500M or 2G"),
-        (&["compare", "--base=all"], "all `ranks` in one rack"),
+        (&["compare", "--base=all"], "give ranks or rack"),
         (&["compare", "--tokens=-1"], "invalid"),
         (&["compare", "--cluster=x:1"], "--certs"),
         (&["comprae"], "compare"),
@@ -172,7 +172,7 @@ fn options_that_contradict_each_other_are_usage() {
         (&["--routing=zipf:99"], "zipf exponent = 99"),
         (&["--no-payload", "--routing=gate"], "hidden states"),
         (&["--no-payload", "--backend=quic"], "simulator alone"),
-        (&["--placement=/no/such/file"], "placement /no/such/file"),
+        (&["--placement=/no/such/file"], "placement: /no/such/file"),
         (&["--model=/no/such.json"], "cannot open /no/such.json"),
         (&["--routing=trace:/no/such.jsonl"], "/no/such.jsonl: cannot be read"),
     ] {

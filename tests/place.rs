@@ -69,7 +69,6 @@ fn what_can_not_be_placed_is_refused() {
         "16 slots: linear has 12, neither more nor fewer",
     );
     loads.refused(&["--ranks=0"], "rank");
-    loads.refused(&[], "how many ranks?");
     loads.refused(&["--ranks=8", "--ranks-per-rack=4,3"], "2 rack(s) add up to 7");
     loads.refused(&["--ranks=8", "--racks=2", "--ranks-per-rack=3"], "2 rack(s) add up to 6");
     loads.refused(&["--ranks=8", "--layer=2"], "layers 0 to 1");

@@ -97,7 +97,8 @@ fn given(command: &str, flag: &str, told: Option<&str>) -> Vec<String> {
                 Some((_, _, of_place)) if command == "place" => (*of_place).to_owned(),
                 Some((_, value, _)) => (*value).to_owned(),
                 None => {
-                    let told = told.unwrap_or_else(|| panic!("{command} --{flag}: its help tells no default"));
+                    let told =
+                        told.unwrap_or_else(|| panic!("{command} --{flag}: its help tells no default"));
                     told.split(',').next().unwrap_or(told).to_owned()
                 }
             }
@@ -114,8 +115,11 @@ fn naming_a_default_changes_no_byte() {
         ("place", &["--loads=loads-64.json"]),
     ] {
         let outputs = |more: &[String]| {
-            let words: Vec<&str> =
-                [command].into_iter().chain(rest.iter().copied()).chain(more.iter().map(String::as_str)).collect();
+            let words: Vec<&str> = [command]
+                .into_iter()
+                .chain(rest.iter().copied())
+                .chain(more.iter().map(String::as_str))
+                .collect();
             (railyard(&words), railyard(&[&words[..], &["--json"]].concat()))
         };
         let (bare, flags) = (outputs(&[]), flags(command));
@@ -220,16 +224,60 @@ fn a_printed_command_repeats_its_result() {
     let odd = odd.to_str().expect("text");
     for words in [
         &["compare", "--backend=analytic,sim", "--no-payload", "--model=granite-1b", "--tokens=4"][..],
-        &["compare", "--backend=sim", "--model", odd, "--ranks=6", "--scheme=dedup,flat", "--latency=1.5,12", "--tokens=4"],
-        &["compare", "--backend=analytic", "--hardware=odd-racks.toml", "--racks=2", "--gate=unlimited", "--latency=zero"],
-        &["compare", "--backend=sim", "--routing=trace:routing-32.jsonl", "--ranks-per-rack=3,2", "--tokens=4", "--seeds=2-3"],
-        &["compare", "--backend=sim", "--placement=rack-aware", "--slots=40", "--model=granite-1b", "--routing=zipf:0.8", "--tokens=4"],
+        &[
+            "compare",
+            "--backend=sim",
+            "--model",
+            odd,
+            "--ranks=6",
+            "--scheme=dedup,flat",
+            "--latency=1.5,12",
+            "--tokens=4",
+        ],
+        &[
+            "compare",
+            "--backend=analytic",
+            "--hardware=odd-racks.toml",
+            "--racks=2",
+            "--gate=unlimited",
+            "--latency=zero",
+        ],
+        &[
+            "compare",
+            "--backend=sim",
+            "--routing=trace:routing-32.jsonl",
+            "--ranks-per-rack=3,2",
+            "--tokens=4",
+            "--seeds=2-3",
+        ],
+        &[
+            "compare",
+            "--backend=sim",
+            "--placement=rack-aware",
+            "--slots=40",
+            "--model=granite-1b",
+            "--routing=zipf:0.8",
+            "--tokens=4",
+        ],
         &["roofline", "--model", odd, "--batch=33", "--top-k=2", "--latency=1,5"],
-        &["roofline", "--latency", "--pp=2", "--micro-batches=4", "--batch=64", "--kv-dtype=bf16", "--mode=sum"],
+        &[
+            "roofline",
+            "--latency",
+            "--pp=2",
+            "--micro-batches=4",
+            "--batch=64",
+            "--kv-dtype=bf16",
+            "--mode=sum",
+        ],
         &["roofline", "--sweep", "batch=1..64*2", "--racks=1", "--throttle=18"],
         &["roofline", "--sweep", "racks=1,2,4", "--ranks=32", "--batch=64"],
         &["place", "--loads=loads-64.json", "--racks=1", "--placement=rack-aware", "--slots=80"],
-        &["place", "--loads=loads-12.json", "--ranks=4", "--policy=exec:printf '%s' '{\"physical_to_logical_map\": [0,1,2,3,4,5,6,7,8,9,10,11]}'"],
+        &[
+            "place",
+            "--loads=loads-12.json",
+            "--ranks=4",
+            "--policy=exec:printf '%s' '{\"physical_to_logical_map\": [0,1,2,3,4,5,6,7,8,9,10,11]}'",
+        ],
         &["place", "--loads=loads-64.json", "--model=olmoe-1b-7b"],
     ] {
         let was = railyard(&[words, &["--json"]].concat());
@@ -268,9 +316,9 @@ fn the_command_of_a_point_has_its_records() {
             let object: Value = serde_json::from_str(&text).expect("JSON");
             if command.starts_with("railyard compare") {
                 let (was, rows) = (&point["records"][0], object["rows"].as_array().expect("rows"));
-                let same = rows.iter().any(|row| {
-                    ["a2a_us", "layer_us", "title"].iter().all(|key| row[*key] == was[*key])
-                });
+                let same = rows
+                    .iter()
+                    .any(|row| ["a2a_us", "layer_us", "title"].iter().all(|key| row[*key] == was[*key]));
                 assert!(same, "{command}: {was}");
             } else {
                 let (was, record) = (&point["records"][0], &object["points"][0]);
