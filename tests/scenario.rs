@@ -65,7 +65,7 @@ fn flags(command: &str) -> Vec<(String, Option<String>)> {
         match line.strip_prefix("--").filter(|_| line.contains(['<', '['])) {
             Some(flag) => {
                 let name = flag.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next();
-                flags.push((name.unwrap_or_default().to_owned(), String::new()));
+                flags.push((name.unwrap_or_default().to_owned(), format!("{flag} ")));
             }
             None => {
                 if let Some((_, text)) = flags.last_mut() {
