@@ -1,5 +1,7 @@
 //! Why a model cannot be used: always with its origin, the field and the remedy.
 
+use crate::architecture::ArchitectureError;
+
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,13 +16,18 @@ pub enum ModelError {
         /// All canonical names, comma-separated.
         known: String,
     },
-    /// The text is not JSON, or not an object.
-    #[error("{origin}: not a JSON object: {reason}; give a Hugging Face config.json")]
-    Json {
-        /// The file or whatever the text came from.
+    /// A configuration that can't be read.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// What is understood of a model, and not run here.
+    #[error(
+        "{origin}: {what}: understood, and not built here yet; `railyard model {origin}` has what can be said of it"
+    )]
+    NotBuilt {
+        /// The file or preset.
         origin: String,
-        /// What the parser said, with line and column.
-        reason: String,
+        /// What the model has.
+        what: String,
     },
     /// The text is no TOML of a model.
     #[error("{origin}:{line}: {reason}")]
@@ -31,16 +38,6 @@ pub enum ModelError {
         line: usize,
         /// What the parser said.
         reason: String,
-    },
-    /// A field that the model type needs is absent.
-    #[error("{origin}: field '{field}' is missing; {remedy}")]
-    Missing {
-        /// File that it was read from.
-        origin: String,
-        /// The field, or the alternatives that would do.
-        field: String,
-        /// What to write there.
-        remedy: String,
     },
     /// A field has a value that no model can have.
     #[error("{origin}: {field} = {value} is not possible; give {remedy}")]
@@ -54,14 +51,10 @@ pub enum ModelError {
         /// Which values are possible.
         remedy: String,
     },
-    /// The configuration describes a dense model.
-    #[error(
-        "{origin}: model type '{model_type}' has no routed experts; give the config.json of a mixture-of-experts model"
-    )]
+    /// The model is a dense one.
+    #[error("{origin}: no routed experts; give a mixture-of-experts model")]
     NotMoe {
         /// File that it was read from.
         origin: String,
-        /// `model_type` as found.
-        model_type: String,
     },
 }

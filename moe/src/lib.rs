@@ -2,12 +2,12 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, no clocks, no hidden randomness.
 
+pub mod architecture;
 mod error;
 pub mod evaluation;
 pub mod experts;
 mod fp8;
 pub mod gate;
-pub mod hf_config;
 pub mod hidden;
 pub mod ids;
 pub mod load;

@@ -1,6 +1,7 @@
 //! A whole mixture-of-experts model as numbers: layers, widths, gate, attention, and the parameters they add up to.
 
 mod attention;
+mod config;
 mod file;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub struct Model {
     /// Where these numbers are from.
     #[serde(default)]
     pub source: String,
+    /// What its layers have that neither times nor memory of whole steps count here, in words; see [`Model::counted`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncounted: Option<String>,
 }
 
 fn every_layer() -> u32 {
@@ -125,6 +129,19 @@ impl Model {
             + f64::from(self.shared_experts) * ffn(self.shared_inter)
             + h * f64::from(self.num_experts);
         embeddings + attention + dense + f64::from(self.moe_layers) * moe_layer
+    }
+
+    /// This model, if times and memory of whole steps count all that it has.
+    ///
+    /// # Errors
+    /// [`ModelError::NotBuilt`] with what they don't.
+    pub fn counted(self) -> Result<Self, ModelError> {
+        match self.uncounted {
+            Some(what) => {
+                Err(ModelError::NotBuilt { origin: self.source, what: format!("whole steps with {what}") })
+            }
+            None => Ok(self),
+        }
     }
 
     /// Checks every field against the stated limits and against each other.

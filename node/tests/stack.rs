@@ -49,6 +49,7 @@ fn model(layers: u32, dense: u32, shared: u32, attention: Attention, hidden: u32
         published_total: None,
         published_active: None,
         source: String::new(),
+        uncounted: None,
     }
 }
 

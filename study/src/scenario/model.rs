@@ -2,6 +2,7 @@
 
 use super::ScenarioError;
 use super::files::{has_extension, is_file, read_file};
+use moe::architecture::Architecture;
 use moe::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
 use moe::load::Trace;
 use moe::{Model, ModelError};
@@ -37,12 +38,24 @@ fn model(name: Option<&str>, dense_too: bool) -> Result<Model, ScenarioError> {
         return Model::preset(name).map_err(refused);
     }
     let text = read_file(Path::new(name)).map_err(refused)?;
-    let read = if is_toml { Model::from_toml(&text, name) } else { Model::from_hf_config(&text, name) };
-    match read {
-        Err(ModelError::NotMoe { .. }) if dense_too => Model::dense_from_hf_config(&text, name),
-        read => read,
+    let model = if is_toml { Model::from_toml(&text, name) } else { Model::from_config(&text, name) };
+    let model = model.map_err(refused)?;
+    if model.moe_layers == 0 && !dense_too {
+        return Err(refused(ModelError::NotMoe { origin: name.to_owned() }));
     }
-    .map_err(refused)
+    Ok(model)
+}
+
+/// What a config.json of that name has, layer by layer; nothing where `name` is a preset's or a model file's.
+///
+/// # Errors
+/// [`ScenarioError`] with the field that is wrong or not understood.
+pub fn architecture(name: &str) -> Result<Option<Architecture>, ScenarioError> {
+    if has_extension(name, "toml") || !is_file(name, "json") {
+        return Ok(None);
+    }
+    let text = read_file(Path::new(name)).map_err(refused)?;
+    Architecture::from_config(&text, name).map(Some).map_err(refused)
 }
 
 /// The model whose routing `trace` of `path` has: the one of `name`, which must fit; without one a preset that fits, else the

@@ -1,0 +1,384 @@
+//! Formats of stored weights: what `quantization_config` says, module by module; apart from the format of arithmetic and of the cache.
+
+use super::ArchitectureError;
+use super::fields::{Fields, short};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A format of stored weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// 32 bits.
+    Fp32,
+    /// 16 bits, with either exponent.
+    Bf16,
+    /// 8 bits, one scale a matrix or channel.
+    Fp8,
+    /// 8 bits, an FP32 scale for each block of so many rows and columns.
+    Fp8Blocks(u32, u32),
+    /// 4 bits, an 8-bit scale for each 32 (OCP MX).
+    Mxfp4,
+    /// 4 bits, an 8-bit scale for each 16.
+    Nvfp4,
+    /// Integers of so many bits, an FP16 scale for each group of so many; group 0: a scale a channel.
+    Int(u32, u32),
+}
+
+impl Format {
+    /// Bits of one weight with its share of the scales.
+    #[must_use]
+    pub fn bits(self) -> f64 {
+        match self {
+            Self::Fp32 => 32.0,
+            Self::Bf16 => 16.0,
+            Self::Fp8 => 8.0,
+            Self::Fp8Blocks(rows, columns) => 8.0 + 32.0 / (f64::from(rows) * f64::from(columns)),
+            Self::Mxfp4 => 4.25,
+            Self::Nvfp4 => 4.5,
+            Self::Int(bits, 0) => bits.into(),
+            Self::Int(bits, group) => f64::from(bits) + 16.0 / f64::from(group),
+        }
+    }
+}
+
+/// Parts of a model that are stored in formats of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The input embedding.
+    Embedding,
+    /// The output head.
+    Head,
+    /// Norms, and the mixing of residual streams.
+    Norms,
+    /// Routers, and projections to latent widths.
+    Router,
+    /// Attention and recurrences.
+    Mixer,
+    /// Dense blocks.
+    Dense,
+    /// Shared experts.
+    Shared,
+    /// Routed experts.
+    Experts,
+}
+
+/// Names of modules of a part, in the naming of each family; `{}` is the layer.
+fn modules(part: Part) -> &'static [&'static str] {
+    match part {
+        Part::Mixer => &[
+            "layers.{}.self_attn.q_proj",
+            "layers.{}.self_attn.q_b_proj",
+            "layers.{}.attn.wq_b",
+            "layers.{}.linear_attn.out_proj",
+            "layers.{}.mixer.in_proj",
+            "layers.{}.mixer.q_proj",
+        ],
+        Part::Dense => &[
+            "layers.{}.mlp.gate_proj",
+            "layers.{}.ffn.w1",
+            "layers.{}.feed_forward.gate_proj",
+            "layers.{}.mlps.0.gate_proj",
+        ],
+        Part::Shared => &[
+            "layers.{}.mlp.shared_experts.gate_proj",
+            "layers.{}.mlp.shared_expert.gate_proj",
+            "layers.{}.block_sparse_moe.shared_experts.gate_proj",
+            "layers.{}.feed_forward.shared_expert.gate_proj",
+            "layers.{}.mixer.shared_experts.up_proj",
+            "layers.{}.ffn.shared_experts.w1",
+        ],
+        Part::Experts => &[
+            "layers.{}.mlp.experts.0.gate_proj",
+            "layers.{}.mlp.experts.gate_up_proj",
+            "layers.{}.block_sparse_moe.experts.0.w1",
+            "layers.{}.feed_forward.experts.gate_up_proj",
+            "layers.{}.mixer.experts.0.up_proj",
+            "layers.{}.ffn.experts.0.w1",
+        ],
+        Part::Head => &["lm_head", "head"],
+        // Neither are products with a weight matrix, or too small to be worth a format of their own.
+        Part::Embedding | Part::Norms | Part::Router => &[],
+    }
+}
+
+/// What stands before `layers.` in the families.
+const PREFIXES: [&str; 5] = ["", "model.", "model.language_model.", "language_model.model.", "backbone."];
+
+/// Formats of the weights of a model, and of its cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// Format of what nothing else is said of.
+    pub base: Format,
+    /// Format of the products that are quantised: attention, dense blocks, shared and routed experts.
+    pub products: Format,
+    /// Format of routed experts.
+    pub experts: Format,
+    /// Parts of layers that keep the base format, each with its layer.
+    #[serde(default)]
+    pub left_out: Vec<(u32, Part)>,
+    /// True where the output head is quantised with the products.
+    #[serde(default)]
+    pub head: bool,
+    /// Bits of an element of the cache, where the file says.
+    #[serde(default)]
+    pub cache_bits: Option<u32>,
+}
+
+impl Storage {
+    /// Everything in one format.
+    #[must_use]
+    pub const fn plain(base: Format) -> Self {
+        Self { base, products: base, experts: base, left_out: Vec::new(), head: false, cache_bits: None }
+    }
+
+    /// Bits of a weight of `part` in layer `layer`.
+    pub(super) fn bits(&self, layer: Option<usize>, part: Part) -> f64 {
+        let format = match part {
+            Part::Embedding | Part::Norms | Part::Router => self.base,
+            Part::Head => {
+                if self.head {
+                    self.products
+                } else {
+                    self.base
+                }
+            }
+            Part::Mixer | Part::Dense | Part::Shared | Part::Experts => {
+                let left_out = layer.is_some_and(|layer| {
+                    self.left_out.iter().any(|&(at, left)| at as usize == layer && left == part)
+                });
+                match part {
+                    _ if left_out => self.base,
+                    Part::Experts => self.experts,
+                    _ => self.products,
+                }
+            }
+        };
+        format.bits()
+    }
+
+    /// What the fields of a configuration of `num_layers` layers say.
+    pub(super) fn read(fields: &Fields<'_>, num_layers: u32) -> Result<Self, ArchitectureError> {
+        let dtype = match fields.word("torch_dtype")? {
+            None => fields.word("dtype")?,
+            word => word,
+        };
+        let base = match dtype {
+            None | Some("bfloat16" | "float16" | "auto") => Format::Bf16,
+            Some("float32") => Format::Fp32,
+            Some(other) => {
+                return Err(fields.wrong("dtype", &format!("{other}; give bfloat16, float16 or float32")));
+            }
+        };
+        let mut storage = Self::plain(base);
+        if let Some((_, config)) = fields.find("quantization_config") {
+            let config = config.as_object();
+            let config = config.ok_or_else(|| fields.wrong("quantization_config", "give an object"))?;
+            storage.quantised(fields, config, num_layers)?;
+        }
+        storage.experts = match fields.word("expert_dtype")? {
+            None => storage.experts,
+            Some("fp4") => Format::Mxfp4,
+            Some("fp8") => storage.products,
+            Some("bf16" | "bfloat16") => Format::Bf16,
+            Some(other) => {
+                return Err(fields.wrong("expert_dtype", &format!("{other}; give fp4, fp8 or bf16")));
+            }
+        };
+        Ok(storage)
+    }
+
+    fn quantised(
+        &mut self,
+        fields: &Fields<'_>,
+        config: &Map<String, Value>,
+        num_layers: u32,
+    ) -> Result<(), ArchitectureError> {
+        let wrong = |key: &str, problem: &str| fields.wrong(&format!("quantization_config.{key}"), problem);
+        let text = |key: &str| config.get(key).and_then(Value::as_str);
+        let method = text("quant_method").or(text("quant_algo")).unwrap_or("");
+        let groups = config.get("config_groups").and_then(Value::as_object);
+        let mixed = text("quant_algo") == Some("MIXED_PRECISION");
+        let of_groups = groups
+            .map(|groups| {
+                groups.values().map(|group| of_weights(group.get("weights").unwrap_or(&Value::Null)))
+            })
+            .map(|formats| formats.collect::<Result<Vec<_>, _>>())
+            .transpose()
+            .map_err(|problem| wrong("config_groups", &problem))?;
+        let number =
+            |key: &str| config.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+        let format = match (method, of_groups.as_deref()) {
+            (_, Some([first, rest @ ..])) if !mixed => {
+                if rest.iter().any(|other| other != first) {
+                    return Err(wrong(
+                        "config_groups",
+                        "groups of several formats are not understood; give one",
+                    ));
+                }
+                *first
+            }
+            ("mxfp4", _) => Format::Mxfp4,
+            ("fp8" | "fbgemm_fp8", _) => match config.get("weight_block_size").and_then(Value::as_array) {
+                Some(block) => match block.iter().filter_map(Value::as_u64).collect::<Vec<_>>()[..] {
+                    [rows, columns] if rows > 0 && columns > 0 => {
+                        Format::Fp8Blocks(rows.min(1 << 20) as u32, columns.min(1 << 20) as u32)
+                    }
+                    _ => return Err(wrong("weight_block_size", "give two numbers above 0")),
+                },
+                None => Format::Fp8,
+            },
+            ("gptq" | "awq" | "auto-round" | "auto_round" | "hqq" | "moe_wna16", _) => {
+                let bits = number("bits").filter(|bits| (2..=8).contains(bits));
+                let bits = bits.ok_or_else(|| wrong("bits", "give 2 to 8"))?;
+                Format::Int(bits, number("group_size").unwrap_or(0))
+            }
+            ("bitsandbytes", _) if config.get("load_in_8bit") == Some(&Value::Bool(true)) => {
+                Format::Int(8, 0)
+            }
+            ("bitsandbytes", _) if config.get("load_in_4bit") == Some(&Value::Bool(true)) => {
+                Format::Int(4, 32)
+            }
+            ("modelopt" | "modelopt_fp4" | "FP8" | "NVFP4" | "modelopt_mixed", _) => match text("quant_algo")
+            {
+                Some("NVFP4") => Format::Nvfp4,
+                Some(algo) if algo.starts_with("FP8") => Format::Fp8,
+                other => {
+                    return Err(wrong(
+                        "quant_algo",
+                        &format!("{}; give FP8 or NVFP4", other.unwrap_or("missing")),
+                    ));
+                }
+            },
+            (other, _) => {
+                let known = "fp8, mxfp4, compressed-tensors, modelopt, gptq, awq or bitsandbytes";
+                return Err(wrong("quant_method", &format!("{other:?} is not understood; give {known}")));
+            }
+        };
+        // gpt-oss: what MXFP4 is for are the experts; all else is left out by name, or by default.
+        self.experts = format;
+        self.products = if method == "mxfp4" { self.base } else { format };
+        if mixed || config.contains_key("moe_quant_algo") {
+            let algo = text("moe_quant_algo").or_else(|| {
+                config
+                    .get("quantized_layers")?
+                    .as_object()?
+                    .iter()
+                    .find(|(name, _)| name.contains("experts"))?
+                    .1
+                    .get("quant_algo")?
+                    .as_str()
+            });
+            self.experts = match algo {
+                Some("NVFP4") => Format::Nvfp4,
+                Some("FP8") => Format::Fp8,
+                Some("MXFP4" | "W4A8_MXFP4_FP8") => Format::Mxfp4,
+                other => {
+                    return Err(wrong("moe_quant_algo", &format!("{other:?}; give NVFP4, MXFP4 or FP8")));
+                }
+            };
+        }
+        let scheme = config.get("kv_cache_scheme").filter(|scheme| !scheme.is_null());
+        self.cache_bits = match (scheme, text("kv_cache_quant_algo")) {
+            (Some(Value::Object(scheme)), _) => {
+                scheme.get("num_bits").and_then(Value::as_u64).map(|bits| bits.min(64) as u32)
+            }
+            (Some(Value::String(word)), _) => word_bits(word),
+            (_, Some(word)) => word_bits(word),
+            _ => None,
+        };
+        let mut left = Vec::new();
+        for key in
+            ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]
+        {
+            let Some(list) = config.get(key).filter(|list| !list.is_null()) else { continue };
+            let list = list.as_array().ok_or_else(|| wrong(key, &format!("{}; give a list", short(list))))?;
+            for pattern in list {
+                let pattern = pattern.as_str().ok_or_else(|| wrong(key, "give names"))?;
+                left.push(Pattern::new(pattern).map_err(|problem| wrong(key, &problem))?);
+            }
+        }
+        let left_out = |part: Part, layer: u32| {
+            modules(part).iter().any(|module| {
+                let name = module.replace("{}", &layer.to_string());
+                PREFIXES.iter().any(|prefix| {
+                    let name = format!("{prefix}{name}");
+                    left.iter().any(|pattern| pattern.matches(&name))
+                })
+            })
+        };
+        for layer in 0..num_layers {
+            for part in [Part::Mixer, Part::Dense, Part::Shared, Part::Experts] {
+                if left_out(part, layer) {
+                    self.left_out.push((layer, part));
+                }
+            }
+        }
+        // Checkpoints keep the head as it is unless their tool says otherwise.
+        self.head = matches!(method, "compressed-tensors" | "modelopt") && !left_out(Part::Head, 0);
+        Ok(())
+    }
+}
+
+fn word_bits(word: &str) -> Option<u32> {
+    match word.to_ascii_uppercase().as_str() {
+        "FP8" | "INT8" => Some(8),
+        "NVFP4" | "INT4" => Some(4),
+        _ => None,
+    }
+}
+
+/// The format that a group's `weights` describe.
+fn of_weights(weights: &Value) -> Result<Format, String> {
+    let number =
+        |key: &str| weights.get(key).and_then(Value::as_u64).map(|number| number.min(1 << 20) as u32);
+    let group = number("group_size").unwrap_or(0);
+    match (weights.get("type").and_then(Value::as_str), number("num_bits")) {
+        (Some("float"), Some(4)) if group == 16 => Ok(Format::Nvfp4),
+        (Some("float"), Some(4)) if group == 32 => Ok(Format::Mxfp4),
+        (Some("float"), Some(8)) => {
+            Ok(match weights.get("block_structure").and_then(Value::as_array).map(Vec::as_slice) {
+                Some([rows, columns]) => {
+                    let side = |side: &Value| side.as_u64().unwrap_or(128).clamp(1, 1 << 20) as u32;
+                    Format::Fp8Blocks(side(rows), side(columns))
+                }
+                _ => Format::Fp8,
+            })
+        }
+        (Some("int"), Some(bits @ 2..=8)) => Ok(Format::Int(bits, group)),
+        (kind, bits) => {
+            Err(format!("weights of type {kind:?} and {bits:?} bits in groups of {group} are not understood"))
+        }
+    }
+}
+
+/// What a list of modules left out names.
+struct Pattern {
+    expression: Regex,
+}
+
+impl Pattern {
+    /// `re:` is a regular expression, `*` stands for anything; a plain name is a module with all in it, one word a part of a name.
+    fn new(pattern: &str) -> Result<Self, String> {
+        let expression = match pattern.strip_prefix("re:") {
+            Some(expression) => format!("^(?:{expression})"),
+            None if pattern.contains('*') => {
+                let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
+                format!("^{}(?:$|\\.)", parts.join(".*"))
+            }
+            None if pattern.contains('.') => {
+                format!("^{}(?:$|\\.)", regex::escape(pattern.trim_end_matches('.')))
+            }
+            None => format!("(?:^|\\.){}(?:$|\\.)", regex::escape(pattern)),
+        };
+        let made = regex::RegexBuilder::new(&expression).size_limit(1 << 20).build();
+        made.map(|expression| Self { expression }).map_err(|error| format!("{pattern:?}: {error}"))
+    }
+
+    fn matches(&self, module: &str) -> bool {
+        self.expression.is_match(module)
+    }
+}

@@ -1,0 +1,264 @@
+//! Configurations of every kind of layer, with parameters as published and caches by hand.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn read(config: &Value) -> Architecture {
+    Architecture::from_config(&config.to_string(), "config.json").unwrap()
+}
+
+fn refused(config: &Value) -> ArchitectureError {
+    Architecture::from_config(&config.to_string(), "config.json").unwrap_err()
+}
+
+/// A model of eight layers with 16 experts, and `fields` in place of its own.
+fn small(fields: Value) -> Value {
+    let mut config = json!({
+        "model_type": "qwen3_moe", "hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8,
+        "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1000, "num_experts": 16,
+        "num_experts_per_tok": 4, "moe_intermediate_size": 128, "intermediate_size": 1024
+    });
+    let (Value::Object(config), Value::Object(fields)) = (&mut config, fields) else { unreachable!() };
+    config.extend(fields);
+    json!(config)
+}
+
+/// Elements of the caches of [`small`]'s layers of full attention, a token: keys and values of 2 heads of 64.
+const ENTRY: u64 = 2 * 2 * 64;
+
+#[test]
+fn parameters_as_published() {
+    // Total and active in billions as stated or summed by FACTS of the publishers, and the rounding that they are stated with.
+    let v3 = json!({"model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 128,
+        "vocab_size": 129_280, "n_routed_experts": 256, "num_experts_per_tok": 8, "n_shared_experts": 1,
+        "moe_intermediate_size": 2048, "intermediate_size": 18_432, "first_k_dense_replace": 3, "kv_lora_rank": 512,
+        "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "n_group": 8,
+        "topk_group": 4, "num_nextn_predict_layers": 1});
+    let gpt_oss = json!({"model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 36, "num_attention_heads": 64,
+        "num_key_value_heads": 8, "vocab_size": 201_088, "num_local_experts": 128, "num_experts_per_tok": 4,
+        "intermediate_size": 2880});
+    let next = json!({"model_type": "qwen3_next", "hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 16,
+        "num_key_value_heads": 2, "vocab_size": 151_936, "num_experts": 512, "num_experts_per_tok": 10});
+    let longcat = json!({"model_type": "longcat_flash", "hidden_size": 6144, "num_layers": 28, "num_attention_heads": 64,
+        "vocab_size": 131_072, "n_routed_experts": 512, "zero_expert_num": 256, "moe_topk": 12,
+        "ffn_hidden_size": 12_288, "expert_ffn_hidden_size": 2048, "kv_lora_rank": 512, "q_lora_rank": 1536,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128});
+    let scout = json!({"model_type": "llama4", "vision_config": {"depth": 34}, "text_config": {"model_type": "llama4_text",
+        "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40, "num_key_value_heads": 8,
+        "head_dim": 128, "vocab_size": 202_048, "num_local_experts": 16, "num_experts_per_tok": 1,
+        "intermediate_size": 8192, "intermediate_size_mlp": 16_384, "interleave_moe_layer_step": 1}});
+    let dbrx = json!({"model_type": "dbrx", "d_model": 6144, "n_layers": 40, "n_heads": 48, "vocab_size": 100_352,
+        "attn_config": {"kv_n_heads": 8, "clip_qkv": 8}, "ffn_config": {"ffn_hidden_size": 10_752,
+        "moe_num_experts": 16, "moe_top_k": 4}});
+    let nemotron = json!({"model_type": "nemotron_h", "hidden_size": 2688, "vocab_size": 131_072,
+        "hybrid_override_pattern": "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME",
+        "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128, "n_routed_experts": 128,
+        "num_experts_per_tok": 6, "moe_intermediate_size": 1856, "n_shared_experts": 1,
+        "moe_shared_expert_intermediate_size": 3712, "mlp_hidden_act": "relu2", "mamba_num_heads": 64,
+        "mamba_head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4});
+    let published = [
+        (v3, 671.0, 37.6, 0.6),
+        (gpt_oss, 117.0, 5.7, 0.5),
+        (next, 80.0, 3.87, 0.5),
+        (longcat, 560.0, 27.0, 1.0),
+        (scout, 107.8, 17.2, 0.1),
+        (dbrx, 132.0, 36.0, 0.6),
+        (nemotron, 31.6, 3.6, 0.1),
+    ];
+    for (config, total, active, rounding) in published {
+        let model = read(&config);
+        let (of_all, of_one) = (model.params().total() / 1e9, model.active_params().total() / 1e9);
+        assert!((of_all - total).abs() <= rounding, "{}: {of_all} B, published {total}", model.name);
+        assert!((of_one - active).abs() <= rounding, "{}: {of_one} B active, published {active}", model.name);
+    }
+}
+
+#[test]
+fn windows_and_chunks_keep_what_they_reach() {
+    let window = small(json!({"sliding_window": 100, "layer_types": ["sliding_attention", "full_attention",
+        "sliding_attention", "full_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"]}));
+    let chunks = small(json!({"model_type": "llama4_text", "attention_chunk_size": 100}));
+    // Tokens kept by a window, and by a chunk that the last token is in.
+    for (context, window_keeps, chunk_keeps) in
+        [(1, 1, 1), (99, 99, 99), (100, 100, 100), (101, 100, 1), (1000, 100, 100), (1_000_000, 100, 100)]
+    {
+        let full = 4 * context * ENTRY;
+        assert_eq!(read(&window).cache(context).0.entries, full + 4 * window_keeps * ENTRY, "{context}");
+        // Every fourth layer sees everything.
+        assert_eq!(
+            read(&chunks).cache(context).1.entries,
+            2 * context * ENTRY + 6 * chunk_keeps * ENTRY,
+            "{context}"
+        );
+    }
+}
+
+#[test]
+fn the_pattern_of_windows_is_said_in_many_ways() {
+    let windows = |fields: Value| {
+        let model = read(&small(fields));
+        let slides =
+            |layer: &Layer| matches!(layer.mixers[..], [Mixer::Grouped { span: Span::Window(_), .. }]);
+        model.layers().filter(|layer| slides(layer)).count()
+    };
+    assert_eq!(windows(json!({"sliding_window": 64, "use_sliding_window": false})), 0);
+    assert_eq!(windows(json!({"sliding_window": 64, "use_sliding_window": true, "max_window_layers": 6})), 2);
+    assert_eq!(windows(json!({"sliding_window": null})), 0);
+    assert_eq!(windows(json!({"model_type": "mixtral", "sliding_window": 64})), 8);
+    assert_eq!(windows(json!({"sliding_window": 64, "sliding_window_pattern": 4})), 6);
+    assert_eq!(windows(json!({"sliding_window": 64, "sliding_window_pattern": "LLG"})), 6);
+    assert_eq!(windows(json!({"model_type": "gpt_oss"})), 4);
+}
+
+#[test]
+fn a_sparse_index_holds_all_and_reads_some() {
+    let model = read(&small(json!({"model_type": "deepseek_v32", "kv_lora_rank": 512, "q_lora_rank": 256,
+        "qk_nope_head_dim": 64, "qk_rope_head_dim": 64, "v_head_dim": 64, "index_topk": 2048, "index_n_heads": 8,
+        "index_head_dim": 128})));
+    for (context, read) in [(1, 1), (2048, 2048), (100_000, 2048)] {
+        let (held, next) = model.cache(context);
+        assert_eq!((held.entries, held.index_keys), (8 * context * 576, 8 * context * 128));
+        assert_eq!((next.entries, next.index_keys), (8 * read * 576, 8 * context * 128));
+    }
+}
+
+#[test]
+fn states_do_not_grow() {
+    let model = read(&small(
+        json!({"model_type": "qwen3_next", "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+        "linear_key_head_dim": 32, "linear_value_head_dim": 32}),
+    ));
+    for context in [1, 1_000_000] {
+        let held = model.cache(context).0;
+        assert_eq!(held.entries, 2 * context * ENTRY, "every fourth layer has a cache");
+        assert_eq!((held.state, held.conv_state), (6 * 4 * 32 * 32, 6 * 3 * (2 * 2 * 32 + 4 * 32)));
+    }
+}
+
+#[test]
+fn compressed_attention_holds_a_window_and_groups() {
+    let model = read(&small(
+        json!({"model_type": "deepseek_v4", "head_dim": 512, "q_lora_rank": 64, "o_groups": 2,
+        "o_lora_rank": 64, "sliding_window": 128, "compress_ratios": [0, 4, 128, 4, 128, 4, 128, 4, 0],
+        "index_topk": 64, "index_n_heads": 4, "index_head_dim": 128, "num_key_value_heads": 1, "num_hash_layers": 1}),
+    ));
+    let (held, next) = model.cache(1024);
+    assert_eq!(held.entries, 512 * (8 * 128 + 4 * 256 + 3 * 8));
+    assert_eq!(next.entries, 512 * (8 * 128 + 4 * 64 + 3 * 8));
+    assert_eq!((held.index_keys, next.index_keys), (4 * 256 * 128, 4 * 256 * 128));
+    let hashed = |layer: &Layer| matches!(layer.routed(), Some(Block::Routed { gate, .. }) if gate.scoring == Scoring::Hash);
+    assert_eq!(model.layers().filter(|layer| hashed(layer)).count(), 1);
+}
+
+#[test]
+fn which_layers_have_experts() {
+    let routed = |fields: Value| {
+        let model = read(&small(fields));
+        model.layers().map(|layer| if layer.routed().is_some() { 'E' } else { '-' }).collect::<String>()
+    };
+    assert_eq!(routed(json!({})), "EEEEEEEE");
+    assert_eq!(routed(json!({"first_k_dense_replace": 3})), "---EEEEE");
+    assert_eq!(routed(json!({"decoder_sparse_step": 2})), "-E-E-E-E");
+    assert_eq!(routed(json!({"mlp_only_layers": [0, 7]})), "-EEEEEE-");
+    assert_eq!(routed(json!({"moe_layer_freq": [0, 1, 1, 1, 1, 1, 1, 0]})), "-EEEEEE-");
+    assert_eq!(routed(json!({"expert_layer_period": 2, "expert_layer_offset": 1})), "-E-E-E-E");
+    assert_eq!(routed(json!({"moe_layers_enum": "4,5,6,7"})), "----EEEE");
+    assert_eq!(
+        routed(
+            json!({"mlp_layer_types": ["dense", "sparse", "sparse", "sparse", "sparse", "sparse", "sparse", "dense"]})
+        ),
+        "-EEEEEE-"
+    );
+    assert_eq!(routed(json!({"num_experts": 0})), "--------");
+}
+
+#[test]
+fn names_that_were_changed_are_the_same_model() {
+    let plain = small(json!({}));
+    let mut renamed = small(json!({"num_local_experts": 16}));
+    renamed.as_object_mut().unwrap().remove("num_experts");
+    assert_eq!(read(&plain).kinds, read(&renamed).kinds);
+    let nested = json!({"model_type": "some_vl", "vision_config": {"depth": 2}, "text_config": plain});
+    assert_eq!(read(&plain).kinds, read(&nested).kinds);
+    assert_eq!(read(&nested).other_parts, ["vision_config"]);
+    let both = small(json!({"experts_per_token": 4}));
+    assert_eq!(read(&plain).kinds, read(&both).kinds);
+}
+
+#[test]
+fn formats_of_storage() {
+    let bits = |config: Value| {
+        let storage = read(&small(json!({"quantization_config": config}))).storage;
+        (
+            storage.bits(Some(0), Part::Experts),
+            storage.bits(Some(0), Part::Mixer),
+            storage.bits(None, Part::Head),
+        )
+    };
+    let weights = |kind: &str, bits: u32, group: u32| {
+        json!({"quant_method": "compressed-tensors", "ignore": ["lm_head", "re:.*self_attn.*"],
+            "config_groups": {"group_0": {"weights": {"type": kind, "num_bits": bits, "group_size": group}}}})
+    };
+    assert_eq!(bits(json!({"quant_method": "mxfp4"})), (4.25, 16.0, 16.0));
+    let blocks = json!({"quant_method": "fp8", "weight_block_size": [128, 128]});
+    assert_eq!(bits(blocks), (8.0 + 32.0 / 16_384.0, 8.0 + 32.0 / 16_384.0, 16.0));
+    assert_eq!(bits(weights("float", 4, 16)), (4.5, 16.0, 16.0));
+    assert_eq!(bits(weights("float", 4, 32)), (4.25, 16.0, 16.0));
+    assert_eq!(bits(weights("int", 4, 32)), (4.5, 16.0, 16.0));
+    assert_eq!(bits(json!({"quant_method": "gptq", "bits": 4, "group_size": 128})), (4.125, 4.125, 16.0));
+    let modelopt = json!({"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["model.layers.0*"],
+        "kv_cache_scheme": {"num_bits": 8, "type": "float"}});
+    assert_eq!(bits(modelopt.clone()), (16.0, 16.0, 8.0));
+    let storage = read(&small(json!({"quantization_config": modelopt}))).storage;
+    assert_eq!((storage.bits(Some(1), Part::Experts), storage.cache_bits), (8.0, Some(8)));
+    let refused = refused(&small(json!({"quantization_config": {"quant_method": "aqlm"}})));
+    assert!(refused.to_string().contains("quantization_config.quant_method"), "{refused}");
+}
+
+#[test]
+fn what_may_cost_and_is_not_understood_is_refused_by_name() {
+    for (field, value) in [
+        ("num_memory_layers", json!(4)),
+        ("hidden_size_per_layer_input", json!(256)),
+        ("block_configs", json!([{}])),
+        ("share_expert_groups", json!(2)),
+        ("layer_types", json!(vec!["quantum_attention"; 8])),
+        ("scoring_func", json!("argmax")),
+        ("hybrid_override_pattern", json!("MEM?")),
+        ("num_key_value_heads", json!(3)),
+        ("num_experts_per_tok", json!(17)),
+        ("hidden_size", json!(-1)),
+        ("moe_intermediate_size", json!([128, 256])),
+    ] {
+        let error = refused(&small(json!({field: value})));
+        assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        assert!(error.to_string().starts_with(&format!("config.json: {field}: ")), "{error}");
+    }
+    let ignored = read(&small(json!({"bos_token_id": 1, "rope_theta": 1e6, "num_memory_layers": 0}))).ignored;
+    assert_eq!(ignored, ["bos_token_id", "intermediate_size", "num_memory_layers", "rope_theta"]);
+}
+
+#[test]
+fn what_was_read_survives_writing() {
+    let model =
+        read(&small(json!({"first_k_dense_replace": 1, "quantization_config": {"quant_method": "mxfp4"}})));
+    let text = serde_json::to_string(&model).unwrap();
+    assert_eq!(serde_json::from_str::<Architecture>(&text).unwrap(), model);
+}
+
+/// The page shows the row as it is compiled here.
+#[test]
+fn the_row_of_the_page_on_extending_is_the_one_that_counts() {
+    let page = include_str!("../../../docs/extending.md");
+    let row = page
+        .split("```rust\n")
+        .find(|part| part.contains("&[\"mixtral\"]"))
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    assert!(include_str!("defaults.rs").contains(row), "docs/extending.md has another row: {row}");
+    let mut config = small(json!({"model_type": "mixtral"}));
+    config.as_object_mut().unwrap().remove("num_experts");
+    assert!(matches!(read(&config).kinds[0].blocks[..], [Block::Routed { experts: 8, .. }]));
+}
