@@ -43,7 +43,7 @@ impl Step {
         words.latency.retain(|choice| *choice != LatencyChoice::Preset);
         words.scheme.retain(|choice| *choice != DispatchScheme::Dedup);
         let deployment = Deployment {
-            model,
+            model: model.counted()?,
             hardware: place.with_latency(latency).into_hardware(),
             dtype,
             kv_dtype: words.kv_dtype,

@@ -83,6 +83,9 @@ pub(crate) struct ModelArgs {
     /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: all presets]
     #[arg(value_name = "NAME|FILE")]
     pub(crate) name: Option<String>,
+    /// Tell the weights of each of so many ranks (config.json)
+    #[arg(long, value_name = "N", requires = "name")]
+    pub(crate) ranks: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@ pub(crate) mod compare;
 pub(crate) mod coordinator;
 pub(crate) mod health;
 pub(crate) mod manual;
+mod model;
 pub(crate) mod node;
 pub(crate) mod place;
 pub(crate) mod presets;

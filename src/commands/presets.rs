@@ -1,5 +1,6 @@
 //! `railyard model`, `hardware` and `policies`: what has a name, with key figures, or all figures of one with their sources.
 
+use super::model;
 use crate::cli::{HardwareArgs, ModelArgs};
 use crate::failure::Failure;
 use crate::output;
@@ -9,7 +10,7 @@ use moe::gate::GATES;
 use moe::placement::POLICIES;
 use moe::registry::{Entry, Registry};
 use serde_json::{Value, json};
-use study::scenario::{Place, any_model};
+use study::scenario::{Place, any_model, architecture};
 use study::text_table::{Column, TextTable, wrapped};
 use topology::Hardware;
 
@@ -18,6 +19,13 @@ const SCHEMA_VERSION: u32 = 1;
 
 pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
+        if let Some(read) = architecture(name).map_err(Failure::usage)? {
+            return if args.json {
+                print_json(model::object(&read, args.ranks)?)
+            } else {
+                output::print(&model::text(&read, args.ranks)?)
+            };
+        }
         let model = any_model(Some(name)).map_err(Failure::usage)?;
         let (total, active) = (model.total_params(), model.active_params());
         if args.json {

@@ -195,7 +195,8 @@ impl Deployment {
 /// The model in stages, with as many columns as `spec` counts on.
 fn stack(spec: &ServeSpec, studied: &Studied, cluster: &Cluster) -> Result<Stack, ServeError> {
     let (Scenario { pp, kv_dtype, .. }, common) = (&spec.scenario, spec.serve.common_weights);
-    let stack = Stack::new(studied.model.clone(), studied.dtype, *kv_dtype, common, *pp, cluster);
+    let model = studied.model.clone().counted().map_err(|error| ServeError::setting("serve.model", error))?;
+    let stack = Stack::new(model, studied.dtype, *kv_dtype, common, *pp, cluster);
     let stack = stack.map_err(|error| ServeError::setting("parallel.pp", error))?;
     let columns = stack.columns();
     match spec.parallel.ep.filter(|&ep| ep != columns) {

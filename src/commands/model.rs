@@ -1,0 +1,173 @@
+//! `railyard model FILE` of a config.json: what was understood of it, layer by layer, in parameters and bytes.
+
+use crate::failure::Failure;
+use crate::output;
+use moe::architecture::{Architecture, Block, Layer, Mixer, Parts};
+use moe::rows::{bf16_row_bytes, fp8_row_bytes};
+use serde_json::{Value, json};
+use study::text_table::{Column, TextTable, wrapped};
+
+/// Contexts that caches are told of, tokens.
+const CONTEXTS: [u64; 4] = [1, 4_096, 131_072, 1_000_000];
+/// Bits of an element of the cache where the file says none.
+const CACHE_BITS: u32 = 16;
+
+/// The architecture for people.
+pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, Failure> {
+    let (all, active, bytes) = (model.params(), model.active_params(), model.weight_bytes());
+    let width = output::width(false);
+    let billions = |params: f64| format!("{:.2}", params / 1e9);
+    let mut text = wrapped(
+        &format!(
+            "{}: {} layers of {}, {} B parameters, {} B of them for a token ({} B without embeddings); {:.1} GB as stored",
+            model.name,
+            model.order.len(),
+            model.hidden,
+            billions(all.total()),
+            billions(active.total()),
+            billions(active.without_embeddings()),
+            bytes.total() / 1e9
+        ),
+        width,
+        "",
+    );
+    for (kind, count) in model.kinds.iter().zip(model.counts()).filter(|(_, count)| *count > 0) {
+        let parts = kind.mixers.iter().map(Mixer::name).chain(kind.blocks.iter().map(Block::name));
+        text.push_str(&wrapped(
+            &format!("{count:>4} x  {}", parts.collect::<Vec<_>>().join("; ")),
+            width,
+            "        ",
+        ));
+    }
+    text.push('\n');
+    text.push_str(&weights(&all, &active, &bytes).fit(width));
+    text.push_str(&caches(model).fit(width));
+    let list = |name: &str, words: &[String]| match words {
+        [] => String::new(),
+        words => wrapped(&format!("{name}: {}", words.join(", ")), width, "  "),
+    };
+    if model.mtp_depth > 0 {
+        let params = billions(model.mtp_params());
+        text.push_str(&format!(
+            "predicts {} more token(s): {params} B parameters beside these\n",
+            model.mtp_depth
+        ));
+    }
+    if let Some(ranks) = ranks {
+        let (all_experts, one_each) = of_rank(model, &bytes, ranks)?;
+        text.push_str(&wrapped(
+            &format!(
+                "{ranks} ranks: {:.2} GB of experts on the fullest, {:.2} GB a rank on the mean, {:.2} GB of all else on each",
+                all_experts / 1e9,
+                one_each / 1e9,
+                (bytes.total() - bytes.experts) / 1e9
+            ),
+            width,
+            "  ",
+        ));
+    }
+    text.push_str(&list("not counted", &model.other_parts));
+    text.push_str(&list("assumed, as its type does", &model.assumed));
+    text.push_str(&list("ignored", &model.ignored));
+    Ok(text)
+}
+
+/// The same as an object.
+pub(super) fn object(model: &Architecture, ranks: Option<u32>) -> Result<Value, Failure> {
+    let (all, active, bytes) = (model.params(), model.active_params(), model.weight_bytes());
+    let bits = model.storage.cache_bits.unwrap_or(CACHE_BITS);
+    let cache = |context| {
+        let (held, read) = model.cache(context);
+        json!({ "context": context, "held_bytes": held.bytes(bits), "read_bytes": read.bytes(bits), "held": held, "read": read })
+    };
+    let mut object = json!(model);
+    let fields = json!({
+        "num_layers": model.order.len(),
+        "counts": model.counts(),
+        "total_params": all.total(),
+        "active_params": active.total(),
+        "active_params_without_embeddings": active.without_embeddings(),
+        "mtp_params": model.mtp_params(),
+        "params": all,
+        "weight_bytes": bytes,
+        "total_weight_bytes": bytes.total(),
+        "cache_bits": bits,
+        "cache": CONTEXTS.map(cache),
+        "row_bytes": { "fp8_out": fp8_row_bytes(row_width(model)), "bf16_back": bf16_row_bytes(row_width(model)) },
+    });
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    if let Some(ranks) = ranks {
+        let (fullest, mean) = of_rank(model, &bytes, ranks)?;
+        object["ranks"] =
+            json!({ "ranks": ranks, "expert_bytes_fullest": fullest, "expert_bytes_mean": mean });
+    }
+    Ok(object)
+}
+
+/// Width of the rows that experts take.
+fn row_width(model: &Architecture) -> usize {
+    let widths = model.layers().filter_map(|layer| match layer.routed() {
+        Some(Block::Routed { width, .. }) => Some(*width),
+        _ => None,
+    });
+    widths.max().unwrap_or(model.hidden) as usize
+}
+
+/// Bytes of experts on the fullest of `ranks` ranks, each expert on one of them, and on the mean.
+fn of_rank(model: &Architecture, bytes: &Parts, ranks: u32) -> Result<(f64, f64), Failure> {
+    let experts = model.layers().filter_map(Layer::routed).map(Block::experts).fold(0.0, f64::max);
+    if ranks == 0 || f64::from(ranks) > experts {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "--ranks {ranks}: give between 1 and the {experts} experts of a layer"
+        )));
+    }
+    let most = (experts / f64::from(ranks)).ceil();
+    Ok((bytes.experts * most / experts, bytes.experts / f64::from(ranks)))
+}
+
+fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
+    let mut table = TextTable::new([
+        Column::left("weights"),
+        Column::right("B para-\nmeters"),
+        Column::right("B for\na token"),
+        Column::right("GB\nstored"),
+        Column::right("bits\neach"),
+    ]);
+    let rows: [(&str, fn(&Parts) -> f64); 8] = [
+        ("embedding", |parts| parts.embedding),
+        ("output head", |parts| parts.head),
+        ("attention, recurrences", |parts| parts.mixers),
+        ("dense blocks", |parts| parts.dense),
+        ("routers", |parts| parts.router),
+        ("shared experts", |parts| parts.shared),
+        ("routed experts", |parts| parts.experts),
+        ("norms, streams", |parts| parts.norms),
+    ];
+    for (name, part) in rows.into_iter().filter(|(_, part)| part(all) > 0.0) {
+        table.row([
+            name.to_owned(),
+            format!("{:.3}", part(all) / 1e9),
+            format!("{:.3}", part(active) / 1e9),
+            format!("{:.2}", part(bytes) / 1e9),
+            format!("{:.3}", 8.0 * part(bytes) / part(all)),
+        ]);
+    }
+    table
+}
+
+fn caches(model: &Architecture) -> TextTable {
+    let bits = model.storage.cache_bits.unwrap_or(CACHE_BITS);
+    let mut table = TextTable::new([
+        Column::left(format!("a sequence's cache, {bits} bits")),
+        Column::right("MB\nheld"),
+        Column::right("MB read by\nthe next token"),
+    ]);
+    for context in CONTEXTS {
+        let (held, read) = model.cache(context);
+        let megabytes = |bytes: u64| format!("{:.3}", bytes as f64 / 1e6);
+        table.row([format!("{context} tokens"), megabytes(held.bytes(bits)), megabytes(read.bytes(bits))]);
+    }
+    table
+}
