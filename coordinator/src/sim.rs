@@ -16,6 +16,8 @@ use topology::RankId;
 /// The simulator: exact and repeatable.
 #[derive(Debug, Default)]
 pub struct SimRunner {
+    /// Its nodes stay from run to run.
+    machine: Option<Coordinator>,
     open: Option<Open>,
 }
 
@@ -25,7 +27,6 @@ const NOW_NS: u64 = 0;
 #[derive(Debug)]
 struct Open {
     run: u64,
-    machine: Coordinator,
     seats: SimCluster,
 }
 
@@ -54,19 +55,18 @@ impl SimRunner {
     /// # Errors
     /// [`RunError::Setup`] or [`RunError::Sim`].
     pub fn open_blocking(&mut self, request: &RunRequest) -> Result<(), RunError> {
-        self.open = None;
+        self.close();
         let seats = SimCluster::new(Arc::new(request.setup.clone()))?;
-        let mut machine = Coordinator::new(NOW_NS, 0, "", Limits::default());
-        for rank in request.setup.cluster.ranks() {
+        let made = || Coordinator::new(NOW_NS, 0, "", Limits::default());
+        let machine = self.machine.get_or_insert_with(made);
+        for rank in (machine.num_members()..request.setup.cluster.num_ranks()).map(RankId) {
             let home = Machine { id: String::new(), cores: 1 };
             let joined = machine.handle_register(NOW_NS, &rank.0.to_string(), ([0, 0, 0, 0], 0).into(), home);
             debug_assert_eq!(joined, Ok(node_of(rank)), "nodes are numbered as they come");
         }
         let run = machine.open(NOW_NS, request.clone())?;
-        let mut open = Open { run, machine, seats };
-        open.settle()?;
-        self.open = Some(open);
-        Ok(())
+        self.open = Some(Open { run, seats });
+        self.settled(true).map(|_| ())
     }
 
     /// As [`Runner::step`], on the calling thread.
@@ -74,32 +74,43 @@ impl SimRunner {
     /// # Errors
     /// [`RunError::Batch`] or [`RunError::Sim`].
     pub fn step_blocking(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        let open = self.open.as_mut().ok_or(RunError::Closed)?;
-        open.machine.step(NOW_NS, open.run, batch.clone())?;
-        let stepped = open.settle();
-        if !matches!(stepped, Ok(Some(_))) {
-            self.open = None;
+        let (Some(machine), Some(open)) = (&mut self.machine, &self.open) else {
+            return Err(RunError::Closed);
+        };
+        machine.step(NOW_NS, open.run, batch.clone())?;
+        self.settled(false)?.ok_or(RunError::Closed)
+    }
+
+    /// Carries messages until the machine waits; the run is over unless it then has what it should: a record, or an `opened` run.
+    fn settled(&mut self, opened: bool) -> Result<Option<StepRecord>, RunError> {
+        let (Some(machine), Some(open)) = (&mut self.machine, &mut self.open) else { return Ok(None) };
+        let settled = open.settle(machine);
+        if !matches!(&settled, Ok(record) if record.is_none() == opened) {
+            // Messages of what has gone wrong are forgotten with the machine.
+            *self = Self::default();
         }
-        stepped.and_then(|record| record.ok_or(RunError::Closed))
+        settled
     }
 }
 
 impl Open {
     /// Carries messages to and fro until the machine waits for its next command; the record of a step, if one is complete.
-    fn settle(&mut self) -> Result<Option<StepRecord>, RunError> {
+    fn settle(&mut self, machine: &mut Coordinator) -> Result<Option<StepRecord>, RunError> {
         let (ranks, mut begun): (_, Vec<(Stop, usize)>) =
             (self.seats.setup().cluster.num_ranks(), Vec::new());
         loop {
-            while self.machine.poll_event().is_some() {}
-            let Some((node, message)) = self.machine.poll_transmit() else { break };
+            while machine.poll_event().is_some() {}
+            let Some((node, message)) = machine.poll_transmit() else { break };
             let rank = RankId(node.0 - 1);
             match message {
-                ToNode::Configure { setup, .. } => self.say(node, FromNode::Configured { run: setup.run }),
+                ToNode::Configure { setup, .. } => {
+                    say(machine, node, FromNode::Configured { run: setup.run })
+                }
                 ToNode::Prepare { run, step, columns } => {
                     self.seats.prepare(rank, step, columns)?;
-                    self.say(node, FromNode::Prepared { run, step });
+                    say(machine, node, FromNode::Prepared { run, step });
                 }
-                ToNode::Begin { run, step, stop, .. } => {
+                ToNode::Begin { step, stop, .. } => {
                     // Stages know nothing of each other but go through the same stops: in memory one waits for the other.
                     let at = begun.iter().position(|&(other, _)| other == stop).unwrap_or_else(|| {
                         begun.push((stop, 0));
@@ -108,13 +119,13 @@ impl Open {
                     begun[at].1 += 1;
                     if begun[at].1 == ranks as usize {
                         begun.swap_remove(at);
-                        self.go(run, step, stop)?;
+                        self.go(machine, step, stop)?;
                     }
                 }
                 ToNode::Welcome { .. } | ToNode::Ping { .. } | ToNode::Abort { .. } | ToNode::Shutdown => {}
             }
         }
-        match self.machine.poll_session() {
+        match machine.poll_session() {
             Some((_, SessionEvent::Stepped(record))) => Ok(Some(*record)),
             Some((_, SessionEvent::Failed(error))) => Err(error),
             Some((_, SessionEvent::Opened)) | None => Ok(None),
@@ -122,21 +133,21 @@ impl Open {
     }
 
     /// Goes through a stop with all ranks.
-    fn go(&mut self, run: u64, step: u32, stop: Stop) -> Result<(), SimError> {
-        let half = stop.half;
+    fn go(&mut self, machine: &mut Coordinator, step: u32, stop: Stop) -> Result<(), SimError> {
+        let (run, half) = (self.run, stop.half);
         for (rank, (report, outputs)) in (0..).map(RankId).zip(self.seats.go(stop)?) {
-            self.say(node_of(rank), FromNode::Closed { run, step, half, report });
+            say(machine, node_of(rank), FromNode::Closed { run, step, half, report });
             if let Some(outputs) = outputs {
                 let digests = outputs.iter().map(|values| token_digest(values)).collect();
-                self.say(node_of(rank), FromNode::Finished { run, step, half, digests });
+                say(machine, node_of(rank), FromNode::Finished { run, step, half, digests });
             }
         }
         Ok(())
     }
+}
 
-    fn say(&mut self, node: NodeId, message: FromNode) {
-        self.machine.handle_message(NOW_NS, node, message);
-    }
+fn say(machine: &mut Coordinator, node: NodeId, message: FromNode) {
+    machine.handle_message(NOW_NS, node, message);
 }
 
 /// Nodes are numbered from 1 in the order in which they register.
@@ -154,7 +165,9 @@ impl Runner for SimRunner {
     }
 
     fn close(&mut self) {
-        self.open = None;
+        if let (Some(machine), Some(open)) = (&mut self.machine, self.open.take()) {
+            machine.close(open.run);
+        }
     }
 }
 
@@ -180,5 +193,27 @@ mod tests {
         assert!(error.to_string().starts_with("a run of 0 steps"), "{error}");
         let mut runner = SimRunner::default();
         assert!(matches!(runner.step_blocking(&StepBatch::default()), Err(RunError::Closed)));
+    }
+
+    #[test]
+    fn a_run_leaves_nothing_to_the_next_but_the_nodes() {
+        let mut runner = SimRunner::default();
+        for racks in [&[2, 2][..], &[3], &[2, 3], &[2, 2]] {
+            let request = request(racks);
+            // One is closed, another is closed by the next, and one is in the middle of its steps.
+            for steps in 0..3 {
+                runner.open_blocking(&request).unwrap();
+                let expected = SimRunner::run_blocking(&request, 3).unwrap();
+                for expected in &expected[..steps] {
+                    assert_eq!(&runner.step_blocking(&StepBatch::default()).unwrap(), expected);
+                }
+            }
+            runner.close();
+        }
+        let mut other = request(&[2]);
+        other.setup.chunk_rows = 0;
+        assert!(runner.open_blocking(&other).is_err());
+        assert!(matches!(runner.step_blocking(&StepBatch::default()), Err(RunError::Closed)));
+        runner.open_blocking(&request(&[2])).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The virtual clock: runs stations that send each other frames until nothing moves.
+//! The virtual clock: runs driven that send each other frames until nothing moves.
 
 use super::error::SimError;
 use super::wakes::Wakes;
@@ -9,52 +9,52 @@ use topology::{Cluster, Fabric, Picos};
 pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
 
 /// Something with a card, as the clock sees it.
-pub(super) trait Station {
+pub(super) trait Driven {
     /// Does all that can be done at `now`; what it sends goes to `out`.
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError>;
 
-    /// Takes a frame that another station sent at `now`.
+    /// Takes a frame that another one sent at `now`.
     fn handle_arrival(&mut self, now: Picos, frame: Frame) -> Result<(), SimError>;
 
-    /// When a station that was handed a frame with this stamp wants to be served.
+    /// When one that was handed a frame with this stamp wants to be served.
     fn wake_for(&self, arrive: Picos) -> Picos;
 
     /// When it next has something to do.
     fn poll_timeout(&self) -> Option<Picos>;
 }
 
-/// How long after a station has done something others can feel it at the earliest: the shortest latency in use.
+/// How long after one has done something others can feel it at the earliest: the shortest latency in use.
 pub(super) fn lookahead(cluster: &Cluster, fabric: &Fabric) -> Picos {
     let inside = cluster.rack_sizes().iter().any(|&size| size > 1).then_some(fabric.scale_up.latency);
     let between = (cluster.num_racks() > 1).then_some(fabric.scale_out.latency);
     inside.into_iter().chain(between).min().unwrap_or(Picos::ZERO)
 }
 
-/// Runs until nothing moves; station i is rank i.
+/// Runs until nothing moves; the i-th is rank i.
 ///
-/// Time goes in windows as long as the lookahead. What a station does in a window reaches others after its end, so each
+/// Time goes in windows as long as the lookahead. What one of them does in a window reaches others after its end, so each
 /// goes through its own events of a window at once, in their order, while its memory is at hand.
-pub(super) fn drive<S: Station>(
-    stations: &mut [S],
+pub(super) fn drive<S: Driven>(
+    driven: &mut [S],
     lookahead: Picos,
     tamper: &mut Option<Tamper>,
 ) -> Result<(), SimError> {
-    let mut wakes = Wakes::new(stations.len(), Picos::ZERO);
+    let mut wakes = Wakes::new(driven.len(), Picos::ZERO);
     let mut out = Vec::new();
     while let Some((start, _)) = wakes.first() {
         let end = start.saturating_add(lookahead.max(Picos(1)));
         while let Some((mut now, at)) = wakes.first().filter(|(time, _)| *time < end) {
             loop {
-                stations[at].serve(now, &mut out)?;
-                let next = stations[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
+                driven[at].serve(now, &mut out)?;
+                let next = driven[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
                 wakes.set(at, next);
                 for frame in out.drain(..) {
                     let Some(tamper) = tamper else {
-                        carry(stations, now, frame, &mut wakes)?;
+                        carry(driven, now, frame, &mut wakes)?;
                         continue;
                     };
                     for frame in tamper(frame) {
-                        carry(stations, now, frame, &mut wakes)?;
+                        carry(driven, now, frame, &mut wakes)?;
                     }
                 }
                 if next >= end || lookahead == Picos::ZERO {
@@ -68,15 +68,10 @@ pub(super) fn drive<S: Station>(
 }
 
 /// Hands a frame to its receiver.
-fn carry<S: Station>(
-    stations: &mut [S],
-    now: Picos,
-    frame: Frame,
-    wakes: &mut Wakes,
-) -> Result<(), SimError> {
+fn carry<S: Driven>(driven: &mut [S], now: Picos, frame: Frame, wakes: &mut Wakes) -> Result<(), SimError> {
     let (to, arrive) = (frame.destination.0 as usize, frame.arrive);
-    stations[to].handle_arrival(now, frame)?;
-    let wake = stations[to].wake_for(arrive);
+    driven[to].handle_arrival(now, frame)?;
+    let wake = driven[to].wake_for(arrive);
     if wake < wakes.of(to) {
         wakes.set(to, wake);
     }

@@ -2,7 +2,7 @@
 //!
 //! For patterns that have no tokens: the uniform all-to-all of benchmarks, matrices of measured traffic, weight moves.
 
-use super::drive::{Station, drive, lookahead};
+use super::drive::{Driven, drive, lookahead};
 use super::error::SimError;
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
 use crate::seat::SeatError;
@@ -134,7 +134,7 @@ impl Card<'_> {
     }
 }
 
-impl Station for Card<'_> {
+impl Driven for Card<'_> {
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
         while let Some((due, frame)) = self.nic.poll_deliver(now) {
             self.done = self.done.max(due);

@@ -16,7 +16,7 @@ use crate::rank::Event;
 use crate::seat::Seat;
 use crate::setup::{PreparedRun, Setup};
 use crate::wire::{Frame, Phase};
-use drive::{Station, drive, lookahead};
+use drive::{Driven, drive, lookahead};
 use moe::plan::DispatchScheme;
 use moe::stack::{Column, KvCache};
 use std::sync::Arc;
@@ -186,7 +186,7 @@ impl Seated {
     }
 }
 
-impl Station for Seated {
+impl Driven for Seated {
     fn serve(&mut self, now: Picos, out: &mut Vec<Frame>) -> Result<(), SimError> {
         // Once is enough: what follows asks nothing more of what went before.
         while self.seat.deliver(now)?.is_some() {}

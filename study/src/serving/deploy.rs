@@ -6,6 +6,7 @@ use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
 use crate::placing::PlacementRequest;
 use crate::scenario::{Place, Scenario, ScenarioError, Studied};
+use coordinator::SimRunner;
 use moe::placement::LayerPlacements;
 use moe::stack::Stack;
 use moe::{DispatchScheme, RoutingSpec};
@@ -149,6 +150,7 @@ impl Deployment {
             scheme: self.scheme,
             routing: self.routing.clone(),
             seed: self.seed,
+            sim: SimRunner::default(),
         }
     }
 

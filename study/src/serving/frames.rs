@@ -4,6 +4,7 @@ use crate::layer::chunk_rows;
 use coordinator::run::RunRequest;
 use coordinator::sim::SimRunner;
 use moe::placement::LayerPlacements;
+use moe::stack::StepBatch;
 use moe::{DispatchScheme, LayerShape, RoutingSpec};
 use node::control::PhaseReport;
 use node::program::{LayerProgram, Program};
@@ -11,10 +12,10 @@ use node::setup::Setup;
 use node::wire::Phase;
 use serving::cost::{CostError, LayerCost, LayerTimes, RankTokens};
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Hardware, Picos};
+use topology::{Cluster, Fabric, Hardware};
 
 /// Layers by their frames, on the ranks of one stage.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Frames {
     /// Racks of a stage.
     pub cluster: Cluster,
@@ -32,6 +33,8 @@ pub struct Frames {
     pub routing: RoutingSpec,
     /// Its seed.
     pub seed: u64,
+    /// The simulator.
+    pub sim: SimRunner,
 }
 
 /// Most rows of a frame: with many tokens a rank a frame of 8 rows would be one of thousands, and more of them tell no more.
@@ -79,9 +82,11 @@ impl LayerCost for Frames {
         }
         let told = |problem: String| CostError { step, problem };
         let request = RunRequest::new(self.setup(layer, step, tokens));
-        let done = SimRunner::run_blocking(&request, 1).map_err(|error| told(error.to_string()))?;
+        let opened = self.sim.open_blocking(&request);
+        let done = opened.and_then(|()| self.sim.step_blocking(&StepBatch::default()));
+        let done = done.map_err(|error| told(error.to_string()))?;
         let [dispatch, experts, combine] = [Phase::Dispatch, Phase::Expert, Phase::Combine]
-            .map(|phase| done.first().map_or(Picos::ZERO, |step| PhaseReport::slowest(step.reports(phase))));
+            .map(|phase| PhaseReport::slowest(done.reports(phase)));
         Ok(LayerTimes { dispatch, experts, combine })
     }
 
