@@ -185,7 +185,7 @@ fn each_layer_is_placed_for_its_own_popular_experts() {
     let (distinct, kinds, mut eplb) = placed("zipf:1.2", "eplb");
     assert_eq!((distinct, kinds), (4, 4));
     // A placement that is made for a layer is worse for another.
-    let mut mixed = eplb.clone();
+    let (_, _, mut mixed) = placed("zipf:1.2", "eplb");
     let next = |layer: u32| Arc::clone(eplb.placements.of((layer + 1) % 4));
     mixed.placements = LayerPlacements::new(0, (0..4).map(next));
     for layer in 0..4 {
