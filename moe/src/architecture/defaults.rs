@@ -72,7 +72,10 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text"], r#"{"head_dim": 128}"#),
     (&["longcat_flash"], r#"{"use_routing_bias": true, "sublayers": 2}"#),
     (&["pangu_pro_moe", "PanguProMoE"], r#"{"n_group": 8, "topk_group": 8, "equal_shares": true}"#),
-    (&["minimax"], r#"{"scoring_func": "softmax", "linear_kind": "lightning"}"#),
+    (
+        &["minimax", "minimax_text_01", "MiniMaxText01", "minimax_m1", "MiniMaxM1"],
+        r#"{"scoring_func": "softmax", "linear_kind": "lightning"}"#,
+    ),
     (&["falcon_h1"], r#"{"hybrid": "parallel"}"#),
     (
         &["jamba"],

@@ -111,6 +111,7 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ),
     ("expand", &["mamba_expand"]),
     ("hidden_act", &["mlp_hidden_act", "activation_function", "hidden_activation", "ffn_act_fn"]),
+    ("quantization_config", &["compression_config"]),
     ("tie_word_embeddings", &["tie_embeddings"]),
 ];
 

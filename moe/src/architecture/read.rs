@@ -134,6 +134,10 @@ impl Reader<'_> {
         if !mixers().any(|mixer| matches!(mixer, Mixer::Grouped { span: Span::Window(_), .. })) {
             all.push("sliding_window");
         }
+        // Layers that share keys and values do so where they are told to.
+        if self.fields.find("use_cla").is_none_or(|(_, shares)| *shares == Value::Bool(false)) {
+            all.push("cla_share_factor");
+        }
         // Widths of blocks that no layer has.
         if !blocks().any(|block| matches!(block, Block::Dense { .. })) {
             all.extend(["intermediate_size", "intermediate_size_mlp", "ffn_hidden_size"]);
@@ -216,7 +220,9 @@ impl Reader<'_> {
                 index,
             });
         }
-        let kv_heads = fields.number("num_key_value_heads", 1, MAX_ATTENTION)?.unwrap_or(heads);
+        let one_key = fields.flag("multi_query")? == Some(true);
+        let unsaid = if one_key { 1 } else { heads };
+        let kv_heads = fields.number("num_key_value_heads", 1, MAX_ATTENTION)?.unwrap_or(unsaid);
         if !heads.is_multiple_of(kv_heads) {
             let problem = format!("{kv_heads}; give a divisor of the {heads} heads");
             return Err(fields.wrong("num_key_value_heads", &problem));
@@ -316,6 +322,13 @@ impl Reader<'_> {
             _ => h * width("expand")? / heads,
         };
         let inner = heads * head_dim;
+        if let Some(other) =
+            fields.number("mamba_d_ssm", 1, MAX_INTER)?.filter(|&width| u64::from(width) != inner)
+        {
+            return Err(
+                fields.wrong("mamba_d_ssm", &format!("{other}; {heads} heads of {head_dim} are {inner}"))
+            );
+        }
         let groups = fields.number("n_groups", 1, MAX_INTER)?.map_or(1, u64::from);
         let inputs = inner + 2 * groups * state;
         Ok(Mixer::State {
@@ -342,9 +355,11 @@ impl Reader<'_> {
     }
 
     fn dense(&self, beside_experts: bool) -> Result<Block, ArchitectureError> {
-        let own =
-            if beside_experts { self.fields.number("intermediate_size_mlp", 1, MAX_INTER)? } else { None };
-        let inter = own.map_or_else(|| self.fields.required("intermediate_size", MAX_INTER), Ok)?;
+        // Llama 4 has a width of its own for dense layers; Granite without experts has what stands for shared ones alone.
+        let own = if beside_experts { "intermediate_size_mlp" } else { "shared_expert_intermediate_size" };
+        let own = self.fields.number(own, 0, MAX_INTER)?.filter(|&width| width > 0);
+        let plain = self.fields.number("intermediate_size", 1, MAX_INTER)?;
+        let inter = own.or(plain).map_or_else(|| self.fields.required("intermediate_size", MAX_INTER), Ok)?;
         Ok(Block::Dense { inter, gated: self.gated()? })
     }
 

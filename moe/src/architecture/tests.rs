@@ -186,6 +186,28 @@ fn names_that_were_changed_are_the_same_model() {
 }
 
 #[test]
+fn widths_under_other_names() {
+    let dense = |fields: Value| match read(&small(fields)).kinds[0].blocks[..] {
+        [Block::Dense { inter, .. }] => inter,
+        _ => unreachable!("no experts"),
+    };
+    assert_eq!(dense(json!({"num_experts": 0})), 1024);
+    // Granite without experts.
+    assert_eq!(dense(json!({"num_experts": 0, "shared_intermediate_size": 768})), 768);
+    let keys = |fields: Value| match read(&small(fields)).kinds[0].mixers[..] {
+        [Mixer::Grouped { kv_heads, .. }] => kv_heads,
+        _ => unreachable!("full attention"),
+    };
+    assert_eq!(keys(json!({"num_key_value_heads": null, "multi_query": true})), 1);
+    assert_eq!(keys(json!({"num_key_value_heads": null, "multi_query": false})), 8);
+    assert_eq!(keys(json!({"use_cla": false, "cla_share_factor": 2})), 2);
+    assert_eq!(
+        refused(&small(json!({"use_cla": true, "cla_share_factor": 2}))).field.as_deref(),
+        Some("cla_share_factor")
+    );
+}
+
+#[test]
 fn formats_of_storage() {
     let bits = |config: Value| {
         let storage = read(&small(json!({"quantization_config": config}))).storage;

@@ -5,7 +5,7 @@ use super::fields::{Fields, short};
 use serde_json::Value;
 
 /// Pieces of names of fields that may change the cost.
-const COSTLY: [&str; 47] = [
+const COSTLY: [&str; 49] = [
     "expert",
     "moe",
     "attn",
@@ -53,6 +53,8 @@ const COSTLY: [&str; 47] = [
     "recurrent",
     "width",
     "depth",
+    "query",
+    "use_cla",
 ];
 
 /// Fields that do not change the cost though they sound like it; `*` at an end stands for anything.
@@ -196,7 +198,6 @@ const HARMLESS: &[&str] = &[
     "gate_type",
     "moe_gate_*",
     "head_norm*",
-    "block_auto*",
     "no_rope_layers",
     "no_rope_layer_interval",
     "attn_pdrop",
@@ -204,6 +205,20 @@ const HARMLESS: &[&str] = &[
     "embd_pdrop",
     "ignore_index",
     "index_topk_freq",
+    "moe_gate",
+    "use_mixed_mlp_moe",
+    "shared_moe_mode",
+    "org_vocab_size",
+    "anyres_*",
+    "vit_*",
+    "*_alpha_factor",
+    "*_beta_factor",
+    "router_dtype",
+    "use_parallel_residual",
+    "use_parallel_block",
+    "parallel_attn",
+    "layer_switch",
+    "order_of_interleaved_layers",
 ];
 
 /// Refuses a field that may change the cost and was not understood; the names of all others.
