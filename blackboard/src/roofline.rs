@@ -13,7 +13,7 @@ pub use self::cost::{
     FastMode, fast_mode, optimal_share_with_kv, relative_cost, relative_time, slow_mode_saving,
     unbatched_cost, utilisation,
 };
-pub use self::experts::{expert_compute_time, expert_time};
+pub use self::experts::expert_time;
 pub use self::train::{drain_time, mean_wait, worst_wait};
 
 use crate::units::{Bytes, BytesPerParam, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};

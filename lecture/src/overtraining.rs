@@ -106,70 +106,11 @@ pub fn overtraining_factor(pretrained: Tokens, params: Params) -> f64 {
     quotient(pretrained.0, chinchilla_tokens(params).0)
 }
 
-/// Tokens of a model's life.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TokenBudget {
-    /// D_pt, pre-trained on.
-    pub pretrained: Tokens,
-    /// D_rl, of reinforcement learning.
-    pub rl: Tokens,
-    /// D_inf, served.
-    pub served: Tokens,
-}
-
-/// How the cost of a model's life is divided; only the proportion matters.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CostShares {
-    /// Part of pre-training, in any unit.
-    pub pretraining: f64,
-    /// Part of reinforcement learning, in the same.
-    pub rl: f64,
-    /// Part of serving, in the same.
-    pub inference: f64,
-}
-
-impl CostShares {
-    /// A third each, as T starts.
-    pub const EQUAL: Self = Self { pretraining: 1.0 / 3.0, rl: 1.0 / 3.0, inference: 1.0 / 3.0 };
-    /// Serving as much as both others together, T's other split. Serving then has 1.5 times its share of
-    /// [`CostShares::EQUAL`], and the same tokens served tell half the tokens trained on.
-    pub const HALF_INFERENCE: Self = Self { pretraining: 0.25, rl: 0.25, inference: 0.5 };
-
-    /// The tokens that cost these shares if `served` are served.
-    ///
-    /// `6 N D_pt : c N D_rl / eta : 2 N D_inf / eta` are the shares; N cancels, and eta for D_rl too. With
-    /// equal shares `D_pt = alpha D_rl = gamma D_inf`. Infinite if serving has no share. Source: T, S1.
-    ///
-    /// ```
-    /// # use {blackboard::units::Tokens, lecture::overtraining::CostShares};
-    /// let pretrained = |shares: CostShares| {
-    ///     (shares.budget(Tokens(263e12), 2.7, 0.3).pretrained.0 / 1e12).round()
-    /// };
-    /// assert_eq!(pretrained(CostShares::EQUAL), 292.0);
-    /// assert_eq!(pretrained(CostShares::HALF_INFERENCE), 146.0);
-    /// ```
-    pub fn budget(self, served: Tokens, rl_flop: f64, eta: f64) -> TokenBudget {
-        let serving = FORWARD_FLOP * served.0;
-        TokenBudget {
-            pretrained: Tokens(quotient(serving * self.pretraining, TRAINING_FLOP * eta * self.inference)),
-            rl: Tokens(quotient(serving * self.rl, rl_flop * self.inference)),
-            served,
-        }
-    }
-
-    /// The shares that `budget` costs, all 0 for no tokens at all.
-    pub fn of(budget: TokenBudget, rl_flop: f64, eta: f64) -> Self {
-        // Times eta, so that no share is a quotient of two infinities.
-        let costs = [
-            TRAINING_FLOP * eta * budget.pretrained.0,
-            rl_flop * budget.rl.0,
-            FORWARD_FLOP * budget.served.0,
-        ];
-        let whole = costs.iter().sum();
-        let [pretraining, rl, inference] = costs.map(|cost| quotient(cost, whole));
-        Self { pretraining, rl, inference }
-    }
-}
+/// Serving's share of what a model's life costs if all three cost the same, as T starts: then `D_pt = alpha D_rl = gamma D_inf`.
+pub const EQUAL_SHARE: f64 = 1.0 / 3.0;
+/// The same if serving costs as much as both others together, T's other split: 1.5 times [`EQUAL_SHARE`], so that the same
+/// tokens served tell half the tokens trained on.
+pub const HALF_SHARE: f64 = 0.5;
 
 /// Where `A x^-p + B x^q` is least.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -202,26 +143,6 @@ pub fn power_minimum(falling: (f64, f64), rising: (f64, f64)) -> Option<PowerMin
     // As logarithms, so that no product of two finite inputs overflows.
     let at = ((p.ln() - q.ln() + a.ln() - b.ln()) / (p + q)).exp();
     Some(PowerMinimum { at, falling: a * at.powf(-p), rising: b * at.powf(q) })
-}
-
-/// What the point where `A x^-p` and `B x^q` are equal costs, over the least: `2 s^s t^t` with s = q/(p+q)
-/// and t = p/(p+q), whatever A and B. `None` unless both exponents are finite and above 0.
-///
-/// The price of the heuristic: nothing for equal exponents, and little for any two that are not far apart.
-/// Derived: put both points of [`power_minimum`] into the sum.
-///
-/// ```
-/// # use lecture::overtraining::equal_cost_excess;
-/// let excess = |p, q| format!("{:.2}", equal_cost_excess(p, q).expect("above 0"));
-/// assert_eq!([excess(1.0, 1.0), excess(1.0, 2.0), excess(1.0, 4.0)], ["1.00", "1.06", "1.21"]);
-/// ```
-pub fn equal_cost_excess(p: f64, q: f64) -> Option<f64> {
-    if ![p, q].iter().all(|value| value.is_finite() && *value > 0.0) {
-        return None;
-    }
-    // The costs' shares at the least point, s = q/(p+q) and t = p/(p+q); the factor is 2 s^s t^t.
-    let (falling, rising) = (1.0 / (1.0 + p / q), 1.0 / (1.0 + q / p));
-    Some(2.0 * falling.powf(falling) * rising.powf(rising))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 
 mod caches;
 
-pub use self::caches::{CachePrice, break_even_hold, compute_cost, hits_to_pay, kv_break_even_hold};
+pub use self::caches::{CachePrice, compute_cost, kv_break_even_hold};
 use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Tokens, quotient};
 
 /// kappa for which the cache takes as long as arithmetic at `step`: `kappa = 2 N_act BW / (F L*)`.

@@ -2,8 +2,8 @@
 
 use super::{Equation, value};
 use crate::overtraining::{
-    CostShares, RL_FLOP, alpha, chinchilla_tokens, eta_between, gamma, inference_cost, overtraining_factor,
-    power_minimum, pretraining_cost, rl_cost, served_tokens,
+    EQUAL_SHARE, HALF_SHARE, RL_FLOP, alpha, chinchilla_tokens, eta_between, gamma, inference_cost,
+    overtraining_factor, power_minimum, pretraining_cost, rl_cost, served_tokens,
 };
 use blackboard::units::{Params, Seconds, Tokens, TokensPerS};
 
@@ -59,13 +59,7 @@ pub(super) const EQUATIONS: &[Equation] = &[
             value("eta that gives 150T", "", eta_between(Tokens(1.5e14), tokens)),
         ]
     }),
-    ("D9", |_| {
-        vec![value(
-            "serving's share, half over a third",
-            "",
-            CostShares::HALF_INFERENCE.inference / CostShares::EQUAL.inference,
-        )]
-    }),
+    ("D9", |_| vec![value("serving's share, half over a third", "", HALF_SHARE / EQUAL_SHARE)]),
     ("D10", |i| {
         let (p, q) = (i.get("falling_exponent"), i.get("rising_exponent"));
         let ratio =

@@ -28,13 +28,6 @@ fn d2_alpha_and_gamma() {
 }
 
 #[test]
-fn d3_fewer_tokens_of_reinforcement_learning() {
-    // alpha = 1.5.
-    let budget = CostShares::EQUAL.budget(Tokens(263e12), 2.7, 0.3);
-    assert_eq!(format!("{:.2}", budget.rl / budget.pretrained), "0.67");
-}
-
-#[test]
 fn d4_d5_tokens_served_in_two_months() {
     assert_eq!(format!("{:.2e}", TWO_MONTHS.0), "5.26e6");
     assert_eq!(format!("{:.2e}", served_tokens(TokensPerS(500e6), TWO_MONTHS).0), "2.63e15");
@@ -63,13 +56,6 @@ fn d8_tokens_to_train_on_from_tokens_served() {
 }
 
 #[test]
-fn d9_the_other_split() {
-    assert!((CostShares::HALF_INFERENCE.inference / CostShares::EQUAL.inference - 1.5).abs() < 1e-12);
-    let pretrained = |shares: CostShares| shares.budget(Tokens(1.0), 2.7, 0.3).pretrained;
-    assert!((pretrained(CostShares::HALF_INFERENCE) / pretrained(CostShares::EQUAL) - 0.5).abs() < 1e-12);
-}
-
-#[test]
 fn d10_equal_costs_are_least_for_equal_exponents_only() {
     let least = power_minimum((5.0, 1.0), (7.0, 1.0)).expect("all above 0");
     assert!((least.falling / least.rising - 1.0).abs() < 1e-12);
@@ -77,7 +63,6 @@ fn d10_equal_costs_are_least_for_equal_exponents_only() {
     assert!((least.falling / least.rising - 3.0).abs() < 1e-12);
     assert_eq!(power_minimum((0.0, 1.0), (7.0, 1.0)), None);
     assert_eq!(power_minimum((5.0, 1.0), (7.0, f64::INFINITY)), None);
-    assert_eq!(equal_cost_excess(1.0, 0.0), None);
 }
 
 #[test]
@@ -87,40 +72,20 @@ fn degenerate_inputs_have_their_limits() {
     assert_eq!((alpha(2.0, 0.0), alpha(0.0, 0.0)), (f64::INFINITY, 0.0));
     assert_eq!(overtraining_factor(Tokens(1.0), Params(0.0)), f64::INFINITY);
     assert_eq!(eta_between(Tokens(0.0), Tokens(1.0)), f64::INFINITY);
-    let unserved = CostShares { pretraining: 1.0, rl: 0.0, inference: 0.0 };
-    let budget = unserved.budget(Tokens(1.0), 2.0, 1.0);
-    assert_eq!((budget.pretrained.0, budget.rl.0), (f64::INFINITY, 0.0));
-    let nothing = TokenBudget { pretrained: Tokens(0.0), rl: Tokens(0.0), served: Tokens(0.0) };
-    let free = CostShares { pretraining: 0.0, rl: 0.0, inference: 0.0 };
-    assert_eq!(CostShares::of(nothing, 2.0, 1.0), free);
 }
 
 proptest! {
     #[test]
-    fn equal_shares_cost_the_same_at_any_size(
-        active in 1e8f64..1e13, served in 1e9f64..1e16, rl_flop in 2.0f64..6.0, eta in 0.01f64..2.0,
+    fn tokens_of_equal_cost_are_as_alpha_and_gamma_say(
+        active in 1e8f64..1e13, pretrained in 1e9f64..1e16, rl_flop in 2.0f64..6.0, eta in 0.01f64..2.0,
     ) {
-        let active = Params(active);
-        let budget = CostShares::EQUAL.budget(Tokens(served), rl_flop, eta);
-        let training = pretraining_cost(active, budget.pretrained);
-        for other in [rl_cost(active, budget.rl, rl_flop, eta), inference_cost(active, budget.served, eta)] {
+        let (active, pretrained) = (Params(active), Tokens(pretrained));
+        let training = pretraining_cost(active, pretrained);
+        let rl = rl_cost(active, pretrained * (1.0 / alpha(rl_flop, eta)), rl_flop, eta);
+        let serving = inference_cost(active, pretrained * (1.0 / gamma(eta)), eta);
+        for other in [rl, serving] {
             prop_assert!((training / other - 1.0).abs() < 1e-12);
         }
-        prop_assert!((budget.rl * alpha(rl_flop, eta) / budget.pretrained - 1.0).abs() < 1e-12);
-        prop_assert!((budget.served * gamma(eta) / budget.pretrained - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_budget_costs_its_shares(
-        pretraining in 0.0f64..1.0, rl in 0.0f64..1.0, inference in 0.01f64..1.0,
-        rl_flop in 2.0f64..6.0, eta in 0.01f64..2.0,
-    ) {
-        let shares = CostShares { pretraining, rl, inference };
-        let cost = CostShares::of(shares.budget(Tokens(1e12), rl_flop, eta), rl_flop, eta);
-        let sum = pretraining + rl + inference;
-        prop_assert!((cost.pretraining - pretraining / sum).abs() < 1e-12);
-        prop_assert!((cost.rl - rl / sum).abs() < 1e-12);
-        prop_assert!((cost.inference - inference / sum).abs() < 1e-12);
     }
 
     #[test]
@@ -132,10 +97,6 @@ proptest! {
         let sum = least.falling + least.rising;
         prop_assert!(cost(least.at * off) >= sum * (1.0 - 1e-12));
         prop_assert!((least.falling / least.rising * p / q - 1.0).abs() < 1e-9);
-        let equal = (a / b).powf(1.0 / (p + q));
-        let excess = equal_cost_excess(p, q).expect("above 0");
-        prop_assert!((cost(equal) / sum / excess - 1.0).abs() < 1e-9);
-        prop_assert!(excess >= 1.0 - 1e-12);
     }
 
     #[test]
@@ -145,6 +106,5 @@ proptest! {
         let [a, p, b, q] = [a, p, b, q].map(|power| 10f64.powi(power));
         let least = power_minimum((a, p), (b, q)).expect("all above 0");
         prop_assert!([least.at, least.falling, least.rising].iter().all(|value| *value >= 0.0));
-        prop_assert!((1.0 - 1e-12..=2.0).contains(&equal_cost_excess(p, q).expect("above 0")));
     }
 }

@@ -45,36 +45,12 @@ impl CachePrice {
 
 const SECONDS_PER_HOUR: f64 = 3600.0;
 
-/// How often a written prompt has to be hit until the cache is cheaper than input:
-/// `(write - in) / (in - hit)`; infinite if a hit is no cheaper, 0 if writing costs no more.
-///
-/// ```
-/// # use {blackboard::units::DollarsPerToken, lecture::prices::hits_to_pay};
-/// let hits = |write| hits_to_pay(DollarsPerToken(write), DollarsPerToken(0.5e-6), DollarsPerToken(5e-6));
-/// assert_eq!(format!("{:.2}, {:.2}", hits(6.25e-6), hits(10e-6)), "0.28, 1.11"); // 5 minutes, an hour
-/// ```
-pub fn hits_to_pay(write: DollarsPerToken, hit: DollarsPerToken, input: DollarsPerToken) -> f64 {
-    if write <= input {
-        0.0
-    } else if hit >= input {
-        f64::INFINITY
-    } else {
-        (write - input) / (input - hit)
-    }
-}
-
-/// How long something is held in a device's memory until holding has cost as much as making it again:
-/// `t_recompute C / M`.
+/// How long a token's KV cache is held in a device's memory until holding has cost as much as making it again:
+/// `t_recompute C / M = 2 N_act C / (F kappa)`. Below it holding is cheaper.
 ///
 /// M of C bytes for t take the share M/C of the device for t, making it again takes all of it for
-/// t_recompute; the device's price cancels. Infinite if it takes no space. Derived; T compares the two in
-/// words.
-pub fn break_even_hold(recompute: Seconds, capacity: Bytes, held: Bytes) -> Seconds {
-    Seconds(quotient(recompute.0 * capacity.0, held.0))
-}
-
-/// [`break_even_hold`] of a token's KV cache: `2 N_act C / (F kappa)`. Below it holding is cheaper. A lower
-/// bound: making it again at less than the peak makes holding worth while for longer.
+/// t_recompute; the device's price cancels. Infinite if it takes no space. A lower bound: making it again at less than the
+/// peak makes holding worth while for longer. Derived; T compares the two in words.
 ///
 /// ```
 /// # use {blackboard::units::*, lecture::prices::kv_break_even_hold};
