@@ -21,14 +21,11 @@ mod domain;
 mod times;
 mod uniform;
 
-pub use self::bottleneck::{
-    FP8_OUT_BF16_BACK, a2a_over_compute, expert_inter_min, port_load, weight_load_batch,
-};
+pub use self::bottleneck::{FP8_OUT_BF16_BACK, expert_inter_min, port_load, weight_load_batch};
 pub use self::copies::{MAX_GROUP_SETS, expected_copies};
 pub use self::domain::domain_factor;
 pub use self::times::{
-    A2aTime, a2a_time, a2a_time_on, a2a_time_serial, break_even_throttle, slowdown_flat,
-    slowdown_flat_serial, straggler_factor,
+    A2aTime, a2a_time, a2a_time_on, break_even_throttle, slowdown_flat, slowdown_flat_serial,
 };
 pub use self::uniform::uniform_copies;
 

@@ -16,41 +16,12 @@ pub fn port_load(copies: CopiesPerToken, beta: f64, top_k: u32) -> f64 {
     copies.intra.max(beta * copies.inter) / f64::from(top_k)
 }
 
-/// The all-to-all's time over that of the experts' arithmetic: `(b_d + b_c) F x / (6 f W_u)`.
+/// The expert width below which the all-to-all outlasts the arithmetic: `(b_d + b_c) F x / (6 W_u)`.
 ///
 /// A rank sends k x rows of h elements a token, b bytes an element over both phases: `T k x h b / W_u`.
 /// Balanced, it computes k T rows of `6 h f` FLOP (three matrices, two FLOP a weight): `6 T k h f / F`. T, k
-/// and h cancel. F is that of the layer's dtype; `bytes` is b, such as [`FP8_OUT_BF16_BACK`].
-///
-/// ```
-/// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, a2a_over_compute};
-/// # use topology::{Dtype, Hardware};
-/// let gb200 = Hardware::preset("gb200")?;
-/// // Two racks, flat, beta = 8: x = 8 * 4 / 8. Expert width 2048 (V3).
-/// let ratio = a2a_over_compute(&gb200, Dtype::Fp8, 2048, 4.0, FP8_OUT_BF16_BACK)?;
-/// assert_eq!(format!("{ratio:.2}"), "5.43");
-/// # Ok::<(), blackboard::BlackboardError>(())
-/// ```
-///
-/// # Errors
-/// [`BlackboardError::Hardware`] if the hardware has no such dtype; [`BlackboardError::Positive`] for a width
-/// of 0.
-pub fn a2a_over_compute(
-    hardware: &Hardware,
-    dtype: Dtype,
-    expert_inter: u32,
-    load: f64,
-    bytes: BytesPerElement,
-) -> Result<f64, BlackboardError> {
-    let width = f64::from(expert_inter);
-    if expert_inter == 0 {
-        return Err(BlackboardError::Positive { name: "expert_inter", value: width });
-    }
-    Ok(expert_inter_min(hardware, dtype, load, bytes)? / width)
-}
-
-/// The expert width below which the all-to-all outlasts the arithmetic: `(b_d + b_c) F x / (6 W_u)`.
-/// This is [`a2a_over_compute`] = 1 solved for f.
+/// and h cancel, and what is left is solved for f. F is that of the layer's dtype; `bytes` is b, such as
+/// [`FP8_OUT_BF16_BACK`].
 ///
 /// ```
 /// # use blackboard::scale_up::{FP8_OUT_BF16_BACK, expert_inter_min};
@@ -110,10 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_width_of_zero_and_a_missing_dtype_are_named() {
-        let gb200 = Hardware::preset("gb200").expect("a preset");
-        let error = a2a_over_compute(&gb200, Dtype::Fp8, 0, 1.0, FP8_OUT_BF16_BACK);
-        assert_eq!(error, Err(BlackboardError::Positive { name: "expert_inter", value: 0.0 }));
+    fn a_missing_dtype_is_named() {
         let a100 = Hardware::preset("a100").expect("a preset");
         let error = expert_inter_min(&a100, Dtype::Fp8, 1.0, FP8_OUT_BF16_BACK).expect_err("no fp8");
         assert_eq!(error.to_string(), "a100-sxm has no fp8 arithmetic; use bf16");
