@@ -57,14 +57,6 @@ pub enum BlackboardError {
         /// The most terms that are summed.
         max: u64,
     },
-    /// A number that isn't positive and finite where one is needed.
-    #[error("{name} = {value}: give a finite number above 0")]
-    Positive {
-        /// Name of the input, as formulas have it.
-        name: &'static str,
-        /// Its value, in the input's unit.
-        value: f64,
-    },
     /// A number that can't be, or not together with the others.
     #[error("{name} = {value}: {must}")]
     Input {
