@@ -18,11 +18,17 @@ pub(crate) struct Meter {
 impl Meter {
     /// Nothing at all if `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
+        Self::of(quiet, 0, "{bar:30} {pos}/{len} {elapsed} {wide_msg}")
+    }
+
+    /// With a bar of so many steps, which looks like `template`.
+    fn of(quiet: bool, steps: usize, template: &str) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let bar = ProgressBar::new(steps as u64);
+            bar.set_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
@@ -31,10 +37,16 @@ impl Meter {
 
     /// Says what is under way.
     pub(crate) fn say(&self, what: &str) {
+        if self.plain {
+            output::say(what);
+        }
+        self.note(what);
+    }
+
+    /// How far what is under way is, where a terminal shows it.
+    pub(crate) fn note(&self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
-        } else if self.plain {
-            output::say(what);
         }
     }
 
@@ -87,8 +99,7 @@ const LINES_APART: Duration = Duration::from_secs(2);
 /// Shows how many points of a sweep are done, and when the rest will be.
 #[derive(Debug)]
 pub(crate) struct PointMeter {
-    bar: Option<ProgressBar>,
-    plain: bool,
+    pub(crate) meter: Meter,
     before: usize,
     left: usize,
     done: AtomicUsize,
@@ -99,75 +110,30 @@ pub(crate) struct PointMeter {
 impl PointMeter {
     /// `before` points were done by an earlier run, `left` are to come. Nothing at all if `quiet`.
     pub(crate) fn new(quiet: bool, before: usize, left: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = (terminal && !quiet).then(|| {
-            let bar = ProgressBar::new(left as u64);
-            let style =
-                ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}, {eta} left, {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        let meter = Self {
-            bar,
-            plain: !terminal && !quiet,
-            before,
-            left,
-            done: AtomicUsize::new(0),
-            began: Instant::now(),
-            said: Mutex::new(None),
-        };
+        let meter = Meter::of(quiet, left, "{bar:30} {pos}/{len} {elapsed}, {eta} left, {wide_msg}");
         if before > 0 {
             meter.say(&format!("{before} points were finished before"));
         }
-        meter
-    }
-
-    /// Says what is under way.
-    pub(crate) fn say(&self, what: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
-        } else if self.plain {
-            output::say(what);
-        }
-    }
-
-    /// How far the points under way are, where a terminal shows it.
-    pub(crate) fn note(&self, what: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
-        }
+        let (done, began, said) = (AtomicUsize::new(0), Instant::now(), Mutex::new(None));
+        Self { meter, before, left, done, began, said }
     }
 
     /// A point is done.
     pub(crate) fn done(&self, what: &str) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.meter.bar {
             bar.set_position(done as u64);
             bar.set_message(what.to_owned());
             return;
         }
         let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let due = said.is_none_or(|at| at.elapsed() >= LINES_APART) || done == self.left;
-        if self.plain && due {
+        if self.meter.plain && due {
             *said = Some(Instant::now());
             let eta =
                 self.began.elapsed().as_secs_f64() / done as f64 * (self.left - done.min(self.left)) as f64;
             let (now, all) = (self.before + done, self.before + self.left);
             output::say(&format!("[{now}/{all}] {what}; about {eta:.0} s left"));
         }
-    }
-
-    /// Leaves the terminal as it was.
-    pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Drop for PointMeter {
-    fn drop(&mut self) {
-        self.clear();
     }
 }

@@ -4,7 +4,7 @@ use super::block_on;
 use crate::cli::{ClusterArgs, HealthArgs};
 use crate::failure::Failure;
 use crate::output;
-use crate::progress::{Meter, PointMeter};
+use crate::progress::Meter;
 use node::net::{Identity, TransportOptions};
 use study::layer::{CompareSpec, Report};
 use study::service::{self, ClientError};
@@ -52,7 +52,7 @@ impl<'a> Client<'a> {
     }
 
     /// Has the cluster serve `run`; `say` is told who is before.
-    pub(crate) async fn serve(&self, run: &Packed, meter: &PointMeter) -> Result<ServeRecord, Failure> {
+    pub(crate) async fn serve(&self, run: &Packed, meter: &Meter) -> Result<ServeRecord, Failure> {
         let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} others"));
         Box::pin(self.client().serve(run, &mut waiting)).await.map_err(failure)
     }

@@ -72,7 +72,7 @@ impl Asked<'_> {
         let meter = Arc::new(PointMeter::new(quiet, results.done(), left.len()));
         let subject = plan.subject;
         let ended = block_on_interruptibly(self.run_points(plan, left, results, jobs, Arc::clone(&meter)));
-        meter.clear();
+        meter.meter.clear();
         let results = ended.map_err(|failure| match (failure, &path) {
             (Failure::Failed(error), Some(path)) => Failure::Failed(error.context(format!(
                 "stopped; finished points are in {}, the same command goes on from there",
@@ -155,11 +155,11 @@ impl Asked<'_> {
             return Ok(results);
         }
         if plan.backends.contains(&BackendKind::Quic) {
-            meter.say(&format!("starting {} workers", plan.ranks_max));
+            meter.meter.say(&format!("starting {} workers", plan.ranks_max));
             let racks = Cluster::new(&[plan.ranks_max]).map_err(Failure::usage)?;
             let mut cluster = start_workers(&racks, self.args.in_process).await?;
             let on = (&mut cluster, Host::this(self.args.in_process));
-            let note = |text: &str| meter.note(text);
+            let note = |text: &str| meter.meter.note(text);
             let mut done = |line: &PointLine| meter.done(&line.settings.to_string());
             let run = run_on_workers(&plan, &points, on, &mut results, &note, &mut done);
             Box::pin(run).await?;
@@ -167,7 +167,7 @@ impl Asked<'_> {
             return Ok(results);
         }
         let work = move || {
-            let note = |text: &str| meter.note(text);
+            let note = |text: &str| meter.meter.note(text);
             let mut done = |line: &PointLine| meter.done(&line.settings.to_string());
             run_offline(&plan, &points, jobs, &mut results, &note, &mut done)?;
             Ok(results)
@@ -190,7 +190,7 @@ async fn run_there(
     for point in points {
         let resolved = plan.resolve(point)?;
         let packed = resolved.work.packed().map_err(|fault| plan.fault(point, &fault))?;
-        let served = client.serve(&packed, meter).await?;
+        let served = client.serve(&packed, &meter.meter).await?;
         let record = record(&served, BackendKind::Quic).map_err(Failure::failed)?;
         results.append(&point_line(point.clone(), &resolved.command, vec![record]))?;
         meter.done(&point.to_string());

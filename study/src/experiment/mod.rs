@@ -36,7 +36,7 @@ pub use plan::{Plan, failed, point_line};
 pub use points::{Axis, Experiment, POINTS_MAX, Point};
 pub use range::{Spacing, range};
 pub use record::{Header, Merged, PlotTable, PointLine, RESULTS_VERSION, Record, Stated};
-pub use results::{Contents, Results, read_results};
+pub use results::Results;
 pub use run::{run_offline, run_on_workers};
 pub use shard::Shard;
 pub use subject::{

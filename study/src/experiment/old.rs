@@ -3,6 +3,7 @@
 use super::record::{Header, PointLine, Record};
 use super::value::{Ordered, Settings, Value};
 use crate::layer::{BackendKind, Verification};
+use crate::scenario::distinct;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -61,31 +62,20 @@ fn line(point: usize, text: &str) -> serde_json::Result<PointLine> {
 pub(super) fn header(path: &Path, lines: &[(PointLine, String)]) -> Header {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.strip_suffix(".jsonl").unwrap_or(name);
-    let mut swept: Vec<String> = Vec::new();
-    let mut backends: Vec<BackendKind> = Vec::new();
-    for (line, _) in lines {
-        for (key, _) in &line.settings.0 {
-            if !swept.contains(key) {
-                swept.push(key.clone());
-            }
-        }
-        backends.extend(line.records.iter().map(|record| record.backend));
-    }
+    let keys = lines.iter().flat_map(|(line, _)| &line.settings.0).map(|(key, _)| key.clone());
+    let records = || lines.iter().flat_map(|(line, _)| &line.records);
+    let ran = |kind: &BackendKind| records().any(|record| record.backend == *kind);
     Header {
         schema_version: LAYER_VERSION,
         name: name.strip_suffix(".serve").unwrap_or(name).to_owned(),
         subject: "serving".to_owned(),
-        claim: None,
-        findings: Vec::new(),
         experiment: "of the version before".to_owned(),
-        version: String::new(),
-        fixed: Settings::default(),
-        swept,
+        swept: distinct(keys),
         seeds: lines.first().map(|(line, _)| line.seed).into_iter().collect(),
-        backends: BackendKind::ALL.into_iter().filter(|kind| backends.contains(kind)).collect(),
+        backends: BackendKind::ALL.into_iter().filter(ran).collect(),
         points: lines.len(),
         shard: 1,
         shards: 1,
-        plots: Vec::new(),
+        ..Header::default()
     }
 }

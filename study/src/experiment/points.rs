@@ -4,6 +4,7 @@ use super::record::PlotTable;
 use super::subject::Subject;
 use super::value::{Ordered, Settings, Value};
 use crate::layer::BackendKind;
+use crate::scenario::distinct;
 use std::fmt;
 
 /// Most points of an experiment, seeds counted.
@@ -72,27 +73,19 @@ impl Axis {
     /// Its keys, in order.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
-        let mut keys: Vec<&str> = Vec::new();
-        for (key, _) in self.rows.iter().flat_map(|row| &row.0) {
-            if !keys.contains(&key.as_str()) {
-                keys.push(key);
-            }
-        }
-        keys
+        distinct(self.rows.iter().flat_map(|row| &row.0).map(|(key, _)| key.as_str()))
     }
 
     /// Changes values; rows that no longer differ are one.
     fn map(&mut self, key: &str, change: impl Fn(&Value) -> Option<Value>) {
-        for row in std::mem::take(&mut self.rows) {
+        let changed = std::mem::take(&mut self.rows).into_iter().map(|row| {
             let entries = row.0.into_iter().map(|(known, value)| {
                 let changed = if known == key { change(&value) } else { None };
                 (known, changed.unwrap_or(value))
             });
-            let row = Ordered(entries.collect());
-            if !self.rows.contains(&row) {
-                self.rows.push(row);
-            }
-        }
+            Ordered(entries.collect())
+        });
+        self.rows = distinct(changed);
     }
 }
 

@@ -68,7 +68,7 @@ impl Record {
 }
 
 /// The first line of a file of results.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// [`RESULTS_VERSION`].
     pub schema_version: u32,
@@ -151,7 +151,7 @@ pub struct Merged {
 }
 
 /// A plot of a sweep.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlotTable {
     /// What it shows.
@@ -181,9 +181,7 @@ impl PlotTable {
     /// `y` along `x`, and nothing else said.
     #[must_use]
     pub fn of(x: &str, y: &str) -> Self {
-        let (x, y) = (x.to_owned(), vec![y.to_owned()]);
-        let (file, series, stated) = (String::new(), Vec::new(), Vec::new());
-        Self { title: None, file, x, y, series, log_x: false, log_y: false, stated }
+        Self { x: x.to_owned(), y: vec![y.to_owned()], ..Self::default() }
     }
 }
 

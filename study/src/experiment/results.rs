@@ -32,7 +32,7 @@ pub struct Results {
 
 /// What a file holds.
 #[derive(Debug)]
-pub struct Contents {
+pub(super) struct Contents {
     /// Its first line; `None` if the file ends before it does.
     pub header: Option<Header>,
     /// Points with their lines as they stand, in the order of the file.
@@ -41,19 +41,11 @@ pub struct Contents {
     whole_bytes: u64,
 }
 
-/// Reads a file of results of this version; a torn last line is left out.
+/// Reads a file of results of this version or the one before; a torn last line is left out.
 ///
 /// # Errors
-/// [`ExperimentError::Io`], or [`ExperimentError::Results`] for what no killed run leaves.
-pub fn read_results(path: &Path) -> Result<Contents, ExperimentError> {
-    let file = File::open(path).map_err(|source| io_error(path, source))?;
-    read(&whole_lines(&file, path)?, path, &[RESULTS_VERSION])
-}
-
-/// Reads a file of results of this version or the one before.
-///
-/// # Errors
-/// As [`read_results`]; what it says of a file of something else is why it is none of results.
+/// [`ExperimentError::Io`], or [`ExperimentError::Results`] for what no killed run leaves. What it says of a file of something else is
+/// why it is none of results.
 pub(super) fn read_any(path: &Path) -> Result<Contents, ExperimentError> {
     let file = File::open(path).map_err(|source| io_error(path, source))?;
     let bytes = whole_lines(&file, path)?;
@@ -64,7 +56,7 @@ pub(super) fn read_any(path: &Path) -> Result<Contents, ExperimentError> {
         let header = old::header(path, &lines);
         return Ok(Contents { header: Some(header), lines, whole_bytes: bytes.len() as u64 });
     }
-    read(&bytes, path, &[old::LAYER_VERSION, RESULTS_VERSION])
+    read(&bytes, path)
 }
 
 /// What the file has up to the end of its last whole line.
@@ -81,7 +73,7 @@ fn whole_lines(file: &File, path: &Path) -> Result<Vec<u8>, ExperimentError> {
     Ok(bytes)
 }
 
-fn read(bytes: &[u8], path: &Path, versions: &[u32]) -> Result<Contents, ExperimentError> {
+fn read(bytes: &[u8], path: &Path) -> Result<Contents, ExperimentError> {
     let mut contents = Contents { header: None, lines: Vec::new(), whole_bytes: bytes.len() as u64 };
     for (at, line) in bytes.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         let fault = |problem: String| results_error(path, format!("line {}: {problem}", at + 1));
@@ -91,7 +83,7 @@ fn read(bytes: &[u8], path: &Path, versions: &[u32]) -> Result<Contents, Experim
         if contents.header.is_none() {
             let none = || fault("no results of `railyard run` or `railyard serve-bench`".to_owned());
             let version: Version = serde_json::from_str(text).map_err(|_| none())?;
-            if !versions.contains(&version.schema_version) {
+            if ![old::LAYER_VERSION, RESULTS_VERSION].contains(&version.schema_version) {
                 return Err(fault(format!(
                     "results of version {}, this program has {RESULTS_VERSION}; move the file away to begin anew",
                     version.schema_version
@@ -140,7 +132,7 @@ impl Results {
             // A file system without locks, as some clusters have: two processes are then up to the user.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        let contents = read(&whole_lines(&file, path)?, path, &[old::LAYER_VERSION, RESULTS_VERSION])?;
+        let contents = read(&whole_lines(&file, path)?, path)?;
         let text = serde_json::to_string(header).map_err(|error| results_error(path, error.to_string()))?;
         let mut lines = BTreeMap::new();
         let mut in_order = true;

@@ -5,7 +5,7 @@
 use super::record::{PlotTable, Record};
 use super::value::{Settings, Value};
 use crate::layer::BackendKind;
-use crate::scenario::command;
+use crate::scenario::{command, distinct};
 use crate::serving::Packed;
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
@@ -145,8 +145,10 @@ pub trait Work: Debug + Send + Sync {
     /// [`Failed`].
     fn run(&self, note: Note<'_>) -> Result<Vec<Record>, Failed>;
 
-    /// Measures on the workers of `cluster`, which live on `host`, what only they can.
-    fn measure<'a>(&'a self, cluster: &'a mut LocalCluster, host: Host, note: Note<'a>) -> Measuring<'a>;
+    /// Measures on the workers of `cluster`, which live on `host`, what only they can; nothing, where a subject doesn't say.
+    fn measure<'a>(&'a self, _cluster: &'a mut LocalCluster, _host: Host, note: Note<'a>) -> Measuring<'a> {
+        Box::pin(async move { self.run(note) })
+    }
 
     /// What a cluster that is running can be sent, if it can serve this.
     ///
@@ -234,11 +236,5 @@ pub fn find<'a>(subjects: &[&'a dyn Subject], name: &str) -> Option<&'a dyn Subj
 pub fn shown<'a>(subject: &dyn Subject, plots: &'a [PlotTable]) -> Vec<&'a str> {
     let of_plots = plots.iter().flat_map(|plot| plot.y.iter().map(String::as_str));
     let own = subject.columns().iter().filter(|column| column.shown).map(|column| column.key);
-    let mut keys: Vec<&'a str> = Vec::new();
-    for key in of_plots.chain(own) {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    keys
+    distinct(of_plots.chain(own))
 }

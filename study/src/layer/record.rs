@@ -1,6 +1,7 @@
 //! The one schema behind table and JSON: a report with a record for each configuration, latency and backend.
 
 use super::{BackendKind, ExpectedKind, PipelineRow};
+use crate::scenario::distinct;
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -159,13 +160,7 @@ impl Report {
     /// The latencies of the report, in order.
     #[must_use]
     pub fn latencies(&self) -> Vec<&str> {
-        let mut latencies: Vec<&str> = Vec::new();
-        for record in &self.rows {
-            if !latencies.contains(&record.latency.as_str()) {
-                latencies.push(&record.latency);
-            }
-        }
-        latencies
+        distinct(self.rows.iter().map(|record| record.latency.as_str()))
     }
 
     /// The backends of the report, ascending.

@@ -4,6 +4,7 @@ use super::configuration::Configuration;
 use super::place::place;
 use super::{CompareError, CompareSpec, GateChoice};
 use crate::placing::PlacementChoice;
+use crate::scenario::distinct;
 use moe::placement::{Demand, Linear, OneRack, PlacementPolicy, Replicated};
 use moe::{DispatchScheme, GateLimit, Placement, PlacementError, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
@@ -55,12 +56,7 @@ pub fn configurations(
             wanted.push((BaseKey { scheme: base_scheme(wish.scheme), gate: *gate }, row));
         }
     }
-    let mut keys: Vec<BaseKey> = Vec::new();
-    for (key, _) in &wanted {
-        if !keys.contains(key) {
-            keys.push(*key);
-        }
-    }
+    let keys = distinct(wanted.iter().map(|(key, _)| *key));
     let mut rows = Vec::with_capacity(keys.len() + wanted.len());
     for (at, &key) in keys.iter().enumerate() {
         let limit = gates.iter().find(|(gate, _)| *gate == key.gate).and_then(|(_, limit)| limit.clone());

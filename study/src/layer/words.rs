@@ -2,7 +2,7 @@
 
 use super::{BackendKind, BaseChoice, CompareSpec, Dilation, GateChoice, configurations};
 use crate::placing::Programs;
-use crate::scenario::{BackendWord, ScenarioError, Studied, Takes, Words, command, said};
+use crate::scenario::{BackendWord, ScenarioError, Studied, Takes, Words, command, distinct, said};
 use clap::Args;
 use moe::routing::{RoutingChoice, Workload};
 use moe::{DispatchScheme, ExpertKind};
@@ -90,7 +90,7 @@ impl LayerArgs {
         rows_of(&mut words.latency, &mut spec.latencies);
         words.scheme = in_order(&DispatchScheme::ALL, &words.scheme);
         rows_of(&mut words.scheme, &mut spec.schemes);
-        words.gate = distinct(&words.gate);
+        words.gate = distinct(words.gate.clone());
         if !words.gate.is_empty() && !is_every_gate(&words.gate, &spec) {
             spec.gates = Some(words.gate.clone());
         } else {
@@ -113,7 +113,7 @@ impl LayerArgs {
 
 /// Makes rows of the values that are given, each once; where they are those that there are rows of anyway they need not be said.
 fn rows_of<T: PartialEq + Clone>(given: &mut Vec<T>, rows: &mut Vec<T>) {
-    *given = distinct(given);
+    *given = distinct(std::mem::take(given));
     if given.is_empty() || given == rows {
         given.clear();
     } else {
@@ -129,17 +129,6 @@ fn is_every_gate(gates: &[GateChoice], spec: &CompareSpec) -> bool {
 
 fn in_order<T: PartialEq + Copy>(all: &[T], given: &[T]) -> Vec<T> {
     all.iter().copied().filter(|value| given.contains(value)).collect()
-}
-
-/// Keeps the first of equals.
-fn distinct<T: PartialEq + Clone>(list: &[T]) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::new();
-    for item in list {
-        if !kept.contains(item) {
-            kept.push(item.clone());
-        }
-    }
-    kept
 }
 
 /// Bytes with an optional suffix k, M, G or T (powers of 1000).

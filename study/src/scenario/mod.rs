@@ -24,7 +24,7 @@ pub use hardware::{Place, cluster_file};
 pub use model::{any_model, architecture, fitting_model, named_model};
 pub use racks::Racks;
 pub use resolve::Studied;
-pub use value::{Ordered, Settings, Value};
+pub use value::{Ordered, Settings, Value, distinct};
 pub use words::{PlacementParser, Scenario};
 
 use thiserror::Error;

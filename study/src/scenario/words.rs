@@ -128,14 +128,6 @@ impl Scenario {
         one("scheme", &self.scheme, DispatchScheme::Dedup)
     }
 
-    /// The one gate.
-    ///
-    /// # Errors
-    /// As [`Self::the_latency`].
-    pub fn the_gate(&self) -> Result<GateChoice, ScenarioError> {
-        one("gate", &self.gate, GateChoice::Unlimited)
-    }
-
     /// The one seed.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use node::net::{
     send_message,
 };
 use quinn::RecvStream;
+use serde::de::DeserializeOwned;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -112,11 +113,7 @@ impl Client<'_> {
             })?;
         }
         let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
-        match self.ask(Request::Compare(Box::new(spec)), waiting, progress).await? {
-            Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
-            Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
-            _ => Err(self.nonsense()),
-        }
+        self.report(self.ask(Request::Compare(Box::new(spec)), waiting, progress).await?)
     }
 
     /// Has the cluster serve `run`. `waiting` is told how many are served before.
@@ -129,7 +126,12 @@ impl Client<'_> {
         waiting: &mut (dyn FnMut(u32) + Send),
     ) -> Result<ServeRecord, ClientError> {
         let packed = serde_json::to_string(run).map_err(|_| self.nonsense())?;
-        match self.ask(Request::Serve(packed), waiting, &mut |_| {}).await? {
+        self.report(self.ask(Request::Serve(packed), waiting, &mut |_| {}).await?)
+    }
+
+    /// What the last reply reports.
+    fn report<T: DeserializeOwned>(&self, last: Reply) -> Result<T, ClientError> {
+        match last {
             Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
             Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
             _ => Err(self.nonsense()),

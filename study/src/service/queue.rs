@@ -11,6 +11,7 @@ use node::net::{MessageError, Peer, recv_message, send_message};
 use quinn::SendStream;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -142,41 +143,28 @@ impl Service {
             Some((send, recv_message::<Request>(&mut recv).await))
         });
         let Ok(Some((mut send, request))) = greeted.await else { return Ok(()) };
-        match request? {
-            None => {}
-            Some(Request::Status) => send_message(&mut send, &Reply::Status(self.status())).await?,
-            Some(Request::Serve(packed)) => {
-                tokio::select! {
-                    done = self.serve_serving(&packed, &mut send) => done?,
-                    _ = connection.closed() => return Ok(()),
-                }
+        let Some(request) = request? else { return Ok(()) };
+        let (news_in, news) = mpsc::channel(NEWS_MAX);
+        let waiting_in = news_in.clone();
+        // A client that does not read misses news, not results.
+        let mut waiting = move |ahead| drop(waiting_in.try_send(Reply::Waiting { ahead }));
+        let mut progress = move |progress| drop(news_in.try_send(Reply::Progress(progress)));
+        let answer = async {
+            match request {
+                Request::Status => Reply::Status(self.status()),
+                Request::Serve(packed) => self.serve_packed(&packed, &mut waiting).await,
+                Request::Compare(spec) => last_reply(self.run(*spec, &mut waiting, &mut progress).await),
             }
-            Some(Request::Compare(spec)) => {
-                tokio::select! {
-                    done = self.serve_comparison(*spec, &mut send) => done?,
-                    // Nobody is left to tell; the run is given up.
-                    _ = connection.closed() => return Ok(()),
-                }
-            }
+        };
+        tokio::select! {
+            done = tell(Box::pin(answer), news, &mut send) => done?,
+            // Nobody is left to tell; the run is given up.
+            _ = connection.closed() => return Ok(()),
         }
         let _ = send.finish();
         // The client closes once it has read the reply.
         let _ = timeout(CLIENT_LIMIT, connection.closed()).await;
         Ok(())
-    }
-
-    async fn serve_serving(&self, packed: &str, send: &mut SendStream) -> Result<(), MessageError> {
-        let (news_in, mut news) = mpsc::channel(NEWS_MAX);
-        let mut waiting = move |ahead| drop(news_in.try_send(Reply::Waiting { ahead }));
-        let mut served = Box::pin(self.serve_packed(packed, &mut waiting));
-        let last = loop {
-            tokio::select! {
-                biased;
-                Some(reply) = news.recv() => send_message(send, &reply).await?,
-                last = &mut served => break last,
-            }
-        };
-        send_message(send, &last).await
     }
 
     /// Serves when its turn comes.
@@ -200,27 +188,26 @@ impl Service {
             },
         }
     }
+}
 
-    async fn serve_comparison(&self, spec: CompareSpec, send: &mut SendStream) -> Result<(), MessageError> {
-        let (news_in, mut news) = mpsc::channel(NEWS_MAX);
-        let waiting_in = news_in.clone();
-        // A client that does not read misses news, not results.
-        let mut waiting = move |ahead| drop(waiting_in.try_send(Reply::Waiting { ahead }));
-        let mut progress = move |progress| drop(news_in.try_send(Reply::Progress(progress)));
-        let mut run = Box::pin(self.run(spec, &mut waiting, &mut progress));
-        let last = loop {
-            tokio::select! {
-                biased;
-                Some(reply) = news.recv() => send_message(send, &reply).await?,
-                result = &mut run => break last_reply(result),
-            }
-        };
-        // What the run said while it came to its end.
-        while let Ok(reply) = news.try_recv() {
-            send_message(send, &reply).await?;
+/// Sends the news of a run while it is under way, then its last reply.
+async fn tell(
+    mut run: Pin<Box<impl Future<Output = Reply>>>,
+    mut news: mpsc::Receiver<Reply>,
+    send: &mut SendStream,
+) -> Result<(), MessageError> {
+    let last = loop {
+        tokio::select! {
+            biased;
+            Some(reply) = news.recv() => send_message(send, &reply).await?,
+            last = &mut run => break last,
         }
-        send_message(send, &last).await
+    };
+    // What it said while it came to its end.
+    while let Ok(reply) = news.try_recv() {
+        send_message(send, &reply).await?;
     }
+    send_message(send, &last).await
 }
 
 fn last_reply(result: Result<Report, CompareError>) -> Reply {

@@ -12,7 +12,7 @@ use moe::stack::Stack;
 use moe::{DispatchScheme, RoutingSpec};
 use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
 use serving::memory::stage_memory;
-use serving::{CostError, StageMemory, StepCost, StepShape, StepTimes};
+use serving::{CostError, StageMemory, StepCost};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos};
@@ -158,7 +158,7 @@ impl Deployment {
     ///
     /// # Errors
     /// [`ServeError::Setting`] where closed forms don't know the placement, or everything is to overlap with frames.
-    pub fn cost(&self, spec: &ServeSpec) -> Result<Cost, ServeError> {
+    pub fn cost(&self, spec: &ServeSpec) -> Result<Box<dyn Cost>, ServeError> {
         let (choice, overlap) = (spec.serve.cost, spec.parallel.overlap);
         let (stack, hardware, hops) = (self.stack.clone(), self.hardware.clone(), self.hops(spec)?);
         if choice == CostChoice::Analytic {
@@ -172,9 +172,9 @@ impl Deployment {
             );
             let layers = layers.map_err(|problem| ServeError::setting("serve.cost", problem))?;
             return Ok(if overlap == Overlap::Full {
-                Cost::Roofline(Box::new(Roofline::new(stack, hardware, hops, layers)))
+                Box::new(Roofline::new(stack, hardware, hops, layers)) as Box<dyn Cost>
             } else {
-                Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(layers))))
+                Box::new(StackCost::new(stack, hardware, overlap, hops, layers))
             });
         }
         if overlap == Overlap::Full {
@@ -184,12 +184,12 @@ impl Deployment {
         }
         let frames = self.frames();
         Ok(if choice == CostChoice::Frames {
-            Cost::Parts(Box::new(StackCost::new(stack, hardware, overlap, hops, Box::new(frames))))
+            Box::new(StackCost::new(stack, hardware, overlap, hops, frames)) as Box<dyn Cost>
         } else {
             let columns = self.stack.columns();
             let layers = Memoised::new(frames, self.alike_layers(), columns);
             let cost = StackCost::new(stack, hardware, overlap, hops, layers);
-            Cost::Memoised(Box::new(Checked::new(cost, self.seed)))
+            Box::new(Checked::new(cost, self.seed))
         })
     }
 }
@@ -256,48 +256,22 @@ fn stage_cluster(stack: &Stack, cluster: &Cluster) -> Cluster {
 }
 
 /// A source of times.
-#[derive(Debug)]
-pub enum Cost {
-    /// One roofline.
-    Roofline(Box<Roofline>),
-    /// Parts, each computed.
-    Parts(Box<StackCost<Box<dyn Layers>>>),
-    /// Parts, layers remembered.
-    Memoised(Box<Checked<Frames>>),
-}
-
-/// A [`LayerCost`] that can be shown.
-pub trait Layers: LayerCost + std::fmt::Debug {}
-
-impl<L: LayerCost + std::fmt::Debug> Layers for L {}
-
-impl Cost {
+pub trait Cost: StepCost + std::fmt::Debug {
     /// How far remembered layers were off; `None` where none are remembered.
     ///
     /// # Errors
     /// As the source of times.
-    pub fn check(&mut self) -> Result<Option<MemoCheck>, CostError> {
-        match self {
-            Self::Memoised(cost) => cost.check().map(Some),
-            _ => Ok(None),
-        }
+    fn check(&mut self) -> Result<Option<MemoCheck>, CostError> {
+        Ok(None)
     }
 }
 
-impl StepCost for Cost {
-    fn step(&mut self, shape: &StepShape) -> Result<StepTimes, CostError> {
-        match self {
-            Self::Roofline(cost) => cost.step(shape),
-            Self::Parts(cost) => cost.step(shape),
-            Self::Memoised(cost) => cost.step(shape),
-        }
-    }
+impl Cost for Roofline {}
 
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Roofline(cost) => cost.name(),
-            Self::Parts(cost) => cost.name(),
-            Self::Memoised(cost) => cost.name(),
-        }
+impl<L: LayerCost + std::fmt::Debug> Cost for StackCost<L> {}
+
+impl Cost for Checked<Frames> {
+    fn check(&mut self) -> Result<Option<MemoCheck>, CostError> {
+        Self::check(self).map(Some)
     }
 }

@@ -21,7 +21,7 @@ mod tick;
 mod witness;
 
 pub use cache::{Cache, cache_spec};
-pub use deploy::{Cost, Deployment, Layers, Sources};
+pub use deploy::{Cost, Deployment, Sources};
 pub use frames::Frames;
 pub use live::Live;
 pub use outline::outline;

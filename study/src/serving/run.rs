@@ -6,7 +6,7 @@ use super::deploy::{Deployment, Sources};
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
 use serving::cost::Overlap;
-use serving::{Drive, Lockstep, Meter, StepCost};
+use serving::{Drive, Lockstep, Meter};
 
 /// Serves the requests of `spec`; `progress` is told how many are answered.
 ///
@@ -28,9 +28,9 @@ pub fn serve(
     let (meter, stages) = (Meter::new(spec.slo), stack.stages().len());
     let outcome = if spec.parallel.lockstep {
         let run = Lockstep::new(station, meter, &mut cache, progress, stack.columns(), stages);
-        run.serve(&mut cost, &mut *source.arrivals)?
+        run.serve(&mut *cost, &mut *source.arrivals)?
     } else {
-        let drive = Drive { station, cost: &mut cost, cache: &mut cache, meter, stages, progress };
+        let drive = Drive { station, cost: &mut *cost, cache: &mut cache, meter, stages, progress };
         drive.run(&mut *source.arrivals)?
     };
     let cached = cache.report(outcome.ended)?;

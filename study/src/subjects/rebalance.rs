@@ -1,13 +1,12 @@
 //! Rebalancing as a subject of experiments: a layer whose placement follows its load while it runs, beside the same layer with its first
 //! placement kept.
 
-use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
+use crate::experiment::{Column, Failed, Fault, Note, Record, Resolved, Work};
 use crate::layer::{BackendKind, CompareSpec, Configuration, Verification, estimate, outline, request};
 use crate::rebalance::{Moved, RebalanceError, Rebalancing, Segment, rebalance};
 use coordinator::STEPS_MAX;
-use coordinator::pace::Host;
+use coordinator::SimRunner;
 use coordinator::sim::at_once;
-use coordinator::{LocalCluster, SimRunner};
 use moe::placement::{Demand, POLICIES};
 use moe::{Placement, PlacementError};
 use serde::Serialize;
@@ -111,10 +110,6 @@ impl Work for Layer {
         };
         let verification = if self.spec.payload { Verification::Outputs } else { Verification::Traffic };
         Ok(vec![Record::sound(BackendKind::Sim, verification, &Numbers::of(&segments, &kept))?])
-    }
-
-    fn measure<'a>(&'a self, _: &'a mut LocalCluster, _: Host, note: Note<'a>) -> Measuring<'a> {
-        Box::pin(async move { self.run(note) })
     }
 }
 

@@ -1,10 +1,8 @@
 //! A roofline step as a subject of experiments: a deployment's closed forms.
 
-use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
+use crate::experiment::{Column, Failed, Fault, Note, Record, Resolved, Work};
 use crate::layer::{BackendKind, Verification};
 use blackboard::deployment::Deployment;
-use coordinator::LocalCluster;
-use coordinator::pace::Host;
 
 /// The numbers of a roofline step's records.
 pub const COLUMNS: [Column; 21] = [
@@ -70,9 +68,5 @@ impl Work for Step {
         let estimate =
             self.0.estimate().map_err(|error| Failed { usage: true, problem: error.to_string() })?;
         Ok(vec![Record::sound(BackendKind::Analytic, Verification::NothingRan, &estimate)?])
-    }
-
-    fn measure<'a>(&'a self, _: &'a mut LocalCluster, _: Host, note: Note<'a>) -> Measuring<'a> {
-        Box::pin(async move { self.run(note) })
     }
 }

@@ -3,6 +3,7 @@
 use super::axis::part;
 use super::series::Series;
 use blackboard::figure::Axis;
+use study::scenario::distinct;
 
 /// The part of an axis below which two points are at one place: about a pixel.
 const RESOLUTION: f64 = 0.003;
@@ -41,15 +42,7 @@ pub(super) fn merged(drawn: Vec<Series>, x: &Axis, y: &Axis) -> Vec<Series> {
 /// the same first; else name = name.
 fn named(mut group: Vec<Series>) -> Series {
     if group.len() > 1 {
-        let words = |at: usize| {
-            let mut words: Vec<&str> = Vec::new();
-            for series in &group {
-                if !words.contains(&series.parts[at].as_str()) {
-                    words.push(&series.parts[at]);
-                }
-            }
-            words
-        };
+        let words = |at: usize| distinct(group.iter().map(|series| series.parts[at].as_str()));
         let parts: Vec<Vec<&str>> = (0..group[0].parts.len()).map(words).collect();
         let label = if parts.iter().map(Vec::len).product::<usize>() == group.len() {
             let (one, several): (Vec<_>, Vec<_>) = parts.iter().partition(|words| words.len() == 1);

@@ -4,6 +4,7 @@ use crate::words;
 use blackboard::figure::Mean;
 use std::collections::BTreeMap;
 use std::fmt;
+use study::scenario::distinct;
 
 /// The value of a swept key.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,13 +63,7 @@ impl Table {
 
     /// The values of a swept key, each once.
     pub(super) fn cells(&self, key: &str) -> Vec<Cell> {
-        let mut words = Vec::new();
-        for word in self.rows.iter().filter_map(|row| row.settings.get(key)) {
-            if !words.contains(word) {
-                words.push(word.clone());
-            }
-        }
-        words
+        distinct(self.rows.iter().filter_map(|row| row.settings.get(key)).cloned())
     }
 
     /// Words and unit of `keys` together: the unit is the first one's.

@@ -1,11 +1,7 @@
 //! Hops as a subject: how long a port takes to pass a message on, by its size and rate.
 
-use crate::experiment::{
-    Asked, Column, Failed, Fault, Measuring, Note, Record, Resolved, Subject, Value, Work,
-};
+use crate::experiment::{Asked, Column, Failed, Fault, Note, Record, Resolved, Subject, Value, Work};
 use crate::layer::{BackendKind, Verification};
-use coordinator::LocalCluster;
-use coordinator::pace::Host;
 use std::collections::BTreeMap;
 
 /// The subject; `&Hops` is its line in the registry.
@@ -69,9 +65,5 @@ impl Work for Hop {
         let us = self.bytes / (self.gb_per_s * 1e3);
         let own = BTreeMap::from([("hop_us", us)]);
         Ok(vec![Record::sound(BackendKind::Analytic, Verification::NothingRan, &own)?])
-    }
-
-    fn measure<'a>(&'a self, _: &'a mut LocalCluster, _: Host, note: Note<'a>) -> Measuring<'a> {
-        Box::pin(async move { self.run(note) })
     }
 }
