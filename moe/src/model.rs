@@ -73,7 +73,7 @@ pub struct Model {
     #[serde(default)]
     pub source: String,
     /// What its layers have that neither times nor memory of whole steps count here, in words; see [`Model::counted`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub uncounted: Option<String>,
 }
 
