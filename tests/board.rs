@@ -57,7 +57,7 @@ fn what_the_board_lacks_is_refused() {
     refused(&["board", "Z9"], &["no chapter or claim `Z9`"]);
     refused(&["board", "--set", "rhho=1"], &["did you mean `rho`?"]);
     refused(&["board", "--set", "stages=0"], &["stages = 0 is not possible; give a whole number"]);
-    refused(&["board", "--preset", "v3"], &["there are talk and dsv3"]);
+    refused(&["board", "--preset", "v3"], &["give talk or dsv3"]);
 }
 
 #[test]

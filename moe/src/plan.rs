@@ -11,7 +11,7 @@ mod scheme;
 mod traffic;
 
 pub use flows::Flows;
-pub use scheme::{DispatchScheme, DispatchSchemeError};
+pub use scheme::DispatchScheme;
 pub(crate) use traffic::token_hops;
 pub use traffic::{Copies, PlannedTraffic, RowBytes, plan_traffic};
 

@@ -5,7 +5,7 @@ use super::{Chapter, Claim, Input, Inputs};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::did_you_mean;
+use topology::{did_you_mean, named};
 
 /// Which values the inputs have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,26 +19,17 @@ pub enum Preset {
 }
 
 impl FromStr for Preset {
-    type Err = ClaimError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, ClaimError> {
-        match text {
-            "talk" => Ok(Self::Talk),
-            "dsv3" => Ok(Self::Dsv3),
-            _ => Err(ClaimError::Preset { given: text.chars().take(40).collect() }),
-        }
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("talk", Self::Talk), ("dsv3", Self::Dsv3)])
+            .map_err(|problem| format!("no preset {problem}"))
     }
 }
 
 /// Something asked of the claims that there isn't.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ClaimError {
-    /// No such preset.
-    #[error("no preset `{given}`{}; there are talk and dsv3", did_you_mean(given, ["talk", "dsv3"]))]
-    Preset {
-        /// What was asked for.
-        given: String,
-    },
     /// No such chapter or claim.
     #[error("no chapter or claim `{given}`{hint}; chapters: {}", chapters())]
     Selection {

@@ -442,10 +442,8 @@ fn what_can_not_be_is_refused_with_the_nearest() {
     assert!(Board::varied(Preset::Talk, ["top_k=300", "experts=512"]).is_ok(), "in any order");
     let error = Board::default().select("rooflin").expect_err("no chapter").to_string();
     assert!(error.starts_with("no chapter or claim `rooflin`, did you mean `roofline`?"), "{error}");
-    assert_eq!(
-        "v3".parse::<Preset>().expect_err("none").to_string(),
-        "no preset `v3`; there are talk and dsv3"
-    );
+    let error = "v3".parse::<Preset>().expect_err("none");
+    assert!(error.starts_with("no preset `v3`") && error.ends_with("give talk or dsv3"), "{error}");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-use thiserror::Error;
-use topology::did_you_mean;
+use topology::named;
 
 /// How a token's row reaches the experts that the gate picked, and how their outputs come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,22 +38,11 @@ impl fmt::Display for DispatchScheme {
     }
 }
 
-/// A name that is no dispatch scheme.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("unknown dispatch scheme `{name}`{hint}; use flat, dedup or hierarchical")]
-pub struct DispatchSchemeError {
-    name: String,
-    hint: String,
-}
-
 impl FromStr for DispatchScheme {
-    type Err = DispatchSchemeError;
+    type Err = String;
 
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|scheme| scheme.name().eq_ignore_ascii_case(name));
-        found.ok_or_else(|| DispatchSchemeError {
-            name: name.to_owned(),
-            hint: did_you_mean(name, Self::ALL.map(Self::name)),
-        })
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.map(|scheme| (scheme.name(), scheme));
+        named(name, &known).map_err(|problem| format!("unknown dispatch scheme {problem}"))
     }
 }

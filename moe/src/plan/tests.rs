@@ -37,8 +37,8 @@ fn schemes_are_written_and_read_by_name() {
         assert_eq!(serde_json::to_string(&scheme).unwrap(), format!("\"{scheme}\""));
     }
     assert_eq!("Flat".parse(), Ok(DispatchScheme::Flat));
-    let error = "ring".parse::<DispatchScheme>().unwrap_err().to_string();
-    assert_eq!(error, "unknown dispatch scheme `ring`; use flat, dedup or hierarchical");
+    let error = "ring".parse::<DispatchScheme>().unwrap_err();
+    assert_eq!(error, "unknown dispatch scheme `ring`: give flat, dedup or hierarchical");
 }
 
 #[test]
@@ -250,11 +250,6 @@ proptest! {
                 }
             }
             prop_assert_eq!(plan.copies, copies);
-            for class in [LinkClass::ScaleUp, LinkClass::ScaleOut] {
-                let egress: u64 = cluster.ranks().map(|r| plan.dispatch.egress_bytes(&cluster, r, class)).sum();
-                let ingress: u64 = cluster.ranks().map(|r| plan.dispatch.ingress_bytes(&cluster, r, class)).sum();
-                prop_assert_eq!(egress, ingress);
-            }
             prop_assert_eq!(plan.tokens, u64::from(tokens * cluster.num_ranks()));
             prop_assert_eq!(plan.rows_per_slot.iter().sum::<u64>(), plan.tokens * u64::from(top_k));
             inter.push((plan.copies.inter, plan.tokens_crossing));

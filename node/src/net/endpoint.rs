@@ -141,11 +141,6 @@ impl Endpoint {
         self.window.divide(self.receive_buffer_bytes, peers);
     }
 
-    /// Bytes that a connection may have in flight.
-    pub fn window_bytes(&self) -> u64 {
-        self.window.bytes()
-    }
-
     /// Connects to the process of role `expected` at `address`; at most [`DIALS_MAX`] dials of an endpoint
     /// are under way, later ones wait. The time limit, [`HANDSHAKE_TIMEOUT`], begins with the turn.
     ///

@@ -28,9 +28,7 @@ impl Subject for Few {
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
         match (key, value) {
-            ("scheme", Value::Text(text)) => {
-                text.parse::<DispatchScheme>().map(drop).map_err(|error| error.to_string())
-            }
+            ("scheme", Value::Text(text)) => text.parse::<DispatchScheme>().map(drop),
             ("ranks_per_rack", Value::Integer(_) | Value::List(_)) => Ok(()),
             ("throttle" | "tokens" | "top_k", Value::Integer(_) | Value::Number(_)) => Ok(()),
             ("links.latency", Value::Number(_)) => Ok(()),

@@ -190,5 +190,5 @@ async fn more_dials_than_turns_all_succeed() {
     assert_eq!(peers, vec!["b"; all]);
     assert_eq!(accepted.await.unwrap().len(), all);
     b.0.expect_peers(64);
-    assert_eq!(b.0.window_bytes(), 64 * 1024);
+    assert_eq!(b.0.window.bytes(), 64 * 1024);
 }
