@@ -1,7 +1,5 @@
 //! Why a model cannot be used: always with its origin, the field and the remedy.
 
-use crate::architecture::ArchitectureError;
-
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,9 +50,23 @@ pub enum ModelError {
         remedy: String,
     },
     /// The model is a dense one.
-    #[error("{origin}: no routed experts; give a mixture-of-experts model")]
+    #[error("{origin}: {name} has no routed experts; give a mixture-of-experts model")]
     NotMoe {
         /// File that it was read from.
         origin: String,
+        /// Its name or type.
+        name: String,
     },
+}
+
+/// Why a configuration can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct ArchitectureError {
+    /// The file or whatever the text came from.
+    pub origin: String,
+    /// The field that is missing, impossible or not understood; none where the text as a whole can't be read.
+    pub field: Option<String>,
+    /// What is wrong, with the remedy.
+    pub problem: String,
 }

@@ -10,13 +10,10 @@ use topology::Dtype;
 pub use crate::error::ModelError;
 pub use crate::gate::{GateKind, GateSpec};
 use crate::shape::in_range;
-pub use crate::shape::{LayerShape, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
-pub use attention::{Attention, MAX_ATTENTION};
-
-/// Largest number of layers that is accepted.
-pub const MAX_LAYERS: u32 = 1_024;
-/// Largest vocabulary that is accepted.
-pub const MAX_VOCAB: u32 = 16_777_216;
+pub use crate::shape::{
+    LayerShape, MAX_ATTENTION, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_LAYERS, MAX_TOP_K, MAX_VOCAB,
+};
+pub use attention::Attention;
 
 /// A mixture-of-experts transformer, as far as parallelism cares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

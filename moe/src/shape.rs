@@ -12,6 +12,12 @@ pub const MAX_HIDDEN: u32 = 65_536;
 pub const MAX_EXPERTS: u32 = 4_096;
 /// Largest number of experts a token may go to.
 pub const MAX_TOP_K: u32 = 256;
+/// Largest number of attention heads, and largest width of a head or a latent, that is accepted.
+pub const MAX_ATTENTION: u32 = 65_536;
+/// Largest number of layers that is accepted.
+pub const MAX_LAYERS: u32 = 1_024;
+/// Largest vocabulary that is accepted.
+pub const MAX_VOCAB: u32 = 16_777_216;
 /// Largest inner width of a feed-forward block (expert, shared or dense) that is accepted.
 pub const MAX_INTER: u32 = 1_048_576;
 

@@ -112,7 +112,8 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ("expand", &["mamba_expand"]),
     ("hidden_act", &["mlp_hidden_act", "activation_function", "hidden_activation", "ffn_act_fn"]),
     ("quantization_config", &["compression_config"]),
-    ("tie_word_embeddings", &["tie_embeddings"]),
+    ("tie_word_embeddings", &["tie_embeddings", "tie_embedding"]),
+    ("mamba_dt_rank", &["time_step_rank"]),
 ];
 
 /// Objects in a configuration whose fields stand for the text model's own.
@@ -133,9 +134,13 @@ const TEXT_PARTS: [&str; 7] = [
 /// The fields of the text part of a configuration.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {
-    origin: &'a str,
-    /// The text part with nested groups laid open, and what stands outside of it where the text part has no word of its own.
+    pub(super) origin: &'a str,
+    /// The text part with nested groups laid open.
     values: Vec<(String, &'a Value)>,
+    /// What stands outside of the text part, for where it has no word of its own; nothing there has to be understood.
+    outside: Vec<(String, &'a Value)>,
+    /// Fields that say that there is nothing: no default takes their place.
+    nothing: BTreeSet<String>,
     read: RefCell<BTreeSet<String>>,
     /// Keys of objects beside the text part.
     pub(super) other_parts: Vec<String>,
@@ -161,25 +166,29 @@ impl<'a> Fields<'a> {
             text = inner;
         }
         let mut values: Vec<(String, &'a Value)> = Vec::new();
+        let mut nothing = BTreeSet::new();
         let mut put = |key: &str, value: &'a Value| {
-            // A field that is `null` counts as absent, as in `transformers`.
-            if !value.is_null() && values.iter().all(|(known, _)| known != key) {
+            // A field that is `null` counts as absent, as in `transformers`; so does -1, as many write it.
+            if is_nothing(value) {
+                nothing.insert(key.to_owned());
+            } else if values.iter().all(|(known, _)| known != key) {
                 values.push((key.to_owned(), value));
             }
         };
-        for (key, value) in text {
-            match value.as_object() {
-                Some(nested) if NESTED.contains(&key.as_str()) => {
-                    nested.iter().for_each(|(key, value)| put(key, value));
-                }
-                Some(nested) if APART.contains(&key.as_str()) => {
-                    nested.iter().for_each(|(inner, value)| put(&format!("{key}.{inner}"), value));
-                }
-                _ => put(key, value),
+        // Nested groups come last: what they say of themselves, such as a type, is not the model's.
+        let is_group = |key: &str| NESTED.contains(&key) || APART.contains(&key);
+        for (key, value) in text.iter().filter(|(key, value)| !(is_group(key) && value.is_object())) {
+            put(key, value);
+        }
+        for (key, group) in text.iter().filter(|(key, _)| is_group(key)) {
+            for (inner, value) in group.as_object().into_iter().flatten() {
+                let apart = format!("{key}.{inner}");
+                put(if NESTED.contains(&key.as_str()) { inner } else { &apart }, value);
             }
         }
-        outer.into_iter().for_each(|(key, value)| put(key, value));
-        Self { origin, values, read: RefCell::default(), other_parts }
+        let said = outer.into_iter().filter(|(_, value)| !is_nothing(value));
+        let outside = said.map(|(key, value)| (key.clone(), value)).collect();
+        Self { origin, values, outside, nothing, read: RefCell::default(), other_parts }
     }
 
     /// With what stands where the configuration has no word.
@@ -188,13 +197,18 @@ impl<'a> Fields<'a> {
         self
     }
 
+    /// Whether the configuration says of a field, under any of its names, that there is nothing.
+    pub(super) fn says_nothing(&self, field: &str) -> bool {
+        names(field).any(|name| self.nothing.contains(name))
+    }
+
     /// A value by its name in [`ALIASES`] or by its own, and the name that it goes by here. Of two names with one meaning the first
     /// counts; the other is said to be read where it says the same.
-    pub(super) fn find(&self, field: &str) -> Option<(&str, &'a Value)> {
-        let others = ALIASES.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, others)| others);
-        let mut found = std::iter::once(&field)
-            .chain(others)
-            .filter_map(|name| self.values.iter().find(|(key, _)| key == name));
+    pub(super) fn find<'b>(&'b self, field: &'b str) -> Option<(&'b str, &'a Value)> {
+        let of = |list: &'b [(String, &'a Value)]| {
+            names(field).filter_map(move |name| list.iter().find(|(key, _)| key == name))
+        };
+        let mut found = of(&self.values).chain(of(&self.outside));
         let (key, value) = found.next()?;
         let same = found.filter(|(_, other)| other == value).map(|(key, _)| key.clone());
         self.read.borrow_mut().extend(same.chain([key.clone()]));
@@ -299,6 +313,16 @@ impl<'a> Fields<'a> {
             .map(|(key, value)| (key.as_str(), *value))
             .collect()
     }
+}
+
+/// All names of a field, the one in [`ALIASES`] first.
+fn names(field: &str) -> impl Iterator<Item = &str> {
+    let others = ALIASES.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, others)| others);
+    std::iter::once(field).chain(others.iter().copied())
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_i64() == Some(-1) || value.as_str() == Some("")
 }
 
 /// A value as it stands, cut where it is long.

@@ -62,7 +62,10 @@ impl Cache {
     /// Bytes, where an entry's element takes `bits`.
     #[must_use]
     pub fn bytes(&self, bits: u32) -> u64 {
-        (self.entries * u64::from(bits)).div_ceil(8) + self.index_keys + 4 * self.state + 2 * self.conv_state
+        let entries = (u128::from(self.entries) * u128::from(bits)).div_ceil(8);
+        let others =
+            u128::from(self.index_keys) + 4 * u128::from(self.state) + 2 * u128::from(self.conv_state);
+        u64::try_from(entries + others).unwrap_or(u64::MAX)
     }
 }
 

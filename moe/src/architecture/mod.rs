@@ -7,7 +7,6 @@
 mod block;
 mod count;
 mod defaults;
-mod error;
 mod fields;
 mod mixer;
 mod patterns;
@@ -16,9 +15,9 @@ mod storage;
 mod text;
 mod unread;
 
+pub use crate::error::ArchitectureError;
 pub use block::{Block, Gate, Scoring};
 pub use count::Parts;
-pub use error::ArchitectureError;
 pub use mixer::{Cache, Index, Mixer, Span, StateKind};
 pub use storage::{Format, Part, Storage};
 pub use text::MAX_CONFIG_BYTES;

@@ -72,7 +72,9 @@ pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, Archite
     if fields.word("hybrid")? == Some("parallel") {
         return all(&|_| Mixing::Parallel);
     }
-    if !fields.has("num_attention_heads") && fields.has("ssm_state_size") {
+    if fields.word("blocks")? == Some("none")
+        || !fields.has("num_attention_heads") && fields.has("ssm_state_size")
+    {
         return all(&|_| Mixing::Mamba);
     }
     if fields.has("attention_chunk_size") {
@@ -135,6 +137,9 @@ pub(super) fn forwards(
             _ => Forward::Nothing,
         };
         return Ok(one_each(fields, "layers_block_type", blocks, n)?.iter().map(of).collect());
+    }
+    if fields.word("blocks")? == Some("none") {
+        return Ok(vec![Forward::Nothing; n as usize]);
     }
     let routed = if experts { routed(fields, n)? } else { vec![false; n as usize] };
     Ok(routed.into_iter().map(|routed| if routed { Forward::Routed } else { Forward::Dense }).collect())

@@ -6,8 +6,7 @@ use super::mixer::{Index, Mixer, Span, StateKind};
 use super::patterns::{Forward, Mixing, OTHER_WORDS, forwards, mixers, of_letter};
 use super::storage::Storage;
 use super::{Architecture, ArchitectureError, Layer, defaults, text, unread};
-use crate::model::{MAX_ATTENTION, MAX_LAYERS, MAX_VOCAB};
-use crate::shape::{MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_TOP_K};
+use crate::shape::{MAX_ATTENTION, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_LAYERS, MAX_TOP_K, MAX_VOCAB};
 use serde_json::{Map, Value};
 
 impl Architecture {
@@ -22,10 +21,24 @@ impl Architecture {
         let stated = Fields::new(origin, &object);
         let model_type = stated.word("model_type")?.unwrap_or("").to_owned();
         let assumed = defaults::of(&model_type);
-        let missing = assumed.iter().filter(|(key, _)| !stated.has(key));
+        let missing = assumed.iter().filter(|(key, _)| !stated.has(key) && !stated.says_nothing(key));
         let assumed: Map<String, Value> = missing.map(|(key, value)| (key.clone(), value.clone())).collect();
         let fields = Fields::new(origin, &object).or(&assumed);
         Reader { fields: &fields }.architecture(model_type, &assumed)
+    }
+}
+
+/// Kinds of layers, each once.
+#[derive(Default)]
+struct Kinds(Vec<Layer>);
+
+impl Kinds {
+    fn of(&mut self, layer: Layer) -> u16 {
+        let known = self.0.iter().position(|known| *known == layer);
+        known.unwrap_or_else(|| {
+            self.0.push(layer);
+            self.0.len() - 1
+        }) as u16
     }
 }
 
@@ -42,43 +55,23 @@ impl Reader<'_> {
         let fields = self.fields;
         fields.word("model_type")?;
         let hidden = fields.required("hidden_size", MAX_HIDDEN)?;
-        let letters = fields.word("hybrid_override_pattern")?.map(|letters| letters.chars().count() as u32);
-        let n = match (fields.number("num_hidden_layers", 1, MAX_LAYERS)?, letters) {
-            (Some(n), Some(letters)) if n != letters => {
-                let problem = format!("{letters} letters for {n} layers; give one a layer");
-                return Err(fields.wrong("hybrid_override_pattern", &problem));
-            }
-            (n, letters) => {
-                n.or(letters).map_or_else(|| fields.required("num_hidden_layers", MAX_LAYERS), Ok)?
-            }
-        };
+        let n = self.num_layers()?;
         let experts = fields.number("num_experts", 0, MAX_EXPERTS)?.filter(|&experts| experts > 1);
         let forwards = forwards(fields, n, experts.is_some())?;
         let words = mixers(fields, n)?;
         let sublayers = fields.number("sublayers", 1, 2)?.unwrap_or(1) as usize;
         let shared_from = n - fields.number("num_kv_shared_layers", 0, n)?.unwrap_or(0).min(n);
-        let mut kinds: Vec<Layer> = Vec::new();
-        let mut kind_of = |layer: Layer| match kinds.iter().position(|known| *known == layer) {
-            Some(kind) => kind as u16,
-            None => {
-                kinds.push(layer);
-                (kinds.len() - 1) as u16
-            }
-        };
+        let mut kinds = Kinds::default();
         let mut order = Vec::new();
         for (at, (&word, &forward)) in (0..n).zip(words.iter().zip(&forwards)) {
             let mut mixers = self.mixers(word, at, hidden, at < shared_from)?;
-            let mut blocks = match forward {
-                Forward::Nothing => Vec::new(),
-                Forward::Dense => vec![self.dense(experts.is_some())?],
-                Forward::Routed => vec![self.routed(experts.unwrap_or(0), hidden, at)?],
-            };
+            let mut blocks = self.blocks(forward, experts, hidden, at)?;
             // LongCat: attention and a dense block twice, the experts beside them.
             for _ in 1..sublayers {
                 mixers.extend(mixers.clone());
                 blocks.extend([self.dense(true)?, self.dense(true)?]);
             }
-            order.push(kind_of(Layer { mixers, blocks }));
+            order.push(kinds.of(Layer { mixers, blocks }));
         }
         let mtp_depth = self.mtp_depth()?;
         let mut mtp_order = vec![order[order.len() - 1]; mtp_depth as usize];
@@ -87,12 +80,8 @@ impl Reader<'_> {
             for letter in letters.chars() {
                 let (word, forward) = of_letter(fields, letter)?;
                 let mixers = self.mixers(word, 0, hidden, true)?;
-                let blocks = match forward {
-                    Forward::Nothing => Vec::new(),
-                    Forward::Dense => vec![self.dense(true)?],
-                    Forward::Routed => vec![self.routed(experts.unwrap_or(0), hidden, n)?],
-                };
-                mtp_order.push(kind_of(Layer { mixers, blocks }));
+                let blocks = self.blocks(forward, experts, hidden, n)?;
+                mtp_order.push(kinds.of(Layer { mixers, blocks }));
             }
         }
         let vocab = fields.required("vocab_size", MAX_VOCAB)?;
@@ -100,22 +89,54 @@ impl Reader<'_> {
         let residual_streams = fields.number("hc_mult", 1, 64)?.unwrap_or(1);
         let storage = Storage::read(fields, n)?;
         let name = fields.word("_name_or_path")?.filter(|name| !name.is_empty() && !name.starts_with('/'));
-        let ignored = unread::settle(fields, &self.understood(&kinds))?;
+        let ignored = unread::settle(fields, &self.understood(&kinds.0))?;
+        let name = name.or(Some(model_type.as_str()).filter(|name| !name.is_empty()));
+        let mut assumed: Vec<String> =
+            assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        assumed.extend(self.assumed_of_blocks());
         Ok(Architecture {
-            name: name.unwrap_or(&model_type).to_owned(),
+            name: name.unwrap_or(fields.origin).to_owned(),
             model_type,
             hidden,
             vocab,
             tied_embeddings,
             residual_streams,
-            kinds,
+            kinds: kinds.0,
             order,
             mtp_order,
             mtp_depth,
             storage,
             other_parts: fields.other_parts.clone(),
-            assumed: assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect(),
+            assumed,
             ignored,
+        })
+    }
+
+    fn num_layers(&self) -> Result<u32, ArchitectureError> {
+        let fields = self.fields;
+        let letters = fields.word("hybrid_override_pattern")?.map(|letters| letters.chars().count() as u32);
+        match (fields.number("num_hidden_layers", 1, MAX_LAYERS)?, letters) {
+            (Some(n), Some(letters)) if n != letters => {
+                let problem = format!("{letters} letters for {n} layers; give one a layer");
+                Err(fields.wrong("hybrid_override_pattern", &problem))
+            }
+            (n, letters) => {
+                n.or(letters).map_or_else(|| fields.required("num_hidden_layers", MAX_LAYERS), Ok)
+            }
+        }
+    }
+
+    fn blocks(
+        &self,
+        forward: Forward,
+        experts: Option<u32>,
+        hidden: u32,
+        at: u32,
+    ) -> Result<Vec<Block>, ArchitectureError> {
+        Ok(match forward {
+            Forward::Nothing => Vec::new(),
+            Forward::Dense => vec![self.dense(experts.is_some())?],
+            Forward::Routed => vec![self.routed(experts.unwrap_or(0), hidden, at)?],
         })
     }
 
@@ -130,6 +151,10 @@ impl Reader<'_> {
         }
         if !mixers().any(|mixer| matches!(mixer, Mixer::State { .. })) {
             all.extend(["expand", "n_groups", "ssm_state_size", "conv_kernel"]);
+        }
+        if !blocks().any(|_| true) {
+            // The inner width of a recurrence, by another name.
+            all.extend(["intermediate_size", "time_step_rank", "hidden_act"]);
         }
         if !mixers().any(|mixer| matches!(mixer, Mixer::Grouped { span: Span::Window(_), .. })) {
             all.push("sliding_window");
@@ -285,7 +310,8 @@ impl Reader<'_> {
                 conv_state: (kernel - 1) * 3 * inner,
             });
         }
-        if fields.word("linear_kind")? == Some("lightning") {
+        // MiniMax's list of types of attention: 0 is lightning.
+        if fields.word("linear_kind")? == Some("lightning") || fields.has("attn_type_list") {
             let heads = width("num_attention_heads")?;
             let dim = fields.number("head_dim", 1, MAX_ATTENTION)?.map_or(h / heads.max(1), u64::from);
             let inner = heads * dim;
@@ -346,12 +372,25 @@ impl Reader<'_> {
         Ok(Mixer::State { kind: StateKind::ShortConv, weights, state: 0, conv_state })
     }
 
+    fn activation(&self) -> Option<&str> {
+        self.fields.find("hidden_act")?.1.as_str()
+    }
+
+    /// What is not said of blocks: only SiLU says by itself that they are gated.
+    fn assumed_of_blocks(&self) -> Option<String> {
+        let act =
+            self.activation().filter(|act| !["silu", "swish", "swiglu", "situ", "relu2"].contains(act))?;
+        (!self.fields.has("gated"))
+            .then(|| format!("blocks with {act} are {}", if self.plain() { "not gated" } else { "gated" }))
+    }
+
+    fn plain(&self) -> bool {
+        self.activation().is_some_and(|act| ["relu", "relu2", "relu_squared", "xielu"].contains(&act))
+    }
+
     /// Whether blocks have three matrices.
     fn gated(&self) -> Result<bool, ArchitectureError> {
-        let (_, act) = self.fields.find("hidden_act").unzip();
-        let plain =
-            act.and_then(Value::as_str).is_some_and(|act| ["relu", "relu2", "relu_squared"].contains(&act));
-        Ok(self.fields.flag("gated")?.unwrap_or(!plain))
+        Ok(self.fields.flag("gated")?.unwrap_or(!self.plain()))
     }
 
     fn dense(&self, beside_experts: bool) -> Result<Block, ArchitectureError> {

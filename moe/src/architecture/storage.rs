@@ -5,6 +5,7 @@ use super::fields::{Fields, short};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// A format of stored weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum Format {
     Mxfp4,
     /// 4 bits, an 8-bit scale for each 16.
     Nvfp4,
+    /// 4 bits (NF4), a scale of 8 bits for each 64 and one of 32 for each 256 of these.
+    Nf4Twice,
     /// Integers of so many bits, an FP16 scale for each group of so many; group 0: a scale a channel.
     Int(u32, u32),
 }
@@ -37,6 +40,7 @@ impl Format {
             Self::Fp8Blocks(rows, columns) => 8.0 + 32.0 / (f64::from(rows) * f64::from(columns)),
             Self::Mxfp4 => 4.25,
             Self::Nvfp4 => 4.5,
+            Self::Nf4Twice => 4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0),
             Self::Int(bits, 0) => bits.into(),
             Self::Int(bits, group) => f64::from(bits) + 16.0 / f64::from(group),
         }
@@ -197,129 +201,161 @@ impl Storage {
         config: &Map<String, Value>,
         num_layers: u32,
     ) -> Result<(), ArchitectureError> {
-        let wrong = |key: &str, problem: &str| fields.wrong(&format!("quantization_config.{key}"), problem);
-        let text = |key: &str| config.get(key).and_then(Value::as_str);
-        let method = text("quant_method").or(text("quant_algo")).unwrap_or("");
-        let groups = config.get("config_groups").and_then(Value::as_object);
-        let mixed = text("quant_algo") == Some("MIXED_PRECISION");
-        let of_groups = groups
-            .map(|groups| {
-                groups.values().map(|group| of_weights(group.get("weights").unwrap_or(&Value::Null)))
-            })
-            .map(|formats| formats.collect::<Result<Vec<_>, _>>())
-            .transpose()
-            .map_err(|problem| wrong("config_groups", &problem))?;
-        let number =
-            |key: &str| config.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
-        let format = match (method, of_groups.as_deref()) {
-            (_, Some([first, rest @ ..])) if !mixed => {
-                if rest.iter().any(|other| other != first) {
-                    return Err(wrong(
-                        "config_groups",
-                        "groups of several formats are not understood; give one",
-                    ));
-                }
-                *first
-            }
-            ("mxfp4", _) => Format::Mxfp4,
-            ("fp8" | "fbgemm_fp8", _) => match config.get("weight_block_size").and_then(Value::as_array) {
-                Some(block) => match block.iter().filter_map(Value::as_u64).collect::<Vec<_>>()[..] {
-                    [rows, columns] if rows > 0 && columns > 0 => {
-                        Format::Fp8Blocks(rows.min(1 << 20) as u32, columns.min(1 << 20) as u32)
-                    }
-                    _ => return Err(wrong("weight_block_size", "give two numbers above 0")),
-                },
-                None => Format::Fp8,
-            },
-            ("gptq" | "awq" | "auto-round" | "auto_round" | "hqq" | "moe_wna16", _) => {
-                let bits = number("bits").filter(|bits| (2..=8).contains(bits));
-                let bits = bits.ok_or_else(|| wrong("bits", "give 2 to 8"))?;
-                Format::Int(bits, number("group_size").unwrap_or(0))
-            }
-            ("bitsandbytes", _) if config.get("load_in_8bit") == Some(&Value::Bool(true)) => {
-                Format::Int(8, 0)
-            }
-            ("bitsandbytes", _) if config.get("load_in_4bit") == Some(&Value::Bool(true)) => {
-                Format::Int(4, 32)
-            }
-            ("modelopt" | "modelopt_fp4" | "FP8" | "NVFP4" | "modelopt_mixed", _) => match text("quant_algo")
-            {
-                Some("NVFP4") => Format::Nvfp4,
-                Some(algo) if algo.starts_with("FP8") => Format::Fp8,
-                other => {
-                    return Err(wrong(
-                        "quant_algo",
-                        &format!("{}; give FP8 or NVFP4", other.unwrap_or("missing")),
-                    ));
-                }
-            },
-            (other, _) => {
-                let known = "fp8, mxfp4, compressed-tensors, modelopt, gptq, awq or bitsandbytes";
-                return Err(wrong("quant_method", &format!("{other:?} is not understood; give {known}")));
-            }
-        };
-        // gpt-oss: what MXFP4 is for are the experts; all else is left out by name, or by default.
-        self.experts = format;
-        self.products = if method == "mxfp4" { self.base } else { format };
-        if mixed || config.contains_key("moe_quant_algo") {
-            let algo = text("moe_quant_algo").or_else(|| {
-                config
-                    .get("quantized_layers")?
-                    .as_object()?
-                    .iter()
-                    .find(|(name, _)| name.contains("experts"))?
-                    .1
-                    .get("quant_algo")?
-                    .as_str()
-            });
-            self.experts = match algo {
-                Some("NVFP4") => Format::Nvfp4,
-                Some("FP8") => Format::Fp8,
-                Some("MXFP4" | "W4A8_MXFP4_FP8") => Format::Mxfp4,
-                other => {
-                    return Err(wrong("moe_quant_algo", &format!("{other:?}; give NVFP4, MXFP4 or FP8")));
-                }
-            };
-        }
-        let scheme = config.get("kv_cache_scheme").filter(|scheme| !scheme.is_null());
-        self.cache_bits = match (scheme, text("kv_cache_quant_algo")) {
-            (Some(Value::Object(scheme)), _) => {
-                scheme.get("num_bits").and_then(Value::as_u64).map(|bits| bits.min(64) as u32)
-            }
-            (Some(Value::String(word)), _) => word_bits(word),
-            (_, Some(word)) => word_bits(word),
-            _ => None,
-        };
-        let mut left = Vec::new();
+        let config = Quantised { fields, config };
+        // What changes single modules in ways that are not looked at.
         for key in
-            ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]
+            ["dynamic", "sparsity_config", "extra_config", "modules_in_block_to_quantize", "quant_config"]
         {
-            let Some(list) = config.get(key).filter(|list| !list.is_null()) else { continue };
-            let list = list.as_array().ok_or_else(|| wrong(key, &format!("{}; give a list", short(list))))?;
-            for pattern in list {
-                let pattern = pattern.as_str().ok_or_else(|| wrong(key, "give names"))?;
-                left.push(Pattern::new(pattern).map_err(|problem| wrong(key, &problem))?);
+            if config
+                .get(key)
+                .is_some_and(|value| !matches!(value, Value::Object(object) if object.is_empty()))
+            {
+                return Err(config.wrong(key, "not understood; a copy of the file without it is read"));
             }
         }
-        let left_out = |part: Part, layer: u32| {
-            modules(part).iter().any(|module| {
-                let name = module.replace("{}", &layer.to_string());
-                PREFIXES.iter().any(|prefix| {
-                    let name = format!("{prefix}{name}");
-                    left.iter().any(|pattern| pattern.matches(&name))
-                })
-            })
-        };
+        let method = config.text("quant_method").or(config.text("quant_algo")).unwrap_or("");
+        let format = config.format(method)?;
+        // gpt-oss: what MXFP4 is for are the experts; all else is left out by name, or by default.
+        self.products = if method == "mxfp4" { self.base } else { format };
+        self.experts = config.of_experts()?.unwrap_or(format);
+        self.cache_bits = config.cache_bits();
+        let left = config.left_out()?;
         for layer in 0..num_layers {
             for part in [Part::Mixer, Part::Dense, Part::Shared, Part::Experts] {
-                if left_out(part, layer) {
+                if left.has(part, layer) {
                     self.left_out.push((layer, part));
                 }
             }
         }
         // Checkpoints keep the head as it is unless their tool says otherwise.
-        self.head = matches!(method, "compressed-tensors" | "modelopt") && !left_out(Part::Head, 0);
+        self.head = matches!(method, "compressed-tensors" | "modelopt") && !left.has(Part::Head, 0);
         Ok(())
+    }
+}
+
+/// A `quantization_config`.
+struct Quantised<'a> {
+    fields: &'a Fields<'a>,
+    config: &'a Map<String, Value>,
+}
+
+impl Quantised<'_> {
+    fn wrong(&self, key: &str, problem: &str) -> ArchitectureError {
+        self.fields.wrong(&format!("quantization_config.{key}"), problem)
+    }
+
+    /// A value that is there; those of an inner `quantization`, as older tools write it, as well.
+    fn get(&self, key: &str) -> Option<&Value> {
+        let inner = self.config.get("quantization").and_then(Value::as_object);
+        let value = self.config.get(key).or_else(|| inner?.get(key));
+        value.filter(|value| !value.is_null())
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(Value::as_str)
+    }
+
+    fn number(&self, key: &str) -> Option<u32> {
+        self.get(key).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok())
+    }
+
+    fn is_mixed(&self) -> bool {
+        self.text("quant_algo") == Some("MIXED_PRECISION")
+    }
+
+    /// The format of products.
+    fn format(&self, method: &str) -> Result<Format, ArchitectureError> {
+        if let Some(groups) =
+            self.get("config_groups").and_then(Value::as_object).filter(|_| !self.is_mixed())
+        {
+            let formats =
+                groups.values().map(|group| of_weights(group.get("weights").unwrap_or(&Value::Null)));
+            let formats = formats.collect::<Result<Vec<_>, _>>();
+            return match formats.map_err(|problem| self.wrong("config_groups", &problem))?[..] {
+                [first, ref rest @ ..] if rest.iter().all(|other| *other == first) => Ok(first),
+                _ => {
+                    Err(self.wrong("config_groups", "none, or several formats, are not understood; give one"))
+                }
+            };
+        }
+        let is_set = |key| self.get(key) == Some(&Value::Bool(true));
+        match method {
+            "mxfp4" => Ok(Format::Mxfp4),
+            "fp8" | "fbgemm_fp8" => match self.get("weight_block_size").and_then(Value::as_array) {
+                Some(block) => match block.iter().filter_map(Value::as_u64).collect::<Vec<_>>()[..] {
+                    [rows, columns] if rows > 0 && columns > 0 => {
+                        Ok(Format::Fp8Blocks(rows.min(1 << 20) as u32, columns.min(1 << 20) as u32))
+                    }
+                    _ => Err(self.wrong("weight_block_size", "give two numbers above 0")),
+                },
+                None => Ok(Format::Fp8),
+            },
+            "gptq" | "awq" | "auto-round" | "auto_round" | "moe_wna16" => {
+                let bits = self.number("bits").filter(|bits| (2..=8).contains(bits));
+                let bits = bits.ok_or_else(|| self.wrong("bits", "give 2 to 8"))?;
+                Ok(Format::Int(bits, self.number("group_size").unwrap_or(0)))
+            }
+            "bitsandbytes" if is_set("load_in_8bit") => Ok(Format::Int(8, 0)),
+            // Scales of 64 weights in FP32, or those in 8 bits with an FP32 scale for each 256 of them.
+            "bitsandbytes" if is_set("load_in_4bit") && is_set("bnb_4bit_use_double_quant") => {
+                Ok(Format::Nf4Twice)
+            }
+            "bitsandbytes" if is_set("load_in_4bit") => Ok(Format::Int(4, 32)),
+            "modelopt" | "modelopt_fp4" | "FP8" | "NVFP4" | "modelopt_mixed" => match self.text("quant_algo")
+            {
+                Some("NVFP4") => Ok(Format::Nvfp4),
+                Some(algo) if algo.starts_with("FP8") => Ok(Format::Fp8),
+                other => {
+                    let problem = format!("{}; give FP8 or NVFP4", other.unwrap_or("missing"));
+                    Err(self.wrong("quant_algo", &problem))
+                }
+            },
+            other => {
+                let known = "fp8, mxfp4, compressed-tensors, modelopt, gptq, awq or bitsandbytes";
+                Err(self.wrong("quant_method", &format!("{other:?} is not understood; give {known}")))
+            }
+        }
+    }
+
+    /// The format of routed experts where it is another.
+    fn of_experts(&self) -> Result<Option<Format>, ArchitectureError> {
+        if !self.is_mixed() && self.get("moe_quant_algo").is_none() {
+            return Ok(None);
+        }
+        let of_layers = || {
+            let layers = self.get("quantized_layers")?.as_object()?;
+            layers.iter().find(|(name, _)| name.contains("experts"))?.1.get("quant_algo")?.as_str()
+        };
+        match self.text("moe_quant_algo").or_else(of_layers) {
+            Some("NVFP4") => Ok(Some(Format::Nvfp4)),
+            Some("FP8") => Ok(Some(Format::Fp8)),
+            Some("MXFP4" | "W4A8_MXFP4_FP8") => Ok(Some(Format::Mxfp4)),
+            other => Err(self.wrong("moe_quant_algo", &format!("{other:?}; give NVFP4, MXFP4 or FP8"))),
+        }
+    }
+
+    fn cache_bits(&self) -> Option<u32> {
+        match self.get("kv_cache_scheme") {
+            Some(Value::Object(scheme)) => scheme.get("num_bits")?.as_u64().map(|bits| bits.min(64) as u32),
+            Some(Value::String(word)) => word_bits(word),
+            _ => self.text("kv_cache_quant_algo").and_then(word_bits),
+        }
+    }
+
+    fn left_out(&self) -> Result<LeftOut, ArchitectureError> {
+        let mut left = LeftOut::default();
+        for key in
+            ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]
+        {
+            let Some(list) = self.get(key) else { continue };
+            let list =
+                list.as_array().ok_or_else(|| self.wrong(key, &format!("{}; give a list", short(list))))?;
+            for pattern in list {
+                let pattern = pattern.as_str().ok_or_else(|| self.wrong(key, "give names"))?;
+                left.add(pattern).map_err(|problem| self.wrong(key, &problem))?;
+            }
+        }
+        Ok(left)
     }
 }
 
@@ -355,30 +391,60 @@ fn of_weights(weights: &Value) -> Result<Format, String> {
     }
 }
 
-/// What a list of modules left out names.
-struct Pattern {
-    expression: Regex,
+/// Most patterns of modules that are no plain names.
+const PATTERNS_MAX: usize = 256;
+
+/// Modules that are left out, by what names them.
+#[derive(Default)]
+struct LeftOut {
+    /// Modules, with all that is in them.
+    names: BTreeSet<String>,
+    /// Parts of names.
+    words: BTreeSet<String>,
+    /// What names begin with.
+    starts: BTreeSet<String>,
+    patterns: Vec<Regex>,
 }
 
-impl Pattern {
+impl LeftOut {
     /// `re:` is a regular expression, `*` stands for anything; a plain name is a module with all in it, one word a part of a name.
-    fn new(pattern: &str) -> Result<Self, String> {
-        let expression = match pattern.strip_prefix("re:") {
-            Some(expression) => format!("^(?:{expression})"),
-            None if pattern.contains('*') => {
+    fn add(&mut self, pattern: &str) -> Result<(), String> {
+        let expression = match (pattern.strip_prefix("re:"), pattern.strip_suffix('*')) {
+            (Some(expression), _) => format!("^(?:{expression})"),
+            (None, Some(start)) if !start.contains('*') => {
+                self.starts.insert(start.to_owned());
+                return Ok(());
+            }
+            _ if pattern.contains('*') => {
                 let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
                 format!("^{}(?:$|\\.)", parts.join(".*"))
             }
-            None if pattern.contains('.') => {
-                format!("^{}(?:$|\\.)", regex::escape(pattern.trim_end_matches('.')))
+            _ => {
+                let names = if pattern.contains('.') { &mut self.names } else { &mut self.words };
+                names.insert(pattern.trim_end_matches('.').to_owned());
+                return Ok(());
             }
-            None => format!("(?:^|\\.){}(?:$|\\.)", regex::escape(pattern)),
         };
+        if self.patterns.len() >= PATTERNS_MAX {
+            return Err(format!("more than {PATTERNS_MAX} patterns; give names"));
+        }
         let made = regex::RegexBuilder::new(&expression).size_limit(1 << 20).build();
-        made.map(|expression| Self { expression }).map_err(|error| format!("{pattern:?}: {error}"))
+        self.patterns.push(made.map_err(|error| format!("{pattern:?}: {error}"))?);
+        Ok(())
     }
 
-    fn matches(&self, module: &str) -> bool {
-        self.expression.is_match(module)
+    fn has(&self, part: Part, layer: u32) -> bool {
+        modules(part).iter().any(|module| {
+            let name = module.replace("{}", &layer.to_string());
+            PREFIXES.iter().any(|prefix| self.names_module(&format!("{prefix}{name}")))
+        })
+    }
+
+    fn names_module(&self, module: &str) -> bool {
+        let ends = || module.match_indices('.').map(|(at, _)| at).chain([module.len()]);
+        ends().any(|end| self.names.contains(&module[..end]))
+            || module.split('.').any(|word| self.words.contains(word))
+            || (0..=module.len()).any(|end| self.starts.contains(&module[..end]))
+            || self.patterns.iter().any(|pattern| pattern.is_match(module))
     }
 }

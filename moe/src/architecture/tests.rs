@@ -208,6 +208,54 @@ fn widths_under_other_names() {
 }
 
 #[test]
+fn nothing_is_a_word_too() {
+    let mixer = |fields: Value| read(&small(fields)).kinds[0].mixers[0].clone();
+    let full = |mixer: Mixer| matches!(mixer, Mixer::Grouped { span: Span::Full, .. });
+    // Mistral's class assumes a window; files that say null, or -1, have none.
+    assert!(!full(mixer(json!({"model_type": "mistral", "num_experts": 0}))));
+    assert!(full(mixer(json!({"model_type": "mistral", "num_experts": 0, "sliding_window": null}))));
+    assert!(full(mixer(json!({"model_type": "mistral", "num_experts": 0, "sliding_window_size": -1}))));
+}
+
+#[test]
+fn blocks_by_their_activation() {
+    let gated = |fields: Value| {
+        let model = read(&small(fields));
+        let gated = matches!(model.kinds[0].blocks[..], [Block::Routed { gated: true, .. }]);
+        (gated, model.assumed.iter().any(|word| word.starts_with("blocks with")))
+    };
+    assert_eq!(gated(json!({"hidden_act": "silu"})), (true, false));
+    assert_eq!(gated(json!({"hidden_act": "relu2"})), (false, false));
+    assert_eq!(gated(json!({"hidden_act": "gelu", "model_type": "other"})), (true, true));
+    assert_eq!(gated(json!({"hidden_act": "relu2", "model_type": "bitnet"})), (true, false));
+}
+
+#[test]
+fn a_state_space_alone_has_no_other_blocks() {
+    // mamba-2.8b: 2.77 B published.
+    let model = read(
+        &json!({"model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64, "state_size": 16,
+        "conv_kernel": 4, "expand": 2, "intermediate_size": 5120, "time_step_rank": 160, "vocab_size": 50_280}),
+    );
+    assert!((model.params().total() / 1e9 - 2.77).abs() < 0.01, "{}", model.params().total());
+    assert!(model.layers().all(|layer| layer.blocks.is_empty()));
+}
+
+#[test]
+fn the_largest_numbers_are_added_up() {
+    let model =
+        read(&small(json!({"num_hidden_layers": 1024, "hidden_size": 65_536, "num_attention_heads": 65_536,
+        "num_key_value_heads": 65_536, "head_dim": 65_536})));
+    assert_eq!(model.cache(1_000_000).0.bytes(16), 1024 * 1_000_000 * 2 * (1 << 32) * 2);
+    let names: Vec<String> = (0..20_000).map(|at| format!("model.layers.{at}.self_attn.q_proj")).collect();
+    let many = json!({"quantization_config": {"quant_method": "fp8", "modules_to_not_convert": names}});
+    assert_eq!(read(&small(many)).storage.left_out.len(), 8);
+    let patterns = vec!["re:.*x"; 1000];
+    let many = json!({"quantization_config": {"quant_method": "fp8", "ignore": patterns}});
+    assert_eq!(refused(&small(many)).field.as_deref(), Some("quantization_config.ignore"));
+}
+
+#[test]
 fn formats_of_storage() {
     let bits = |config: Value| {
         let storage = read(&small(json!({"quantization_config": config}))).storage;
@@ -233,8 +281,18 @@ fn formats_of_storage() {
     assert_eq!(bits(modelopt.clone()), (16.0, 16.0, 8.0));
     let storage = read(&small(json!({"quantization_config": modelopt}))).storage;
     assert_eq!((storage.bits(Some(1), Part::Experts), storage.cache_bits), (8.0, Some(8)));
-    let refused = refused(&small(json!({"quantization_config": {"quant_method": "aqlm"}})));
-    assert!(refused.to_string().contains("quantization_config.quant_method"), "{refused}");
+    let twice =
+        json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_use_double_quant": true});
+    assert_eq!(bits(twice).0, 4.0 + 0.125 + 1.0 / 512.0);
+    let older = json!({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "exclude_modules": ["lm_head"]}});
+    assert_eq!(bits(older), (8.0, 8.0, 16.0));
+    for (key, config) in [
+        ("quant_method", json!({"quant_method": "aqlm"})),
+        ("dynamic", json!({"quant_method": "gptq", "bits": 4, "dynamic": {"-:.*attn.*": {}}})),
+    ] {
+        let refused = refused(&small(json!({"quantization_config": config})));
+        assert_eq!(refused.field, Some(format!("quantization_config.{key}")), "{refused}");
+    }
 }
 
 #[test]
@@ -251,6 +309,7 @@ fn what_may_cost_and_is_not_understood_is_refused_by_name() {
         ("num_experts_per_tok", json!(17)),
         ("hidden_size", json!(-1)),
         ("moe_intermediate_size", json!([128, 256])),
+        ("attention_experts", json!(8)),
     ] {
         let error = refused(&small(json!({field: value})));
         assert_eq!(error.field.as_deref(), Some(field), "{error}");

@@ -21,8 +21,8 @@ pub(super) fn object(text: &str) -> Result<Map<String, Value>, String> {
     });
     match parsed {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("not a JSON object; give a Hugging Face config.json".to_owned()),
-        Err(error) => Err(format!("not JSON: {error}; give a Hugging Face config.json")),
+        Ok(_) => Err("not a JSON object: another kind of value; give a Hugging Face config.json".to_owned()),
+        Err(error) => Err(format!("not a JSON object: {error}; give a Hugging Face config.json")),
     }
 }
 
@@ -79,7 +79,11 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for (text, said) in [("", "not JSON"), ("[1]", "not a JSON object"), ("{\"a\": Nan}", "not JSON")] {
+        for (text, said) in [
+            ("", "not a JSON object: EOF"),
+            ("[1]", "not a JSON object"),
+            ("{\"a\": Nan}", "not a JSON object: expected"),
+        ] {
             assert!(object(text).unwrap_err().starts_with(said), "{text}");
         }
         assert!(object(&" ".repeat(MAX_CONFIG_BYTES + 1)).unwrap_err().contains("16777217 bytes"));

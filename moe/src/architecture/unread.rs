@@ -206,6 +206,10 @@ const HARMLESS: &[&str] = &[
     "ignore_index",
     "index_topk_freq",
     "moe_gate",
+    "mlp_expansion_factor",
+    "mlp_type",
+    "max_attn_value",
+    "block_size",
     "use_mixed_mlp_moe",
     "shared_moe_mode",
     "org_vocab_size",
@@ -226,22 +230,23 @@ const HARMLESS: &[&str] = &[
 /// # Errors
 /// [`ArchitectureError`] with the field's name.
 pub(super) fn settle(fields: &Fields<'_>, understood: &[&str]) -> Result<Vec<String>, ArchitectureError> {
-    let mut ignored = Vec::new();
-    for (key, value) in fields.unread() {
-        let harmless = says_nothing(value)
+    let harmless = |key: &str, value: &Value| {
+        says_nothing(value)
             || HARMLESS.iter().any(|pattern| matches(pattern, key))
             || understood.contains(&key)
-            || !COSTLY.iter().any(|piece| key.contains(piece));
-        if !harmless {
-            let problem = format!(
-                "{} may change the cost and is not understood; take it out of a copy of the file if it doesn't",
-                short(value)
-            );
-            return Err(fields.wrong(key, &problem));
-        }
-        ignored.push(key.to_owned());
-    }
-    Ok(ignored)
+            || !COSTLY.iter().any(|piece| key.contains(piece))
+    };
+    let (ignored, costly): (Vec<_>, Vec<_>) =
+        fields.unread().into_iter().partition(|(key, value)| harmless(key, value));
+    let Some(((key, value), others)) = costly.split_first() else {
+        return Ok(ignored.into_iter().map(|(key, _)| key.to_owned()).collect());
+    };
+    let others: String = others.iter().map(|(key, value)| format!("; {key}: {}", short(value))).collect();
+    let problem = format!(
+        "{}{others} may change the cost, and what it means is not understood; a copy of the file without it is read",
+        short(value)
+    );
+    Err(fields.wrong(key, &problem))
 }
 
 /// Values that turn nothing on.

@@ -3,10 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
-use crate::shape::in_range;
-
-/// Largest number of attention heads, and largest width of a head or a latent, that is accepted.
-pub const MAX_ATTENTION: u32 = 65_536;
+use crate::shape::{MAX_ATTENTION, in_range};
 
 /// The attention block of every layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ fn model(name: Option<&str>, dense_too: bool) -> Result<Model, ScenarioError> {
     let model = if is_toml { Model::from_toml(&text, name) } else { Model::from_config(&text, name) };
     let model = model.map_err(refused)?;
     if model.moe_layers == 0 && !dense_too {
-        return Err(refused(ModelError::NotMoe { origin: name.to_owned() }));
+        return Err(refused(ModelError::NotMoe { origin: name.to_owned(), name: model.name }));
     }
     Ok(model)
 }
