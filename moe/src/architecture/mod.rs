@@ -11,6 +11,7 @@ mod fields;
 mod mixer;
 mod patterns;
 mod read;
+mod read_mixers;
 mod storage;
 mod text;
 mod unread;

@@ -88,15 +88,8 @@ impl Model {
         if let Some((_, what)) = refusals.into_iter().find(|(found, _)| *found) {
             return Err(not_built(what));
         }
-        let kind = match gate.scoring {
-            Scoring::Softmax => GateKind::of(&Softmax),
-            Scoring::SoftmaxAfterTopk => GateKind::of(&SoftmaxAfterTopk),
-            Scoring::Sigmoid => GateKind::of(&Sigmoid),
-            Scoring::SqrtSoftplus => return Err(not_built("a gate by the square root of the softplus")),
-            Scoring::Hash => return Err(not_built("experts by a table from the token's id")),
-        };
         model.gate = GateSpec {
-            kind: kind.bias(gate.bias).norm_topk(gate.norm_topk),
+            kind: rule(gate.scoring).map_err(not_built)?.bias(gate.bias).norm_topk(gate.norm_topk),
             n_group: gate.n_group,
             topk_group: gate.topk_group,
             routed_scaling_factor: gate.scaling as f32,
@@ -127,6 +120,17 @@ impl Model {
             }
         }
         self.moe_layers = self.count_moe_layers();
+    }
+}
+
+/// The gate of the registry that scores so, or what would.
+fn rule(scoring: Scoring) -> Result<GateKind, &'static str> {
+    match scoring {
+        Scoring::Softmax => Ok(GateKind::of(&Softmax)),
+        Scoring::SoftmaxAfterTopk => Ok(GateKind::of(&SoftmaxAfterTopk)),
+        Scoring::Sigmoid => Ok(GateKind::of(&Sigmoid)),
+        Scoring::SqrtSoftplus => Err("a gate by the square root of the softplus"),
+        Scoring::Hash => Err("experts by a table from the token's id"),
     }
 }
 
