@@ -5,6 +5,8 @@
 //! drawn from a routing. Everything read is bounded.
 
 mod coactivation;
+mod constant;
+mod counts;
 mod demand;
 mod error;
 mod format;
@@ -55,14 +57,38 @@ pub struct ExpertLoad {
 }
 
 impl ExpertLoad {
-    /// `[layers][experts]`, checked.
-    fn of_counts(logical_count: Vec<Vec<u64>>) -> Self {
+    /// `[layers][experts]` of a record, which `origin` names in errors.
+    ///
+    /// # Errors
+    /// No layers or experts, too many, not as many experts in each layer, or no tokens.
+    fn of_counts(logical_count: Vec<Vec<u64>>, origin: &str) -> Result<Self, LoadError> {
+        counts::check(&logical_count, origin)?;
+        Self::counted(logical_count).with_tokens(origin)
+    }
+
+    /// `[steps][layers][experts]` of a record, as [`Self::of_counts`]; counts beyond 64 bits stay at the largest.
+    ///
+    /// # Errors
+    /// As there, and a step with other layers or experts than the first.
+    fn of_steps(steps: Vec<Vec<Vec<u64>>>, origin: &str) -> Result<Self, LoadError> {
+        counts::check_steps(&steps, origin)?;
+        Self::summed(steps).with_tokens(origin)
+    }
+
+    /// A record that has tokens: without any there is nothing to place by.
+    fn with_tokens(self, origin: &str) -> Result<Self, LoadError> {
+        if self.logical_count.iter().flatten().any(|&count| count > 0) {
+            return Ok(self);
+        }
+        Err(LoadError::NoTokens { origin: origin.to_owned() })
+    }
+
+    fn counted(logical_count: Vec<Vec<u64>>) -> Self {
         let layer_ids = (0..logical_count.len() as u32).collect();
         Self { logical_count, layer_ids, picks: Vec::new(), steps: Vec::new(), first_step: 0 }
     }
 
-    /// `[steps][layers][experts]`, checked, at least one step; counts beyond 64 bits stay at the largest.
-    fn of_steps(steps: Vec<Vec<Vec<u64>>>) -> Self {
+    fn summed(steps: Vec<Vec<Vec<u64>>>) -> Self {
         let mut sum = steps[0].clone();
         for step in &steps[1..] {
             let counts = step.iter().flatten();
@@ -70,7 +96,7 @@ impl ExpertLoad {
                 *sum = sum.saturating_add(count);
             }
         }
-        Self { steps, ..Self::of_counts(sum) }
+        Self { steps, ..Self::counted(sum) }
     }
 
     fn of_picks(layer_ids: Vec<u32>, picks: Vec<LayerPicks>, num_experts: u32) -> Self {
@@ -140,7 +166,7 @@ impl ExpertLoad {
             let picks = self.picks.iter().map(|picks| picks.filtered(|row| within(picks, row))).collect();
             Self::of_picks(Vec::new(), picks, self.num_experts())
         } else {
-            Self { first_step: known[first], ..Self::of_steps(self.steps[first..last].to_vec()) }
+            Self { first_step: known[first], ..Self::summed(self.steps[first..last].to_vec()) }
         };
         window.layer_ids.clone_from(&self.layer_ids);
         Some(window)

@@ -126,7 +126,11 @@ struct AnyKind;
 struct AnyGate;
 
 /// Reads the options of a gate, each of which must be there.
-struct OptionsOf(GateKind);
+struct OptionsOf<'a> {
+    kind: GateKind,
+    /// Becomes true where something stands for the options.
+    found: &'a mut bool,
+}
 
 impl<'de> Visitor<'de> for AnyKind {
     type Value = GateKind;
@@ -138,11 +142,23 @@ impl<'de> Visitor<'de> for AnyKind {
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<GateKind, A::Error> {
         let (gate, written) = data.variant_seed(AnyGate)?;
         let kind = GateKind::of(gate);
+        let name = gate.name();
         if gate.options().is_empty() {
-            written.unit_variant()?;
-            return Ok(kind);
+            let options =
+                |_| A::Error::custom(format!("gate `{name}` takes no options: give \"{name}\" alone"));
+            return written.unit_variant().map(|()| kind).map_err(options);
         }
-        written.newtype_variant_seed(OptionsOf(kind))
+        let mut found = false;
+        written.newtype_variant_seed(OptionsOf { kind, found: &mut found }).map_err(|error| {
+            if found {
+                return error;
+            }
+            let options: Vec<_> = gate.options().iter().map(|option| format!("{} = true", option.name())).collect();
+            let options = options.join(", ");
+            A::Error::custom(format!(
+                "gate `{name}` takes options: give all of them, true or false, as gate.kind.{name} = {{ {options} }}"
+            ))
+        })
     }
 }
 
@@ -170,27 +186,28 @@ impl Visitor<'_> for AnyGate {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for OptionsOf {
+impl<'de> DeserializeSeed<'de> for OptionsOf<'_> {
     type Value = GateKind;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<GateKind, D::Error> {
+        *self.found = true;
         if deserializer.is_human_readable() {
             deserializer.deserialize_map(self)
         } else {
-            deserializer.deserialize_tuple(self.0.gate.options().len(), self)
+            deserializer.deserialize_tuple(self.kind.gate.options().len(), self)
         }
     }
 }
 
-impl<'de> Visitor<'de> for OptionsOf {
+impl<'de> Visitor<'de> for OptionsOf<'_> {
     type Value = GateKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the options of the gate `{}`", self.0.gate.name())
+        write!(f, "the options of the gate `{}`", self.kind.gate.name())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<GateKind, A::Error> {
-        let mut kind = self.0;
+        let mut kind = self.kind;
         for &option in kind.gate.options() {
             let on = seq.next_element()?.ok_or_else(|| A::Error::missing_field(option.name()))?;
             kind = kind.with(option, on);
@@ -199,7 +216,7 @@ impl<'de> Visitor<'de> for OptionsOf {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GateKind, A::Error> {
-        let (mut kind, options) = (self.0, self.0.gate.options());
+        let (mut kind, options) = (self.kind, self.kind.gate.options());
         let mut missing = options.to_vec();
         while let Some(key) = map.next_key::<String>()? {
             let Some(&option) = options.iter().find(|option| option.name() == key) else {

@@ -77,6 +77,12 @@ pub enum LoadError {
         /// What the count may be.
         expected: String,
     },
+    /// No expert of any layer has a token.
+    #[error("{origin}: a record without tokens: no expert has any; give one that was taken under load")]
+    NoTokens {
+        /// File that it was read from.
+        origin: String,
+    },
     /// Loads can't be drawn from a routing.
     #[error(transparent)]
     Routing(#[from] RoutingError),

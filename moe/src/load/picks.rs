@@ -197,8 +197,7 @@ impl Gathered {
     pub(super) fn finish(self, num_experts: Option<u32>, origin: &str) -> Result<ExpertLoad, LoadError> {
         let picked = self.layers.values().flat_map(|layer| &layer.idx).filter(|&&expert| expert != NONE);
         let Some(&largest) = picked.max() else {
-            let problem = "no token picks an expert".to_owned();
-            return Err(LoadError::Size { origin: origin.to_owned(), problem });
+            return Err(LoadError::NoTokens { origin: origin.to_owned() });
         };
         let (keys, picks): (Vec<_>, Vec<_>) = self.layers.into_iter().unzip();
         let layer_ids = keys.into_iter().map(|(_, layer)| layer).collect();

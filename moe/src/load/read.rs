@@ -6,13 +6,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
+use super::constant::not_json;
 use super::format::Format;
 use super::lines::Lines;
 use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, sglang, simllm, vllm};
 
 /// Every format; an object with keys of several is of the first.
-const FORMATS: [Format; 5] =
-    [sglang::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
+pub(super) const FORMATS: &[Format] =
+    &[sglang::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
 
 /// Reads the loads in a file, in whichever of the [`formats`].
 ///
@@ -31,7 +32,7 @@ pub fn read_loads(path: &Path) -> Result<ExpertLoad, LoadError> {
 /// # Errors
 /// As [`read_loads`].
 pub fn parse_loads(reader: impl BufRead, origin: &str) -> Result<ExpertLoad, LoadError> {
-    parse_as(&FORMATS, reader, origin)
+    parse_as(FORMATS, reader, origin)
 }
 
 /// The same with a table of formats.
@@ -64,20 +65,20 @@ pub(super) fn parse_as(
         Err(error) if error.is_eof() => {
             let text = rest(head, reader, origin)?;
             let keys: Keys =
-                serde_json::from_str(&text).map_err(|error| unknown(&format!("not JSON: {error}")))?;
+                serde_json::from_str(&text).map_err(|error| unknown(&not_json(text.as_bytes(), &error)))?;
             match find(formats, &keys).and_then(|format| format.document) {
                 Some(parse) => parse(&text, origin),
                 None => Err(unknown("one JSON document that is of no format")),
             }
         }
-        Err(error) => Err(unknown(&format!("not JSON: {error}"))),
+        Err(error) => Err(unknown(&not_json(&head, &error))),
     }
 }
 
 /// Every format that is read, for people.
 #[must_use]
 pub fn formats() -> String {
-    let words = FORMATS.each_ref().map(|format| format.words);
+    let words: Vec<_> = FORMATS.iter().map(|format| format.words).collect();
     let (last, others) = words.split_last().expect("there are formats");
     format!("{} or {last}", others.join(", "))
 }

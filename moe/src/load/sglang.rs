@@ -3,8 +3,7 @@
 use serde::Deserialize;
 
 use super::format::Format;
-use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, MAX_LOAD_LAYERS};
-use crate::shape::MAX_EXPERTS;
+use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES};
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
@@ -31,10 +30,7 @@ impl ExpertLoad {
         }
         let json = |source| LoadError::Json { origin: origin.to_owned(), source };
         let source = match serde_json::from_str::<Record<Vec<u64>>>(text) {
-            Ok(Record { logical_count }) => {
-                check(&logical_count, origin)?;
-                return Ok(Self::of_counts(logical_count));
-            }
+            Ok(Record { logical_count }) => return Self::of_counts(logical_count, origin),
             Err(error) => error,
         };
         let steps = match serde_json::from_str::<Record<Vec<Vec<u64>>>>(text) {
@@ -45,40 +41,6 @@ impl ExpertLoad {
             }
             Err(_) => return Err(json(source)),
         };
-        let size = |counts: &[Vec<u64>]| (counts.len(), counts.first().map_or(0, Vec::len));
-        let first = steps.first().map_or((0, 0), |counts| size(counts));
-        for (step, counts) in steps.iter().enumerate() {
-            check(counts, origin)?;
-            if size(counts) != first {
-                let (layers, experts) = size(counts);
-                let problem = format!(
-                    "step {step} has {layers} layers of {experts} experts, the first {} of {}",
-                    first.0, first.1
-                );
-                return Err(LoadError::Size { origin: origin.to_owned(), problem });
-            }
-        }
-        Ok(Self::of_steps(steps))
+        Self::of_steps(steps, origin)
     }
-}
-
-/// As many experts in each layer, and neither none nor too many of both.
-fn check(counts: &[Vec<u64>], origin: &str) -> Result<(), LoadError> {
-    if counts.is_empty() || counts.len() > MAX_LOAD_LAYERS {
-        let problem = format!("{} layers", counts.len());
-        return Err(LoadError::Size { origin: origin.to_owned(), problem });
-    }
-    let experts = counts[0].len();
-    for (layer, counts) in counts.iter().enumerate() {
-        let found = counts.len();
-        let expected = if found != experts {
-            format!("the first layer {experts}: give as many in each")
-        } else if found == 0 || found > MAX_EXPERTS as usize {
-            format!("possible are 1 to {MAX_EXPERTS}")
-        } else {
-            continue;
-        };
-        return Err(LoadError::Layer { origin: origin.to_owned(), layer, found, expected });
-    }
-    Ok(())
 }

@@ -26,6 +26,39 @@ fn a_record_is_read_and_a_wrong_one_named_by_its_layer() {
     assert!(error("{}").contains("missing field `logical_count`"));
 }
 
+/// Whichever format has them: an importer hands on what it read.
+#[test]
+fn counts_that_are_no_record_are_refused_by_name() {
+    for (counts, said) in [
+        (vec![], "0 layers; give one record"),
+        (vec![vec![]], "layer 0 has 0 experts"),
+        (vec![vec![1, 2], vec![3]], "layer 1 has 1 experts, the first layer 2"),
+        (vec![vec![1; 4097]], "layer 0 has 4097 experts, possible are 1 to 4096"),
+        (vec![vec![1]; 4097], "4097 layers"),
+        (vec![vec![0, 0], vec![0, 0]], "a record without tokens"),
+    ] {
+        let error = ExpertLoad::of_counts(counts, "tally.json").unwrap_err().to_string();
+        assert!(error.starts_with("tally.json: ") && error.contains(said), "{error}");
+    }
+    let of_steps = |steps| ExpertLoad::of_steps(steps, "tally.json").map_err(|error| error.to_string());
+    assert!(of_steps(vec![]).unwrap_err().contains("0 steps"));
+    assert!(of_steps(vec![vec![vec![0]], vec![vec![0]]]).unwrap_err().contains("a record without tokens"));
+    // A step without tokens is one, and so is a layer.
+    let load = of_steps(vec![vec![vec![0], vec![0]], vec![vec![1], vec![0]]]).unwrap();
+    assert_eq!(counts(&load), [[1], [0]]);
+}
+
+#[test]
+fn the_documentation_has_every_format() {
+    let page = include_str!("../../../docs/loads.md");
+    for format in read::FORMATS {
+        let row = |line: &str| {
+            line.starts_with("| ") && format.keys.iter().any(|key| line.contains(&format!("\"{key}\":")))
+        };
+        assert!(page.lines().any(row), "docs/loads.md should have a row that shows {}", format.words);
+    }
+}
+
 /// The README example of EPLB: loads of its 8 GPUs in both layers, derived from its published maps.
 #[test]
 fn loads_of_the_published_placement() {
@@ -211,6 +244,8 @@ fn what_is_no_format_is_told_which_there_are() {
         (b"{\n\"tokens\": 3}", "one JSON document that is of no format"),
         (b"PK\x03\x04....", "torch.save; only JSON is read"),
         (b"{\n", "not JSON"),
+        (br#"{"rank": 0, "logical_count": [[1, 2], [3, NaN]]}"#, "`logical_count[1][1]` is NaN"),
+        (b"{\n\"logical_count\": [[[1, 2]],\n[[-Infinity, 3]]]}", "`logical_count[1][0][0]` is -Infinity"),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("Megatron") && error.lines().count() == 1, "{error}");

@@ -58,6 +58,11 @@ fn kinds_are_written_as_ever_and_refused_by_name() {
     let error = |text: &str| serde_json::from_str::<GateKind>(text).unwrap_err().to_string();
     for (text, said) in [
         (r#""sigmoyd""#, "no gate is called `sigmoyd`, did you mean `sigmoid`?; there are softmax, "),
+        (
+            r#""sigmoid""#,
+            "give all of them, true or false, as gate.kind.sigmoid = { bias = true, norm_topk = true }",
+        ),
+        (r#"{"softmax_after_topk":{"bias":true}}"#, "gate `softmax_after_topk` takes no options"),
         (r#"{"softmax":{}}"#, "missing field `norm_topk`"),
         (r#"{"softmax":{"bias":true}}"#, "gate `softmax` has no option `bias`; it has norm_topk"),
         (r#"{"softmax":{"norm_topk":true,"norm_topk":true}}"#, "`norm_topk` twice"),

@@ -1,0 +1,46 @@
+//! Where a text has a constant of Python's that JSON doesn't have: what a dump of wrong numbers looks like.
+
+/// The constants as Python writes them.
+const CONSTANTS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
+/// What is wrong with a text that `error` says is not JSON, by key and indices from 0 where it is a constant.
+pub(super) fn not_json(text: &[u8], error: &serde_json::Error) -> String {
+    match first(text) {
+        Some((place, word)) => format!("`{place}` is {word}, not a number; give counts of tokens"),
+        None => format!("not JSON: {error}"),
+    }
+}
+
+/// The first constant, with the key and the indices in lists that lead to it from the object around it.
+fn first(text: &[u8]) -> Option<(String, &'static str)> {
+    let (mut key, mut lists, mut rest) = (&text[..0], Vec::<usize>::new(), text);
+    while let Some(&byte) = rest.first() {
+        match byte {
+            b'"' => {
+                let string = &rest[1..];
+                let mut escaped = false;
+                let end = string.iter().position(|&byte| {
+                    let ends = byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
+                    ends
+                })?;
+                if lists.is_empty() {
+                    key = &string[..end];
+                }
+                rest = &string[end..];
+            }
+            b'[' => lists.push(0),
+            b']' => drop(lists.pop()),
+            b',' => lists.last_mut().into_iter().for_each(|index| *index += 1),
+            b'{' | b'}' => lists.clear(),
+            _ => {
+                if let Some(word) = CONSTANTS.into_iter().find(|word| rest.starts_with(word.as_bytes())) {
+                    let indices: String = lists.iter().map(|index| format!("[{index}]")).collect();
+                    return Some((String::from_utf8_lossy(key).into_owned() + &indices, word));
+                }
+            }
+        }
+        rest = &rest[1..];
+    }
+    None
+}
