@@ -73,7 +73,7 @@ fn every_command_gives_the_same_answer_to_a_word_that_is_none() {
     for args in commands("rack-awear", dir.path()) {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let error = fails(&args);
-        let answer = "placement rack-awear: No such file or directory (os error 2), did you mean `rack-aware`?; give a policy (linear, ";
+        let answer = "placement: rack-awear: No such file or directory (os error 2), did you mean `rack-aware`?; give a policy (linear, ";
         assert!(error.contains(answer), "{args:?}: {error}");
     }
 }

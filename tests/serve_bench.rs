@@ -58,8 +58,7 @@ fn a_sweep_is_one_table_one_object_lines_and_a_plot() {
     assert!(table.status.success(), "{}", String::from_utf8_lossy(&table.stderr));
     let text = String::from_utf8(table.stdout).unwrap();
     assert!(
-        text.contains("claim: more users wait longer\n")
-            && text.contains("\nusers  backend  seeds  mean TTFT ms"),
+        text.contains("claim: more users wait longer\n") && text.contains("\nusers  backend  mean TTFT ms"),
         "{text}"
     );
     let lines = std::fs::read_to_string(out.join("small.jsonl")).unwrap();

@@ -352,7 +352,7 @@ fn faults_are_told_before_anything_runs() {
     place.write("typo.toml", "[experiment]\ntoken = 3\n");
     place.fails(2, &["run", "typo.toml"], "typo.toml:2: unknown key `token`, did you mean `tokens`?");
     place.write("type.toml", "[sweep]\ntokens = [3,\n'many']\n");
-    place.fails(2, &["run", "type.toml"], "type.toml:3: tokens: invalid value 'many'");
+    place.fails(2, &["run", "type.toml"], "type.toml:3: tokens: `many`: invalid digit found in string");
     place.write("preset.toml", "[experiment]\nhardware = 'gb20'\n");
     place.fails(
         2,

@@ -53,7 +53,7 @@ impl Subject for Few {
         spec.payload = false;
         spec.tokens = settings.get("tokens").and_then(Value::number).map_or(4, |tokens| tokens as u32);
         let scheme = settings.get("scheme").map_or_else(|| "flat".to_owned(), Value::to_string);
-        spec.schemes = vec![scheme.parse().map_err(|_| format!("no scheme {scheme}"))?];
+        spec.schemes = Some(vec![scheme.parse().map_err(|_| format!("no scheme {scheme}"))?]);
         resolved(spec, true, format!("compare {settings}"))
     }
 

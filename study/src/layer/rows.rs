@@ -9,6 +9,9 @@ use moe::placement::{Demand, Linear, OneRack, PlacementPolicy, Replicated};
 use moe::{DispatchScheme, GateLimit, Placement, PlacementError, Router, RoutingError, RoutingSpec};
 use topology::Cluster;
 
+/// The gates that there are rows of where none are said.
+pub(super) const EVERY_GATE: [GateChoice; 2] = [GateChoice::Unlimited, GateChoice::Limit(1)];
+
 /// The base that a row is compared with: same gate; flat against flat, all else against dedup.
 #[derive(Clone, Copy, PartialEq)]
 struct BaseKey {
@@ -32,7 +35,7 @@ pub fn configurations(
         let base = Base::alone(spec, wide, placement);
         let bases =
             gates.iter().filter(|(gate, _)| *gate == GateChoice::Unlimited).flat_map(|(gate, limit)| {
-                spec.schemes.iter().map(move |&scheme| (BaseKey { scheme, gate: *gate }, limit.clone()))
+                spec.schemes().iter().map(move |&scheme| (BaseKey { scheme, gate: *gate }, limit.clone()))
             });
         return Ok(bases.enumerate().map(|(at, (key, limit))| base.row(key, limit, at)).collect());
     }
@@ -104,7 +107,7 @@ pub fn outline(spec: &CompareSpec, with_base: bool) -> Result<Vec<Configuration>
 /// The racks of what must be one configuration.
 fn one(spec: &CompareSpec) -> Result<Cluster, CompareError> {
     spec.validate()?;
-    let lengths = (spec.schemes.len(), spec.gates.as_ref().map(Vec::len), spec.latencies.len());
+    let lengths = (spec.schemes().len(), spec.gates.as_ref().map(Vec::len), spec.latencies.len());
     if lengths != (1, Some(1), 1) {
         let problem = "one configuration has one scheme, one gate and one latency";
         return Err(CompareError::Spec(problem.to_owned()));
@@ -119,7 +122,7 @@ fn arranged(
     (wide, placement): (Cluster, Placement),
     (gate, limit): (GateChoice, Option<GateLimit>),
 ) -> Result<Vec<Configuration>, CompareError> {
-    let scheme = spec.schemes[0];
+    let scheme = spec.schemes()[0];
     if wide.num_racks() == 1 {
         let base = Base::alone(spec, wide, placement);
         return Ok(vec![base.row(BaseKey { scheme, gate }, limit, 0)]);
@@ -155,7 +158,8 @@ struct Wish {
     place: Option<PlacementChoice>,
 }
 
-/// The rows over several racks that `gate` and the chosen schemes ask for.
+/// The rows over several racks that `gate` and the chosen schemes ask for; with a limited gate hierarchical ones, unless both schemes
+/// and gates are named.
 fn wishes(spec: &CompareSpec, gate: GateChoice) -> Vec<Wish> {
     use DispatchScheme::{Dedup, Flat, Hierarchical};
     let placed = |policy: &dyn PlacementPolicy| Some(PlacementChoice::named(policy.name()));
@@ -169,12 +173,15 @@ fn wishes(spec: &CompareSpec, gate: GateChoice) -> Vec<Wish> {
             wish("experts in rack 0", Hierarchical, placed(&OneRack)),
         ],
         GateChoice::Limit(racks) => {
-            vec![wish(&format!("hierarchical, gate <= {racks} rack{}", plural(racks)), Hierarchical, None)]
+            let named = spec.schemes.is_some() && spec.gates.is_some();
+            let schemes = if named { &DispatchScheme::ALL[..] } else { &[Hierarchical] };
+            let title = |scheme| format!("{scheme}, gate <= {racks} rack{}", plural(racks));
+            schemes.iter().map(|&scheme| wish(&title(scheme), scheme, None)).collect()
         }
     };
     // A placement that is the comparison's own needs no row beside the others.
     let wanted =
-        |wish: &Wish| spec.schemes.contains(&wish.scheme) && wish.place.as_ref() != Some(&spec.placement);
+        |wish: &Wish| spec.schemes().contains(&wish.scheme) && wish.place.as_ref() != Some(&spec.placement);
     all.into_iter().filter(wanted).collect()
 }
 
@@ -189,7 +196,7 @@ fn gates(
     placement: &Placement,
     notes: &mut Vec<String>,
 ) -> Result<Vec<(GateChoice, Option<GateLimit>)>, CompareError> {
-    let asked = spec.gates.clone().unwrap_or_else(|| vec![GateChoice::Unlimited, GateChoice::Limit(1)]);
+    let asked = spec.gates.clone().unwrap_or_else(|| EVERY_GATE.to_vec());
     let mut gates = Vec::new();
     for gate in asked {
         let GateChoice::Limit(racks) = gate else {

@@ -36,8 +36,8 @@ pub struct CompareSpec {
     pub routing: RoutingSpec,
     /// Its name: `uniform`, `gate`, `zipf:1.2`, `workload:W2`, `trace:FILE`.
     pub routing_name: String,
-    /// Schemes to have rows for; bases that these need come with them.
-    pub schemes: Vec<DispatchScheme>,
+    /// Schemes to have rows for; `None` is all, with a limited gate hierarchical. Bases that these need come with them.
+    pub schemes: Option<Vec<DispatchScheme>>,
     /// Where experts are in the rows that don't say otherwise.
     pub placement: PlacementChoice,
     /// Expert slots over all ranks in these rows; `None` is one an expert, or as many as the placement has of itself.
@@ -81,7 +81,7 @@ impl CompareSpec {
             gates: None,
             routing: RoutingSpec::Uniform,
             routing_name: "uniform".to_owned(),
-            schemes: DispatchScheme::ALL.to_vec(),
+            schemes: None,
             placement: PlacementChoice::named(Linear.name()),
             slots: None,
             experts: ExpertKind::Modelled,
@@ -95,6 +95,12 @@ impl CompareSpec {
             notes: Vec::new(),
             command: None,
         }
+    }
+
+    /// The schemes to have rows for.
+    #[must_use]
+    pub fn schemes(&self) -> &[DispatchScheme] {
+        self.schemes.as_deref().unwrap_or(&DispatchScheme::ALL)
     }
 
     /// The links of both phases at `latency`.
@@ -159,7 +165,7 @@ impl CompareSpec {
         for (empty, problem) in [
             (self.tokens == 0, "tokens = 0: nothing would be sent; give at least 1 token a rank"),
             (self.latencies.is_empty(), "no latency to run with; give zero, preset or two numbers"),
-            (self.schemes.is_empty(), "no scheme to run; give flat, dedup or hierarchical"),
+            (self.schemes().is_empty(), "no scheme to run; give flat, dedup or hierarchical"),
             (self.backends.is_empty(), "no backend to run; give analytic, sim, quic or all"),
             (self.gates.as_ref().is_some_and(Vec::is_empty), "no gate to run; give unlimited or limit:M"),
         ] {
@@ -224,7 +230,7 @@ impl CompareSpec {
             "gates": self.gates.as_ref().map(|gates| self.names(gates)),
             "routing": self.routing_name,
             "trace_rows": self.trace_rows(),
-            "schemes": self.schemes,
+            "schemes": self.schemes(),
             "placement": self.placement.name(),
             "slots": self.slots,
             "experts": self.experts,

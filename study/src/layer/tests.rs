@@ -1,5 +1,6 @@
 //! Comparisons as a whole: the published closed forms, verified simulations, and what a wrong or disturbed backend leads to.
 
+use super::rows::EVERY_GATE;
 use super::testing::{default_spec, small_spec};
 use super::*;
 use coordinator::pace::Host;
@@ -163,7 +164,7 @@ fn rows_follow_schemes_racks_and_gates() {
     let titles = |spec: &CompareSpec| -> Vec<String> {
         configurations(spec, &mut Vec::new()).expect("valid").into_iter().map(|row| row.title).collect()
     };
-    let flat = CompareSpec { schemes: vec![DispatchScheme::Flat], ..default_spec() };
+    let flat = CompareSpec { schemes: Some(vec![DispatchScheme::Flat]), ..default_spec() };
     assert_eq!(titles(&flat), ["1 rack of 16: flat", "2 racks: flat"]);
     let one = CompareSpec { rack_sizes: vec![8], ..default_spec() };
     assert_eq!(titles(&one), ["1 rack of 8: flat", "1 rack of 8: dedup", "1 rack of 8: hierarchical"]);
@@ -173,9 +174,36 @@ fn rows_follow_schemes_racks_and_gates() {
         titles(&limited),
         ["1 rack of 12: dedup, gate <= 2 groups", "3 racks: hierarchical, gate <= 2 racks"]
     );
+    let named = CompareSpec { schemes: flat.schemes.clone(), ..limited };
+    assert_eq!(titles(&named), ["1 rack of 12: flat, gate <= 2 groups", "3 racks: flat, gate <= 2 racks"]);
     let impossible = CompareSpec { gates: Some(vec![GateChoice::Limit(2)]), ..default_spec() };
     let error = configurations(&impossible, &mut Vec::new()).expect_err("no limit").to_string();
     assert!(error.contains("is no limit"), "{error}");
+}
+
+#[test]
+fn every_scheme_has_a_row_of_every_gate_where_both_are_named() {
+    let all = &DispatchScheme::ALL;
+    let some = [&all[..1], &all[1..2], &all[2..], &all[..2], &all[1..], &all[..]];
+    for (schemes, gates) in
+        some.iter().flat_map(|schemes| [(schemes, &EVERY_GATE[1..]), (schemes, &EVERY_GATE)])
+    {
+        let (spec, mut notes) = (default_spec(), Vec::new());
+        let spec = CompareSpec { schemes: Some(schemes.to_vec()), gates: Some(gates.to_vec()), ..spec };
+        let rows = configurations(&spec, &mut notes).expect("valid");
+        let there: Vec<_> = rows
+            .iter()
+            .filter(|row| row.cluster.num_racks() == 2)
+            .map(|row| (row.scheme, row.limit.as_ref().map(|limit| limit.limit)))
+            .collect();
+        for gate in gates {
+            let limit = (*gate != GateChoice::Unlimited).then_some(1);
+            assert!(
+                schemes.iter().all(|&scheme| there.contains(&(scheme, limit))),
+                "{schemes:?} {gates:?}: {there:?}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -246,7 +274,7 @@ fn changed_rounds(rounds: u32, change: impl FnMut(&mut StepRecord) + Send) -> (R
     let spec = CompareSpec {
         backends: vec![BackendKind::Quic],
         latencies: vec![LatencyChoice::Zero],
-        schemes: vec![DispatchScheme::Flat],
+        schemes: Some(vec![DispatchScheme::Flat]),
         warmup: 1,
         rounds,
         ..small_spec()

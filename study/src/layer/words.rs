@@ -1,6 +1,7 @@
 //! The words of a comparison, and the comparison that they give.
 
-use super::{BackendKind, BaseChoice, CompareSpec, Dilation, GateChoice, configurations};
+use super::rows::EVERY_GATE;
+use super::{BackendKind, BaseChoice, CompareSpec, Dilation, configurations};
 use crate::placing::Programs;
 use crate::scenario::{BackendWord, ScenarioError, Studied, Takes, Words, command, distinct, said};
 use clap::Args;
@@ -89,11 +90,13 @@ impl LayerArgs {
         spec.shape.dtype = dtype;
         rows_of(&mut words.latency, &mut spec.latencies);
         words.scheme = in_order(&DispatchScheme::ALL, &words.scheme);
-        rows_of(&mut words.scheme, &mut spec.schemes);
         words.gate = distinct(words.gate.clone());
-        if !words.gate.is_empty() && !is_every_gate(&words.gate, &spec) {
-            spec.gates = Some(words.gate.clone());
-        } else {
+        spec.schemes = Some(words.scheme.clone()).filter(|schemes| !schemes.is_empty());
+        spec.gates = Some(words.gate.clone()).filter(|gates| !gates.is_empty());
+        if words.scheme == DispatchScheme::ALL && same_rows(&mut spec, |spec| spec.schemes = None) {
+            words.scheme.clear();
+        }
+        if words.gate == EVERY_GATE && same_rows(&mut spec, |spec| spec.gates = None) {
             words.gate.clear();
         }
         if words.routing == RoutingChoice::Workload(Workload::W4) {
@@ -121,10 +124,19 @@ fn rows_of<T: PartialEq + Clone>(given: &mut Vec<T>, rows: &mut Vec<T>) {
     }
 }
 
-/// Whether `gates` are those that `spec` has rows for by itself.
-fn is_every_gate(gates: &[GateChoice], spec: &CompareSpec) -> bool {
-    gates == [GateChoice::Unlimited, GateChoice::Limit(1)]
-        && configurations(spec, &mut Vec::new()).is_ok_and(|rows| rows.iter().any(|row| row.limit.is_some()))
+/// Applies `change`, if there are the same rows, of the same gates, with it.
+fn same_rows(spec: &mut CompareSpec, change: impl Fn(&mut CompareSpec)) -> bool {
+    let titles = |spec: &CompareSpec| {
+        let rows = configurations(spec, &mut Vec::new()).ok()?;
+        Some(rows.into_iter().map(|row| row.title).collect::<Vec<_>>())
+    };
+    let mut changed = spec.clone();
+    change(&mut changed);
+    let same = titles(spec).is_some_and(|rows| Some(rows) == titles(&changed));
+    if same {
+        *spec = changed;
+    }
+    same
 }
 
 fn in_order<T: PartialEq + Copy>(all: &[T], given: &[T]) -> Vec<T> {

@@ -143,8 +143,8 @@ impl Scenario {
 /// Has each token go to `top_k` experts, from all groups where the model's own limit leaves too few.
 fn route_to(model: &mut Model, top_k: u32, notes: &mut Vec<String>) -> Result<(), ScenarioError> {
     if top_k == 0 || top_k > model.num_experts {
-        let problem =
-            format!("{top_k}: {} has {} experts; give between 1 and that", model.name, model.num_experts);
+        let experts = model.num_experts;
+        let problem = format!("{top_k}: give between 1 and the {experts} experts of {}", model.name);
         return Err(ScenarioError::new("top_k", problem));
     }
     model.top_k = top_k;

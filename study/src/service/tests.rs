@@ -51,7 +51,7 @@ async fn cluster(
 fn quick_spec() -> CompareSpec {
     CompareSpec {
         rack_sizes: vec![2, 2],
-        schemes: vec![DispatchScheme::Flat],
+        schemes: Some(vec![DispatchScheme::Flat]),
         latencies: vec![LatencyChoice::Zero],
         warmup: 0,
         rounds: 1,

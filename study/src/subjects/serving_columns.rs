@@ -76,8 +76,9 @@ pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 });
 
 /// Words for settings of a serving run.
-pub(super) const WORDS: [Column; 48] = [
+pub(super) const WORDS: [Column; 49] = [
     Column::kept("serve.cost", "times", ""),
+    Column::kept("serve.top_k", "experts a token", ""),
     Column::kept("serve.racks", "racks", ""),
     Column::kept("serve.ranks_per_rack", "ranks in a rack", ""),
     Column::kept("serve.slots", "expert slots", ""),
