@@ -284,7 +284,11 @@ impl Reader<'_> {
         if matches!(value, Value::List(items) if items.is_empty()) {
             return Err(self.fault(at, format!("{key}: an empty list; give at least one value")));
         }
-        self.subject.check(key, value).map_err(|problem| self.fault(at, format!("{key}: {problem}")))
+        self.subject.check(key, value).map_err(|problem| {
+            // A subject may name the word itself.
+            let named = problem.starts_with(&format!("{key}: "));
+            self.fault(at, if named { problem } else { format!("{key}: {problem}") })
+        })
     }
 
     fn seeds(

@@ -30,8 +30,9 @@ pub const COLUMNS: [Column; 21] = [
 ];
 
 /// Words for settings of a roofline step.
-pub const WORDS: [Column; 7] = [
+pub const WORDS: [Column; 8] = [
     Column::kept("top_k", "experts a token", ""),
+    Column::kept("ranks_per_rack", "ranks in a rack", ""),
     Column::kept("kv_dtype", "caches in", ""),
     Column::kept("pp", "pipeline stages", ""),
     Column::kept("micro_batches", "micro-batches", ""),
