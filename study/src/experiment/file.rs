@@ -147,6 +147,10 @@ impl Reader<'_> {
                 ("experiment" | "sweep", _) => {
                     return Err(self.fault(&value.span(), format!("{key}: give a table, [{key}]")));
                 }
+                // It would be no setting, and so nothing of what it turns on.
+                (_, DeValue::Table(table)) if opens(&self.keys, &key) && table.is_empty() => {
+                    return Err(self.fault(&at, format!("[{key}] has no keys; give one, or leave it out")));
+                }
                 (_, DeValue::Table(_)) if opens(&self.keys, &key) => {
                     self.fix(&mut read, (at, key, value))?;
                 }

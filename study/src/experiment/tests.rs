@@ -186,7 +186,7 @@ fn faults_name_file_line_and_remedy() {
     check_error("[sweep]\nseeds = 'x'", "sweep.toml:2: seeds: `x`: give whole numbers and ranges");
     check_error("[sweep]\nseeds = [1, 1]", "sweep.toml:2: seeds: `1,1`: one of the seeds stands twice");
     check_error("[experiment]\nseeds = 1\n[sweep]\nseeds = 2", "sweep.toml:4: `seeds` is given twice");
-    check_error("[experiment]\nbackend = 'gpu'", "sweep.toml:2: backend: `gpu`: a backend is");
+    check_error("[experiment]\nbackend = 'gpu'", "sweep.toml:2: backend: `gpu`: give analytic, sim or quic");
     let many =
         "[sweep]\ntokens = {from = 1, to = 5000, step = 1}\nthrottle = {from = 1, to = 1000, step = 1}";
     check_error(many, "sweep.toml:2: 5000 x 1000 x 1 seeds are more than 100000 points");

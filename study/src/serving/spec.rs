@@ -193,6 +193,9 @@ impl ServeSpec {
                 return refuse(&format!("slo.{name}_ms"), format!("{ms}: give milliseconds above 0"));
             }
         }
+        if self.scenario.pp == 0 {
+            return refuse("parallel.pp", "0: give 1 or more stages".to_owned());
+        }
         if !(1..=1_024).contains(&self.micro_batches()) {
             let problem = format!("{}: give 1 to 1024", self.micro_batches());
             return refuse("parallel.micro_batches", problem);

@@ -110,13 +110,13 @@ fn faults_name_the_setting() {
         ),
         (
             ("[arrivals]", "routing = \"drifting:1.2,10\"\n[arrivals]"),
-            "serve.routing: drifting: it changes from step to step",
+            "serve.routing: drifting:1.2,10: it changes from step to step",
         ),
         (
             ("[arrivals]", "routing = \"zipf:1.2\"\ncost = \"analytic\"\n[arrivals]"),
-            "serve.routing: zipf: closed forms know",
+            "serve.routing: zipf:1.2: closed forms know",
         ),
-        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: throttle 0: give a number"),
+        (("[arrivals]", "throttle = 0.0\n[arrivals]"), "serve.throttle: 0: give a number"),
         (("[arrivals]", "[parallel]\npp = 0\n[arrivals]"), "parallel.pp: "),
         (("qwen3-30b-a3b", "gpt-9"), "serve.model: "),
         (("request_rate = 200.0", "request_rate = -1.0"), "arrivals: request_rate = -1"),
@@ -357,7 +357,7 @@ async fn ranks_that_compute_have_a_placement_of_each_layer() {
 fn what_ranks_that_compute_can_not_have_is_refused() {
     for (more, said) in [
         ("prefill = \"elsewhere\"\n[parallel]\npp = 2\n[scheduler]", "serve.prefill: "),
-        ("[parallel]\npp = 2\n[cache]\n[scheduler]", "cache: "),
+        ("[parallel]\npp = 2\n[cache]\nhbm_share = 0.2\n[scheduler]", "cache: "),
         ("[parallel]\nhop_us = 1.0\n[scheduler]", "parallel.hop_us: "),
         ("[parallel]\noverlap = \"full\"\n[scheduler]", "parallel.overlap: "),
     ] {

@@ -116,14 +116,14 @@ fn every_setting_is_a_place_and_every_fault_has_a_line() {
         (("model =", "modle ="), ":3: unknown key `serve.modle`, did you mean `serve.model`?"),
         (
             ("kind = \"constant\"", "kind = \"constnt\""),
-            ":7: arrivals.kind: unknown word `constnt`, did you mean `constant`?",
+            ":8: arrivals.kind: unknown word `constnt`, did you mean `constant`?",
         ),
-        (("[arrivals]", "[arivals]"), ":6: unknown key `arivals`, did you mean `arrivals`?"),
+        (("[arrivals]", "[arivals]"), ":7: unknown key `arivals`, did you mean `arrivals`?"),
         (
             ("min = 16", "mn = 16"),
-            ":10: unknown key `arrivals.input_len.mn`, did you mean `arrivals.input_len.min`?",
+            ":11: unknown key `arrivals.input_len.mn`, did you mean `arrivals.input_len.min`?",
         ),
-        (("min = 16", "sigma = 16"), ":10: point 0 (seed 1): arrivals.input_len: unknown key `sigma`"),
+        (("min = 16", "sigma = 16"), ":11: point 0 (seed 1): arrivals.input_len: unknown key `sigma`"),
         (
             ("[serve]", "[sweep]\nusers = [1]\n[serve]"),
             ":3: unknown key `users`, did you mean `arrivals.users`?",
@@ -141,6 +141,7 @@ fn every_setting_is_a_place_and_every_fault_has_a_line() {
             ("[serve]", "[cache]\ntiers = [{ presett = \"hbm\" }]\n[serve]"),
             ":3: cache.tiers: unknown key `presett`, did you mean `preset`?",
         ),
+        (("[serve]", "[cache]\n[serve]"), ":2: [cache] has no keys; give one, or leave it out"),
         (("qwen3-30b-a3b", "gpt-9"), ":3: point 0 (seed 1): serve.model: "),
         (("[serve]", "[experiment]\ntokens = 3\n[serve]"), ":3: unknown key `tokens`"),
     ] {
