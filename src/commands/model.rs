@@ -16,17 +16,16 @@ const CACHE_BITS: u32 = 16;
 pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, Failure> {
     let (all, active, bytes) = (model.params(), model.active_params(), model.weight_bytes());
     let width = output::width(false);
-    let billions = |params: f64| format!("{:.2}", params / 1e9);
     let mut text = wrapped(
         &format!(
-            "{}: {} layers of {}, {} B parameters, {} B of them for a token ({} B without embeddings); {:.1} GB as stored",
+            "{}: {} layers of {}, {} parameters, {} of them for a token ({} without embeddings); {}B as stored",
             model.name,
             model.order.len(),
             model.hidden,
-            billions(all.total()),
-            billions(active.total()),
-            billions(active.without_embeddings()),
-            bytes.total() / 1e9
+            scaled(all.total()),
+            scaled(active.total()),
+            scaled(active.without_embeddings()),
+            scaled(bytes.total())
         ),
         width,
         "",
@@ -47,9 +46,9 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
         words => wrapped(&format!("{name}: {}", words.join(", ")), width, "  "),
     };
     if model.mtp_depth > 0 {
-        let params = billions(model.mtp_params());
+        let params = scaled(model.mtp_params());
         text.push_str(&format!(
-            "predicts {} more token(s): {params} B parameters beside these\n",
+            "predicts {} more token(s): {params} parameters beside these\n",
             model.mtp_depth
         ));
     }
@@ -57,10 +56,10 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
         let (all_experts, one_each) = of_rank(model, &bytes, ranks)?;
         text.push_str(&wrapped(
             &format!(
-                "{ranks} ranks: {:.2} GB of experts on the fullest, {:.2} GB a rank on the mean, {:.2} GB of all else on each",
-                all_experts / 1e9,
-                one_each / 1e9,
-                (bytes.total() - bytes.experts) / 1e9
+                "{ranks} ranks: {}B of experts on the fullest, {}B a rank on the mean, {}B of all else on each",
+                scaled(all_experts),
+                scaled(one_each),
+                scaled(bytes.total() - bytes.experts)
             ),
             width,
             "  ",
@@ -130,9 +129,9 @@ fn of_rank(model: &Architecture, bytes: &Parts, ranks: u32) -> Result<(f64, f64)
 fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
     let mut table = TextTable::new([
         Column::left("weights"),
-        Column::right("B para-\nmeters"),
-        Column::right("B for\na token"),
-        Column::right("GB\nstored"),
+        Column::right("para-\nmeters"),
+        Column::right("for a\ntoken"),
+        Column::right("bytes\nstored"),
         Column::right("bits\neach"),
     ]);
     let rows: [(&str, fn(&Parts) -> f64); 8] = [
@@ -148,9 +147,9 @@ fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
     for (name, part) in rows.into_iter().filter(|(_, part)| part(all) > 0.0) {
         table.row([
             name.to_owned(),
-            format!("{:.3}", part(all) / 1e9),
-            format!("{:.3}", part(active) / 1e9),
-            format!("{:.2}", part(bytes) / 1e9),
+            scaled(part(all)),
+            scaled(part(active)),
+            scaled(part(bytes)),
             format!("{:.3}", 8.0 * part(bytes) / part(all)),
         ]);
     }
@@ -161,13 +160,27 @@ fn caches(model: &Architecture) -> TextTable {
     let bits = model.storage.cache_bits.unwrap_or(CACHE_BITS);
     let mut table = TextTable::new([
         Column::left(format!("a sequence's cache, {bits} bits")),
-        Column::right("MB\nheld"),
-        Column::right("MB read by\nthe next token"),
+        Column::right("bytes\nheld"),
+        Column::right("read by the\nnext token"),
     ]);
     for context in CONTEXTS {
         let (held, read) = model.cache(context);
-        let megabytes = |bytes: u64| format!("{:.3}", bytes as f64 / 1e6);
-        table.row([format!("{context} tokens"), megabytes(held.bytes(bits)), megabytes(read.bytes(bits))]);
+        table.row([
+            format!("{context} tokens"),
+            scaled(held.bytes(bits) as f64),
+            scaled(read.bytes(bits) as f64),
+        ]);
     }
     table
+}
+
+/// A count or bytes to four digits, in thousands, millions or billions (k, M, G).
+fn scaled(count: f64) -> String {
+    let (unit, size) = [(" G", 1e9), (" M", 1e6), (" k", 1e3)]
+        .into_iter()
+        .find(|(_, size)| count >= *size)
+        .unwrap_or((" ", 1.0));
+    let shown = count / size;
+    let digits = if shown >= 100.0 { 1 } else { 2 };
+    format!("{shown:.digits$}{unit}")
 }
