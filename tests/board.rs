@@ -125,7 +125,7 @@ fn a_sweep_is_a_table_csv_or_json() {
 #[test]
 fn impossible_deployments_are_refused_and_too_large_ones_named() {
     refused(&["roofline", "--ranks=0"], &["rack 0 has 0 ranks"]);
-    refused(&["roofline", "--top-k=257"], &["top_k: 257: deepseek-v3 has 256 experts"]);
+    refused(&["roofline", "--top-k=257"], &["top_k: 257: give between 1 and the 256 experts of deepseek-v3"]);
     refused(&["roofline", "--pp=3"], &["give a multiple of the 3 stages"]);
     refused(&["roofline", "--batch=nan"], &["batch = NaN: give a finite number above 0"]);
     refused(&["roofline", "--hardware=h10"], &["did you mean"]);
