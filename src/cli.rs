@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// One decode step of a model on hardware: what it takes, what binds, what it holds and costs
     Roofline(Box<RooflineArgs>),
     /// From measured expert loads to a placement of every layer, and how even it is
-    Place(PlaceArgs),
+    Place(Box<PlaceArgs>),
     /// From measured dispatch and combine times to a hardware profile, and how far off it is
     Calibrate(CalibrateArgs),
     /// Make the cluster's certificate authority and certificates

@@ -127,6 +127,7 @@ fn of_rank(model: &Architecture, bytes: &Parts, ranks: u32) -> Result<(f64, f64)
 }
 
 fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
+    type Row = (&'static str, fn(&Parts) -> f64);
     let mut table = TextTable::new([
         Column::left("weights"),
         Column::right("para-\nmeters"),
@@ -134,7 +135,7 @@ fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
         Column::right("bytes\nstored"),
         Column::right("bits\neach"),
     ]);
-    let rows: [(&str, fn(&Parts) -> f64); 8] = [
+    let rows: [Row; 8] = [
         ("embedding", |parts| parts.embedding),
         ("output head", |parts| parts.head),
         ("attention, recurrences", |parts| parts.mixers),

@@ -52,7 +52,7 @@ pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, Archite
         let list = one_each(fields, "attn_type_list", list, n)?;
         return Ok(list
             .into_iter()
-            .map(|word| if *word == Value::from(1) { Mixing::Full } else { Mixing::Linear })
+            .map(|word| if word.as_u64() == Some(1) { Mixing::Full } else { Mixing::Linear })
             .collect());
     }
     if let Some(full) = fields.indices("linear_attn_config.full_attn_layers", 1, n)? {
@@ -81,7 +81,7 @@ pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, Archite
         if let Some(flags) = fields.list("no_rope_layers")?.filter(|flags| flags.len() == n as usize) {
             return Ok(flags
                 .iter()
-                .map(|rotates| if *rotates == Value::from(0) { Mixing::Full } else { Mixing::Chunk })
+                .map(|rotates| if rotates.as_u64() == Some(0) { Mixing::Full } else { Mixing::Chunk })
                 .collect());
         }
         let interval = fields.number("no_rope_layer_interval", 1, u32::MAX)?.unwrap_or(4);

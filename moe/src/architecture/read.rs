@@ -90,7 +90,7 @@ impl Reader<'_> {
         let storage = Storage::read(fields, n)?;
         let name = fields.word("_name_or_path")?.filter(|name| !name.is_empty() && !name.starts_with('/'));
         let ignored = unread::settle(fields, &self.understood(&kinds.0))?;
-        let name = name.or(Some(model_type.as_str()).filter(|name| !name.is_empty()));
+        let name = name.or_else(|| Some(model_type.as_str()).filter(|name| !name.is_empty()));
         let mut assumed: Vec<String> =
             assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         assumed.extend(self.assumed_of_blocks());
@@ -197,7 +197,7 @@ impl Reader<'_> {
 
     /// Whether blocks have three matrices.
     fn gated(&self) -> Result<bool, ArchitectureError> {
-        Ok(self.fields.flag("gated")?.unwrap_or(!self.plain()))
+        Ok(self.fields.flag("gated")?.unwrap_or_else(|| !self.plain()))
     }
 
     fn dense(&self, beside_experts: bool) -> Result<Block, ArchitectureError> {

@@ -142,7 +142,8 @@ impl Reader<'_> {
         // MiniMax's list of types of attention: 0 is lightning.
         if fields.word("linear_kind")? == Some("lightning") || fields.has("attn_type_list") {
             let heads = width("num_attention_heads")?;
-            let dim = fields.number("head_dim", 1, MAX_ATTENTION)?.map_or(h / heads.max(1), u64::from);
+            let dim =
+                fields.number("head_dim", 1, MAX_ATTENTION)?.map_or_else(|| h / heads.max(1), u64::from);
             let inner = heads * dim;
             return Ok(Mixer::State {
                 kind: StateKind::Lightning,
@@ -163,7 +164,8 @@ impl Reader<'_> {
         let (state, kernel) = (width("ssm_state_size")?, width("conv_kernel")?);
         if !fields.has("mamba_num_heads") {
             let inner = h * width("expand")?;
-            let rank = fields.number("mamba_dt_rank", 1, MAX_INTER)?.map_or(h.div_ceil(16), u64::from);
+            let rank =
+                fields.number("mamba_dt_rank", 1, MAX_INTER)?.map_or_else(|| h.div_ceil(16), u64::from);
             return Ok(Mixer::State {
                 kind: StateKind::Mamba,
                 weights: 3 * h * inner + inner * (kernel + 2 * rank + 3 * state + 2),

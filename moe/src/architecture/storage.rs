@@ -213,7 +213,7 @@ impl Storage {
                 return Err(config.wrong(key, "not understood; a copy of the file without it is read"));
             }
         }
-        let method = config.text("quant_method").or(config.text("quant_algo")).unwrap_or("");
+        let method = config.text("quant_method").or_else(|| config.text("quant_algo")).unwrap_or("");
         let format = config.format(method)?;
         // gpt-oss: what MXFP4 is for are the experts; all else is left out by name, or by default.
         self.products = if method == "mxfp4" { self.base } else { format };

@@ -28,7 +28,8 @@ pub fn read_file(path: &Path) -> Result<String, String> {
 
 /// Names the file beside `path` that is called most like it, where it isn't there.
 fn nearest(path: &Path) -> String {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let (Some(name), Ok(entries), false) =
         (path.file_name().and_then(OsStr::to_str), std::fs::read_dir(folder), path.exists())
     else {

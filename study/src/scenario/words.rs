@@ -19,7 +19,7 @@ const EXPERTS: &str = "Experts and routing";
 const LAYOUT: &str = "Stages and seeds";
 
 /// What is studied, as it is typed. Where a word may have several values, rows or points come of them; who takes one alone refuses more
-/// ([`Self::one`]).
+/// (such as [`Scenario::the_scheme`]).
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 pub struct Scenario {
     /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: deepseek-v3, for a trace a model that fits]

@@ -130,7 +130,7 @@ impl<'a> Sheet<'a> {
                 else {
                     continue;
                 };
-                let bottom = self.at(place as f64, from).map_or(self.inside()[3], |(_, y)| y);
+                let bottom = self.at(place as f64, from).map_or_else(|| self.inside()[3], |(_, y)| y);
                 self.bar([left + 0.8, top.min(bottom), right - 0.8, top.max(bottom)], index);
                 let middle = f64::midpoint(left, right);
                 let mut above = top.min(bottom);
