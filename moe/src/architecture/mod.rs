@@ -1,7 +1,7 @@
 //! What a published model is made of: its layers, each with what mixes tokens and what transforms each token, and the formats in which
 //! its weights are stored.
 //!
-//! A configuration is read by its fields, under whatever names they go ([`ALIASES`](fields)), not by a list of model types. A field that
+//! A configuration is read by its fields, under whatever names they go, not by a list of model types. A field that
 //! changes the cost and is not understood refuses by its name; what else was not needed is listed in [`Architecture::ignored`].
 
 mod block;
