@@ -113,6 +113,8 @@ fn presets_are_listed_and_one_is_a_file_with_all_its_figures() {
             serde_json::from_slice(&run(&[command, &copy, "--json"]).stdout).expect("one object");
         assert_eq!(copied, json, "{command}");
     }
+    let start = run(&["hardware", "h20", "--toml"]).stdout;
+    assert_eq!(text(&start), text(&run(&["hardware", "h20"]).stdout));
 }
 
 #[test]

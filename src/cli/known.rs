@@ -96,6 +96,9 @@ pub(crate) struct HardwareArgs {
     /// A preset's name, or a cluster file (.toml) [default: all presets]
     #[arg(value_name = "NAME|FILE")]
     pub(crate) name: Option<String>,
+    /// Print a cluster file to start one of one's own from, as a name alone does
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub(crate) toml: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -85,7 +85,7 @@ pub(crate) fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
         }
         let toml = hardware.to_toml().map_err(Failure::failed)?;
         return output::print(&format!(
-            "# A cluster file, of two racks.\n[cluster]\nracks = [8, 8]\n\n{toml}"
+            "# A cluster file, of two racks. What each key of [hardware] means: docs/hardware.md.\n[cluster]\nracks = [8, 8]\n\n{toml}"
         ));
     }
     let presets: Vec<&Hardware> = Hardware::presets().collect();

@@ -78,7 +78,7 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     let placed = |(at, problem): (usize, HardwareTableProblem)| (at, problem.into());
     let file: ClusterFile = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        (at, ClusterFileProblem::Toml(error.message().to_owned()))
+        (at, ClusterFileProblem::Toml(with_key(text, at, error.message())))
     })?;
     let at_cluster = file.cluster.span().start;
     let table = file.cluster.into_inner();
@@ -87,7 +87,7 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     let mut hardware = match (&table.hardware, file.hardware) {
         (Some(preset), None) => Hardware::preset(preset.get_ref())
             .map_err(|error| (preset.span().start, HardwareTableProblem::Hardware(error).into()))?,
-        (None, Some(described)) => HardwareTable::read(described).map_err(placed)?,
+        (None, Some(described)) => HardwareTable::read(described.into_inner()).map_err(placed)?,
         (None, None) => return Err((at_cluster, ClusterFileProblem::NoHardware)),
         (Some(_), Some(described)) => return Err((described.span().start, ClusterFileProblem::TwoHardwares)),
     };
@@ -113,6 +113,19 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
     }
     let name = table.name.unwrap_or_else(|| default_name(&cluster, &hardware));
     Ok(ClusterSpec { name, cluster, hardware, fabric })
+}
+
+/// What is wrong at a byte of the text, after the key of its line where the words don't have it.
+fn with_key(text: &str, at: usize, message: &str) -> String {
+    let start = text.as_bytes()[..at.min(text.len())]
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, _)) if !message.contains(key.trim()) => format!("{}: {message}", key.trim()),
+        _ => message.to_owned(),
+    }
 }
 
 /// `8+8 x gb200-nvl72`, or `64 racks x gb200-nvl72` where the sizes would be a long list.
@@ -199,7 +212,7 @@ domain_ranks = 2
         );
         check_error(
             "[cluster]\nhardware = 'gb200'\nracks = [8, -1]",
-            "c.toml:3: invalid value: integer `-1`",
+            "c.toml:3: racks: invalid value: integer `-1`",
         );
         check_error(
             "[cluster]\nhardware = 'gb200'\nracks = [70000]",
@@ -221,12 +234,12 @@ domain_ranks = 2
         }
         check_error(
             &INLINE.replace("= 100000000\n", "= 0\n"),
-            "c.toml:9: scale_out_bytes_per_s = 0: a rate of 0",
+            "c.toml:9: scale_out_bytes_per_s = 0: give a whole number",
         );
-        check_error(&INLINE.replace("= 1e12", "= 0.0"), "c.toml:4: hardware: custom: bf16_flops = 0");
+        check_error(&INLINE.replace("= 1e12", "= 0.0"), "c.toml:5: bf16_flops = 0.0: give a finite number");
         check_error(
             &INLINE.replace("domain_ranks = 2", "domain_ranks = 0"),
-            "c.toml:4: hardware: custom: domain_ranks",
+            "c.toml:12: domain_ranks = 0: give a whole number",
         );
         check_error(&INLINE.replace("domain_ranks = 2", ""), "c.toml:4: missing field `domain_ranks`");
         check_error(&INLINE.replace("latency_us = 10", "latency_us = 1e9"), "c.toml:10: scale_up_latency_us");

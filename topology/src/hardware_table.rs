@@ -1,14 +1,14 @@
 //! An accelerator as TOML: the `[hardware]` of a cluster file, a preset, what `railyard hardware NAME` prints.
 //!
-//! The keys are the fields of [`Hardware`] with their units. What is left out is what a file of one's own may leave out.
+//! The keys are the fields of [`Hardware`] with their units (docs/hardware.md). What is left out is what a file of one's own may
+//! leave out. A number may be written as an integer or as a float.
 
 use crate::{
     Confidence, DomainTopology, Fabric, Hardware, HardwareError, KernelProfile, LinkSpec, Picos, Rate,
-    UnitError,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 /// The longest latency that is taken for one: a second.
 pub const MAX_LATENCY_US: f64 = 1_000_000.0;
@@ -19,28 +19,23 @@ pub enum HardwareTableProblem {
     /// An unknown preset, or an impossible description.
     #[error("hardware: {0}")]
     Hardware(#[from] HardwareError),
-    /// A rate of zero.
-    #[error("{key} = {value}: {source}")]
-    Rate {
+    /// A number that can't be.
+    #[error("{key} = {value}: give {must}")]
+    Number {
         /// Key of the file, as written in it: `scale_up_bytes_per_s`.
         key: &'static str,
-        /// Its value as read.
-        value: u64,
-        /// What the unit refuses.
-        source: UnitError,
-    },
-    /// A latency that isn't one.
-    #[error("{key} = {value}: a latency is a number of microseconds from 0 to {MAX_LATENCY_US}")]
-    Latency {
-        /// Key of the file, as written in it: `scale_up_latency_us`.
-        key: &'static str,
-        /// Its value as read.
-        value: f64,
+        /// Its value as TOML has it.
+        value: String,
+        /// What it must be.
+        must: String,
     },
 }
 
 /// A problem and the byte of the text where it stands.
 type Located = (usize, HardwareTableProblem);
+
+/// A number as it is written, whole or not.
+pub(crate) type Number = Spanned<Value>;
 
 /// The table as it is written.
 #[derive(Deserialize, Serialize)]
@@ -52,17 +47,17 @@ pub(crate) struct HardwareTable {
     pub(crate) aliases: Vec<String>,
     source: Option<String>,
     confidence: Option<Confidence>,
-    bf16_flops: f64,
-    fp8_flops: Option<f64>,
-    fp4_flops: Option<f64>,
-    hbm_bytes: u64,
-    hbm_bytes_per_s: u64,
-    scale_up_bytes_per_s: Spanned<u64>,
-    scale_out_bytes_per_s: Spanned<u64>,
-    scale_up_latency_us: Spanned<f64>,
-    scale_out_latency_us: Spanned<f64>,
+    bf16_flops: Number,
+    fp8_flops: Option<Number>,
+    fp4_flops: Option<Number>,
+    hbm_bytes: Number,
+    hbm_bytes_per_s: Number,
+    scale_up_bytes_per_s: Number,
+    scale_out_bytes_per_s: Number,
+    scale_up_latency_us: Number,
+    scale_out_latency_us: Number,
     latency_source: Option<String>,
-    domain_ranks: u32,
+    domain_ranks: Number,
     domain_topology: Option<DomainTopology>,
     combine: Option<CombineTable>,
 }
@@ -71,12 +66,12 @@ pub(crate) struct HardwareTable {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct CombineTable {
-    scale_up_bytes_per_s: Spanned<u64>,
-    scale_out_bytes_per_s: Spanned<u64>,
-    scale_up_latency_us: Spanned<f64>,
-    scale_out_latency_us: Spanned<f64>,
-    dispatch_floor_us: Spanned<f64>,
-    combine_floor_us: Spanned<f64>,
+    scale_up_bytes_per_s: Number,
+    scale_out_bytes_per_s: Number,
+    scale_up_latency_us: Number,
+    scale_out_latency_us: Number,
+    dispatch_floor_us: Number,
+    combine_floor_us: Number,
 }
 
 impl CombineTable {
@@ -97,44 +92,40 @@ impl CombineTable {
         })
     }
 
-    fn of(kernels: &KernelProfile) -> Self {
+    fn of(kernels: &KernelProfile) -> Result<Self, toml::ser::Error> {
         let Fabric { scale_up, scale_out } = kernels.combine;
-        Self {
-            scale_up_bytes_per_s: written(scale_up.rate.bytes_per_s()),
-            scale_out_bytes_per_s: written(scale_out.rate.bytes_per_s()),
-            scale_up_latency_us: written(scale_up.latency.as_micros_f64()),
-            scale_out_latency_us: written(scale_out.latency.as_micros_f64()),
-            dispatch_floor_us: written(kernels.dispatch_floor.as_micros_f64()),
-            combine_floor_us: written(kernels.combine_floor.as_micros_f64()),
-        }
+        Ok(Self {
+            scale_up_bytes_per_s: integer(scale_up.rate.bytes_per_s())?,
+            scale_out_bytes_per_s: integer(scale_out.rate.bytes_per_s())?,
+            scale_up_latency_us: float(scale_up.latency.as_micros_f64()),
+            scale_out_latency_us: float(scale_out.latency.as_micros_f64()),
+            dispatch_floor_us: float(kernels.dispatch_floor.as_micros_f64()),
+            combine_floor_us: float(kernels.combine_floor.as_micros_f64()),
+        })
     }
 }
 
 impl HardwareTable {
     /// The checked hardware of a table.
-    pub(crate) fn read(described: Spanned<Self>) -> Result<Hardware, Located> {
-        let at = described.span().start;
-        let table = described.into_inner();
-        let hardware = Hardware {
+    pub(crate) fn read(table: Self) -> Result<Hardware, Located> {
+        Ok(Hardware {
             name: table.name.unwrap_or_else(|| "custom".to_owned()),
-            bf16_flops: table.bf16_flops,
-            fp8_flops: table.fp8_flops,
-            fp4_flops: table.fp4_flops,
-            hbm_bytes: table.hbm_bytes,
-            hbm_bytes_per_s: table.hbm_bytes_per_s,
+            bf16_flops: flops("bf16_flops", &table.bf16_flops)?,
+            fp8_flops: table.fp8_flops.map(|number| flops("fp8_flops", &number)).transpose()?,
+            fp4_flops: table.fp4_flops.map(|number| flops("fp4_flops", &number)).transpose()?,
+            hbm_bytes: whole("hbm_bytes", &table.hbm_bytes)?,
+            hbm_bytes_per_s: whole("hbm_bytes_per_s", &table.hbm_bytes_per_s)?,
             scale_up: rate("scale_up_bytes_per_s", &table.scale_up_bytes_per_s)?,
             scale_out: rate("scale_out_bytes_per_s", &table.scale_out_bytes_per_s)?,
             scale_up_latency: picos("scale_up_latency_us", &table.scale_up_latency_us)?,
             scale_out_latency: picos("scale_out_latency_us", &table.scale_out_latency_us)?,
             kernels: table.combine.as_ref().map(CombineTable::kernels).transpose()?,
             latency_source: table.latency_source.unwrap_or_else(|| "assumption: the cluster file".to_owned()),
-            domain_ranks: table.domain_ranks,
+            domain_ranks: whole("domain_ranks", &table.domain_ranks)?,
             domain_topology: table.domain_topology.unwrap_or(DomainTopology::Crossbar),
             source: table.source.unwrap_or_else(|| "the cluster file".to_owned()),
             confidence: table.confidence.unwrap_or(Confidence::Preliminary),
-        };
-        hardware.validate().map_err(|error| (at, error.into()))?;
-        Ok(hardware)
+        })
     }
 }
 
@@ -153,49 +144,163 @@ impl Hardware {
             aliases: Vec::new(),
             source: Some(self.source.clone()),
             confidence: Some(self.confidence),
-            bf16_flops: self.bf16_flops,
-            fp8_flops: self.fp8_flops,
-            fp4_flops: self.fp4_flops,
-            hbm_bytes: self.hbm_bytes,
-            hbm_bytes_per_s: self.hbm_bytes_per_s,
-            scale_up_bytes_per_s: written(self.scale_up.bytes_per_s()),
-            scale_out_bytes_per_s: written(self.scale_out.bytes_per_s()),
-            scale_up_latency_us: written(self.scale_up_latency.as_micros_f64()),
-            scale_out_latency_us: written(self.scale_out_latency.as_micros_f64()),
+            bf16_flops: float(self.bf16_flops),
+            fp8_flops: self.fp8_flops.map(float),
+            fp4_flops: self.fp4_flops.map(float),
+            hbm_bytes: integer(self.hbm_bytes)?,
+            hbm_bytes_per_s: integer(self.hbm_bytes_per_s)?,
+            scale_up_bytes_per_s: integer(self.scale_up.bytes_per_s())?,
+            scale_out_bytes_per_s: integer(self.scale_out.bytes_per_s())?,
+            scale_up_latency_us: float(self.scale_up_latency.as_micros_f64()),
+            scale_out_latency_us: float(self.scale_out_latency.as_micros_f64()),
             latency_source: Some(self.latency_source.clone()),
-            domain_ranks: self.domain_ranks,
+            domain_ranks: integer(self.domain_ranks)?,
             domain_topology: Some(self.domain_topology),
-            combine: self.kernels.as_ref().map(CombineTable::of),
+            combine: self.kernels.as_ref().map(CombineTable::of).transpose()?,
         };
         toml::to_string(&File { hardware })
     }
 }
 
 /// A value on its way out, which stands nowhere yet.
-fn written<T>(value: T) -> Spanned<T> {
-    Spanned::new(0..0, value)
+fn float(value: f64) -> Number {
+    Spanned::new(0..0, Value::Float(value))
 }
 
-fn rate(key: &'static str, bytes_per_s: &Spanned<u64>) -> Result<Rate, Located> {
-    let value = *bytes_per_s.get_ref();
-    Rate::new(value)
-        .map_err(|source| (bytes_per_s.span().start, HardwareTableProblem::Rate { key, value, source }))
+fn integer(value: impl Into<u64>) -> Result<Number, toml::ser::Error> {
+    let fits = i64::try_from(value.into()).map_err(<toml::ser::Error as serde::ser::Error>::custom)?;
+    Ok(Spanned::new(0..0, Value::Integer(fits)))
+}
+
+fn wrong(key: &'static str, number: &Number, must: &str) -> Located {
+    let (value, must) = (number.get_ref().to_string(), must.to_owned());
+    (number.span().start, HardwareTableProblem::Number { key, value, must })
+}
+
+/// The value of a number; not one for anything else.
+fn value(number: &Number) -> f64 {
+    match number.get_ref() {
+        Value::Integer(value) => *value as f64,
+        Value::Float(value) => *value,
+        _ => f64::NAN,
+    }
+}
+
+/// A whole number of at least 1 that `T` holds, of at most 2^63 - 1.
+fn whole<T: TryFrom<i64>>(key: &'static str, number: &Number) -> Result<T, Located> {
+    let whole = match number.get_ref() {
+        Value::Integer(value) => Some(*value),
+        Value::Float(value) => {
+            let fits = value.fract() == 0.0 && value.abs() < i64::MAX as f64;
+            fits.then_some(*value as i64)
+        }
+        _ => None,
+    };
+    let most = i64::MAX >> (64 - 8 * size_of::<T>());
+    let must = || wrong(key, number, &format!("a whole number from 1 to {most}"));
+    whole
+        .filter(|&value| (1..=most).contains(&value))
+        .and_then(|value| value.try_into().ok())
+        .ok_or_else(must)
+}
+
+fn flops(key: &'static str, number: &Number) -> Result<f64, Located> {
+    let value = value(number);
+    let possible = value.is_finite() && value >= 1.0;
+    possible.then_some(value).ok_or_else(|| wrong(key, number, "a finite number of FLOP/s, at least 1"))
+}
+
+fn rate(key: &'static str, number: &Number) -> Result<Rate, Located> {
+    Rate::new(whole(key, number)?).map_err(|error| wrong(key, number, &error.to_string()))
 }
 
 /// A latency in microseconds, checked.
-pub(crate) fn picos(key: &'static str, micros: &Spanned<f64>) -> Result<Picos, Located> {
-    let value = *micros.get_ref();
-    let problem = || (micros.span().start, HardwareTableProblem::Latency { key, value });
-    if !(0.0..=MAX_LATENCY_US).contains(&value) {
-        return Err(problem());
-    }
-    Picos::from_micros_f64(value).map_err(|_| problem())
+pub(crate) fn picos(key: &'static str, number: &Number) -> Result<Picos, Located> {
+    let micros = value(number);
+    let possible = (0.0..=MAX_LATENCY_US).contains(&micros);
+    let picos = possible.then(|| Picos::from_micros_f64(micros).ok()).flatten();
+    picos.ok_or_else(|| wrong(key, number, &format!("a number of microseconds from 0 to {MAX_LATENCY_US}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::parse_cluster_file;
+    use proptest::prelude::*;
+
+    /// A card that has only what it must have, its numbers as `written`.
+    fn card(written: [&str; 3]) -> String {
+        let [flops, bytes_per_s, ranks] = written;
+        format!(
+            "[cluster]\nracks = [2]\n[hardware]\nbf16_flops = {flops}\nhbm_bytes_per_s = {bytes_per_s}\nhbm_bytes = 96e9\n\
+             scale_up_bytes_per_s = 5_0e9\nscale_out_bytes_per_s = 25000000000\nscale_up_latency_us = 5\n\
+             scale_out_latency_us = 10.5\ndomain_ranks = {ranks}\n"
+        )
+    }
+
+    #[test]
+    fn floats_and_integers_are_numbers_alike() {
+        let read = |written| parse_cluster_file(&card(written), "card.toml").expect("sound").hardware;
+        let floats = read(["500e12", "1.792e12", "8.0"]);
+        assert_eq!((floats.hbm_bytes_per_s, floats.domain_ranks), (1_792_000_000_000, 8));
+        assert_eq!((floats.bf16_flops, floats.hbm_bytes), (500e12, 96_000_000_000));
+        assert_eq!(floats, read(["500_000_000_000_000", "1_792e9", "8"]));
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_named_by_key_and_line() {
+        for (written, said) in [
+            (["nan", "1", "1"], "card.toml:4: bf16_flops = nan: give a finite number"),
+            (["'500e12'", "1", "1"], "card.toml:4: bf16_flops = \"500e12\": give a finite number"),
+            (["-1", "1", "1"], "card.toml:4: bf16_flops = -1: give a finite number"),
+            (
+                ["1", "inf", "1"],
+                "card.toml:5: hbm_bytes_per_s = inf: give a whole number from 1 to 9223372036854775807",
+            ),
+            (["1", "1.5", "1"], "card.toml:5: hbm_bytes_per_s = 1.5: give a whole number"),
+            (["1", "-1e12", "1"], "card.toml:5: hbm_bytes_per_s = -1000000000000.0: give a whole number"),
+            (
+                ["1", "1e19", "1"],
+                "card.toml:5: hbm_bytes_per_s = 10000000000000000000.0: give a whole number",
+            ),
+            (["1", "99999999999999999999", "1"], "card.toml:5: hbm_bytes_per_s: "),
+            (
+                ["1", "1", "5e9"],
+                "card.toml:11: domain_ranks = 5000000000.0: give a whole number from 1 to 2147483647",
+            ),
+            (["1", "1", "[8]"], "card.toml:11: domain_ranks = [8]: give a whole number"),
+        ] {
+            let error = parse_cluster_file(&card(written), "card.toml").expect_err("faulty").to_string();
+            assert!(error.starts_with(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_key() {
+        let page = include_str!("../../docs/hardware.md");
+        for name in ["gb200", "h100-deepep-ll"] {
+            let text = Hardware::preset(name).expect("a preset").to_toml().expect("numbers that fit");
+            for key in text.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)) {
+                assert!(
+                    page.contains(&format!("| `{key}` |")),
+                    "docs/hardware.md should have a row of {key}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hardware_is_read_back_as_it_was_written(
+            bytes in 1..u64::MAX >> 1, flops in 1.0..1e18, picos in 0..1_000_000_000_000_u64, ranks in 1..1_u32 << 31,
+        ) {
+            let mut hardware = Hardware::preset("h100").expect("a preset");
+            (hardware.hbm_bytes, hardware.bf16_flops, hardware.domain_ranks) = (bytes, flops, ranks);
+            hardware.scale_up_latency = Picos(picos);
+            let text = format!("[cluster]\nracks = [2]\n\n{}", hardware.to_toml().expect("numbers that fit"));
+            prop_assert_eq!(parse_cluster_file(&text, "copied.toml").expect("sound").hardware, hardware);
+        }
+    }
 
     #[test]
     fn every_preset_is_read_back_as_it_was_written() {

@@ -5,12 +5,11 @@ use crate::{Hardware, HardwareError, did_you_mean};
 use serde::Deserialize;
 use std::iter;
 use std::sync::OnceLock;
-use toml::Spanned;
 
 /// Every table of the file, in the order in which presets are listed.
 #[derive(Deserialize)]
 struct PresetFile {
-    hardware: Vec<Spanned<HardwareTable>>,
+    hardware: Vec<HardwareTable>,
 }
 
 struct Preset {
@@ -33,8 +32,8 @@ fn presets() -> &'static [Preset] {
     PRESETS.get_or_init(|| {
         let file: PresetFile =
             toml::from_str(include_str!("../data/hardware.toml")).expect("data/hardware.toml is TOML");
-        let preset = |table: Spanned<HardwareTable>| {
-            let aliases = table.get_ref().aliases.clone();
+        let preset = |table: HardwareTable| {
+            let aliases = table.aliases.clone();
             let hardware = HardwareTable::read(table).map_err(|(_, problem)| problem.to_string());
             Preset { hardware: hardware.expect("data/hardware.toml is sound"), aliases }
         };
@@ -149,6 +148,9 @@ mod tests {
         check("tpu7x", Dtype::Bf16, 313.0);
         check("mi300x", Dtype::Bf16, 247.0);
         check("mi355x", Dtype::Bf16, 315.0);
+        check("h20", Dtype::Bf16, 37.0);
+        check("h20", Dtype::Fp8, 37.0);
+        check("cloudmatrix384", Dtype::Bf16, 235.0);
     }
 
     #[test]
@@ -162,6 +164,7 @@ mod tests {
             ("a100", 39.2),
             ("h100", 23.9),
             ("h800", 23.9),
+            ("h20", 24.0),
             ("h200", 29.4),
             ("b200", 23.4),
             ("gb200", 23.3),
@@ -173,6 +176,7 @@ mod tests {
             ("tpu-v6e", 21.0),
             ("tpu7x", 27.9),
             ("mi355x", 36.0),
+            ("cloudmatrix384", 40.0),
         ] {
             check(name, millis);
         }
@@ -184,6 +188,7 @@ mod tests {
             ("a100", 12.0),
             ("h100", 9.0),
             ("h800", 4.0),
+            ("h20", 9.0),
             ("h200", 9.0),
             ("b200", 18.0),
             ("gb200", 18.0),
@@ -197,6 +202,7 @@ mod tests {
             ("tpu7x", 48.0),
             ("mi300x", 9.0),
             ("mi355x", 11.0),
+            ("cloudmatrix384", 8.0), // 7.84
             ("lab", 8.0),
         ] {
             assert_eq!(preset(name).fabric().beta().round(), beta, "{name}");

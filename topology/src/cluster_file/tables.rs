@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::hardware_table::HardwareTable;
+use crate::hardware_table::{HardwareTable, Number};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +26,6 @@ pub(super) struct ClusterTable {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LatencyTable {
-    pub(super) scale_up_us: Option<Spanned<f64>>,
-    pub(super) scale_out_us: Option<Spanned<f64>>,
+    pub(super) scale_up_us: Option<Number>,
+    pub(super) scale_out_us: Option<Number>,
 }
