@@ -1,8 +1,8 @@
 //! Expert load: how many tokens each logical expert of each layer got, which experts tokens picked together where that is
 //! known, and how evenly a placement spreads them.
 //!
-//! Read from the records of SGLang, Megatron, vLLM, moe-balance and simllm, one file each and a line each in the table of `read`, or
-//! drawn from a routing. Everything read is bounded.
+//! Read from the records of SGLang, Megatron, vLLM, moe-balance and simllm, or from lists and rows of counts, one file each and a line
+//! each in the table of `read`, or drawn from a routing. Everything read is bounded.
 
 mod coactivation;
 mod constant;
@@ -16,12 +16,14 @@ mod moe_balance;
 mod npy;
 mod picks;
 mod read;
+mod rows;
 mod sampled;
-mod sglang;
 mod simllm;
 mod stats;
+mod tables;
 mod trace;
 mod vllm;
+mod warnings;
 
 pub use coactivation::Coactivation;
 pub use error::LoadError;
@@ -54,6 +56,8 @@ pub struct ExpertLoad {
     /// `[steps][layers][experts]` of a source that counts by step, with the number of its first step.
     steps: Vec<Vec<Vec<u64>>>,
     first_step: u64,
+    /// How many of these tokens the source counts as one; above 1 where it has fractions.
+    scale: f64,
 }
 
 impl ExpertLoad {
@@ -85,7 +89,7 @@ impl ExpertLoad {
 
     fn counted(logical_count: Vec<Vec<u64>>) -> Self {
         let layer_ids = (0..logical_count.len() as u32).collect();
-        Self { logical_count, layer_ids, picks: Vec::new(), steps: Vec::new(), first_step: 0 }
+        Self { logical_count, layer_ids, picks: Vec::new(), steps: Vec::new(), first_step: 0, scale: 1.0 }
     }
 
     fn summed(steps: Vec<Vec<Vec<u64>>>) -> Self {
@@ -101,7 +105,7 @@ impl ExpertLoad {
 
     fn of_picks(layer_ids: Vec<u32>, picks: Vec<LayerPicks>, num_experts: u32) -> Self {
         let logical_count = picks.iter().map(|layer| layer.counts(num_experts)).collect();
-        Self { logical_count, layer_ids, picks, steps: Vec::new(), first_step: 0 }
+        Self { logical_count, layer_ids, picks, steps: Vec::new(), first_step: 0, scale: 1.0 }
     }
 
     /// Layers of the record, at least 1.
@@ -169,6 +173,7 @@ impl ExpertLoad {
             Self { first_step: known[first], ..Self::summed(self.steps[first..last].to_vec()) }
         };
         window.layer_ids.clone_from(&self.layer_ids);
+        window.scale = self.scale;
         Some(window)
     }
 }

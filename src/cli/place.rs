@@ -51,7 +51,7 @@ Examples:
   railyard compare --placement layer.json                                           what that placement costs
 
 Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance
-or simllm: docs/loads.md.")]
+or simllm, bare lists, or a CSV with the header layer,expert,count: docs/loads.md.")]
 pub(crate) struct PlaceArgs {
     /// Recorded expert loads: tokens of each expert and layer, or what tokens picked (docs/loads.md)
     #[arg(long, value_name = "FILE")]

@@ -46,6 +46,9 @@ pub(crate) fn run(args: &PlaceArgs) -> Result<(), Failure> {
 fn text(args: &PlaceArgs) -> anyhow::Result<String> {
     let origin = args.loads.display().to_string();
     let load = read_loads(&args.loads)?;
+    for warning in load.warnings() {
+        output::say(&format!("railyard: warning: {origin}: {warning}"));
+    }
     let studied = args.scenario.resolve_recorded((load.num_experts(), &origin), programs()?)?;
     let job = Job::new(args, &load, &studied)?;
     let policy = studied.placement.policy()?;

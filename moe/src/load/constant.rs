@@ -1,18 +1,29 @@
 //! Where a text has a constant of Python's that JSON doesn't have: what a dump of wrong numbers looks like.
 
+use super::tables::place;
+
 /// The constants as Python writes them.
 const CONSTANTS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
-/// What is wrong with a text that `error` says is not JSON, by key and indices from 0 where it is a constant.
+/// What is wrong with a text that `error` says is not JSON, by layer and expert where it is a constant.
 pub(super) fn not_json(text: &[u8], error: &serde_json::Error) -> String {
     match first(text) {
-        Some((place, word)) => format!("`{place}` is {word}, not a number; give counts of tokens"),
+        Some((key, at, word)) => {
+            let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
+            let place = match at.as_slice() {
+                [expert] => place(&[0, *expert]),
+                [_, _] | [_, _, _] => place(&at),
+                _ => "a value".to_owned(),
+            };
+            format!("{place}{of} is {word}, not a number; give counts of tokens")
+        }
+        None if error.is_eof() => format!("not JSON: {error}; was the file cut?"),
         None => format!("not JSON: {error}"),
     }
 }
 
 /// The first constant, with the key and the indices in lists that lead to it from the object around it.
-fn first(text: &[u8]) -> Option<(String, &'static str)> {
+fn first(text: &[u8]) -> Option<(String, Vec<usize>, &'static str)> {
     let (mut key, mut lists, mut rest) = (&text[..0], Vec::<usize>::new(), text);
     while let Some(&byte) = rest.first() {
         match byte {
@@ -35,8 +46,7 @@ fn first(text: &[u8]) -> Option<(String, &'static str)> {
             b'{' | b'}' => lists.clear(),
             _ => {
                 if let Some(word) = CONSTANTS.into_iter().find(|word| rest.starts_with(word.as_bytes())) {
-                    let indices: String = lists.iter().map(|index| format!("[{index}]")).collect();
-                    return Some((String::from_utf8_lossy(key).into_owned() + &indices, word));
+                    return Some((String::from_utf8_lossy(key).into_owned(), lists, word));
                 }
             }
         }

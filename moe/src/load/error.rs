@@ -27,16 +27,6 @@ pub enum LoadError {
         /// What is read, for people.
         known: String,
     },
-    /// The text is not JSON of the expected shape.
-    #[error(
-        "{origin}: {source}; expected {{\"logical_count\": [[tokens of each expert] for each layer]}}, or a list of these, one a step"
-    )]
-    Json {
-        /// File that it was read from.
-        origin: String,
-        /// Line, column and reason.
-        source: serde_json::Error,
-    },
     /// A line is wrong.
     #[error("{origin}:{line}: {problem}")]
     Line {
@@ -49,7 +39,8 @@ pub enum LoadError {
     },
     /// An array of NumPy is not what is read.
     #[error(
-        "{origin}: {problem}; give an int16, int32 or int64 array of shape [len, layers, topk] in C order"
+        "{origin}: {problem}; give picks of shape [len, layers, topk] as int16, int32 or int64, or counts of shape \
+         [layers, experts], in C order"
     )]
     Npy {
         /// File that it was read from.
@@ -76,6 +67,16 @@ pub enum LoadError {
         found: usize,
         /// What the count may be.
         expected: String,
+    },
+    /// A count that is none.
+    #[error("{origin}: {place} has {count} tokens; give a number from 0 to 2^53")]
+    Count {
+        /// File that it was read from.
+        origin: String,
+        /// Its layer and expert, in words.
+        place: String,
+        /// What stands there.
+        count: f64,
     },
     /// No expert of any layer has a token.
     #[error("{origin}: a record without tokens: no expert has any; give one that was taken under load")]

@@ -49,7 +49,10 @@ impl<'a> Lines<'a> {
             }
             if !self.text.trim_ascii().is_empty() {
                 let line = serde_json::from_slice(&self.text);
-                return line.map(Some).map_err(|error| self.wrong(format!("{error}; expected {expected}")));
+                let cut = if self.text.ends_with(b"\n") { "" } else { "; was the file cut?" };
+                return line
+                    .map(Some)
+                    .map_err(|error| self.wrong(format!("{error}; expected {expected}{cut}")));
             }
         }
     }

@@ -1,7 +1,9 @@
-//! vLLM's `routed_experts` as NumPy saves it: an array `[len, moe_layers, topk]` of int16, int32 or int64.
+//! Arrays as NumPy saves them: vLLM's `routed_experts`, `[len, moe_layers, topk]` of int16, int32 or int64, or counts,
+//! `[layers, experts]` of these or of floats.
 
 use std::io::BufRead;
 
+use super::counts::Table;
 use super::picks::{Gathered, PickedRow};
 use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES};
 
@@ -30,35 +32,41 @@ pub(super) fn parse(mut reader: impl BufRead, origin: &str) -> Result<ExpertLoad
         return Err(wrong(format!("version {version} with a header of {length} bytes")));
     }
     let header = String::from_utf8_lossy(&read(&mut reader, length)?).into_owned();
-    let width = match value(&header, "descr").map(|text| text.trim_matches('\'')) {
-        Some("<i2") => 2,
-        Some("<i4") => 4,
-        Some("<i8") => 8,
-        other => return Err(wrong(format!("elements of type {}", other.unwrap_or("unknown")))),
+    let descr = value(&header, "descr").map_or("unknown", |text| text.trim_matches('\''));
+    let width = match descr {
+        "<i2" => 2,
+        "<i4" | "<f4" => 4,
+        "<i8" | "<f8" => 8,
+        other => return Err(wrong(format!("elements of type {other}"))),
     };
     if value(&header, "fortran_order") != Some("False") {
         return Err(wrong("it is not in C order".to_owned()));
     }
-    let [len, layers, top_k] =
-        shape(&header).ok_or_else(|| wrong("it has not three dimensions".to_owned()))?;
-    let size = [len, layers, top_k, width].into_iter().try_fold(1_usize, usize::checked_mul);
+    let shape = shape(&header).ok_or_else(|| wrong("it has no shape".to_owned()))?;
+    let size = shape.iter().try_fold(width, |size: usize, &length| size.checked_mul(length));
     let Some(size) = size.filter(|size| (1..=MAX_LOAD_BYTES).contains(size)) else {
-        return Err(wrong(format!(
-            "shape [{len}, {layers}, {top_k}] is empty or of more than {MAX_LOAD_BYTES} bytes"
-        )));
+        return Err(wrong(format!("shape {shape:?} is empty or of more than {MAX_LOAD_BYTES} bytes")));
     };
     let body = read(&mut reader, size)?;
     if !reader.fill_buf().map_err(|error| LoadError::Io { origin: origin.to_owned(), error })?.is_empty() {
         return Err(wrong("it goes on after its array".to_owned()));
     }
+    if let [_, experts] = shape[..] {
+        let count = |bytes: &[u8]| float(descr, bytes);
+        let layers =
+            body.chunks_exact(width * experts).map(|layer| layer.chunks_exact(width).map(count).collect());
+        return ExpertLoad::of_table(Table::of_layers(layers.collect()), origin);
+    }
+    let [_, layers, top_k] = shape[..] else {
+        return Err(wrong(format!("it has {} dimensions", shape.len())));
+    };
+    if descr.contains('f') {
+        return Err(wrong(format!("picks of type {descr}")));
+    }
     let (mut gathered, mut experts) = (Gathered::default(), Vec::with_capacity(top_k));
     for (at, row) in body.chunks_exact(width * top_k).enumerate() {
         experts.clear();
-        experts.extend(row.chunks_exact(width).map(|bytes| {
-            let mut wide = [if bytes[width - 1] & 0x80 == 0 { 0 } else { 0xFF }; 8];
-            wide[..width].copy_from_slice(bytes);
-            i64::from_le_bytes(wide)
-        }));
+        experts.extend(row.chunks_exact(width).map(integer));
         let (token, layer) = (at / layers, at % layers);
         let row = PickedRow { experts: &experts, ..PickedRow::default() };
         let pushed = u32::try_from(layer).map_err(|_| "too many layers".to_owned());
@@ -75,9 +83,24 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(rest.split([',', '}']).next()?.trim())
 }
 
-fn shape(header: &str) -> Option<[usize; 3]> {
+/// A signed integer, lowest byte first.
+fn integer(bytes: &[u8]) -> i64 {
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut wide = [if negative { 0xFF } else { 0 }; 8];
+    wide[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(wide)
+}
+
+fn float(descr: &str, bytes: &[u8]) -> f64 {
+    match descr {
+        "<f4" => f32::from_bits(integer(bytes) as u32).into(),
+        "<f8" => f64::from_bits(integer(bytes) as u64),
+        _ => integer(bytes) as f64,
+    }
+}
+
+fn shape(header: &str) -> Option<Vec<usize>> {
     let (_, rest) = header.split_once("'shape':")?;
     let (list, _) = rest.trim_start().strip_prefix('(')?.split_once(')')?;
-    let sizes = list.split(',').map(|size| size.trim().parse().ok()).collect::<Option<Vec<_>>>()?;
-    sizes.try_into().ok()
+    list.trim_end_matches(',').split(',').map(|size| size.trim().parse().ok()).collect()
 }

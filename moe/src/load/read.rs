@@ -9,11 +9,13 @@ use std::path::Path;
 use super::constant::not_json;
 use super::format::Format;
 use super::lines::Lines;
-use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, sglang, simllm, vllm};
+use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, rows, simllm, tables, vllm};
 
 /// Every format; an object with keys of several is of the first.
 pub(super) const FORMATS: &[Format] =
-    &[sglang::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
+    &[tables::FORMAT, rows::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
+
+const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Reads the loads in a file, in whichever of the [`formats`].
 ///
@@ -51,7 +53,24 @@ pub(super) fn parse_as(
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80") {
         return Err(unknown("a binary dump, as of torch.save; only JSON is read, so convert it"));
     }
+    if start.starts_with(b"\x1F\x8B") {
+        return Err(unknown("a gzip file; unpack it first"));
+    }
+    if start.starts_with(UTF8_BOM) {
+        reader.consume(UTF8_BOM.len());
+    }
     let head = first_line(&mut reader, origin)?;
+    match head.trim_ascii().first() {
+        None => return Err(unknown("nothing in it")),
+        Some(b'{') => {}
+        Some(b'[') => {
+            let text = rest(head, reader, origin)?;
+            let checked = serde_json::from_str::<IgnoredAny>(&text);
+            checked.map_err(|error| unknown(&not_json(text.as_bytes(), &error)))?;
+            return tables::parse(&text, origin);
+        }
+        Some(_) => return rows::parse(&rest(head, reader, origin)?, origin),
+    }
     match serde_json::from_slice::<Keys>(&head) {
         Ok(keys) => match find(formats, &keys) {
             Some(Format { lines: Some(parse), .. }) => {
@@ -60,7 +79,6 @@ pub(super) fn parse_as(
             Some(Format { document: Some(parse), .. }) => parse(&rest(head, reader, origin)?, origin),
             _ => Err(unknown("JSON without the key of a format in its first line")),
         },
-        Err(_) if head.trim_ascii().is_empty() => Err(unknown("nothing in it")),
         // One document over many lines.
         Err(error) if error.is_eof() => {
             let text = rest(head, reader, origin)?;
@@ -87,7 +105,9 @@ pub fn formats() -> String {
 type Keys = BTreeMap<String, IgnoredAny>;
 
 fn find<'a>(formats: &'a [Format], keys: &Keys) -> Option<&'a Format> {
-    formats.iter().find(|format| format.keys.iter().any(|&key| keys.contains_key(key)))
+    let known = formats.iter().find(|format| format.keys.iter().any(|&key| keys.contains_key(key)));
+    let layers = || !keys.is_empty() && tables::are_layers(keys.keys());
+    known.or_else(|| layers().then_some(&tables::FORMAT))
 }
 
 fn unknown(origin: &str, found: &str) -> LoadError {

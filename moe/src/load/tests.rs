@@ -2,6 +2,8 @@
 
 /// The importer of docs/extending.md.
 mod expert_log;
+/// What people write by hand or by a script of their own.
+mod written;
 
 use super::*;
 use crate::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
@@ -13,17 +15,16 @@ use topology::{Dtype, RankId};
 
 #[test]
 fn a_record_is_read_and_a_wrong_one_named_by_its_layer() {
-    let load = ExpertLoad::from_sglang(r#"{"logical_count": [[1, 2], [3, 4]], "rank": 0}"#, "x").unwrap();
+    let load = parse(r#"{"logical_count": [[1, 2], [3, 4]], "rank": 0}"#).unwrap();
     assert_eq!((load.num_layers(), load.num_experts()), (2, 2));
     assert_eq!(load.layers().collect::<Vec<_>>(), [[1, 2], [3, 4]]);
-    let error = |text: &str| ExpertLoad::from_sglang(text, "loads.json").unwrap_err().to_string();
+    let error = |text: &str| parse(text).unwrap_err().to_string();
     assert!(
         error(r#"{"logical_count": [[1, 2], [3]]}"#).contains("layer 1 has 1 experts, the first layer 2")
     );
     assert!(error(r#"{"logical_count": [[]]}"#).contains("layer 0 has 0 experts"));
     assert!(error(r#"{"logical_count": []}"#).contains("0 layers; give one record"));
-    assert!(error(r#"{"logical_count": [[-1]]}"#).starts_with("loads.json: "));
-    assert!(error("{}").contains("missing field `logical_count`"));
+    assert!(error(r#"{"logical_count": [[5, -1]]}"#).contains("layer 0, expert 1 has -1 tokens"));
 }
 
 /// Whichever format has them: an importer hands on what it read.
@@ -181,8 +182,10 @@ fn arrays_of_every_width_are_read() {
     assert_eq!(counts(&load), [[2, 2, 0, 0], [0, 0, 2, 1]]);
     assert_eq!(load, parse(npy("<i8", "(2, 2, 2)", &wide)).unwrap());
     for (file, said) in [
-        (npy("<f4", "(2, 2, 2)", &narrow), "elements of type <f4"),
-        (npy("<i2", "(4, 2)", &narrow), "not three dimensions"),
+        (npy("<u2", "(2, 2, 2)", &narrow), "elements of type <u2"),
+        (npy("<f4", "(2, 2, 1)", &narrow), "picks of type <f4"),
+        (npy("<i2", "(8,)", &narrow), "it has 1 dimensions"),
+        (npy("<i2", "(4, 2)", &narrow), "layer 1, expert 1 has -1 tokens"),
         (npy("<i2", "(2, 2, 3)", &narrow), "ends before its array"),
         (npy("<i2", "(1, 2, 2)", &narrow), "goes on after"),
         (npy("<i2", "(9223372036854775807, 2, 2)", &narrow), "is empty or of more than"),
@@ -239,13 +242,18 @@ fn wrong_lines_are_named() {
 fn what_is_no_format_is_told_which_there_are() {
     for (text, said) in [
         (&b""[..], "nothing in it"),
-        (b"layer,expert\n0,1", "not JSON"),
         (b"{\"tokens\": 3}", "without the key"),
         (b"{\n\"tokens\": 3}", "one JSON document that is of no format"),
         (b"PK\x03\x04....", "torch.save; only JSON is read"),
         (b"{\n", "not JSON"),
-        (br#"{"rank": 0, "logical_count": [[1, 2], [3, NaN]]}"#, "`logical_count[1][1]` is NaN"),
-        (b"{\n\"logical_count\": [[[1, 2]],\n[[-Infinity, 3]]]}", "`logical_count[1][0][0]` is -Infinity"),
+        (
+            br#"{"rank": 0, "logical_count": [[1, 2], [3, NaN]]}"#,
+            "layer 1, expert 1 of `logical_count` is NaN",
+        ),
+        (
+            b"{\n\"logical_count\": [[[1, 2]],\n[[-Infinity, 3]]]}",
+            "step 1, layer 0, expert 0 of `logical_count` is -Infinity",
+        ),
     ] {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("Megatron") && error.lines().count() == 1, "{error}");
