@@ -97,7 +97,7 @@ impl<'a> Books<'a> {
         let ended = self.station.arrive(train, now, self.cache, &mut |token| meter.token(token));
         for rider in &ended {
             meter.ended(rider);
-            arrivals.ended(now);
+            arrivals.ended(rider.request.id, now);
         }
         if !ended.is_empty() {
             (self.progress)(meter.completed);
@@ -120,7 +120,7 @@ impl<'a> Books<'a> {
             };
             self.outcome.refused[reason] += 1;
             self.outcome.first_refusal.get_or_insert_with(|| format!("{id}: {refusal}"));
-            arrivals.ended(now);
+            arrivals.ended(id, now);
         }
         self.outcome.waiting_max = self.outcome.waiting_max.max(self.station.waiting());
         Ok(())

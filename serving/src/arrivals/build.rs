@@ -112,6 +112,9 @@ impl ArrivalSpec {
         let defaults = TraceOptions::default();
         let options = TraceOptions {
             rate_scale: self.rate_scale.unwrap_or(defaults.rate_scale),
+            request_rate: self.request_rate,
+            burstiness: self.burstiness,
+            seed,
             window_start_s: self.window_start_s.unwrap_or(defaults.window_start_s),
             window_end_s: self.window_end_s,
             num_prompts: self.num_prompts,
@@ -132,8 +135,8 @@ impl ArrivalSpec {
         use ArrivalKind::{Burst, Closed, Constant, Gamma, Poisson, Trace};
         let made: &[ArrivalKind] = &[Poisson, Gamma, Constant, Burst, Closed];
         let keys: [(&'static str, bool, &[ArrivalKind]); 16] = [
-            ("request_rate", self.request_rate.is_some(), &[Poisson, Gamma, Constant]),
-            ("burstiness", self.burstiness.is_some(), &[Gamma]),
+            ("request_rate", self.request_rate.is_some(), &[Poisson, Gamma, Constant, Trace]),
+            ("burstiness", self.burstiness.is_some(), &[Gamma, Trace]),
             ("users", self.users.is_some(), &[Closed]),
             ("think_time_s", self.think_time_s.is_some(), &[Closed]),
             ("duration_s", self.duration_s.is_some(), &[Poisson, Gamma, Constant, Closed]),

@@ -9,7 +9,7 @@ use super::error::{setting, within};
 use super::open_loop::Limits;
 use super::prompts::Prompts;
 use super::{ArrivalError, Arrivals, LATEST, MAX_GENERATED};
-use crate::request::Request;
+use crate::request::{Request, RequestId};
 
 /// Most users.
 const MAX_USERS: u32 = 1 << 20;
@@ -70,7 +70,7 @@ impl Arrivals for ClosedLoop {
         Ok(Some(request))
     }
 
-    fn ended(&mut self, now: Picos) {
+    fn ended(&mut self, _: RequestId, now: Picos) {
         // An end without a request would be one more user.
         let Some(under_way) = self.under_way.checked_sub(1) else { return };
         self.under_way = under_way;

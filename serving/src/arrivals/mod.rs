@@ -22,7 +22,7 @@ pub use lengths::{LengthSpec, LengthTable};
 pub use prefixes::PrefixSpec;
 pub use spec::{ArrivalKind, ArrivalSpec};
 
-use crate::request::Request;
+use crate::request::{Request, RequestId};
 use topology::Picos;
 
 /// Most tokens of a prompt or of an answer: 2^24, four times what any model of today reads.
@@ -50,6 +50,6 @@ pub trait Arrivals {
     /// As [`Self::next_at`].
     fn take_next(&mut self) -> Result<Option<Request>, ArrivalError>;
 
-    /// A request was answered or refused at `now`: its user may ask again.
-    fn ended(&mut self, now: Picos);
+    /// Request `id` was answered or refused at `now`: its user may ask again.
+    fn ended(&mut self, id: RequestId, now: Picos);
 }

@@ -8,7 +8,7 @@ use topology::Picos;
 use super::error::{setting, within};
 use super::prompts::Prompts;
 use super::{ArrivalError, Arrivals, LATEST, MAX_GENERATED};
-use crate::request::Request;
+use crate::request::{Request, RequestId};
 
 const PICOS_PER_SECOND: f64 = 1e12;
 
@@ -48,6 +48,23 @@ impl Pace {
     }
 }
 
+impl Pace {
+    /// When request `index` comes, the one before it having come at `last`; `None` where that is past [`LATEST`].
+    pub(super) fn time(self, seed: u64, index: u64, last: Picos) -> Option<Picos> {
+        let (from, picos) = match self {
+            Self::Drawn(gaps) => {
+                let mut rng = generator(Purpose::Arrivals, seed, [index, 0, 0]);
+                (last, rng.sample(gaps) * PICOS_PER_SECOND)
+            }
+            // From the index and not from the last one, so that nothing adds up.
+            Self::Even(gap) => (Picos::ZERO, index as f64 * gap),
+            Self::Burst => (Picos::ZERO, 0.0),
+        };
+        // A float that is too large for 64 bits becomes the largest of them.
+        from.checked_add(Picos(picos.round() as u64)).filter(|&at| at <= LATEST)
+    }
+}
+
 fn checked_rate(request_rate: f64) -> Result<f64, ArrivalError> {
     if request_rate == f64::INFINITY {
         return Err(setting("request_rate", "inf", "kind = \"burst\" sends all requests at once"));
@@ -73,21 +90,6 @@ impl OpenLoop {
     pub(super) fn new(pace: Pace, limits: Limits, prompts: Prompts) -> Self {
         Self { pace, limits, prompts, index: 0, last: Picos::ZERO, next: None }
     }
-
-    /// When request `index` comes; `None` where that is past [`LATEST`].
-    fn time(&self) -> Option<Picos> {
-        let (from, picos) = match self.pace {
-            Pace::Drawn(gaps) => {
-                let mut rng = generator(Purpose::Arrivals, self.prompts.seed, [self.index, 0, 0]);
-                (self.last, rng.sample(gaps) * PICOS_PER_SECOND)
-            }
-            // From the index and not from the last one, so that nothing adds up.
-            Pace::Even(gap) => (Picos::ZERO, self.index as f64 * gap),
-            Pace::Burst => (Picos::ZERO, 0.0),
-        };
-        // A float that is too large for 64 bits becomes the largest of them.
-        from.checked_add(Picos(picos.round() as u64)).filter(|&at| at <= LATEST)
-    }
 }
 
 impl Arrivals for OpenLoop {
@@ -95,7 +97,8 @@ impl Arrivals for OpenLoop {
         if self.index >= self.limits.num_prompts.min(MAX_GENERATED) {
             return Ok(None);
         }
-        let at = match self.next.or_else(|| self.time()) {
+        let time = || self.pace.time(self.prompts.seed, self.index, self.last);
+        let at = match self.next.or_else(time) {
             Some(at) => at,
             // The limit of time is before `LATEST`.
             None if self.limits.until.is_some() => return Ok(None),
@@ -118,5 +121,5 @@ impl Arrivals for OpenLoop {
         Ok(Some(request))
     }
 
-    fn ended(&mut self, _now: Picos) {}
+    fn ended(&mut self, _: RequestId, _now: Picos) {}
 }

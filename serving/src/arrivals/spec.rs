@@ -48,7 +48,7 @@ pub struct ArrivalSpec {
     /// Seed of all that is drawn; the run's if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Requests a second, on average.
+    /// Requests a second, on average; of a trace in place of its times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_rate: Option<f64>,
     /// Shape of the gamma distribution of gaps: below 1 burstier than Poisson, above 1 more even.

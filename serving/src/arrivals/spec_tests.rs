@@ -46,7 +46,7 @@ fn wrong_tables_are_refused_with_a_remedy() {
     );
     refused(
         &with("kind = \"poisson\"\nrequest_rate = 1\nburstiness = 2\nnum_prompts = 1"),
-        "burstiness = ...: kind = \"poisson\" doesn't have this key; leave it out (it is for \"gamma\")",
+        "burstiness = ...: kind = \"poisson\" doesn't have this key; leave it out (it is for \"gamma\", \"trace\")",
     );
     refused(
         &with("kind = \"closed\"\nnum_prompts = 1"),

@@ -147,15 +147,15 @@ fn users_of_a_closed_loop_think_and_ask_again() {
         format!("kind = \"closed\"\nmax_concurrency = 2\nthink_time_s = 1\nnum_prompts = 4\n{LENGTHS}");
     let mut arrivals = build(&text).unwrap().arrivals;
     // Ends that belong to no request make no users.
-    arrivals.ended(Picos(5));
+    arrivals.ended(RequestId(0), Picos(5));
     assert_eq!(arrivals.take_next().unwrap().unwrap().arrived, Picos::ZERO);
     assert_eq!(arrivals.take_next().unwrap().unwrap().arrived, Picos::ZERO);
     assert_eq!(arrivals.next_at(), Ok(None));
-    arrivals.ended(Picos(7));
+    arrivals.ended(RequestId(0), Picos(7));
     assert_eq!(arrivals.next_at(), Ok(Some(Picos(1_000_000_000_007))));
     assert_eq!(arrivals.take_next().unwrap().unwrap().id.0, 2);
-    arrivals.ended(Picos(8));
-    arrivals.ended(Picos(9));
+    arrivals.ended(RequestId(0), Picos(8));
+    arrivals.ended(RequestId(0), Picos(9));
     assert_eq!(arrivals.take_next().unwrap().unwrap().id.0, 3);
     assert_eq!(arrivals.take_next(), Ok(None));
 }
@@ -215,7 +215,7 @@ proptest! {
                     prop_assert!(under_way == users || taken == num_prompts);
                 }
             } else if under_way > 0 {
-                arrivals.ended(Picos(now));
+                arrivals.ended(RequestId(0), Picos(now));
                 under_way -= 1;
             }
             prop_assert!(under_way <= users && taken <= num_prompts);

@@ -24,7 +24,7 @@ impl Arrivals for Listed {
         Ok(self.0.pop_front())
     }
 
-    fn ended(&mut self, _: Picos) {}
+    fn ended(&mut self, _: RequestId, _: Picos) {}
 }
 
 /// A step costs a constant and so much a token, in every stage.

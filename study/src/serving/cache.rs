@@ -4,6 +4,8 @@ use super::ServeError;
 use super::deploy::Deployment;
 use super::spec::{CacheTable, Prefill, ServeSpec, TierTable};
 use blackboard::units::{DollarsPerS, FlopPerS, Params};
+use serving::arrivals::ArrivalSpec;
+use serving::arrivals::trace::TraceSummary;
 use serving::tiers::{
     CacheError, CacheReport, CacheSpec, KvStore, Recompute, TierSpec, hbm_tier, tier_preset,
 };
@@ -40,6 +42,20 @@ impl Cache {
                 Ok(Self::Tiers(Box::new(store?), None))
             }
         }
+    }
+
+    /// What a reader should know where prompts share beginnings that nothing holds; `trace` is what was recorded.
+    #[must_use]
+    pub fn note(&self, arrivals: &ArrivalSpec, trace: Option<&TraceSummary>) -> Option<String> {
+        let shared = match trace {
+            Some(trace) if trace.blocks_seen_before > 0 => {
+                format!("{} of {} blocks were seen before", trace.blocks_seen_before, trace.blocks)
+            }
+            None if arrivals.prefixes.is_some() => "arrivals.prefixes".to_owned(),
+            _ => return None,
+        };
+        let told = format!("prompts share beginnings ({shared}), and no tier holds them: give cache.tiers");
+        matches!(self, Self::None).then_some(told)
     }
 
     /// What came of it at `now`.

@@ -5,6 +5,7 @@ use super::cache::Cache;
 use super::deploy::{Deployment, Sources};
 use super::record::ServeRecord;
 use super::spec::ServeSpec;
+use serving::arrivals::trace::TraceSummary;
 use serving::cost::Overlap;
 use serving::{Drive, Lockstep, Meter};
 
@@ -36,8 +37,7 @@ pub fn serve(
     let cached = cache.report(outcome.ended)?;
     let memo = cost.check().map_err(serving::DriveError::from)?;
     let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
-    if let Some(summary) = &source.summary {
-        record.notes.extend(summary.notes());
-    }
+    record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
+    record.notes.extend(cache.note(&spec.arrivals, source.summary.as_ref()));
     Ok(record)
 }

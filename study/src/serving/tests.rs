@@ -14,7 +14,14 @@ use std::io::{self, BufRead, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Presets, and one trace.
+/// Two sessions that begin alike, in blocks of 8 tokens.
+const TALKS: &str = r#"{"session_id":"a","timestamp":0,"input_length":20,"output_length":2,"hash_ids":[0,1,2]}
+{"session_id":"a","delay":5.5,"input_length":6,"output_length":2}
+{"session_id":"b","timestamp":1,"input_length":20,"output_length":3,"hash_ids":[0,1,3]}
+{"session_id":"a","delay":0,"input_length":4,"output_length":1}
+"#;
+
+/// Presets, and two traces.
 #[derive(Debug, Default)]
 struct Presets;
 
@@ -43,7 +50,10 @@ impl Sources for Presets {
         Ok(studied)
     }
 
-    fn open(&self, _: &str) -> io::Result<Box<dyn BufRead>> {
+    fn open(&self, name: &str) -> io::Result<Box<dyn BufRead>> {
+        if name == "talks" {
+            return Ok(Box::new(Cursor::new(TALKS)));
+        }
         let rows = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,12,3\n0.0,30,2\n\n0.6,1,5\n";
         Ok(Box::new(Cursor::new(rows)))
     }
@@ -313,6 +323,29 @@ async fn halves_and_caches_from_elsewhere_change_no_token() {
     .await;
     assert!(record.cache.is_some_and(|cache| cache.hit_tokens > 0));
     assert!(record.notes.iter().any(|note| note.contains("off the clock")), "{:?}", record.notes);
+    assert_eq!(found, computed);
+}
+
+#[tokio::test]
+async fn turns_of_a_session_wait_for_its_answers_on_every_clock() {
+    let talks = LAB.replace("\"any\"", "\"talks\"\nblock_tokens = 8");
+    let untiered = "prompts share beginnings (7 of 15 blocks were seen before), and no tier holds them: give cache.tiers";
+    let tiers = "[cache]\nblock_tokens = 8\nhbm_share = 0.1\ntiers = [{ preset = \"hbm\" }]\n[scheduler]";
+    for more in ["[scheduler]", "[parallel]\nlockstep = true\n[scheduler]"] {
+        let text = talks.replace("\"gate\"", "\"uniform\"\ncost = \"frames\"").replace("[scheduler]", more);
+        let record = serve(&read(&text), &Presets, &mut |_| ()).unwrap();
+        assert_eq!((record.completed, record.total_input, record.total_output), (4, 20 + 28 + 34 + 20, 8));
+        assert!(record.notes.iter().any(|note| note == untiered), "{:?}", record.notes);
+        // The delay at least.
+        assert!(record.duration > 0.0055, "{}", record.duration);
+        assert_eq!(record, serve(&read(&text), &Presets, &mut |_| ()).unwrap());
+        let tiered = serve(&read(&text.replace("[scheduler]", tiers)), &Presets, &mut |_| ()).unwrap();
+        assert!(tiered.cache.is_some_and(|cache| cache.hit_tokens >= 16 + 24));
+        assert!(!tiered.notes.iter().any(|note| note.contains("no tier")), "{:?}", tiered.notes);
+    }
+    let (record, computed) = live(&talks).await;
+    assert_eq!((record.completed, record.total_input, record.problem), (4, 102, None));
+    let (_, found) = live(&talks.replace("[scheduler]", tiers)).await;
     assert_eq!(found, computed);
 }
 

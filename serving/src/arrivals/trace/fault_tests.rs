@@ -46,7 +46,7 @@ fn wrong_tables_are_refused() {
     );
     refused(
         "num_prefill_tokens,num_decode_tokens\n1,2\n",
-        "t.csv:1: no column `arrived_at`, which Vidur's traces have; give FORMATS",
+        "t.csv:1: no `arrived_at`; give one, or request_rate for a rate of one's own",
     );
     refused(
         "arrived_at,num_prefill_tokens,num_decode_tokens,Arrived At\n1,2,3,4\n",
@@ -77,10 +77,6 @@ fn what_is_no_text_is_refused() {
     refused(b"\x1F\x8B\x08\x00", "t.csv:1: a gzip file: unpack it first; give FORMATS");
     refused(b"\xFF\xFET\0I\0", "t.csv:1: UTF-16: save it as UTF-8; give FORMATS");
     refused(b"PAR1\x15", "t.csv:1: a Parquet file: convert it first; give FORMATS");
-    refused(
-        "[{\"timestamp\": 1}]",
-        "t.csv:1: a JSON array; give JSON lines, one object a line (`jq -c '.[]'` makes them)",
-    );
     let long = vec![b'x'; lines::MAX_LINE_BYTES + 1];
     refused(long, "t.csv:1: longer than 33554432 bytes; give one request a line");
 }
@@ -91,7 +87,15 @@ fn wrong_json_lines_are_refused() {
     let good = line("\"input_length\": 600, \"output_length\": 2, \"hash_ids\": [1, 2]");
     let after = |text: &str| format!("{good}\n{text}");
     refused(after("{\"timestamp\": 1}"), "t.csv:3: no `input_length`; give FORMATS");
-    refused("{\"token_index\": 1}", "t.csv:1: no `timestamp`; give FORMATS");
+    refused("{\"token_index\": 1}", "t.csv:1: no `input_length`; give FORMATS");
+    refused(
+        "{\"input_length\": 1, \"output_length\": 2}",
+        "t.csv:1: no `timestamp`; give one, or request_rate for a rate of one's own",
+    );
+    refused(
+        "{\"prompt\": \"Hello\", \"output_length\": 2}",
+        "t.csv:1: a text, of which nobody counted the tokens: give `input_length`",
+    );
     refused(
         after(&line("\"input_length\": \"600\", \"output_length\": 2")),
         "t.csv:3: `input_length` is `\"600\"`: give a number",
@@ -128,12 +132,80 @@ fn wrong_json_lines_are_refused() {
 }
 
 #[test]
+fn wrong_lists_are_refused() {
+    let good = r#"{"timestamp": 0, "input_length": 6, "output_length": 2}"#;
+    refused(format!("[{good},\n{good}"), "t.csv:2: the file ends in a list: was it cut?");
+    refused(format!("[{good},\n5]"), "t.csv:2: no JSON object; give a list of objects");
+    refused(
+        format!("[{good},\n{{\"timestamp\":\n1,"),
+        "t.csv:3: column 2: EOF while parsing a value; the file ends in an object: was it cut?",
+    );
+    refused(format!("[\n\n{good},\n{{\"timestamp\": 1}}]"), "t.csv:4: no `input_length`; give FORMATS");
+    refused("[]", "t.csv: a header without requests; give a trace with some");
+}
+
+#[test]
+fn wrong_runs_are_refused() {
+    let run = r#"{"input_lens": [3, 4], "output_lens": [5, 6], "start_times": [0.0, 1.0]}"#;
+    refused(run.replace("[5, 6]", "[5]"), "t.csv:1: 1 output_lens for 2 input_lens; give one each");
+    refused(run.replace("output_lens", "ttfts"), "t.csv:1: no `output_lens`; give FORMATS");
+    refused(format!("{run}\n{run}"), "t.csv:2: something behind a benchmark's run; give one run a file");
+    refused(
+        run.replace("\"start_times\"", "\"itls\""),
+        "t.csv:1: no `timestamp`; give one, or request_rate for a rate of one's own",
+    );
+}
+
+#[test]
+fn wrong_sessions_are_refused() {
+    let line = |fields: &str| format!("{{\"input_length\": 600, \"output_length\": 2, {fields}}}\n");
+    let first = line(r#""session_id": "a", "timestamp": 0"#);
+    refused(
+        line(r#""session_id": "a", "timestamp": 0, "delay": 5"#),
+        "t.csv:1: `delay` with the first turn of a session: nothing has ended before it; leave it out",
+    );
+    refused(
+        line(r#""timestamp": 0, "delay": 5"#),
+        "t.csv:1: `delay` with no session: nothing has ended before it; leave it out",
+    );
+    refused(
+        line(r#""session_id": "b""#),
+        "t.csv:1: no `timestamp`; give one, or request_rate for a rate of one's own",
+    );
+    refused(
+        first.clone() + &line(r#""session_id": "a""#),
+        "t.csv:2: a later turn without `delay`: give it, or a `timestamp`",
+    );
+    for bad in ["-5", "true", "\"soon\""] {
+        let error = read_with(
+            first.clone() + &line(&format!(r#""session_id": "a", "delay": {bad}"#)),
+            &TraceOptions::default(),
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("t.csv:2: `delay` is "), "{error}");
+    }
+    let long = first.replace("600", "16777216");
+    refused(
+        long + &line(r#""session_id": "a", "delay": 5"#),
+        "t.csv: a turn of 16777818 tokens with its history, more than 16777216; cut it with max_input_tokens",
+    );
+}
+
+#[test]
 fn wrong_options_are_refused_before_anything_is_read() {
     let error = |options: TraceOptions| read_with("", &options).unwrap_err().to_string();
     let default = TraceOptions::default;
     assert_eq!(
         error(TraceOptions { rate_scale: 0.0, ..default() }),
         "rate_scale = 0: give a number from 0.000001 to 1000000"
+    );
+    assert_eq!(
+        error(TraceOptions { rate_scale: 2.0, request_rate: Some(4.0), ..default() }),
+        "rate_scale = 2: leave it out: request_rate replaces the recorded times"
+    );
+    assert_eq!(
+        error(TraceOptions { burstiness: Some(4.0), ..default() }),
+        "burstiness = 4: give request_rate too: recorded times are not drawn"
     );
     assert_eq!(
         error(TraceOptions { window_start_s: 5.0, window_end_s: Some(5.0), ..default() }),

@@ -7,10 +7,68 @@ use crate::arrivals::MAX_TOKENS;
 /// Most characters of a value that an error shows.
 const SHOWN: usize = 40;
 
-/// Digits behind the point of a second that count: times are held in nanoseconds.
-const DIGITS: usize = 9;
+/// What a time is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// A date and time, since 1970.
+    Date,
+    Seconds,
+    Millis,
+    Micros,
+    Nanos,
+}
 
-const NANOS_PER_SECOND: f64 = 1e9;
+impl Unit {
+    /// The unit of a trace whose times are usually in this one and of which `text` is the first: times since 1970 can be told by
+    /// their size, whatever they are counted in.
+    pub(super) fn of_first(self, text: &str) -> Self {
+        match text.parse::<f64>() {
+            Err(_) if text.contains(['-', '/', ':']) => Self::Date,
+            Ok(time) if (1e17..4e18).contains(&time) => Self::Nanos,
+            Ok(time) if (1e14..4e15).contains(&time) => Self::Micros,
+            Ok(time) if (1e11..4e12).contains(&time) && self == Self::Seconds => Self::Millis,
+            // The years 2014 to 2036, which as milliseconds are days 16 to 24.
+            Ok(time) if (1.4e9..2.1e9).contains(&time) && self == Self::Millis => Self::Seconds,
+            _ => self,
+        }
+    }
+
+    /// Its name, for people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Date => "dates",
+            Self::Seconds => "seconds",
+            Self::Millis => "milliseconds",
+            Self::Micros => "microseconds",
+            Self::Nanos => "nanoseconds",
+        }
+    }
+
+    /// Digits behind the point that count: times are held in nanoseconds.
+    const fn digits(self) -> u32 {
+        match self {
+            Self::Date | Self::Nanos => 0,
+            Self::Micros => 3,
+            Self::Millis => 6,
+            Self::Seconds => 9,
+        }
+    }
+
+    /// Nanoseconds of a time, rounded to the nearest.
+    pub(super) fn nanos(self, name: &str, text: &str) -> Result<i64, String> {
+        if self == Self::Date {
+            return date(name, text);
+        }
+        let each = 10_i64.pow(self.digits());
+        exact(text, self.digits() as usize)
+            .or_else(|| nanos(text.parse::<f64>().ok()? * each as f64))
+            .ok_or_else(|| {
+                // Rounded down.
+                let most = 9.2e18 / each as f64;
+                format!("`{name}` is {}: give {} from 0 to {most:.1e}", shown(text), self.name())
+            })
+    }
+}
 
 /// Tokens; a whole number, which may be written as a float (`12.0`), as pandas does.
 pub(super) fn tokens(name: &str, text: &str) -> Result<u32, String> {
@@ -30,23 +88,8 @@ pub(super) fn tokens(name: &str, text: &str) -> Result<u32, String> {
     }
 }
 
-/// Nanoseconds of a number of seconds, rounded to the nearest.
-pub(super) fn seconds(name: &str, text: &str) -> Result<i64, String> {
-    exact(text)
-        .or_else(|| nanos(text.parse::<f64>().ok()? * NANOS_PER_SECOND))
-        .ok_or_else(|| format!("`{name}` is {}: give seconds from 0 to 9.2e9", shown(text)))
-}
-
-/// Nanoseconds of a number of milliseconds.
-pub(super) fn milliseconds(name: &str, text: &str) -> Result<i64, String> {
-    let whole = text.parse::<u64>().ok().and_then(|whole| i64::try_from(whole.checked_mul(1_000_000)?).ok());
-    whole
-        .or_else(|| nanos(text.parse::<f64>().ok()? * 1e6))
-        .ok_or_else(|| format!("`{name}` is {}: give milliseconds from 0 to 9.2e12", shown(text)))
-}
-
 /// Nanoseconds since 1970 of a date and time; without an offset it is in UTC.
-pub(super) fn date(name: &str, text: &str) -> Result<i64, String> {
+fn date(name: &str, text: &str) -> Result<i64, String> {
     // Behind the date, whose hyphens are none.
     let has_offset =
         text.bytes().skip("2023-11-16 ".len()).any(|byte| matches!(byte, b'+' | b'-' | b'Z' | b'z'));
@@ -61,20 +104,20 @@ pub(super) fn date(name: &str, text: &str) -> Result<i64, String> {
     })
 }
 
-/// Nanoseconds of plain decimal seconds; a float would lose digits of a Unix time.
-fn exact(text: &str) -> Option<i64> {
+/// A plain decimal number times `10^digits`; a float would lose digits of a Unix time.
+fn exact(text: &str, digits: usize) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if whole.is_empty()
         || ![whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
     {
         return None;
     }
-    let mut nanos = 0;
-    for place in 0..DIGITS {
-        nanos = nanos * 10 + i64::from(fraction.as_bytes().get(place).map_or(0, |digit| digit - b'0'));
+    let mut rest = 0;
+    for place in 0..digits {
+        rest = rest * 10 + i64::from(fraction.as_bytes().get(place).map_or(0, |digit| digit - b'0'));
     }
-    let up = i64::from(fraction.as_bytes().get(DIGITS).is_some_and(|&digit| digit >= b'5'));
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos + up)
+    let up = i64::from(fraction.as_bytes().get(digits).is_some_and(|&digit| digit >= b'5'));
+    whole.parse::<i64>().ok()?.checked_mul(10_i64.pow(digits as u32))?.checked_add(rest + up)
 }
 
 fn nanos(value: f64) -> Option<i64> {

@@ -7,6 +7,9 @@ use crate::arrivals::ArrivalError;
 /// Most bytes of a line: a prompt of 2^24 tokens in blocks of 16 has 2^20 ids.
 pub(super) const MAX_LINE_BYTES: usize = 32 << 20;
 
+/// Most bytes of a list, or of an object over several lines.
+const MAX_TEXT_BYTES: usize = 512 << 20;
+
 const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Reads one line after the other into one buffer.
@@ -65,6 +68,19 @@ impl<'a> Lines<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// What is left of the file, from the current line on.
+    pub(super) fn rest(&mut self) -> Result<Vec<u8>, ArrivalError> {
+        let mut bytes = std::mem::take(&mut self.text);
+        let left = (MAX_TEXT_BYTES - bytes.len()) as u64 + 1;
+        let read = { &mut *self.reader }.take(left).read_to_end(&mut bytes);
+        read.map_err(|error| self.wrong(format!("can't be read: {error}; give another copy")))?;
+        if bytes.len() > MAX_TEXT_BYTES {
+            let remedy = "give JSON lines, one object a line (`jq -c '.[]'` makes them)";
+            return Err(self.wrong(format!("a list of more than {MAX_TEXT_BYTES} bytes; {remedy}")));
+        }
+        Ok(bytes)
     }
 
     /// Whether the line is blank or a comment.

@@ -27,9 +27,15 @@ pub struct LengthStats {
 pub struct TraceSummary {
     /// Whose format it has.
     pub format: &'static str,
+    /// What times are counted in, where that is not what the format has.
+    pub unit: Option<&'static str>,
     /// Requests that will come.
     pub requests: u64,
-    /// From the first to the last of them, as played back.
+    /// Those of them that come once another one has ended, and begin with all that was said before.
+    pub turns: u64,
+    /// Those of them that come once another one has ended, and had that in them in the file.
+    pub whole_turns: u64,
+    /// From the first to the last of them, as played back; without turns of sessions, whose times follow from the run.
     pub duration: Picos,
     /// Tokens of prompts.
     pub input: LengthStats,
@@ -42,6 +48,8 @@ pub struct TraceSummary {
     pub blocks_seen_before: u64,
     /// Requests of the file that stand behind a later one.
     pub out_of_order: u64,
+    /// Requests left out because they failed.
+    pub failed: u64,
     /// Requests left out for a length of 0.
     pub dropped: u64,
     /// Requests whose length of 0 was made 1.
@@ -67,6 +75,15 @@ impl TraceSummary {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let notes = [
+            (self.failed, "that failed: left out"),
+            (
+                self.turns,
+                "after a turn of the same session: once that has ended, the prompt being all that was said and what is new",
+            ),
+            (
+                self.whole_turns,
+                "after a turn of the same session, with all that was said in the prompt already: once that has ended",
+            ),
             (self.out_of_order, "out of order in the file: sorted by time"),
             (self.dropped, "with a length of 0: dropped"),
             (self.raised, "with a length of 0: given one token"),
@@ -75,9 +92,12 @@ impl TraceSummary {
             (self.clipped_inputs, "with prompts longer than max_input_tokens: clipped"),
             (self.clipped_outputs, "with answers longer than max_output_tokens: clipped"),
         ];
+        let unit =
+            self.unit.map(|unit| format!("times are read as {unit} since 1970, which their size says"));
         let told = notes.into_iter().filter(|&(count, _)| count > 0);
-        told.map(|(count, what)| format!("{count} request{} {what}", if count == 1 { "" } else { "s" }))
-            .collect()
+        let counted =
+            told.map(|(count, what)| format!("{count} request{} {what}", if count == 1 { "" } else { "s" }));
+        unit.into_iter().chain(counted).collect()
     }
 }
 
@@ -107,16 +127,21 @@ impl Trace {
         let (blocks, blocks_seen_before) = self.count_blocks();
         TraceSummary {
             format: self.format,
-            requests: self.rows.len() as u64,
+            unit: self.unit,
+            requests: self.requests().count() as u64,
+            turns: counts.turns,
+            whole_turns: counts.whole_turns,
             duration: self.rows.last().map_or(Picos::ZERO, |last| self.time(last)),
-            input: stats(self.rows.iter().map(|row| row.input).collect()),
-            output: stats(self.rows.iter().map(|row| row.output).collect()),
+            input: stats(self.requests().map(|row| row.input).collect()),
+            output: stats(self.requests().map(|row| row.output).collect()),
             blocks,
             blocks_seen_before,
             out_of_order: counts.out_of_order,
+            failed: counts.failed,
             dropped: counts.dropped,
             raised: counts.raised,
-            short_hash_ids: counts.short_ids,
+            // A trace without ids shares nothing, and says so by having none.
+            short_hash_ids: if blocks > 0 { counts.short_ids } else { 0 },
             left_out: counts.left_out,
             clipped_inputs: counts.clipped_inputs,
             clipped_outputs: counts.clipped_outputs,
@@ -132,7 +157,7 @@ impl Trace {
         let mut was_seen = vec![false; known.len()];
         let rank = |id: &u64| known.partition_point(|other| other < id);
         let (mut blocks, mut hits) = (0, 0);
-        for row in &self.rows {
+        for row in self.requests() {
             let ids = self.ids(row);
             blocks += ids.len() as u64;
             hits += ids.iter().take_while(|&id| was_seen[rank(id)]).count() as u64;

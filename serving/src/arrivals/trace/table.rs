@@ -2,10 +2,10 @@
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::FORMATS;
-use super::fields::{date, seconds, shown, tokens};
+use super::fields::{Unit, shown, tokens};
 use super::lines::{Lines, MAX_LINE_BYTES};
-use super::rows::{Found, Rows};
+use super::rows::{Asked, Found, NO_TIME, Rows};
+use super::{FORMATS, TraceOptions};
 use crate::arrivals::ArrivalError;
 
 /// Most columns of a table.
@@ -16,33 +16,63 @@ struct Format {
     name: &'static str,
     /// Its columns: time, prompt and answer.
     columns: [&'static str; 3],
-    /// Nanoseconds of a time.
-    time: fn(&str, &str) -> Result<i64, String>,
+    unit: Unit,
 }
 
-static TABLES: [Format; 4] = [
+static TABLES: [Format; 7] = [
     // Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and 2024.md.
-    Format { name: "Azure", columns: ["TIMESTAMP", "ContextTokens", "GeneratedTokens"], time: date },
+    Format { name: "Azure", columns: ["TIMESTAMP", "ContextTokens", "GeneratedTokens"], unit: Unit::Date },
     // microsoft/vidur, data/processed_traces.
     Format {
         name: "Vidur",
         columns: ["arrived_at", "num_prefill_tokens", "num_decode_tokens"],
-        time: seconds,
+        unit: Unit::Seconds,
     },
     // HPMLL/BurstGPT, README.
-    Format { name: "BurstGPT", columns: ["Timestamp", "Request tokens", "Response tokens"], time: seconds },
+    Format {
+        name: "BurstGPT",
+        columns: ["Timestamp", "Request tokens", "Response tokens"],
+        unit: Unit::Seconds,
+    },
     // Mutinifni/splitwise-sim, traces.
-    Format { name: "Splitwise", columns: ["arrival_timestamp", "prompt_size", "token_size"], time: seconds },
+    Format {
+        name: "Splitwise",
+        columns: ["arrival_timestamp", "prompt_size", "token_size"],
+        unit: Unit::Seconds,
+    },
+    // As the JSON lines.
+    Format { name: "Mooncake", columns: ["timestamp", "input_length", "output_length"], unit: Unit::Millis },
+    // What vLLM's and SGLang's benchmarks call them.
+    Format { name: "benchmark", columns: ["start_time", "input_len", "output_len"], unit: Unit::Seconds },
+    // What OpenAI's interface calls them.
+    Format {
+        name: "OpenAI",
+        columns: ["created", "prompt_tokens", "completion_tokens"],
+        unit: Unit::Seconds,
+    },
 ];
 
+/// A table's format and where its columns are; without a time, requests come at a rate of one's own.
+struct Columns {
+    format: &'static Format,
+    time: Option<usize>,
+    lengths: [usize; 2],
+}
+
 /// Reads a table whose header is the current line.
-pub(super) fn read(lines: &mut Lines<'_>, rows: &mut Rows<'_>) -> Result<Found, ArrivalError> {
+pub(super) fn read(
+    lines: &mut Lines<'_>,
+    rows: &mut Rows<'_>,
+    options: &TraceOptions,
+) -> Result<Found, ArrivalError> {
     let delimiter = delimiter(lines.text());
     let mut record = Record::new(delimiter);
     record.read(lines)?;
-    let (format, at) = columns(&record).map_err(|problem| lines.wrong(problem))?;
+    let paced = options.request_rate.is_some();
+    let columns = columns(&record, paced).map_err(|problem| lines.wrong(problem))?;
     let header = record.len();
-    let [time, input, output] = format.columns;
+    let format = columns.format;
+    let mut unit = None;
     while lines.next_filled()? {
         let line = lines.line();
         record.read(lines)?;
@@ -50,22 +80,32 @@ pub(super) fn read(lines: &mut Lines<'_>, rows: &mut Rows<'_>) -> Result<Found, 
             let problem = format!("{} fields where the header has {header}; give one for each", record.len());
             return Err(lines.wrong_at(line, problem + lines.cut_hint()));
         }
-        let request = request(&record, format, at);
-        let (nanos, input_tokens, output_tokens) = request.map_err(|problem| {
-            let again = record.field(at[0]).is_ok_and(|text| same_name(text, time));
+        let asked = asked(&record, &columns, &mut unit).map_err(|problem| {
+            let [_, input, _] = format.columns;
+            let again = record.field(columns.lengths[0]).is_ok_and(|text| same_name(text, input));
             let again = again.then(|| "the header once more: leave it out where files are joined".to_owned());
             lines.wrong_at(line, again.unwrap_or(problem) + lines.cut_hint())
         })?;
-        rows.push(line, nanos, [(input, input_tokens), (output, output_tokens)], &[], 0)?;
+        rows.push(line, &asked)?;
     }
-    Ok(Found { format: format.name, block_tokens: 1 })
+    let unit = unit.filter(|&unit| unit != format.unit).map(Unit::name);
+    Ok(Found { format: format.name, block_tokens: 1, unit })
 }
 
-/// The time in nanoseconds, the prompt and the answer of a record.
-fn request(record: &Record, format: &Format, at: [usize; 3]) -> Result<(i64, u32, u32), String> {
-    let [time, input, output] = format.columns;
-    let nanos = (format.time)(time, record.field(at[0])?)?;
-    Ok((nanos, tokens(input, record.field(at[1])?)?, tokens(output, record.field(at[2])?)?))
+/// The request of a record.
+fn asked(record: &Record, columns: &Columns, unit: &mut Option<Unit>) -> Result<Asked, String> {
+    let Columns { format, time, lengths } = columns;
+    let [name, input, output] = format.columns;
+    let nanos = |column| {
+        let text = record.field(column)?;
+        unit.get_or_insert_with(|| format.unit.of_first(text)).nanos(name, text)
+    };
+    Ok(Asked {
+        nanos: time.map(nanos).transpose()?,
+        input: (input, tokens(input, record.field(lengths[0])?)?),
+        output: (output, tokens(output, record.field(lengths[1])?)?),
+        ..Asked::default()
+    })
 }
 
 /// What stands between fields: the most frequent of comma, tab and semicolon in the header.
@@ -75,27 +115,39 @@ fn delimiter(header: &[u8]) -> u8 {
     [b';', b'\t', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
 }
 
-/// The format whose columns a header has, and where they are.
-fn columns(header: &Record) -> Result<(&'static Format, [usize; 3]), String> {
+/// The format whose columns a header has, and where they are; without times only where requests are `paced`.
+fn columns(header: &Record, paced: bool) -> Result<Columns, String> {
     let names: Vec<&str> = (0..header.len()).map(|column| header.field(column)).collect::<Result<_, _>>()?;
     let find = |name: &str| names.iter().position(|found| same_name(found, name));
     let missing = |format: &'static Format| format.columns.into_iter().filter(|name| find(name).is_none());
-    // The first of those that lack least.
-    let format = TABLES.iter().min_by_key(|&format| missing(format).count()).unwrap_or(&TABLES[0]);
+    // The first of those that lack least, lengths before times.
+    let lack = |format: &&Format| {
+        (
+            format.columns[1..].iter().filter(|name| find(name).is_none()).count(),
+            find(format.columns[0]).is_none(),
+        )
+    };
+    let format = TABLES.iter().min_by_key(lack).unwrap_or(&TABLES[0]);
     let lacking: Vec<String> = missing(format).map(|name| format!("`{name}`")).collect();
     if lacking.len() == format.columns.len() {
         return Err(format!("no header of a trace: {}; give {FORMATS}", shown(&names.join(","))));
     }
-    if !lacking.is_empty() {
+    let [time, input, output] = format.columns.map(find);
+    let Some(lengths) = input.zip(output).map(|(input, output)| [input, output]) else {
         let (columns, name) = (lacking.join(" and "), format.name);
         return Err(format!("no column {columns}, which {name}'s traces have; give {FORMATS}"));
+    };
+    // A column that another format calls its times.
+    let time = time.or_else(|| names.iter().position(|found| same_name(found, "timestamp")));
+    if time.is_none() && !paced {
+        return Err(NO_TIME.replace("timestamp", format.columns[0]));
     }
     for name in format.columns {
         if names.iter().filter(|found| same_name(found, name)).count() > 1 {
             return Err(format!("two columns `{name}`: leave one out"));
         }
     }
-    Ok((format, format.columns.map(|name| find(name).unwrap_or(0))))
+    Ok(Columns { format, time, lengths })
 }
 
 /// Whether two names of columns are one but for case, blanks, hyphens and underscores.

@@ -16,17 +16,17 @@ pub(super) fn read_with(text: impl AsRef<[u8]>, options: &TraceOptions) -> Resul
     read_trace(&mut text.as_ref(), "t.csv", options)
 }
 
-fn read(text: impl AsRef<[u8]>) -> Result<Trace, ArrivalError> {
+pub(super) fn read(text: impl AsRef<[u8]>) -> Result<Trace, ArrivalError> {
     read_with(text, &TraceOptions::default())
 }
 
-fn requests(trace: Trace) -> Vec<Request> {
+pub(super) fn requests(trace: Trace) -> Vec<Request> {
     let mut replay = Replay::new(trace, Tenants::new(None, None).unwrap(), 0);
     std::iter::from_fn(|| replay.take_next().unwrap()).collect()
 }
 
 /// (picoseconds, prompt, answer) of each request.
-fn rows(text: impl AsRef<[u8]>, options: &TraceOptions) -> Vec<(u64, u32, u32)> {
+pub(super) fn rows(text: impl AsRef<[u8]>, options: &TraceOptions) -> Vec<(u64, u32, u32)> {
     let trace = read_with(text, options).unwrap();
     requests(trace).iter().map(|r| (r.arrived.0, r.input_tokens, r.output_tokens)).collect()
 }
