@@ -8,6 +8,8 @@ use topology::{Cluster, RankId};
 
 /// Least number of tokens that copies are counted on; a longer record is counted whole, up to [`MAX_TOKENS`].
 const TOKENS: usize = 4096;
+/// Tokens that the layers of one record share where a gate is drawn, and the most of one layer.
+const DRAWN_TOKENS: [usize; 2] = [1 << 18, 1 << 15];
 /// Most tokens that copies are counted on.
 const MAX_TOKENS: usize = 1 << 16;
 /// Seed of the tokens that are drawn where there is no record: others than those that a placement is made with.
@@ -37,21 +39,31 @@ pub struct Evaluation {
     pub chosen_balancedness: f64,
     /// Copies a token under flat, dedup and hierarchical dispatch, in the order of [`DispatchScheme::ALL`].
     pub copies: [TokenCopies; 3],
+    /// Standard errors of the copies between racks, of the tokens that they were counted on; 0 for flat, which is exact.
+    pub inter_errors: [f64; 3],
     /// Slots whose expert is on the same rank already.
     pub duplicates: u32,
 }
 
 impl Evaluation {
-    /// Judges `placement` by `demand`: loads and flat copies exactly, the other copies on recorded picks where there are any, else on tokens drawn
-    /// independently with each expert's load.
+    /// Judges `placement` by `demand`, which is one of `layers` alike: loads and flat copies exactly, the other copies on recorded picks
+    /// where there are any, else on tokens that its gate draws, or that are drawn independently with each expert's load.
     ///
     /// # Errors
     /// [`PlacementError::Refused`] if the demand is one of another cluster.
     ///
     /// # Panics
     /// If `demand` has another number of experts than `placement`.
-    pub fn new(cluster: &Cluster, placement: &Placement, demand: &Demand) -> Result<Self, PlacementError> {
+    pub fn new(
+        cluster: &Cluster,
+        placement: &Placement,
+        demand: &Demand,
+        layers: usize,
+    ) -> Result<Self, PlacementError> {
         demand.check(cluster)?;
+        let [of_all, most] = DRAWN_TOKENS;
+        let least = if demand.is_gated() { (of_all / layers.max(1)).clamp(TOKENS, most) } else { TOKENS };
+        let (copies, inter_errors) = copies(cluster, placement, demand, least);
         let chosen_rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
         let rank_load = crate::load::rank_load(cluster, placement, demand.load());
         let rack_load = cluster
@@ -64,7 +76,8 @@ impl Evaluation {
             rank_load,
             rack_load,
             chosen_rank_load,
-            copies: copies(cluster, placement, demand),
+            copies,
+            inter_errors,
             duplicates: duplicates(cluster, placement),
         })
     }
@@ -109,11 +122,16 @@ fn flat(cluster: &Cluster, placement: &Placement, demand: &Demand) -> TokenCopie
     if tokens == 0.0 { sum } else { TokenCopies { intra: sum.intra / tokens, inter: sum.inter / tokens } }
 }
 
-/// Mean over tokens of the demand; those of a rack are spread over its ranks.
-fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCopies; 3] {
-    let tokens = demand.recorded().clamp(TOKENS, MAX_TOKENS);
+/// Mean over at least `least` tokens of the demand, those of a rack spread over its ranks; standard errors of those between racks.
+fn copies(
+    cluster: &Cluster,
+    placement: &Placement,
+    demand: &Demand,
+    least: usize,
+) -> ([TokenCopies; 3], [f64; 3]) {
+    let tokens = demand.recorded().clamp(least, MAX_TOKENS);
     let sample = demand.sample(cluster, tokens, SEED);
-    let mut sums = [TokenCopies::default(); 3];
+    let (mut sums, mut squares) = ([TokenCopies::default(); 3], [0.0; 3]);
     let mut sent = vec![0_u32; cluster.num_racks() as usize];
     let (mut hosts, mut hops): (Vec<RankId>, Vec<_>) = (Vec::new(), Vec::new());
     for (picks, &rack) in sample.experts.chunks(sample.top_k).zip(&sample.racks) {
@@ -127,16 +145,20 @@ fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> [TokenCo
                 placement.rank_of(placement.slot_for(cluster, source, token, ExpertId(expert)))
             }),
         );
-        for (scheme, sum) in DispatchScheme::ALL.into_iter().zip(&mut sums).skip(1) {
+        let sums = sums.iter_mut().zip(&mut squares);
+        for (scheme, (sum, square)) in DispatchScheme::ALL.into_iter().zip(sums).skip(1) {
             token_hops(scheme, cluster, source, hosts.iter().copied(), &mut hops);
-            for &(from, to) in &hops {
-                if cluster.same_rack(from, to) { sum.intra += 1.0 } else { sum.inter += 1.0 }
-            }
+            let inter = hops.iter().filter(|(from, to)| !cluster.same_rack(*from, *to)).count() as f64;
+            sum.intra += hops.len() as f64 - inter;
+            sum.inter += inter;
+            *square += inter * inter;
         }
     }
-    let mean =
-        |sum: TokenCopies| TokenCopies { intra: sum.intra / tokens as f64, inter: sum.inter / tokens as f64 };
-    [flat(cluster, placement, demand), mean(sums[1]), mean(sums[2])]
+    let count = tokens as f64;
+    let mean = |sum: TokenCopies| TokenCopies { intra: sum.intra / count, inter: sum.inter / count };
+    let copies = [flat(cluster, placement, demand), mean(sums[1]), mean(sums[2])];
+    let error = |at: usize| ((squares[at] / count - copies[at].inter.powi(2)).max(0.0) / count).sqrt();
+    (copies, [0.0, error(1), error(2)])
 }
 
 fn duplicates(cluster: &Cluster, placement: &Placement) -> u32 {

@@ -22,7 +22,7 @@ pub(crate) use recorded::first_repeated;
 pub use recorded::{MAX_RECORDED_ROWS, RecordedRows};
 pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_DIVISOR, Workload};
 
-use crate::gate::GroupLimiter;
+use crate::gate::{DrawnGate, GroupLimiter};
 use crate::hidden::fill_hidden_state;
 use crate::ids::TokenId;
 use crate::shape::LayerShape;
@@ -44,10 +44,14 @@ pub const MAX_DRIFT_PERIOD: u32 = 1_000_000;
 pub enum RoutingSpec {
     /// The layer's gate with seeded weights on seeded hidden states.
     Gate,
-    /// `top_k` distinct experts, every set equally likely.
+    /// `top_k` distinct experts, every set equally likely, whatever limits the layer's gate has.
     Uniform,
-    /// Experts drawn one after the other without replacement, the r-th most popular in proportion to
-    /// `1 / r^exponent`; which expert is the r-th is drawn by (seed, layer).
+    /// The layer's gate on drawn scores, all experts alike ([`GateSpec::selection`](crate::gate::GateSpec::selection)); for a gate
+    /// without limits what [`RoutingSpec::Uniform`] is.
+    Model,
+    /// The layer's gate on drawn scores, the r-th most popular expert with a popularity of `1 / r^exponent`; which expert is the
+    /// r-th is drawn by (seed, layer). For a gate without limits this is one draw after the other without replacement, each in
+    /// proportion to popularity.
     Zipf {
         /// At least 0 (uniform) and at most [`MAX_ZIPF_EXPONENT`].
         exponent: f64,
@@ -122,8 +126,8 @@ impl Router {
     /// Makes the router of `layer`, once for all ranks. A gate's weights take `num_experts * hidden` f32.
     ///
     /// `limit` narrows the experts of each token before the model's own gate (and its own groups) chooses among
-    /// them: for [`RoutingSpec::Gate`] the groups with the largest sums of their `top_k / limit` (at least 1) best
-    /// selection scores stay, for a distribution `limit` groups that are drawn, all alike.
+    /// them: where scores decide, as for [`RoutingSpec::Gate`] and whatever asks a gate with limits, the groups with the largest
+    /// sums of their `top_k / limit` (at least 1) best selection scores stay, else `limit` groups that are drawn, all alike.
     ///
     /// # Errors
     /// [`RoutingError`] where the shape, the source and the limit don't fit each other.
@@ -145,15 +149,22 @@ impl Router {
             None => None,
         };
         let pool = || (0..experts).filter(|expert| !excluded.contains(expert)).collect();
-        let sampled =
-            |popularity, groups| Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups });
-        let source = match spec {
-            RoutingSpec::Gate => {
-                let limiter =
-                    groups.map(|(members, keep)| GroupLimiter::new(members, keep, top_k / keep, top_k));
-                Source::Gate(SeededGate::new(shape, limiter, seed, layer))
+        let apart = |popularity, groups| {
+            Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups, gate: None })
+        };
+        let limiter = |(members, keep)| GroupLimiter::new(members, keep, top_k / keep, top_k);
+        let rule = shape.selection();
+        let sampled = |popularity, groups: Option<_>| {
+            if rule.is_plain() {
+                return apart(popularity, groups);
             }
-            RoutingSpec::Uniform => sampled(Popularity::Even, groups),
+            let gate = Some(DrawnGate::new(&rule, groups.map(limiter)));
+            Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups: None, gate })
+        };
+        let source = match spec {
+            RoutingSpec::Gate => Source::Gate(SeededGate::new(shape, groups.map(limiter), seed, layer)),
+            RoutingSpec::Uniform => apart(Popularity::Even, groups),
+            RoutingSpec::Model => sampled(Popularity::Even, groups),
             &RoutingSpec::Zipf { exponent } => {
                 in_range("zipf exponent", exponent, (0.0, MAX_ZIPF_EXPONENT))?;
                 sampled(Popularity::Fixed(zipf_rarity(experts, exponent, seed, layer)), groups)
@@ -172,7 +183,7 @@ impl Router {
                 sampled(Popularity::Drifting { num_experts: experts, exponent, period }, groups)
             }
             &RoutingSpec::Workload { workload, ranks } => {
-                sampled(Popularity::Workload { num_experts: experts, workload, ranks }, groups)
+                apart(Popularity::Workload { num_experts: experts, workload, ranks }, groups)
             }
             RoutingSpec::Rows(rows) => {
                 if limit.is_some() {

@@ -38,6 +38,8 @@ pub enum Purpose {
     WeightBlock = 13,
     /// Tokens that stand for a demand when experts are placed.
     Demand = 20,
+    /// Arrivals by which popularities are fitted to loads.
+    Fit = 21,
     /// Times between requests.
     Arrivals = 30,
     /// Lengths of prompts and answers.

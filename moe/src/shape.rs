@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use topology::Dtype;
 
 use crate::error::ModelError;
-use crate::gate::GateSpec;
+use crate::gate::{GateSpec, SelectionRule};
 
 /// Largest hidden size that is accepted.
 pub const MAX_HIDDEN: u32 = 65_536;
@@ -85,6 +85,12 @@ impl LayerShape {
             return invalid("routed_scaling_factor", factor.to_string(), "a positive number".to_owned());
         }
         Ok(())
+    }
+
+    /// How its gate takes experts by their scores.
+    #[must_use]
+    pub fn selection(&self) -> SelectionRule {
+        self.gate.selection(self.num_experts, self.top_k)
     }
 
     /// Bytes of one expert's weights: three matrices of `hidden x expert_inter`.

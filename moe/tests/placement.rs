@@ -26,7 +26,7 @@ fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
                 let by = |policy: &dyn PlacementPolicy| {
                     let placement = place(policy, &cluster, slots, &seen.clone().in_groups(racks));
                     [&seen, &unseen]
-                        .map(|demand| Evaluation::new(&cluster, &placement, demand).expect("valid"))
+                        .map(|demand| Evaluation::new(&cluster, &placement, demand, 1).expect("valid"))
                 };
                 let [global, _] = by(&EplbGlobal);
                 let [_, nodes] = by(&Eplb);
@@ -107,7 +107,7 @@ proptest! {
         let demand = Demand::new(load, top_k);
         let placement = place(&RackAware, &cluster, slots, &demand);
         prop_assert_eq!(placement.num_slots(), slots);
-        let evaluation = Evaluation::new(&cluster, &placement, &demand).expect("valid");
+        let evaluation = Evaluation::new(&cluster, &placement, &demand, 1).expect("valid");
         prop_assert_eq!(evaluation.duplicates, 0);
         let counts: Vec<u32> = cluster.ranks().map(|rank| placement.slots_of(rank).len() as u32).collect();
         prop_assert!(counts.iter().all(|&count| count == slots / ranks || count == slots.div_ceil(ranks)));
@@ -115,7 +115,7 @@ proptest! {
         prop_assert_eq!(all, slots);
         if slots.is_multiple_of(ranks) {
             let eplb = place(&EplbGlobal, &cluster, slots, &demand);
-            let global = Evaluation::new(&cluster, &eplb, &demand).expect("valid");
+            let global = Evaluation::new(&cluster, &eplb, &demand, 1).expect("valid");
             // Two replicas on a rank may come out evener than any placement without.
             prop_assert!(
                 global.duplicates > 0 || evaluation.balancedness >= global.balancedness - 0.01,

@@ -59,8 +59,8 @@ pub(crate) struct PlaceArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) scenario: Words<PlaceWords>,
-    /// Groups of experts that the gate limits (eplb): kept in one rack where they divide over the racks
-    /// [default: 1, side by side one a rack]
+    /// Groups of experts that eplb keeps in one rack each where they divide over the racks
+    /// [default: the model's; without any 1, side by side one a rack]
     #[arg(long, value_name = "G")]
     pub(crate) groups: Option<u32>,
     /// Only the layer that has this number in the record; counts are numbered from 0

@@ -9,6 +9,7 @@ use crate::output;
 use crate::programs::programs;
 use anyhow::bail;
 use moe::evaluation::Evaluation;
+use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
 use moe::placement::{Demand, PlacementPolicy, export};
 use moe::{LayerShape, Placement, PlacementError};
@@ -20,7 +21,9 @@ struct Job {
     origin: String,
     cluster: Cluster,
     num_experts: u32,
-    /// Groups of experts that the gate limits.
+    /// What picks experts where the record has no picks, and whose it is.
+    gate: (String, SelectionRule),
+    /// Groups of experts that a policy may keep together.
     groups: u32,
     /// The demand of each layer that is placed, with its number in the record.
     layers: Vec<(u32, Demand)>,
@@ -86,32 +89,36 @@ impl Job {
         let numbered = load.layer_ids().iter().copied().enumerate();
         let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
         let racks = cluster.num_racks();
+        let rule = studied.model.layer().selection();
         let one_a_rack = args.is_side_by_side() && num_experts.is_multiple_of(racks);
-        let groups = args.groups.unwrap_or(if one_a_rack { racks } else { 1 });
-        let demand = |(at, number)| {
-            let demand = Demand::measured(&cluster, load, at, top_k)?;
-            Ok((number, demand.in_groups(groups).of_layer(number)))
+        let own = if rule.is_plain() && one_a_rack { racks } else { rule.groups };
+        let groups = args.groups.unwrap_or(own);
+        let demand = |&(at, number): &(usize, u32)| -> anyhow::Result<_> {
+            let demand = Demand::measured(&cluster, load, at, top_k)?.of_layer(number);
+            Ok((number, demand.under(&rule)?.in_groups(groups)))
         };
-        let layers = asked.map(demand).collect::<anyhow::Result<Vec<_>>>()?;
+        let layers = side_by_side(&asked.collect::<Vec<_>>(), demand)?;
         if let (Some(layer), true) = (args.layer, layers.is_empty()) {
             let ids = load.layer_ids();
             let (first, last) = (ids.iter().min().unwrap_or(&0), ids.iter().max().unwrap_or(&0));
             bail!("--layer {layer}: {origin} has layers {first} to {last}, {} in all", ids.len());
         }
         let named = args.scenario.model.is_some();
-        let model = named.then(|| (studied.model.name.clone(), studied.model.layer()));
+        let name = &studied.model.name;
+        let model = named.then(|| (name.clone(), studied.model.layer()));
         let (slots, command) = (studied.slots, args.said(studied));
-        Ok(Self { origin, cluster, num_experts, groups, layers, model, slots, command })
+        let gate = (name.clone(), rule);
+        Ok(Self { origin, cluster, num_experts, gate, groups, layers, model, slots, command })
     }
 
     /// Places every layer by `policy`, in as many slots as `slots` says or as it has of itself.
     fn place(&self, policy: &dyn PlacementPolicy, slots: Option<u32>) -> Result<Vec<Placed>, PlacementError> {
         let place = |(layer, demand): &(u32, Demand)| {
             let placement = Placement::by(policy, &self.cluster, slots, demand)?;
-            let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
+            let evaluation = Evaluation::new(&self.cluster, &placement, demand, self.layers.len())?;
             Ok(Placed { layer: *layer, placement, evaluation })
         };
-        self.layers.iter().map(place).collect()
+        side_by_side(&self.layers, place)
     }
 
     /// What is placed where.
@@ -127,13 +134,65 @@ impl Job {
         )
     }
 
-    /// Weights of the fullest rank over the layers, bytes, where the model is known.
-    fn weight_bytes(&self, layers: &[Placed]) -> Option<u64> {
+    /// Weights of each rank over the layers with experts, bytes, where the model is known.
+    fn weight_bytes(&self, layers: &[Placed]) -> Option<Vec<u64>> {
         let (_, shape) = self.model.as_ref()?;
-        let of_rank =
-            |rank| layers.iter().map(|layer| layer.placement.slots_of(rank).len() as u64).sum::<u64>();
-        Some(self.cluster.ranks().map(of_rank).max().unwrap_or(0) * shape.expert_weight_bytes())
+        let bytes = |rank| {
+            let slots = with_experts(layers).map(|layer| layer.placement.slots_of(rank).len() as u64);
+            slots.sum::<u64>() * shape.expert_weight_bytes()
+        };
+        Some(self.cluster.ranks().map(bytes).collect())
     }
+
+    /// Where picks come from: `recorded`, `gate` or `independent`.
+    fn picks(&self) -> &'static str {
+        match self.layers.first() {
+            Some((_, demand)) if demand.has_picks() => "recorded",
+            Some((_, demand)) if demand.is_gated() => "gate",
+            _ => "independent",
+        }
+    }
+
+    /// What is said of the copies between racks of `layers`, and of the layers that have none.
+    fn of_crossing(&self, layers: &[Placed]) -> Vec<String> {
+        let (name, SelectionRule { groups, kept, .. }) = &self.gate;
+        let mut lines = vec![report::CROSSING.to_owned()];
+        if self.picks() == "gate" {
+            let error = report::error_of_mean(layers);
+            lines.push(format!(
+                "tokens are drawn by the gate of {name}, {kept} of {groups} groups each, with the recorded loads; standard error                  of a mean crossing at most {error:.3}"
+            ));
+        }
+        let without = layers.len() - with_experts(layers).count();
+        if without > 0 {
+            lines.push(format!(
+                "{without} of the layers have no tokens and are in no mean: dense layers, it seems"
+            ));
+        }
+        lines
+    }
+}
+
+/// The layers that have tokens: a record of all layers has dense ones as well.
+fn with_experts(layers: &[Placed]) -> impl Iterator<Item = &Placed> {
+    layers.iter().filter(|layer| layer.evaluation.rank_load.iter().any(|&load| load > 0.0))
+}
+
+/// What `of` makes of each of `items`, in their order, on all processors.
+fn side_by_side<T: Sync, U: Send, E: Send>(
+    items: &[T],
+    of: impl Fn(&T) -> Result<U, E> + Sync,
+) -> Result<Vec<U>, E> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = items.len().div_ceil(processors).max(1);
+    let of_part = |part: &[T]| part.iter().map(&of).collect::<Result<Vec<U>, E>>();
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items.chunks(part).map(|part| scope.spawn(|| of_part(part))).collect();
+        let parts = parts
+            .into_iter()
+            .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok(parts.collect::<Result<Vec<_>, E>>()?.into_iter().flatten().collect())
+    })
 }
 
 /// What makes a noun mean `count`.

@@ -29,23 +29,23 @@ impl GroupLimiter {
         Self::new(members, keep, summed, top_k)
     }
 
-    /// Masks the experts outside the best groups.
+    /// Masks the experts outside the best groups; a group counts with the sum of what `score` makes of its best selection values.
     ///
     /// Experts that an earlier limit masked count for nothing. Should they leave the best groups with fewer than
     /// `top_k` experts, the next best group is kept as well; without an earlier limit that cannot happen.
     pub(super) fn mask(
         &self,
         selection: &mut [f32],
+        score: impl Fn(f32) -> f32,
         best: &mut Vec<(f32, u32)>,
         groups: &mut Vec<(f32, u32, u32)>,
     ) {
         groups.clear();
         for (group, members) in (0_u32..).zip(&self.members) {
-            let open = || {
-                members.iter().map(|&e| (selection[e as usize], e)).filter(|&(s, _)| s > f32::NEG_INFINITY)
-            };
-            largest(open(), self.summed, best);
-            groups.push((best.iter().map(|&(score, _)| score).sum(), group, open().count() as u32));
+            let values = members.iter().map(|&e| (selection[e as usize], e));
+            let mut open = 0;
+            largest(values.filter(|&(s, _)| s > f32::NEG_INFINITY).inspect(|_| open += 1), self.summed, best);
+            groups.push((best.iter().map(|&(value, _)| score(value)).sum(), group, open));
         }
         groups.sort_by(|a, b| (b.2 > 0).cmp(&(a.2 > 0)).then(b.0.total_cmp(&a.0)).then(a.1.cmp(&b.1)));
         let mut offered = 0;

@@ -15,12 +15,30 @@ pub struct Selector {
     scaling: f32,
 }
 
-/// Buffers that [`Selector::select`] reuses from token to token.
+/// Buffers that a selection reuses from token to token.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    selection: Vec<f32>,
+    /// Of each expert, what it is selected by; minus infinity is out of the question.
+    pub(super) selection: Vec<f32>,
     best: Vec<(f32, u32)>,
     groups: Vec<(f32, u32, u32)>,
+}
+
+impl Scratch {
+    /// The `top_k` experts with the largest `selection` under `limits`, each behind its value, best first; equal ones by their
+    /// ids. `score` makes of a value one that adds up over a group.
+    pub(super) fn choose(
+        &mut self,
+        limits: &[GroupLimiter],
+        top_k: usize,
+        score: impl Fn(f32) -> f32,
+    ) -> &[(f32, u32)] {
+        for limit in limits {
+            limit.mask(&mut self.selection, &score, &mut self.best, &mut self.groups);
+        }
+        largest((0_u32..).zip(&self.selection).map(|(e, &s)| (s, e)), top_k, &mut self.best);
+        &self.best
+    }
 }
 
 impl Selector {
@@ -37,10 +55,7 @@ impl Selector {
     ) -> Self {
         let biased = spec.kind.has(GateOption::Bias);
         let mut limits: Vec<_> = outer.into_iter().collect();
-        if spec.topk_group < spec.n_group {
-            let summed = if biased { 2 } else { 1 };
-            limits.push(GroupLimiter::even(num_experts, spec.n_group, spec.topk_group, summed, top_k));
-        }
+        limits.extend(spec.selection(num_experts, top_k).limit());
         let bias = if biased { bias } else { Vec::new() };
         Self { kind: spec.kind, bias, limits, top_k: top_k as usize, scaling: spec.routed_scaling_factor }
     }
@@ -56,13 +71,8 @@ impl Selector {
         for (score, bias) in scratch.selection.iter_mut().zip(&self.bias) {
             *score += bias;
         }
-        for limit in &self.limits {
-            limit.mask(&mut scratch.selection, &mut scratch.best, &mut scratch.groups);
-        }
-        let candidates = (0_u32..).zip(&scratch.selection).map(|(e, &s)| (s, e));
-        largest(candidates, self.top_k, &mut scratch.best);
         let first = routing.topk_weights.len();
-        for &(_, expert) in &scratch.best {
+        for &(_, expert) in scratch.choose(&self.limits, self.top_k, |score| score) {
             routing.topk_idx.push(expert);
             routing.topk_weights.push(scores[expert as usize]);
         }

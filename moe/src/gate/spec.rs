@@ -1,6 +1,6 @@
 //! A model's gate as it is written: a rule of the registry with its options, groups and scaling.
 
-use super::{GATES, Gate, GateOption};
+use super::{GATES, Gate, GateOption, SelectionRule};
 use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::ser::SerializeStructVariant;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -80,6 +80,13 @@ pub struct GateSpec {
 }
 
 impl GateSpec {
+    /// How it takes `top_k` of `experts` experts.
+    #[must_use]
+    pub fn selection(&self, experts: u32, top_k: u32) -> SelectionRule {
+        let summed = if self.kind.has(GateOption::Bias) { 2 } else { 1 };
+        SelectionRule { experts, top_k, groups: self.n_group, kept: self.topk_group, summed }
+    }
+
     /// A gate without groups and without scaling.
     #[must_use]
     pub const fn ungrouped(kind: GateKind) -> Self {

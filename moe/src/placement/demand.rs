@@ -1,6 +1,7 @@
 //! What a placement is made for: how many tokens want which expert, where they come from, which experts go together.
 
 use super::PlacementError;
+use crate::gate::{DrawnGate, Fit, Scratch, SelectionRule, rarities};
 use crate::seed::{Purpose, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -8,7 +9,8 @@ use topology::{Cluster, RackId, RankId};
 
 /// Demand for the experts of one layer.
 ///
-/// Without origins, tokens come from all ranks alike. Without picks, experts are picked independently of each other.
+/// Without origins, tokens come from all ranks alike. Without picks, experts are picked independently of each other, or as a gate
+/// on drawn scores takes them ([`Demand::under`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Demand {
     /// Tokens of each expert, `[experts]`.
@@ -18,6 +20,8 @@ pub struct Demand {
     picks: Option<Picks>,
     top_k: u32,
     groups: u32,
+    /// What picks experts, and the rarities with which they get their loads; `None` for picks that are independent or recorded.
+    gate: Option<(SelectionRule, Vec<f64>)>,
     layer: u32,
     known: bool,
 }
@@ -47,7 +51,7 @@ impl Demand {
     /// `top_k` of the experts a token, `load` tokens for each expert.
     #[must_use]
     pub fn new(load: Vec<u64>, top_k: u32) -> Self {
-        Self { load, by_rack: None, picks: None, top_k, groups: 1, layer: 0, known: true }
+        Self { load, by_rack: None, picks: None, top_k, groups: 1, gate: None, layer: 0, known: true }
     }
 
     /// One token of each rank for each of `num_experts` experts: nothing is known of what is asked for.
@@ -64,6 +68,35 @@ impl Demand {
     pub fn in_groups(mut self, groups: u32) -> Self {
         self.groups = groups;
         self
+    }
+
+    /// Asked for by a gate of `rule` on drawn scores, whose popularities give each expert its load; its groups are the demand's.
+    /// Recorded picks stay. A gate without limits picks experts independently.
+    ///
+    /// # Errors
+    /// [`PlacementError::Refused`] where the gate can't have such loads.
+    ///
+    /// # Panics
+    /// If the rule is for another number of experts.
+    pub fn under(mut self, rule: &SelectionRule) -> Result<Self, PlacementError> {
+        self.groups = rule.groups;
+        if self.picks.is_some() {
+            return Ok(self);
+        }
+        (self.top_k, self.gate) = (rule.top_k, None);
+        if !rule.is_plain() {
+            let loads: Vec<f64> = self.load.iter().map(|&tokens| tokens as f64).collect();
+            let rarity = rarities(rule, &loads, Fit::Rough);
+            let rarity = rarity.map_err(|problem| {
+                let layer = self.layer;
+                PlacementError::refused(
+                    "demand",
+                    format!("layer {layer} asks what its gate can't: {problem}"),
+                )
+            })?;
+            self.gate = Some((*rule, rarity));
+        }
+        Ok(self)
     }
 
     /// Of the experts of `layer`.
@@ -106,7 +139,7 @@ impl Demand {
         if let Some(racks) = picks.racks.as_ref().filter(|racks| racks.len() != picks.experts.len() / top_k) {
             return refuse(format!("racks of {} tokens for {}", racks.len(), picks.experts.len() / top_k));
         }
-        (self.top_k, self.picks) = (picks.top_k, Some(picks));
+        (self.top_k, self.picks, self.gate) = (picks.top_k, Some(picks), None);
         Ok(self)
     }
 
@@ -150,6 +183,12 @@ impl Demand {
     #[must_use]
     pub fn has_picks(&self) -> bool {
         self.picks.is_some()
+    }
+
+    /// Whether a gate is drawn for want of recorded picks.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.gate.is_some()
     }
 
     /// Recorded tokens.
@@ -205,6 +244,18 @@ impl Demand {
                     (Some(racks), _) => RackId(racks[row]),
                     (None, Some(by_rack)) => self.origin(by_rack, experts, &mut rng),
                     (None, None) => turn(at, at / rows),
+                });
+            }
+            return sample;
+        }
+        if let Some((rule, rarity)) = &self.gate {
+            let (gate, mut scratch) = (DrawnGate::new(rule, None), Scratch::default());
+            for at in 0..tokens {
+                let mut rng = generator(Purpose::Demand, seed, [self.layer.into(), at as u64, 1]);
+                gate.draw(&mut rng, rarity, &mut scratch, &mut sample.experts);
+                sample.racks.push(match &self.by_rack {
+                    Some(by_rack) => self.origin(by_rack, &sample.experts[at * top_k..], &mut rng),
+                    None => turn(at, 0),
                 });
             }
             return sample;

@@ -1,4 +1,4 @@
-//! The words by which routing is chosen: `uniform`, `gate`, `zipf:S`, `workload:W3`, `trace:FILE` and so on.
+//! The words by which routing is chosen: `model`, `uniform`, `gate`, `zipf:S`, `workload:W3`, `trace:FILE` and so on.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use topology::did_you_mean;
 pub const DEFAULT_DRIFT_PERIOD: u32 = 64;
 
 /// The first word of each.
-const WORDS: [&str; 8] =
-    ["uniform", "gate", "zipf", "log-normal", "power-law", "drifting", "workload", "trace"];
+const WORDS: [&str; 9] =
+    ["model", "uniform", "gate", "zipf", "log-normal", "power-law", "drifting", "workload", "trace"];
 
 /// Where routing is to come from, before a trace is read and the number of ranks is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +49,7 @@ impl fmt::Display for RoutingChoice {
         match self {
             Self::Spec(RoutingSpec::Gate) => f.write_str("gate"),
             Self::Spec(RoutingSpec::Uniform) => f.write_str("uniform"),
+            Self::Spec(RoutingSpec::Model) => f.write_str("model"),
             Self::Spec(RoutingSpec::Zipf { exponent }) => write!(f, "zipf:{exponent}"),
             Self::Spec(RoutingSpec::LogNormal { sigma }) => write!(f, "log-normal:{sigma}"),
             Self::Spec(RoutingSpec::PowerLaw { alpha }) => write!(f, "power-law:{alpha}"),
@@ -73,6 +74,7 @@ impl FromStr for RoutingChoice {
         let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is not a number"));
         let spec = match text.split_once(':') {
             None if text == "uniform" => RoutingSpec::Uniform,
+            None if text == "model" => RoutingSpec::Model,
             None if text == "gate" => RoutingSpec::Gate,
             Some(("zipf", exponent)) => RoutingSpec::Zipf { exponent: number(exponent)? },
             Some(("log-normal", sigma)) => RoutingSpec::LogNormal { sigma: number(sigma)? },
@@ -94,7 +96,7 @@ impl FromStr for RoutingChoice {
             _ => {
                 let hint = did_you_mean(text.split(':').next().unwrap_or(text), WORDS);
                 return Err(format!(
-                    "`{text}`{hint}: give uniform, gate, zipf:S, log-normal:S, power-law:A, drifting:S,STEPS, \
+                    "`{text}`{hint}: give model, uniform, gate, zipf:S, log-normal:S, power-law:A, drifting:S,STEPS, \
                      workload:W0 to workload:W7, or trace:FILE"
                 ));
             }
@@ -110,6 +112,7 @@ mod tests {
     #[test]
     fn every_word_is_read_and_written_alike() {
         for text in [
+            "model",
             "uniform",
             "gate",
             "zipf:1.2",
@@ -129,8 +132,8 @@ mod tests {
     #[test]
     fn what_is_no_routing_is_told_what_is() {
         for (text, said) in [
-            ("", "give uniform"),
-            ("zipf", "give uniform"),
+            ("", "give model"),
+            ("zipf", "give model"),
             ("zipf:x", "`x` is not a number"),
             ("trace:", "or trace:FILE"),
             ("drifting:1,x", "drifting:S,STEPS"),

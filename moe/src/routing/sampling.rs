@@ -1,4 +1,4 @@
-//! Routing from a distribution: experts drawn without replacement, all alike or by popularity.
+//! Routing from a distribution: experts drawn without replacement, all alike or by popularity, or by a gate on drawn scores.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,7 @@ use rand_pcg::Pcg64;
 use super::Workload;
 use super::shuffle::{draw_distinct, partial_shuffle, unshuffle};
 
+use crate::gate::{DrawnGate, Scratch as GateScratch};
 use crate::seed::{Purpose, derived_seed, generator};
 use crate::topk::Routing;
 
@@ -21,6 +22,8 @@ pub(super) struct Sampler {
     pub(super) popularity: Popularity,
     /// Experts of each group, and the groups a token may use.
     pub(super) groups: Option<(Vec<Vec<u32>>, u32)>,
+    /// What takes experts by their scores, in place of `groups`; then all experts can be picked.
+    pub(super) gate: Option<DrawnGate>,
 }
 
 /// How often experts are picked, as `1 / popularity` of each.
@@ -73,6 +76,7 @@ struct Scratch {
     swaps: Vec<u32>,
     /// The race of the experts: arrival time and id, earliest first.
     race: Vec<(f64, u32)>,
+    gate: GateScratch,
 }
 
 impl Sampler {
@@ -90,8 +94,12 @@ impl Sampler {
             pool: self.experts.clone(),
             swaps: Vec::new(),
             race: Vec::new(),
+            gate: GateScratch::default(),
         };
-        let rarity = self.popularity.rarity(seed, layer, step);
+        let mut rarity = self.popularity.rarity(seed, layer, step);
+        if self.gate.is_some() {
+            rarity.get_or_insert_with(|| Cow::Owned(vec![1.0; self.experts.len()]));
+        }
         let (purpose, seed) = self.popularity.stream(seed, step);
         let mut routing = Routing::with_capacity(self.top_k, tokens.len());
         for [a, b] in tokens {
@@ -111,13 +119,14 @@ impl Sampler {
             }
             unshuffle(&mut scratch.groups, &scratch.swaps);
         }
-        match rarity {
-            None => {
+        match (rarity, &self.gate) {
+            (Some(rarity), Some(gate)) => gate.draw(rng, rarity, &mut scratch.gate, &mut routing.topk_idx),
+            (None, _) => {
                 partial_shuffle(rng, &mut scratch.pool, self.top_k, &mut scratch.swaps);
                 routing.topk_idx.extend_from_slice(&scratch.pool[..self.top_k as usize]);
                 unshuffle(&mut scratch.pool, &scratch.swaps);
             }
-            Some(rarity) => {
+            (Some(rarity), None) => {
                 run_race(rng, &scratch.pool, rarity, self.top_k as usize, &mut scratch.race);
                 routing.topk_idx.extend(scratch.race.iter().map(|&(_, expert)| expert));
             }

@@ -1,7 +1,7 @@
 //! `railyard place --compare`: all policies side by side on the same loads.
 
-use super::report::{BALANCEDNESS, CROSSING, mean, page};
-use super::{Job, Placed, plural};
+use super::report::{BALANCEDNESS, error_of_mean, fullest, mean, page};
+use super::{Job, Placed, plural, with_experts};
 use crate::cli::PlaceArgs;
 use crate::output;
 use moe::PlacementError;
@@ -45,7 +45,11 @@ fn table(job: &Job, rows: &[Row], width: Option<usize>) -> String {
         Column::right("\nhierarchical"),
         Column::right("twice on\na rank").extra(),
     ];
-    let mut lines = vec![BALANCEDNESS.to_owned(), CROSSING.to_owned()];
+    let said = rows
+        .iter()
+        .find_map(|row| row.layers.as_ref().ok())
+        .map_or_else(Vec::new, |layers| job.of_crossing(layers));
+    let mut lines = [vec![BALANCEDNESS.to_owned()], said].concat();
     if job.model.is_some() {
         columns.push(Column::right("weights\nGB"));
         lines.push("weights: experts of all layers on the fullest rank".to_owned());
@@ -67,7 +71,7 @@ fn table(job: &Job, rows: &[Row], width: Option<usize>) -> String {
             format!("{:.4}", summary.worst),
         ];
         let crossing = summary.inter.map(|copies| format!("{copies:.3}"));
-        let weights = job.weight_bytes(layers).map(|bytes| format!("{:.2}", bytes as f64 / 1e9));
+        let weights = job.weight_bytes(layers).map(|bytes| format!("{:.2}", fullest(&bytes) as f64 / 1e9));
         table.row(cells.into_iter().chain(crossing).chain([summary.duplicates.to_string()]).chain(weights));
     }
     let heading = format!("{}, experts in {} group{}", job.heading(), job.groups, plural(job.groups));
@@ -88,9 +92,9 @@ impl Summary {
         let even = |layer: &Placed| layer.evaluation.balancedness;
         Self {
             mean: mean(layers, even),
-            worst: layers.iter().map(even).fold(1.0, f64::min),
+            worst: with_experts(layers).map(even).fold(1.0, f64::min),
             inter: [0, 1, 2].map(|scheme| mean(layers, |layer| layer.evaluation.copies[scheme].inter)),
-            duplicates: layers.iter().map(|layer| layer.evaluation.duplicates).sum(),
+            duplicates: with_experts(layers).map(|layer| layer.evaluation.duplicates).sum(),
         }
     }
 }
@@ -109,7 +113,8 @@ fn object(job: &Job, rows: &[Row]) -> Value {
                 "mean_chosen_balancedness": mean(layers, |layer| layer.evaluation.chosen_balancedness),
                 "inter_rack_copies_per_token": { "flat": flat, "dedup": dedup, "hierarchical": hierarchical },
                 "duplicates_on_a_rank": summary.duplicates,
-                "weight_bytes_fullest_rank": job.weight_bytes(layers),
+                "inter_rack_copies_error": error_of_mean(layers),
+                "weight_bytes_fullest_rank": job.weight_bytes(layers).map(|bytes| fullest(&bytes)),
             })
         }
     };
@@ -119,6 +124,7 @@ fn object(job: &Job, rows: &[Row]) -> Value {
         "ranks_per_rack": job.cluster.rack_sizes(),
         "num_experts": job.num_experts,
         "groups": job.groups,
+        "picks": job.picks(),
         "layers": job.layers.len(),
         "policies": rows.iter().map(policy).collect::<Vec<_>>(),
     })

@@ -1,6 +1,6 @@
 //! One policy's placement of every layer, as a table and as JSON.
 
-use super::{Job, Placed};
+use super::{Job, Placed, with_experts};
 use moe::{DispatchScheme, ExpertId, Placement, SlotId};
 use serde_json::{Map, Value, json};
 use study::text_table::{Column, TextTable, wrapped};
@@ -31,17 +31,17 @@ pub(super) fn table(job: &Job, policy: &str, layers: &[Placed], width: Option<us
         ];
         table.row(front.into_iter().chain(evaluation.copies.map(|copies| format!("{:.3}", copies.inter))));
     }
-    let mut lines = vec![
-        BALANCEDNESS.to_owned(),
-        CROSSING.to_owned(),
-        format!(
-            "mean balancedness: {:.4}, {:.4} with each rack's choice of replicas",
-            mean(layers, |layer| layer.evaluation.balancedness),
-            mean(layers, |layer| layer.evaluation.chosen_balancedness),
-        ),
-    ];
+    let mut lines = [vec![BALANCEDNESS.to_owned()], job.of_crossing(layers)].concat();
+    lines.push(format!(
+        "mean balancedness: {:.4}, {:.4} with each rack's choice of replicas",
+        mean(layers, |layer| layer.evaluation.balancedness),
+        mean(layers, |layer| layer.evaluation.chosen_balancedness),
+    ));
     if let (Some((name, _)), Some(bytes)) = (&job.model, job.weight_bytes(layers)) {
-        lines.push(format!("expert weights of {name} on the fullest rank: {:.2} GB", bytes as f64 / 1e9));
+        lines.push(format!(
+            "expert weights of {name} on the fullest rank: {:.2} GB",
+            fullest(&bytes) as f64 / 1e9
+        ));
     }
     page(&heading, &table, &lines, width)
 }
@@ -59,8 +59,21 @@ pub(super) fn page(heading: &str, table: &TextTable, lines: &[String], width: Op
     format!("{}\n{}\n{below}", wrapped(heading, width, "  "), table.fit(width))
 }
 
+/// Over the layers with experts.
 pub(super) fn mean(layers: &[Placed], of: impl Fn(&Placed) -> f64) -> f64 {
-    layers.iter().map(of).sum::<f64>() / layers.len() as f64
+    with_experts(layers).map(of).sum::<f64>() / with_experts(layers).count().max(1) as f64
+}
+
+/// The largest standard error of a scheme's mean copies between racks.
+pub(super) fn error_of_mean(layers: &[Placed]) -> f64 {
+    let count = with_experts(layers).count().max(1) as f64;
+    let squares =
+        |at: usize| with_experts(layers).map(|layer| layer.evaluation.inter_errors[at].powi(2)).sum::<f64>();
+    (1..3).map(|at| squares(at).sqrt() / count).fold(0.0, f64::max)
+}
+
+pub(super) fn fullest(bytes: &[u64]) -> u64 {
+    bytes.iter().copied().max().unwrap_or(0)
 }
 
 fn most_replicas(placement: &Placement) -> usize {
@@ -82,22 +95,18 @@ pub(super) fn object(job: &Job, policy: &str, layers: &[Placed]) -> Value {
         "ranks_per_rack": job.cluster.rack_sizes(),
         "num_experts": job.num_experts,
         "num_slots": layers[0].placement.num_slots(),
+        "picks": job.picks(),
+        "inter_rack_copies_error": error_of_mean(layers),
         "mean_balancedness": mean(layers, |layer| layer.evaluation.balancedness),
         "mean_chosen_balancedness": mean(layers, |layer| layer.evaluation.chosen_balancedness),
         "layers": layers.iter().zip(&job.layers).map(|(layer, (_, demand))| {
             one_layer(job, layer, &demand.by_rack(&job.cluster))
         }).collect::<Vec<_>>(),
     });
-    if let (Some((name, shape)), Some(bytes)) = (&job.model, job.weight_bytes(layers)) {
-        let by_rank: Vec<u64> = job
-            .cluster
-            .ranks()
-            .map(|rank| layers.iter().map(|layer| layer.placement.slots_of(rank).len() as u64).sum::<u64>())
-            .map(|slots| slots * shape.expert_weight_bytes())
-            .collect();
+    if let (Some((name, _)), Some(bytes)) = (&job.model, job.weight_bytes(layers)) {
         object["model"] = json!(name);
-        object["weight_bytes_per_rank"] = json!(by_rank);
-        object["weight_bytes_fullest_rank"] = json!(bytes);
+        object["weight_bytes_fullest_rank"] = json!(fullest(&bytes));
+        object["weight_bytes_per_rank"] = json!(bytes);
     }
     object
 }

@@ -97,7 +97,7 @@ pub fn fitting_model(
     )))
 }
 
-/// The model of `name`, which must have the `experts` that `origin` recorded; without one the default's widths with these.
+/// The model of `name`, which must have the `experts` that `origin` recorded; without one the default, or its widths with these.
 ///
 /// # Errors
 /// [`ScenarioError`] for a model that was not recorded.
@@ -108,8 +108,9 @@ pub(super) fn recorded_model(name: Option<&str>, experts: u32, origin: &str) -> 
             "{}: it has {} experts, {origin} {experts}; give the model that was measured",
             model.name, model.num_experts
         ))),
-        Some(_) => Ok(model),
-        None => default_with(experts, model.top_k.min(experts)),
+        // What is recorded of as many experts as the default has is taken for the default's.
+        _ if model.num_experts == experts => Ok(model),
+        _ => default_with(experts, model.top_k.min(experts)),
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Scenario {
     /// [default: unlimited; compare: unlimited,limit:1]
     #[arg(long, value_name = "GATE", value_delimiter = ',', help_heading = EXPERTS)]
     pub gate: Vec<GateChoice>,
-    /// `uniform`, `gate` (the model's own, seeded, on seeded hidden states), `zipf:S`, `log-normal:S`, `power-law:A`,
+    /// `model` (the model's own gate on drawn scores), `uniform` (no limits), `gate` (seeded weights on hidden states), `zipf:S`, `log-normal:S`, `power-law:A`,
     /// `drifting:S,STEPS`, `workload:W0` to `workload:W7` (docs/loads.md), or `trace:FILE`
     #[arg(long, value_name = "ROUTING", default_value = "uniform", help_heading = EXPERTS)]
     pub routing: RoutingChoice,

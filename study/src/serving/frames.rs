@@ -47,11 +47,11 @@ impl Frames {
         chunk_rows(mean).max((mean / 64).min(CHUNK_ROWS_MAX))
     }
 
-    /// Uniform routing has nothing to keep, so that each step may have tokens of its own. Where experts are popular they stay so: these
+    /// Routing with all experts alike has nothing to keep, so that each step may have tokens of its own. Where experts are popular they stay so: these
     /// follow from seed and layer, and what changes from step to step does so by the step's number.
     fn seed_of(&self, step: u32) -> u64 {
         match self.routing {
-            RoutingSpec::Uniform => self.seed.wrapping_add(u64::from(step) << 20),
+            RoutingSpec::Uniform | RoutingSpec::Model => self.seed.wrapping_add(u64::from(step) << 20),
             _ => self.seed,
         }
     }
@@ -91,7 +91,7 @@ impl LayerCost for Frames {
     }
 
     fn repeats(&self) -> bool {
-        self.routing != RoutingSpec::Uniform && !self.routing.depends_on_step()
+        !matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model) && !self.routing.depends_on_step()
     }
 
     fn name(&self) -> &'static str {

@@ -52,7 +52,7 @@ impl SharedPlacements {
 
 /// Whether each layer has popular experts of its own. Of a trace all layers replay the same rows.
 pub(super) const fn is_popular(routing: &RoutingSpec) -> bool {
-    !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Rows(_))
+    !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Model | RoutingSpec::Rows(_))
 }
 
 /// Where `choice` puts the experts of each layer of `model` on `cluster`, the ranks of a stage.
