@@ -5,7 +5,7 @@ use crate::programs::programs;
 use anyhow::bail;
 use blackboard::deployment::Deployment;
 use blackboard::units::{DollarsPerS, Tokens};
-use moe::DispatchScheme;
+use moe::{DispatchScheme, RoutingSpec};
 use study::scenario::{LatencyChoice, Scenario, Studied, command, said};
 
 /// What the flags mean.
@@ -33,7 +33,16 @@ impl Step {
         if sizes.iter().any(|size| *size != sizes[0]) {
             bail!("racks of {sizes:?} ranks: closed forms of a step know racks of one size");
         }
-        let Studied { model, place, dtype, notes, mut words, .. } = studied;
+        let Studied { mut model, place, dtype, routing, notes, mut words, .. } = studied;
+        if model.moe_layers > 0 && !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Model) {
+            bail!(
+                "routing {}: closed forms of a step have all experts alike; give model or uniform",
+                words.routing
+            );
+        }
+        if routing == RoutingSpec::Uniform {
+            model.gate = model.gate.unlimited();
+        }
         if args.sweep.is_some() {
             // What is swept changes what the others mean.
             let Scenario { racks, ranks_per_rack, ranks, .. } = args.scenario.0.clone();

@@ -177,3 +177,40 @@ fn ragged_racks_and_weights() {
     // 34 slots of 44.04 MB.
     assert!(text.contains("expert weights of deepseek-v3 on the fullest rank: 1.50 GB"), "{text}");
 }
+
+#[test]
+fn tokens_are_the_models_gates_unless_none_is_wanted() {
+    let load: Vec<u32> = (0..256).map(|expert| 40_000 / (20 + expert * 37 % 256)).collect();
+    let (dense, args) = (vec![0; 256], ["--ranks=32", "--racks=4", "--slots=288", "--compare", "--json"]);
+    let of = |layers: &[&Vec<u32>], more: &[&str]| -> Value {
+        let loads = Loads::new(&json!({ "logical_count": layers }).to_string());
+        serde_json::from_str(&loads.text(&[&args[..], more].concat())).expect("JSON")
+    };
+    let (own, uniform) = (of(&[&dense, &load], &[]), of(&[&load], &["--routing=uniform"]));
+    assert_eq!((&own["picks"], &own["groups"]), (&json!("gate"), &json!(8)));
+    assert_eq!((&uniform["picks"], &uniform["groups"]), (&json!("independent"), &json!(4)));
+    let eplb = |all: &Value, key: &str| {
+        let policies = all["policies"].as_array().expect("a list");
+        policies.iter().find(|row| row["policy"] == "eplb").expect("there")[key].clone()
+    };
+    let crossing =
+        |all: &Value| eplb(all, "inter_rack_copies_per_token")["hierarchical"].as_f64().expect("a number");
+    // Two groups in each of four racks, of which a token's gate takes four: fewer racks than experts drawn one by one are in.
+    assert!(crossing(&own) < crossing(&uniform) - 0.1, "{} {}", crossing(&own), crossing(&uniform));
+    assert!(eplb(&own, "inter_rack_copies_error").as_f64().expect("a number") < 0.01);
+    // The layer without tokens is in no mean.
+    let alone = of(&[&load], &[]);
+    assert_eq!(eplb(&own, "mean_balancedness"), eplb(&alone, "mean_balancedness"));
+    let refused = Loads::new(&json!({ "logical_count": [load] }).to_string());
+    refused.refused(
+        &["--ranks=32", "--routing=zipf:1"],
+        "--routing zipf:1: the loads are recorded; give model, or uniform",
+    );
+    let hot: Vec<u32> = (0..256).map(|expert| if expert == 7 { 100 } else { 1 }).collect();
+    let hot = Loads::new(&json!({ "logical_count": [hot] }).to_string());
+    hot.refused(
+        &["--ranks=32"],
+        "expert 7 has 28.17% of the picks; with 8 experts a token none has more than 12.50%",
+    );
+    hot.text(&["--ranks=32", "--routing=uniform"]);
+}

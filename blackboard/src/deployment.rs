@@ -1,7 +1,7 @@
 //! A model on hardware, whole: one decode step's times, what binds, memory a rank, throughput and price.
 //!
 //! Everything is even: sequences, weights, caches and experts are spread equally over the ranks of a stage, stages have equal
-//! shares of the layers, routing is uniform. Times are roofline times and so lower bounds of what real kernels take.
+//! shares of the layers, all experts are alike to the model's gate. Times are roofline times and so lower bounds of what real kernels take.
 
 mod copies;
 mod estimate;
@@ -252,8 +252,7 @@ impl Deployment {
             self.scheme,
             self.racks_of_stage(),
             group / self.racks_of_stage(),
-            self.model.num_experts,
-            self.model.top_k,
+            &self.model.layer().selection(),
         )?;
         let row_bytes = RowBytes::new(self.model.hidden);
         let tokens_per_rank = self.tokens_per_rank.unwrap_or(share);

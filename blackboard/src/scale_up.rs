@@ -22,7 +22,8 @@ mod times;
 mod uniform;
 
 pub use self::bottleneck::{FP8_OUT_BF16_BACK, expert_inter_min, port_load, weight_load_batch};
-pub use self::copies::{MAX_GROUP_SETS, expected_copies};
+pub(crate) use self::copies::hit;
+pub use self::copies::{MAX_GROUP_SETS, expected_copies, gate_copies};
 pub use self::domain::domain_factor;
 pub use self::times::{
     A2aTime, a2a_time, a2a_time_on, break_even_throttle, slowdown_flat, slowdown_flat_serial,

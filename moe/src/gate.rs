@@ -5,20 +5,23 @@
 //! Reference: DeepSeek-V3's published inference code (`model.py`, class `Gate`), restated here;
 //! groups that are dropped are masked with minus infinity, as there.
 
+mod counts;
 mod drawn;
 mod fit;
 mod group_limit;
 mod rule;
 mod rules;
+mod selection;
 mod selector;
 mod spec;
 
+pub use counts::GroupCounts;
 pub(crate) use drawn::DrawnGate;
-pub use drawn::SelectionRule;
 pub use fit::{Fit, Unreachable, rarities};
 pub use group_limit::GroupLimiter;
 pub use rule::{Gate, GateOption};
 pub use rules::{GATES, Sigmoid, Softmax, SoftmaxAfterTopk};
+pub use selection::SelectionRule;
 pub use selector::{Scratch, Selector};
 pub use spec::{GateKind, GateSpec};
 

@@ -3,6 +3,7 @@
 mod choice;
 mod error;
 mod limit;
+mod loads;
 mod recorded;
 mod sampling;
 mod seeded;
@@ -18,6 +19,7 @@ pub use crate::topk::Routing;
 pub use choice::{DEFAULT_DRIFT_PERIOD, RoutingChoice};
 pub use error::RoutingError;
 pub use limit::GateLimit;
+pub use loads::RecordedLoads;
 pub(crate) use recorded::first_repeated;
 pub use recorded::{MAX_RECORDED_ROWS, RecordedRows};
 pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_DIVISOR, Workload};
@@ -63,6 +65,8 @@ pub enum RoutingSpec {
     },
     /// Rows of a recorded trace, from a seeded first row on and round again.
     Rows(RecordedRows),
+    /// As [`RoutingSpec::Zipf`] with the popularities that give each expert its recorded share of the picks.
+    Loads(RecordedLoads),
     /// As [`RoutingSpec::Zipf`] with Pareto-distributed popularities per expert, `P(popularity > x) = x^-alpha`: the
     /// smaller `alpha`, the heavier a few experts.
     PowerLaw {
@@ -152,6 +156,13 @@ impl Router {
         let apart = |popularity, groups| {
             Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups, gate: None })
         };
+        if groups.is_some() && shape.gate.equal_shares && *spec != RoutingSpec::Uniform {
+            return Err(RoutingError::Limit {
+                field: "limit",
+                value: "a gate with equal shares of each group".to_owned(),
+                remedy: "no limit by racks, or routing uniform".to_owned(),
+            });
+        }
         let limiter = |(members, keep)| GroupLimiter::new(members, keep, top_k / keep, top_k);
         let rule = shape.selection();
         let sampled = |popularity, groups: Option<_>| {
@@ -177,6 +188,7 @@ impl Router {
                 in_range("power-law alpha", alpha, POWER_LAW_ALPHAS)?;
                 sampled(Popularity::Fixed(power_law_rarity(experts, alpha, seed, layer)), groups)
             }
+            RoutingSpec::Loads(loads) => sampled(Popularity::Fixed(loads.rarities(&rule, layer)?), groups),
             &RoutingSpec::Drifting { exponent, period } => {
                 in_range("drifting exponent", exponent, (0.0, MAX_ZIPF_EXPONENT))?;
                 in_range("drifting period", period.into(), (1.0, MAX_DRIFT_PERIOD.into()))?;

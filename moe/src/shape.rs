@@ -75,6 +75,11 @@ impl LayerShape {
             let remedy = format!("between 1 and n_group = {}", gate.n_group);
             return invalid("topk_group", gate.topk_group.to_string(), remedy);
         }
+        if gate.equal_shares && (gate.topk_group < gate.n_group || !k.is_multiple_of(gate.n_group)) {
+            let remedy =
+                format!("false, or a token in all {} groups with top_k a multiple of them", gate.n_group);
+            return invalid("equal_shares", "true".to_owned(), remedy);
+        }
         let reachable = experts / gate.n_group * gate.topk_group;
         if reachable < k {
             let remedy = format!("enough groups for top_k = {k}: these hold only {reachable} experts");

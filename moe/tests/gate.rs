@@ -9,7 +9,8 @@ use rand::RngExt;
 use std::collections::BTreeSet;
 use topology::{Cluster, RankId};
 
-const RULE: SelectionRule = SelectionRule { experts: 64, top_k: 8, groups: 8, kept: 4, summed: 2 };
+const RULE: SelectionRule =
+    SelectionRule { experts: 64, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
 const TOKENS: u64 = 60_000;
 
 /// The experts of a token: scores of popularity and Gumbel noise, four groups by the sum of their two best, eight experts of them.

@@ -8,7 +8,7 @@ use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::model::{Attention, Model};
 use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
-use moe::routing::{RoutingSpec, Workload};
+use moe::routing::{RecordedLoads, RoutingSpec, Workload};
 use moe::stack::{Chunk, Column, Stack, StepBatch, TokenId};
 use moe::work::CommonWeights;
 use node::program::{Program, StackProgram};
@@ -181,6 +181,8 @@ fn routings() -> Vec<RoutingSpec> {
     vec![
         RoutingSpec::Gate,
         RoutingSpec::Uniform,
+        RoutingSpec::Model,
+        RoutingSpec::Loads(RecordedLoads::new([(0, &[9, 1, 4, 4, 7, 2, 5, 8][..])].into_iter()).unwrap()),
         RoutingSpec::Drifting { exponent: 1.0, period: 3 },
         RoutingSpec::Workload { workload: Workload::W2, ranks: 4 },
     ]
@@ -200,7 +202,11 @@ proptest! {
         gemm in any::<bool>(), dice in any::<u64>(), alike in any::<bool>(),
     ) {
         let attention = if latent { LATENT } else { GROUPED };
-        let mut setup = setup(model(stages.max(dense + 1) + more_layers, dense, shared, attention, hidden), &racks, stages, scheme);
+        let mut model = model(stages.max(dense + 1) + more_layers, dense, shared, attention, hidden);
+        if dice % 2 == 0 {
+            (model.gate.n_group, model.gate.topk_group) = (4, 2);
+        }
+        let mut setup = setup(model, &racks, stages, scheme);
         setup.experts = if gemm { ExpertKind::Gemm } else { ExpertKind::Modelled };
         setup.seed = dice;
         setup.routing = routing;

@@ -11,7 +11,7 @@ use study::scenario::{Takes, Words};
 pub(crate) struct RooflineWords;
 
 impl Takes for RooflineWords {
-    const LEFT_OUT: &'static [&'static str] = &["gate", "routing", "placement", "slots", "seeds"];
+    const LEFT_OUT: &'static [&'static str] = &["gate", "placement", "slots", "seeds"];
 }
 
 #[derive(Clone, Debug, Args, Serialize)]

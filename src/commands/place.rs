@@ -12,7 +12,7 @@ use moe::evaluation::Evaluation;
 use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
 use moe::placement::{Demand, PlacementPolicy, export};
-use moe::{LayerShape, Placement, PlacementError};
+use moe::{LayerShape, Placement, PlacementError, RoutingSpec};
 use study::scenario::{Studied, command, said};
 use topology::Cluster;
 
@@ -53,6 +53,12 @@ fn text(args: &PlaceArgs) -> anyhow::Result<String> {
         output::say(&format!("railyard: warning: {origin}: {warning}"));
     }
     let studied = args.scenario.resolve_recorded((load.num_experts(), &origin), programs()?)?;
+    if !matches!(studied.routing, RoutingSpec::Uniform | RoutingSpec::Model) {
+        bail!(
+            "--routing {}: the loads are recorded; give model, or uniform for picks that no gate limits",
+            studied.words.routing
+        );
+    }
     let job = Job::new(args, &load, &studied)?;
     let policy = studied.placement.policy()?;
     match args.export {
@@ -89,7 +95,7 @@ impl Job {
         let numbered = load.layer_ids().iter().copied().enumerate();
         let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
         let racks = cluster.num_racks();
-        let rule = studied.model.layer().selection();
+        let rule = studied.selection();
         let one_a_rack = args.is_side_by_side() && num_experts.is_multiple_of(racks);
         let own = if rule.is_plain() && one_a_rack { racks } else { rule.groups };
         let groups = args.groups.unwrap_or(own);
@@ -160,7 +166,7 @@ impl Job {
         if self.picks() == "gate" {
             let error = report::error_of_mean(layers);
             lines.push(format!(
-                "tokens are drawn by the gate of {name}, {kept} of {groups} groups each, with the recorded loads; standard error                  of a mean crossing at most {error:.3}"
+                "tokens are drawn by the gate of {name}, {kept} of {groups} groups each, with the recorded loads; standard error of a mean crossing at most {error:.3}"
             ));
         }
         let without = layers.len() - with_experts(layers).count();

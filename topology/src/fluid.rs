@@ -23,25 +23,34 @@ use crate::{Cluster, Fabric, LinkClass, Picos, TrafficMatrix};
 /// # Panics
 /// If the matrix has not one row per rank of `cluster`.
 pub fn fluid_bound(traffic: &TrafficMatrix, cluster: &Cluster, fabric: &Fabric) -> Picos {
-    traffic.assert_fits(cluster);
-    let n = cluster.num_ranks() as usize;
     let mut bound = Picos::ZERO;
     for class in LinkClass::ALL {
-        let link = fabric.link(class);
-        let (mut egress, mut ingress) = (vec![0u64; n], vec![0u64; n]);
-        for from in cluster.ranks() {
-            for (to, bytes) in traffic.sent(from) {
-                if from != to && cluster.link_class(from, to) == class {
-                    egress[from.0 as usize] += bytes;
-                    ingress[to.0 as usize] += bytes;
-                }
-            }
-        }
-        for &bytes in egress.iter().chain(&ingress).filter(|&&bytes| bytes > 0) {
+        let (link, bytes) = (fabric.link(class), busiest_port(traffic, cluster, class));
+        if bytes > 0 {
             bound = bound.max(link.rate.transfer(bytes).saturating_add(link.latency));
         }
     }
     bound
+}
+
+/// The most bytes that a port of `class` sends or receives.
+///
+/// # Panics
+/// If the matrix has not one row per rank of `cluster`.
+#[must_use]
+pub fn busiest_port(traffic: &TrafficMatrix, cluster: &Cluster, class: LinkClass) -> u64 {
+    traffic.assert_fits(cluster);
+    let n = cluster.num_ranks() as usize;
+    let (mut egress, mut ingress) = (vec![0u64; n], vec![0u64; n]);
+    for from in cluster.ranks() {
+        for (to, bytes) in traffic.sent(from) {
+            if from != to && cluster.link_class(from, to) == class {
+                egress[from.0 as usize] += bytes;
+                ingress[to.0 as usize] += bytes;
+            }
+        }
+    }
+    egress.into_iter().chain(ingress).max().unwrap_or(0)
 }
 
 #[cfg(test)]

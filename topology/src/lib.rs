@@ -27,7 +27,7 @@ pub use cluster_file::{
     ClusterFileError, ClusterFileProblem, ClusterSpec, MAX_CLUSTER_FILE_BYTES, parse_cluster_file,
 };
 pub use fabric::{Fabric, LinkClass, LinkSpec};
-pub use fluid::fluid_bound;
+pub use fluid::{busiest_port, fluid_bound};
 pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
 pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
 pub use ids::{RackId, RankId};

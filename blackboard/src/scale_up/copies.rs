@@ -1,7 +1,8 @@
-//! Expected copies for any placement: replicas, ragged racks, uneven tokens, rack-limited gates.
+//! Expected copies for any placement: replicas, ragged racks, uneven tokens, gates limited by racks or by groups of experts.
 
 use std::collections::BTreeMap;
 
+use moe::gate::{GroupCounts, SelectionRule};
 use moe::{DispatchScheme, ExpertId, GateLimit, Placement};
 use topology::{Cluster, RankId};
 
@@ -58,21 +59,47 @@ pub fn expected_copies(
     limit: Option<&GateLimit>,
     tokens_per_rank: &[u32],
 ) -> Result<CopiesPerToken, BlackboardError> {
-    bounded(scheme, cluster, placement, top_k, limit, tokens_per_rank, BOUNDS)
+    check(cluster, placement, tokens_per_rank)?;
+    let pools = pools(placement.num_experts(), top_k, limit)?;
+    let hits = Hits::new(cluster, placement.num_experts(), &pools, top_k);
+    bounded(scheme, cluster, placement, hits, tokens_per_rank, BOUNDS)
+}
+
+/// Expected copies per token under a model's own gate, all experts alike: as [`expected_copies`], with hits from how often the picks
+/// of a token spread over groups in which way ([`GroupCounts`], exact for a gate without limits, else of drawn tokens). Given that,
+/// the experts of a group are alike, and a set that has s of the S experts of a group with n picks is missed with
+/// probability `C(S - s, n) / C(S, n)`.
+///
+/// # Errors
+/// As [`expected_copies`].
+pub fn gate_copies(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    rule: &SelectionRule,
+    tokens_per_rank: &[u32],
+) -> Result<CopiesPerToken, BlackboardError> {
+    if rule.is_plain() {
+        return expected_copies(scheme, cluster, placement, rule.top_k, None, tokens_per_rank);
+    }
+    if placement.num_experts() != rule.experts {
+        return Err(BlackboardError::TopK { top_k: rule.top_k, experts: placement.num_experts() });
+    }
+    let counts = GroupCounts::of(rule);
+    let odds = Odds::Groups(&counts, BTreeMap::new());
+    let hits = Hits { cluster, odds, num_experts: rule.experts, top_k: rule.top_k };
+    bounded(scheme, cluster, placement, hits, tokens_per_rank, BOUNDS)
 }
 
 fn bounded(
     scheme: DispatchScheme,
     cluster: &Cluster,
     placement: &Placement,
-    top_k: u32,
-    limit: Option<&GateLimit>,
+    mut hits: Hits<'_>,
     tokens_per_rank: &[u32],
     bounds: Bounds,
 ) -> Result<CopiesPerToken, BlackboardError> {
     let tokens = check(cluster, placement, tokens_per_rank)?;
-    let pools = pools(placement.num_experts(), top_k, limit)?;
-    let hits = Hits::new(cluster, placement.num_experts(), &pools, top_k);
     let mut reaches: BTreeMap<Vec<RankId>, Reach> = BTreeMap::new();
     let mut computed: u64 = 0;
     let mut sum = CopiesPerToken::default();
@@ -188,27 +215,40 @@ fn combinations(of: u32, choose: u32) -> Option<Vec<Vec<u32>>> {
     Some(sets)
 }
 
-/// The pools with their hit probabilities.
+/// Where a token's picks may be.
+enum Odds<'a> {
+    /// Any of one pool of several that are equally likely; q(m) for m = 0, 1, ..., by size of the pool.
+    Pools(&'a [Pool], BTreeMap<usize, Vec<f64>>),
+    /// Spread over groups; hit probabilities by the experts in each group that has any, largest first.
+    Groups(&'a GroupCounts, BTreeMap<Vec<u32>, f64>),
+}
+
+/// Hit probabilities of sets of experts.
 struct Hits<'a> {
     cluster: &'a Cluster,
-    pools: &'a [Pool],
+    odds: Odds<'a>,
     num_experts: u32,
     top_k: u32,
-    /// q(m) for m = 0, 1, ..., by size of the pool.
-    by_size: BTreeMap<usize, Vec<f64>>,
 }
 
 impl<'a> Hits<'a> {
     fn new(cluster: &'a Cluster, num_experts: u32, pools: &'a [Pool], top_k: u32) -> Self {
         let table = |size: usize| misses(size as u32, top_k).map(|miss| 1.0 - miss).collect();
         let by_size = pools.iter().map(|pool| (pool.len(), table(pool.len()))).collect();
-        Self { cluster, pools, num_experts, top_k, by_size }
+        Self { cluster, odds: Odds::Pools(pools, by_size), num_experts, top_k }
     }
 
     /// Terms that one reach sums.
     fn terms(&self) -> u64 {
-        let experts: u64 = self.pools.iter().map(|pool| pool.len() as u64).sum();
-        experts + self.pools.len() as u64 * u64::from(self.cluster.num_ranks() + self.cluster.num_racks())
+        let places = u64::from(self.cluster.num_ranks() + self.cluster.num_racks());
+        match &self.odds {
+            Odds::Pools(pools, _) => {
+                pools.iter().map(|pool| pool.len() as u64).sum::<u64>() + pools.len() as u64 * places
+            }
+            Odds::Groups(counts, _) => {
+                u64::from(self.num_experts) + places * u64::from(self.num_experts / counts.group_size())
+            }
+        }
     }
 
     /// Numbers that one reach and its key hold.
@@ -218,7 +258,7 @@ impl<'a> Hits<'a> {
     }
 
     /// What a source reaches whose experts are served by `hosts`.
-    fn reach(&self, hosts: &[RankId]) -> Reach {
+    fn reach(&mut self, hosts: &[RankId]) -> Reach {
         let (ranks, racks) = (self.cluster.num_ranks() as usize, self.cluster.num_racks() as usize);
         let mut reach = Reach {
             rank_rows: vec![0.0; ranks],
@@ -227,27 +267,61 @@ impl<'a> Hits<'a> {
             rack_hits: vec![0.0; racks],
             rank_hits_in_rack: vec![0.0; racks],
         };
-        let likelihood = 1.0 / self.pools.len() as f64;
-        for pool in self.pools {
-            let (mut by_rank, mut by_rack) = (vec![0usize; ranks], vec![0usize; racks]);
-            for expert in pool {
-                let host = hosts[expert.0 as usize];
-                by_rank[host.0 as usize] += 1;
-                by_rack[self.cluster.rack_of(host).0 as usize] += 1;
+        match &mut self.odds {
+            Odds::Pools(pools, by_size) => {
+                let likelihood = 1.0 / pools.len() as f64;
+                for pool in *pools {
+                    let (mut by_rank, mut by_rack) = (vec![0usize; ranks], vec![0usize; racks]);
+                    for expert in pool {
+                        let host = hosts[expert.0 as usize];
+                        by_rank[host.0 as usize] += 1;
+                        by_rack[self.cluster.rack_of(host).0 as usize] += 1;
+                    }
+                    let q = &by_size[&pool.len()];
+                    let rows = likelihood * f64::from(self.top_k) / pool.len() as f64;
+                    for (rank, &m) in self.cluster.ranks().zip(&by_rank) {
+                        reach.add_rank(self.cluster, rank, rows * m as f64, likelihood * q[m]);
+                    }
+                    for (rack, &m) in by_rack.iter().enumerate() {
+                        reach.rack_rows[rack] += rows * m as f64;
+                        reach.rack_hits[rack] += likelihood * q[m];
+                    }
+                }
             }
-            let q = &self.by_size[&pool.len()];
-            let rows = likelihood * f64::from(self.top_k) / pool.len() as f64;
-            for (rank, &m) in self.cluster.ranks().zip(&by_rank) {
-                reach.rank_rows[rank.0 as usize] += rows * m as f64;
-                reach.rank_hits[rank.0 as usize] += likelihood * q[m];
-                reach.rank_hits_in_rack[self.cluster.rack_of(rank).0 as usize] += likelihood * q[m];
-            }
-            for (rack, &m) in by_rack.iter().enumerate() {
-                reach.rack_rows[rack] += rows * m as f64;
-                reach.rack_hits[rack] += likelihood * q[m];
+            Odds::Groups(counts, known) => {
+                let groups = (self.num_experts / counts.group_size()) as usize;
+                let (mut by_rank, mut by_rack) = (vec![vec![0; groups]; ranks], vec![vec![0; groups]; racks]);
+                for (expert, &host) in (0_u32..).zip(hosts) {
+                    let group = (expert / counts.group_size()) as usize;
+                    by_rank[host.0 as usize][group] += 1;
+                    by_rack[self.cluster.rack_of(host).0 as usize][group] += 1;
+                }
+                let each = f64::from(self.top_k) / f64::from(self.num_experts);
+                let rows = |held: &[u32]| each * f64::from(held.iter().sum::<u32>());
+                for (rank, held) in self.cluster.ranks().zip(&by_rank) {
+                    reach.add_rank(self.cluster, rank, rows(held), hit(counts, held, known));
+                }
+                for (rack, held) in by_rack.iter().enumerate() {
+                    reach.rack_rows[rack] += rows(held);
+                    reach.rack_hits[rack] += hit(counts, held, known);
+                }
             }
         }
         reach
+    }
+}
+
+/// The probability that a token has an expert of a set with `held` experts in each group, looked up in `known`.
+pub(crate) fn hit(counts: &GroupCounts, held: &[u32], known: &mut BTreeMap<Vec<u32>, f64>) -> f64 {
+    let mut held: Vec<u32> = held.iter().copied().filter(|&held| held > 0).collect();
+    held.sort_unstable_by(|a, b| b.cmp(a));
+    match known.get(&held) {
+        Some(&hit) => hit,
+        None => {
+            let hit = 1.0 - counts.miss(&held);
+            known.insert(held, hit);
+            hit
+        }
     }
 }
 
@@ -266,6 +340,12 @@ struct Reach {
 }
 
 impl Reach {
+    fn add_rank(&mut self, cluster: &Cluster, rank: RankId, rows: f64, hits: f64) {
+        self.rank_rows[rank.0 as usize] += rows;
+        self.rank_hits[rank.0 as usize] += hits;
+        self.rank_hits_in_rack[cluster.rack_of(rank).0 as usize] += hits;
+    }
+
     fn copies(&self, scheme: DispatchScheme, cluster: &Cluster, source: RankId) -> CopiesPerToken {
         let own = cluster.rack_of(source);
         let others = cluster.racks().filter(|&rack| rack != own);

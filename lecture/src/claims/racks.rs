@@ -8,13 +8,14 @@ use blackboard::scale_up::{
     slowdown_flat_serial, weight_load_batch,
 };
 use blackboard::units::{Bytes, BytesPerParam, Params, Tokens};
-use moe::gate::{GateKind, GateSpec, Softmax};
+use moe::gate::{GateKind, GateSpec, SelectionRule, Softmax};
 use moe::{DispatchScheme, LayerShape, RowBytes};
 use topology::{Dtype, Fabric, LinkSpec, Picos, Rate};
 
 /// Copies of `scheme`; nothing where more experts are chosen than there are.
 fn copies(scheme: DispatchScheme, racks: u32, ranks_per_rack: u32, i: &Inputs) -> CopiesPerToken {
-    even_copies(scheme, racks, ranks_per_rack, i.count("experts"), i.count("top_k")).unwrap_or_default()
+    even_copies(scheme, racks, ranks_per_rack, &SelectionRule::plain(i.count("experts"), i.count("top_k")))
+        .unwrap_or_default()
 }
 
 /// All-to-all over several racks against one with the same tokens a rank, one and two bytes an element.

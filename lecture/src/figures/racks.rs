@@ -7,6 +7,7 @@ use blackboard::deployment::{Deployment, Mode, even_copies};
 use blackboard::figure::{Axis, Figure, Layer};
 use blackboard::scale_up::{hit_probability, port_load, uniform_copies};
 use blackboard::units::{Bytes, BytesPerS, DollarsPerS, Tokens};
+use moe::gate::SelectionRule;
 use moe::{DispatchScheme, Model};
 use topology::{Dtype, Hardware, Rate};
 
@@ -15,7 +16,7 @@ const EXPERTS: u32 = 256;
 const TOP_K: u32 = 8;
 
 fn copies(scheme: DispatchScheme, racks: u32, size: u32) -> CopiesPerToken {
-    even_copies(scheme, racks, size, EXPERTS, TOP_K).expect("8 of 256")
+    even_copies(scheme, racks, size, &SelectionRule::plain(EXPERTS, TOP_K)).expect("8 of 256")
 }
 
 /// Hierarchical dispatch with a gate limited to one rack of two.

@@ -74,7 +74,13 @@ pub fn rarities(rule: &SelectionRule, loads: &[f64], fit: Fit) -> Result<Vec<f64
     }
     let shares: Vec<f64> = loads.iter().map(|load| load / total * f64::from(rule.top_k)).collect();
     check(rule, &shares)?;
-    let wanted = shares.iter().map(|share| share.clamp(SHARES[0], SHARES[1])).collect();
+    let mut wanted: Vec<f64> = shares.iter().map(|share| share.clamp(SHARES[0], SHARES[1])).collect();
+    if rule.equal {
+        for group in groups_mut(rule, &mut wanted) {
+            let whole = f64::from(rule.top_k) / f64::from(rule.groups) / group.iter().sum::<f64>();
+            group.iter_mut().for_each(|share| *share = (*share * whole).min(SHARES[1]));
+        }
+    }
     Fitting::new(rule, wanted, fit.arrivals()).fitted()
 }
 
@@ -88,6 +94,18 @@ fn check(rule: &SelectionRule, shares: &[f64]) -> Result<(), Unreachable> {
             rule.top_k,
             100.0 / k
         ));
+    }
+    if rule.equal {
+        let even = k / f64::from(rule.groups);
+        let sums = groups(rule, shares).map(|group| group.iter().sum::<f64>());
+        return match sums.enumerate().find(|(_, sum)| (sum / even - 1.0).abs() > TOLERANCE) {
+            Some((group, sum)) => unreachable(format!(
+                "group {group} has {:.2}% of the picks; a token takes as many of each of {} groups",
+                sum / k * 100.0,
+                rule.groups
+            )),
+            None => Ok(()),
+        };
     }
     // A group is used by as many tokens as its most used expert, and by as many as its picks take.
     let most = f64::from(rule.top_k.min(rule.group_size()));
@@ -291,6 +309,14 @@ impl<'a> Token<'a> {
         let (size, kept) = (self.rule.group_size() as usize, self.rule.kept as usize);
         let (taken, summed) = (self.rule.top_k as usize + 1, self.rule.summed as usize);
         let members = |group: usize| &race[group * size..][..size];
+        if self.rule.equal {
+            for group in 0..self.firsts.len() {
+                self.union.clear();
+                keep(&mut self.union, self.rule.top_k as usize / self.firsts.len() + 1, members(group));
+                self.group(group, f32::INFINITY, weight, all);
+            }
+            return;
+        }
         self.order.clear();
         for (group, firsts) in self.firsts.iter_mut().enumerate() {
             firsts.clear();
@@ -319,7 +345,8 @@ impl<'a> Token<'a> {
 
     /// Adds the thresholds of the experts of `group`, which is kept as long as its product is below `rival`, and then among `union`.
     fn group(&self, group: usize, rival: f32, weight: &[f64], all: &mut Thresholds<'_>) {
-        let (k, summed) = (self.rule.top_k as usize, self.rule.summed as usize);
+        let summed = self.rule.summed as usize;
+        let k = if self.rule.equal { self.rule.top_k / self.rule.groups } else { self.rule.top_k } as usize;
         let (firsts, size) = (&self.firsts[group], self.rule.group_size() as usize);
         // As late as this an expert has its group kept, where the one at `without` is left out.
         let soon = |without: usize| {

@@ -3,6 +3,8 @@
 //! DeepSeek-V3 scores a group by the sum of its two best biased scores, V2 (which has no bias) by its best one;
 //! Megatron-LM generalises to the sum of `top_k / topk_group` scores, which is the rule for racks here.
 
+use super::SelectionRule;
+
 /// Keeps the best groups of experts and masks the others with minus infinity.
 #[derive(Debug, Clone)]
 pub struct GroupLimiter {
@@ -14,19 +16,29 @@ pub struct GroupLimiter {
     summed: usize,
     /// Experts that the kept groups must offer together.
     top_k: usize,
+    /// Experts of each group that stay, where all have equal shares.
+    each: Option<usize>,
 }
 
 impl GroupLimiter {
     /// A limit to `keep` of the groups `members`, each ranked by the sum of its `summed` largest scores.
     pub fn new(members: Vec<Vec<u32>>, keep: u32, summed: u32, top_k: u32) -> Self {
-        Self { members, keep: keep as usize, summed: summed.max(1) as usize, top_k: top_k as usize }
+        Self {
+            members,
+            keep: keep as usize,
+            summed: summed.max(1) as usize,
+            top_k: top_k as usize,
+            each: None,
+        }
     }
 
-    /// As [`GroupLimiter::new`] for `groups` runs of equal length.
-    pub(super) fn even(num_experts: u32, groups: u32, keep: u32, summed: u32, top_k: u32) -> Self {
-        let size = num_experts / groups;
-        let members = (0..groups).map(|g| (g * size..(g + 1) * size).collect()).collect();
-        Self::new(members, keep, summed, top_k)
+    /// What `rule` says of its groups, which are runs of equal length; `None` where that is nothing.
+    pub(super) fn of(rule: &SelectionRule) -> Option<Self> {
+        let size = rule.group_size();
+        let members = (0..rule.groups).map(|group| (group * size..(group + 1) * size).collect()).collect();
+        let each = rule.equal.then_some((rule.top_k / rule.groups) as usize);
+        let limit = Self { each, ..Self::new(members, rule.kept, rule.summed, rule.top_k) };
+        (!rule.is_plain()).then_some(limit)
     }
 
     /// Masks the experts outside the best groups; a group counts with the sum of what `score` makes of its best selection values.
@@ -41,6 +53,17 @@ impl GroupLimiter {
         groups: &mut Vec<(f32, u32, u32)>,
     ) {
         groups.clear();
+        if let Some(each) = self.each {
+            for members in &self.members {
+                largest(members.iter().map(|&expert| (selection[expert as usize], expert)), each, best);
+                for &expert in
+                    members.iter().filter(|&&expert| best.iter().all(|&(_, stays)| stays != expert))
+                {
+                    selection[expert as usize] = f32::NEG_INFINITY;
+                }
+            }
+            return;
+        }
         for (group, members) in (0_u32..).zip(&self.members) {
             let values = members.iter().map(|&e| (selection[e as usize], e));
             let mut open = 0;

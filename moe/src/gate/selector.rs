@@ -55,7 +55,7 @@ impl Selector {
     ) -> Self {
         let biased = spec.kind.has(GateOption::Bias);
         let mut limits: Vec<_> = outer.into_iter().collect();
-        limits.extend(spec.selection(num_experts, top_k).limit());
+        limits.extend(GroupLimiter::of(&spec.selection(num_experts, top_k)));
         let bias = if biased { bias } else { Vec::new() };
         Self { kind: spec.kind, bias, limits, top_k: top_k as usize, scaling: spec.routed_scaling_factor }
     }

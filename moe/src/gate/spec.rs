@@ -74,23 +74,45 @@ pub struct GateSpec {
     /// Groups that a token may use.
     #[serde(default = "one_group")]
     pub topk_group: u32,
+    /// A token takes equally many experts of each group (Pangu's MoGE).
+    #[serde(default)]
+    pub equal_shares: bool,
     /// Factor on every weight, after normalisation.
     #[serde(default = "no_scaling")]
     pub routed_scaling_factor: f32,
 }
 
 impl GateSpec {
+    /// The same without limits by groups.
+    #[must_use]
+    pub const fn unlimited(self) -> Self {
+        Self { n_group: one_group(), topk_group: one_group(), equal_shares: false, ..self }
+    }
+
     /// How it takes `top_k` of `experts` experts.
     #[must_use]
     pub fn selection(&self, experts: u32, top_k: u32) -> SelectionRule {
         let summed = if self.kind.has(GateOption::Bias) { 2 } else { 1 };
-        SelectionRule { experts, top_k, groups: self.n_group, kept: self.topk_group, summed }
+        SelectionRule {
+            experts,
+            top_k,
+            groups: self.n_group,
+            kept: self.topk_group,
+            summed,
+            equal: self.equal_shares,
+        }
     }
 
     /// A gate without groups and without scaling.
     #[must_use]
     pub const fn ungrouped(kind: GateKind) -> Self {
-        Self { kind, n_group: one_group(), topk_group: one_group(), routed_scaling_factor: no_scaling() }
+        Self {
+            kind,
+            n_group: one_group(),
+            topk_group: one_group(),
+            equal_shares: false,
+            routed_scaling_factor: no_scaling(),
+        }
     }
 }
 

@@ -83,7 +83,6 @@ impl Model {
             (zero_experts > 0, "experts that pass a token on as it is"),
             (width != model.hidden, "experts of a narrower latent width"),
             (!gated, "experts of two matrices"),
-            (gate.equal_shares, "equal shares of experts from each group"),
         ];
         if let Some((_, what)) = refusals.into_iter().find(|(found, _)| *found) {
             return Err(not_built(what));
@@ -92,6 +91,7 @@ impl Model {
             kind: rule(gate.scoring).map_err(not_built)?.bias(gate.bias).norm_topk(gate.norm_topk),
             n_group: gate.n_group,
             topk_group: gate.topk_group,
+            equal_shares: gate.equal_shares,
             routed_scaling_factor: gate.scaling as f32,
         };
         (model.num_experts, model.top_k, model.expert_inter) = (experts, top_k, inter);

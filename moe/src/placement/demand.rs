@@ -252,7 +252,7 @@ impl Demand {
             let (gate, mut scratch) = (DrawnGate::new(rule, None), Scratch::default());
             for at in 0..tokens {
                 let mut rng = generator(Purpose::Demand, seed, [self.layer.into(), at as u64, 1]);
-                gate.draw(&mut rng, rarity, &mut scratch, &mut sample.experts);
+                gate.draw(&mut rng, Some(rarity), &mut scratch, &mut sample.experts);
                 sample.racks.push(match &self.by_rack {
                     Some(by_rack) => self.origin(by_rack, &sample.experts[at * top_k..], &mut rng),
                     None => turn(at, 0),

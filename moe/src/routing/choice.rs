@@ -11,8 +11,8 @@ use topology::did_you_mean;
 pub const DEFAULT_DRIFT_PERIOD: u32 = 64;
 
 /// The first word of each.
-const WORDS: [&str; 9] =
-    ["model", "uniform", "gate", "zipf", "log-normal", "power-law", "drifting", "workload", "trace"];
+const WORDS: [&str; 10] =
+    ["model", "uniform", "gate", "zipf", "log-normal", "power-law", "drifting", "workload", "loads", "trace"];
 
 /// Where routing is to come from, before a trace is read and the number of ranks is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,25 +21,27 @@ pub enum RoutingChoice {
     Spec(RoutingSpec),
     /// One of the named workloads.
     Workload(Workload),
+    /// The file of recorded loads.
+    Loads(PathBuf),
     /// The file of a recorded trace.
     Trace(PathBuf),
 }
 
 impl RoutingChoice {
-    /// The source of routing on `ranks` ranks; `None` for a trace, which is to be read.
+    /// The source of routing on `ranks` ranks; `None` for loads and traces, which are to be read.
     #[must_use]
     pub fn spec(&self, ranks: u32) -> Option<RoutingSpec> {
         match self {
             Self::Spec(spec) => Some(spec.clone()),
             &Self::Workload(workload) => Some(RoutingSpec::Workload { workload, ranks }),
-            Self::Trace(_) => None,
+            Self::Loads(_) | Self::Trace(_) => None,
         }
     }
 }
 
 impl Default for RoutingChoice {
     fn default() -> Self {
-        Self::Spec(RoutingSpec::Uniform)
+        Self::Spec(RoutingSpec::Model)
     }
 }
 
@@ -60,6 +62,8 @@ impl fmt::Display for RoutingChoice {
                 write!(f, "workload:{workload}")
             }
             Self::Spec(RoutingSpec::Rows(_)) => f.write_str("trace"),
+            Self::Spec(RoutingSpec::Loads(_)) => f.write_str("loads"),
+            Self::Loads(path) => write!(f, "loads:{}", path.display()),
             Self::Trace(path) => write!(f, "trace:{}", path.display()),
         }
     }
@@ -92,12 +96,13 @@ impl FromStr for RoutingChoice {
                 RoutingSpec::Drifting { exponent: number(exponent)?, period }
             }
             Some(("workload", name)) => return name.parse().map(Self::Workload),
+            Some(("loads", file)) if !file.is_empty() => return Ok(Self::Loads(file.into())),
             Some(("trace", file)) if !file.is_empty() => return Ok(Self::Trace(file.into())),
             _ => {
                 let hint = did_you_mean(text.split(':').next().unwrap_or(text), WORDS);
                 return Err(format!(
                     "`{text}`{hint}: give model, uniform, gate, zipf:S, log-normal:S, power-law:A, drifting:S,STEPS, \
-                     workload:W0 to workload:W7, or trace:FILE"
+                     workload:W0 to workload:W7, loads:FILE or trace:FILE"
                 ));
             }
         };
@@ -121,6 +126,7 @@ mod tests {
             "drifting:1,32",
             "workload:W0",
             "workload:W7",
+            "loads:a:b",
             "trace:a:b",
         ] {
             assert_eq!(text.parse::<RoutingChoice>().unwrap().to_string(), text);
@@ -135,7 +141,7 @@ mod tests {
             ("", "give model"),
             ("zipf", "give model"),
             ("zipf:x", "`x` is not a number"),
-            ("trace:", "or trace:FILE"),
+            ("trace:", "loads:FILE or trace:FILE"),
             ("drifting:1,x", "drifting:S,STEPS"),
             ("workload:W8", "W2 (hot rank)"),
         ] {

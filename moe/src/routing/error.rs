@@ -64,6 +64,14 @@ pub enum RoutingError {
         /// The expert that the model has not.
         expert: ExpertId,
     },
+    /// Recorded loads are no popularity of the layer's experts.
+    #[error("recorded loads of layer {layer}: {problem}; give loads of this model, or another routing")]
+    Loads {
+        /// The layer's number.
+        layer: u32,
+        /// What is wrong, or what its gate can't have.
+        problem: String,
+    },
     /// A limit was given with a recorded trace.
     #[error(
         "a recorded trace can't be gated again: leave out the rack limit, or route by gate, uniform or zipf"

@@ -16,7 +16,13 @@ fn any_spec() -> impl Strategy<Value = RoutingSpec> {
 
 fn any_gate() -> impl Strategy<Value = GateSpec> {
     (any_kind(), prop_oneof![Just((1, 1)), Just((4, 2)), Just((8, 3))]).prop_map(
-        |(kind, (n_group, topk_group))| GateSpec { kind, n_group, topk_group, routed_scaling_factor: 1.5 },
+        |(kind, (n_group, topk_group))| GateSpec {
+            kind,
+            n_group,
+            topk_group,
+            equal_shares: false,
+            routed_scaling_factor: 1.5,
+        },
     )
 }
 

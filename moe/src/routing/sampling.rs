@@ -96,10 +96,7 @@ impl Sampler {
             race: Vec::new(),
             gate: GateScratch::default(),
         };
-        let mut rarity = self.popularity.rarity(seed, layer, step);
-        if self.gate.is_some() {
-            rarity.get_or_insert_with(|| Cow::Owned(vec![1.0; self.experts.len()]));
-        }
+        let rarity = self.popularity.rarity(seed, layer, step);
         let (purpose, seed) = self.popularity.stream(seed, step);
         let mut routing = Routing::with_capacity(self.top_k, tokens.len());
         for [a, b] in tokens {
@@ -120,7 +117,7 @@ impl Sampler {
             unshuffle(&mut scratch.groups, &scratch.swaps);
         }
         match (rarity, &self.gate) {
-            (Some(rarity), Some(gate)) => gate.draw(rng, rarity, &mut scratch.gate, &mut routing.topk_idx),
+            (rarity, Some(gate)) => gate.draw(rng, rarity, &mut scratch.gate, &mut routing.topk_idx),
             (None, _) => {
                 partial_shuffle(rng, &mut scratch.pool, self.top_k, &mut scratch.swaps);
                 routing.topk_idx.extend_from_slice(&scratch.pool[..self.top_k as usize]);

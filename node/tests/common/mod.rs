@@ -19,6 +19,7 @@ pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32
         kind: GateKind::of(&Softmax).norm_topk(true),
         n_group: 1,
         topk_group: 1,
+        equal_shares: false,
         routed_scaling_factor: 1.0,
     };
     LayerShape { hidden, num_experts, top_k, expert_inter, gate, dtype: Dtype::Fp8 }

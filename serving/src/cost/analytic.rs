@@ -2,15 +2,15 @@
 
 use super::{CostError, LayerCost, LayerTimes, RankTokens};
 use blackboard::CopiesPerToken;
-use blackboard::scale_up::{a2a_time_on, expected_copies};
+use blackboard::scale_up::{a2a_time_on, gate_copies};
 use blackboard::units::{Seconds, Tokens};
 use moe::placement::{LayerPlacements, Placement};
 use moe::{DispatchScheme, LayerShape, RowBytes};
 use topology::{A2aLinks, Cluster, Hardware, Picos};
 
-/// Closed forms for uniform routing.
+/// Closed forms for all experts alike.
 ///
-/// - Dispatch and combine: copies a token (on the layer's placement, as `blackboard::scale_up::expected_copies` has them) times the tokens of the
+/// - Dispatch and combine: copies a token (on the layer's placement, as `blackboard::scale_up::gate_copies` has them) times the tokens of the
 ///   fullest rank, since a port sends what its own rank has; receiving is even.
 /// - Experts: each of the s slots of the fullest rank gets `T k / E` rows of the T tokens of all ranks and reads its weights if it gets
 ///   any, of which the probability is `1 - (1 - k/E)^T`.
@@ -48,7 +48,7 @@ impl Analytic {
     ) -> Result<Self, String> {
         let tokens = vec![1; cluster.num_ranks() as usize];
         let placed = |placement: &Placement| {
-            let copies = expected_copies(scheme, cluster, placement, shape.top_k, None, &tokens);
+            let copies = gate_copies(scheme, cluster, placement, &shape.selection(), &tokens);
             let copies = copies.map_err(|error| error.to_string())?;
             Ok(Placed { copies, slots_max: placement.max_slots_per_rank(), num_slots: placement.num_slots() })
         };

@@ -1,4 +1,4 @@
-//! The closed forms: expected copies over link rates and experts on the roofline, the mean port, no straggler.
+//! The closed forms: expected copies over link rates and experts on the roofline, no straggler.
 
 use super::expected::reachable_tokens;
 use super::{CompareError, CompareSpec, Configuration, Expected};
@@ -21,8 +21,9 @@ pub(super) struct ClosedForm {
 
 /// Times of `row` on `links`.
 ///
-/// The all-to-all is that of the mean port. Where only some ranks host experts, their ports share what all ranks send:
-/// with all experts in one of two racks, twice the mean.
+/// The all-to-all is that of the mean port where experts are alike. Where only some ranks host experts, their ports share what all ranks
+/// send: with all experts in one of two racks, twice the mean. Where experts are popular it is that of the port that is expected to
+/// carry most.
 ///
 /// # Errors
 /// When the hardware has no rate for the layer's dtype.
@@ -39,10 +40,10 @@ pub(super) fn closed_form(
     let ranks_of_hosting_racks: u32 = hosting_racks.map(|rack| cluster.rack_size(rack)).sum();
     let crossing_ports =
         if row.scheme == DispatchScheme::Hierarchical { f64::from(ranks_of_hosting_racks) } else { hosting };
-    let busy = CopiesPerToken {
+    let busy = expected.busiest.unwrap_or(CopiesPerToken {
         intra: expected.copies.intra * ranks / hosting,
         inter: expected.copies.inter * ranks / crossing_ports,
-    };
+    });
     let row_bytes = RowBytes::new(spec.shape.hidden);
     let time = a2a_time_on(row.scheme, busy, Tokens(f64::from(spec.tokens)), row_bytes, links);
     Ok(ClosedForm {

@@ -3,10 +3,11 @@
 use super::configuration::LAYER;
 use super::{CompareError, CompareSpec, Configuration};
 use crate::placing::{Sample, sample};
-use blackboard::scale_up::expected_copies;
+use blackboard::scale_up::{expected_copies, gate_copies};
 use blackboard::{BlackboardError, CopiesPerToken};
 use moe::{ExpertId, PlannedTraffic, RoutingSpec, RowBytes, plan_traffic};
 use serde::{Deserialize, Serialize};
+use topology::{LinkClass, busiest_port};
 
 /// How an expectation was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum ExpectedKind {
     /// Exactly, for uniform routing.
     ClosedForm,
+    /// Exactly, given how the picks of drawn tokens spread over the groups of the model's gate.
+    GroupCounts,
     /// Mean over tokens that are not in the run, drawn from the same distribution.
     MonteCarlo,
     /// Exact mean over every recorded row at every source rank.
@@ -26,7 +29,10 @@ impl ExpectedKind {
     pub const fn describe(self) -> &'static str {
         match self {
             Self::ClosedForm => "closed form of uniform routing",
-            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens",
+            Self::GroupCounts => {
+                "closed form for the model's gate, given how 65536 drawn tokens spread over its groups (standard error below 0.2%)"
+            }
+            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens (standard error about 0.5%)",
             Self::TraceMean => "mean over all recorded rows at every rank",
         }
     }
@@ -37,6 +43,8 @@ impl ExpectedKind {
 pub struct Expected {
     /// Copies of a token's row that leave a rank, forwarded hops included.
     pub copies: CopiesPerToken,
+    /// What the busiest port of each kind carries, in copies a token of a rank, where experts are not alike.
+    pub busiest: Option<CopiesPerToken>,
     /// How it was computed.
     pub kind: ExpectedKind,
     /// Rows of each slot in a step: `[num_slots]`.
@@ -60,14 +68,24 @@ impl<'a> Expectations<'a> {
     /// # Errors
     /// When routing can't be made.
     pub(super) fn of(&mut self, row: &Configuration) -> Result<Expected, CompareError> {
-        if matches!(self.spec.routing, RoutingSpec::Uniform) {
-            let ranks = vec![1; row.cluster.num_ranks() as usize];
-            let (scheme, limit) = (row.scheme, row.limit.as_ref());
-            match expected_copies(scheme, &row.cluster, &row.placement, self.spec.shape.top_k, limit, &ranks)
-            {
+        let (scheme, cluster, placement) = (row.scheme, &row.cluster, &row.placement);
+        let ranks = vec![1; cluster.num_ranks() as usize];
+        let closed = match (&self.spec.routing, &row.limit) {
+            (RoutingSpec::Uniform, limit) => {
+                let top_k = self.spec.shape.top_k;
+                let copies = expected_copies(scheme, cluster, placement, top_k, limit.as_ref(), &ranks);
+                Some((copies, ExpectedKind::ClosedForm))
+            }
+            (RoutingSpec::Model, None) => {
+                let copies = gate_copies(scheme, cluster, placement, &self.spec.shape.selection(), &ranks);
+                Some((copies, ExpectedKind::GroupCounts))
+            }
+            _ => None,
+        };
+        if let Some((copies, kind)) = closed {
+            match copies {
                 Ok(copies) => {
-                    let rows_per_slot = self.even_rows(row);
-                    return Ok(Expected { copies, kind: ExpectedKind::ClosedForm, rows_per_slot });
+                    return Ok(Expected { copies, busiest: None, kind, rows_per_slot: self.even_rows(row) });
                 }
                 // Too many sets of groups to sum: sample them.
                 Err(BlackboardError::GroupSets { .. } | BlackboardError::Terms { .. }) => {}
@@ -98,6 +116,8 @@ impl<'a> Expectations<'a> {
         let (mut copies, mut rows_per_slot) =
             (CopiesPerToken::default(), vec![0.0; row.placement.num_slots() as usize]);
         let step_tokens = f64::from(self.spec.tokens) * f64::from(row.cluster.num_ranks());
+        let alike = matches!(self.spec.routing, RoutingSpec::Uniform | RoutingSpec::Model);
+        let mut busiest = (!alike).then(CopiesPerToken::default);
         for routings in &sample.routings {
             let bytes = RowBytes::new(self.spec.shape.hidden);
             let plan: PlannedTraffic =
@@ -105,12 +125,19 @@ impl<'a> Expectations<'a> {
             let weight = 1.0 / (plan.tokens as f64 * sample.routings.len() as f64);
             copies.intra += plan.copies.intra as f64 * weight;
             copies.inter += plan.copies.inter as f64 * weight;
+            if let Some(busiest) = &mut busiest {
+                let of_rank = weight * f64::from(row.cluster.num_ranks()) / bytes.dispatch as f64;
+                let most = |class| busiest_port(&plan.dispatch, &row.cluster, class) as f64 * of_rank;
+                busiest.intra += most(LinkClass::ScaleUp);
+                busiest.inter += most(LinkClass::ScaleOut);
+            }
             for (sum, &rows) in rows_per_slot.iter_mut().zip(&plan.rows_per_slot) {
                 *sum += rows as f64 * weight * step_tokens;
             }
         }
         Ok(Expected {
             copies,
+            busiest,
             kind: if self.spec.is_trace() { ExpectedKind::TraceMean } else { ExpectedKind::MonteCarlo },
             rows_per_slot,
         })

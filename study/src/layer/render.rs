@@ -1,7 +1,7 @@
 //! A report as text for people or as JSON, and the directory that keeps both.
 
 use super::table::{Page, table};
-use super::{BackendKind, Report, Verification, sentences};
+use super::{BackendKind, ExpectedKind, Report, Verification, sentences};
 use crate::text_table::wrapped;
 use serde_json::Value;
 use std::io;
@@ -58,13 +58,16 @@ impl Report {
             }
             _ => format!("racks of {sizes:?}"),
         };
+        let routing = match word("routing") {
+            own if own == "model" => "the model's own".to_owned(),
+            other => other,
+        };
         let throttle = self.config.get("throttle").and_then(Value::as_f64).unwrap_or(1.0);
         format!(
-            "{} on {racks} {} ranks, {} tokens a rank, {} routing, throttle {}",
+            "{} on {racks} {} ranks, {} tokens a rank, {routing} routing, throttle {}",
             word("model"),
             word("hardware"),
             word("tokens_per_rank"),
-            word("routing"),
             (throttle * 100.0).round() / 100.0,
         )
     }
@@ -94,7 +97,10 @@ impl Report {
                 }
                 BackendKind::Sim => "sim: simulated on a virtual clock, the same frames and the same code, exact.".to_owned(),
                 BackendKind::Analytic => {
-                    "closed form (analytic): expected copies through the mean port, no straggler.".to_owned()
+                    let kind = self.rows.first().map(|record| record.expected_kind);
+                    let alike = matches!(kind, Some(ExpectedKind::ClosedForm | ExpectedKind::GroupCounts));
+                    let port = if alike { "mean port" } else { "port with the most expected load" };
+                    format!("closed form (analytic): expected copies through the {port}, no straggler.")
                 }
             });
         }

@@ -192,8 +192,10 @@ impl CompareSpec {
             )));
         }
         // What is hot in a routing is drawn from the seed, and a row has one placement for all seeds.
-        let seedless =
-            matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model | RoutingSpec::Rows(_));
+        let seedless = matches!(
+            self.routing,
+            RoutingSpec::Uniform | RoutingSpec::Model | RoutingSpec::Loads(_) | RoutingSpec::Rows(_)
+        );
         if self.placement.is_for_demand() && self.seeds.len() > 1 && !seedless {
             return Err(CompareError::Spec(format!(
                 "placement {} is made for one seed's demand; give one seed, or an experiment file, where each seed is a point",

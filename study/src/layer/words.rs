@@ -6,7 +6,7 @@ use crate::placing::Programs;
 use crate::scenario::{BackendWord, ScenarioError, Studied, Takes, Words, command, distinct, said};
 use clap::Args;
 use moe::routing::{RoutingChoice, Workload};
-use moe::{DispatchScheme, ExpertKind};
+use moe::{DispatchScheme, ExpertKind, RoutingSpec};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -72,8 +72,11 @@ impl LayerArgs {
             rack_sizes,
             base: self.base,
             tokens: self.tokens,
+            routing_name: match routing {
+                RoutingSpec::Uniform => "uniform".to_owned(),
+                _ => words.routing.to_string(),
+            },
             routing,
-            routing_name: words.routing.to_string(),
             placement,
             slots,
             experts: self.experts,

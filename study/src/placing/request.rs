@@ -58,14 +58,14 @@ impl PlacementRequest<'_> {
         Ok(Placement::by(policy, cluster, self.slots, &demand)?)
     }
 
-    /// What the routing asks of the experts of `layer`, known from its distribution: exactly where all experts are alike and for a trace
-    /// (all its rows, from every rank), else from tokens that neither the run nor the expectations have. Gate limits are left out, for
+    /// What the routing asks of the experts of `layer`, known from its distribution: exactly where all experts are alike, for recorded loads
+    /// and for a trace (all its rows, from every rank), else from tokens that neither the run nor the expectations have. Gate limits are left out, for
     /// their groups come from the placement.
     fn demand(&self, cluster: &Cluster, layer: u32) -> Result<Demand, PlaceError> {
         let (experts, top_k) = (self.shape.num_experts, self.shape.top_k);
         let ranks = cluster.num_ranks();
         let picks: Vec<u32> = match self.routing {
-            RoutingSpec::Uniform | RoutingSpec::Model => Vec::new(),
+            RoutingSpec::Uniform | RoutingSpec::Model | RoutingSpec::Loads(_) => Vec::new(),
             RoutingSpec::Rows(rows) => rows.idx.clone(),
             _ => {
                 // Ranks from 2n on: those of the run are below n, those of the expectations below 2n.
@@ -79,6 +79,9 @@ impl PlacementRequest<'_> {
             }
         };
         let mut load = vec![u64::from(picks.is_empty()); experts as usize];
+        if let RoutingSpec::Loads(loads) = self.routing {
+            load = loads.of(layer).to_vec();
+        }
         for &expert in &picks {
             load[expert as usize] += 1;
         }
@@ -90,7 +93,7 @@ impl PlacementRequest<'_> {
             cluster.racks().map(|rack| load.iter().map(|&picks| picks * of_rack(rack)).collect()).collect();
         let groups = self.shape.gate.n_group.max(1);
         let demand = Demand::new(load, top_k).from_racks(by_rack)?.in_groups(groups).of_layer(layer);
-        if *self.routing == RoutingSpec::Model {
+        if matches!(self.routing, RoutingSpec::Model | RoutingSpec::Loads(_)) {
             return Ok(demand.under(&self.shape.selection())?);
         }
         if picks.is_empty() {

@@ -3,10 +3,11 @@
 use super::model::recorded_model;
 use super::{Place, Scenario, ScenarioError, any_model, fitting_model, named_model};
 use crate::placing::{PlacementChoice, Programs};
-use moe::load::read_trace;
+use moe::gate::SelectionRule;
+use moe::load::{read_loads, read_trace};
 use moe::placement::{Demand, Linear, PlacementPolicy, PlacementWord};
-use moe::routing::RoutingChoice;
-use moe::{Model, Placement, RecordedRows, RoutingSpec};
+use moe::routing::{RecordedLoads, RoutingChoice};
+use moe::{Model, Placement, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use topology::{Cluster, Dtype, Hardware};
@@ -45,12 +46,23 @@ impl Scenario {
     /// [`ScenarioError`] for the first word that leads nowhere, or contradicts another.
     pub fn resolve(&self, programs: &Arc<Programs>) -> Result<Studied, ScenarioError> {
         let name = self.model.as_deref();
-        let RoutingChoice::Trace(path) = &self.routing else {
-            return self.resolve_as(named_model(name)?, None, programs);
+        let wrong = |error: String| ScenarioError::new("routing", error);
+        let path = match &self.routing {
+            RoutingChoice::Trace(path) => path,
+            RoutingChoice::Loads(path) => {
+                let (origin, loads) =
+                    (path.display(), read_loads(path).map_err(|error| wrong(error.to_string()))?);
+                let model = recorded_model(name, loads.num_experts(), &origin.to_string())?;
+                let layers = loads.layer_ids().iter().copied().zip(loads.layers());
+                let loads =
+                    RecordedLoads::new(layers).ok_or_else(|| wrong(format!("{origin}: no tokens")))?;
+                return self.resolve_as(model, Some(RoutingSpec::Loads(loads)), programs);
+            }
+            _ => return self.resolve_as(named_model(name)?, None, programs),
         };
         let trace = read_trace(path).map_err(|error| ScenarioError::new("routing", error))?;
         let (model, note) = fitting_model(name, self.top_k, &trace, path)?;
-        let mut studied = self.resolve_as(model, Some(trace.rows), programs)?;
+        let mut studied = self.resolve_as(model, Some(RoutingSpec::Rows(trace.rows)), programs)?;
         studied.notes.splice(0..0, note);
         Ok(studied)
     }
@@ -78,11 +90,11 @@ impl Scenario {
     fn resolve_as(
         &self,
         mut model: Model,
-        rows: Option<RecordedRows>,
+        recorded: Option<RoutingSpec>,
         programs: &Arc<Programs>,
     ) -> Result<Studied, ScenarioError> {
         let (mut words, mut notes) = (self.clone(), Vec::new());
-        if rows.is_none() {
+        if !matches!(recorded, Some(RoutingSpec::Rows(_))) {
             words.model = words.model.filter(|_| Ok(&model) != named_model(None).as_ref());
         }
         words.top_k = self.top_k.filter(|&top_k| top_k != model.top_k);
@@ -106,10 +118,17 @@ impl Scenario {
         }
         // Impossible numbers of ranks are refused where racks are made of them.
         let ranks = rack_sizes.iter().fold(0, |sum: u32, &ranks| sum.saturating_add(ranks));
-        let routing = match rows {
-            Some(rows) => RoutingSpec::Rows(rows),
-            None => self.routing.spec(ranks / self.pp.max(1)).unwrap_or(RoutingSpec::Uniform),
+        let routing = match recorded {
+            Some(recorded) => recorded,
+            None => match self.routing.spec(ranks / self.pp.max(1)) {
+                // A gate without limits takes any experts.
+                None | Some(RoutingSpec::Model) if model.layer().selection().is_plain() => {
+                    RoutingSpec::Uniform
+                }
+                spec => spec.unwrap_or(RoutingSpec::Model),
+            },
         };
+
         let linear = PlacementWord::Policy(Linear.name().to_owned());
         let placement = PlacementChoice::read(self.placement.as_ref().unwrap_or(&linear), programs)
             .map_err(|error| ScenarioError::new("placement", error))?;
@@ -152,7 +171,14 @@ fn route_to(model: &mut Model, top_k: u32, notes: &mut Vec<String>) -> Result<()
     model.published_active = None;
     let gate = &mut model.gate;
     let reachable = model.num_experts / gate.n_group.max(1) * gate.topk_group;
-    if top_k > reachable {
+    let uneven = gate.equal_shares && !top_k.is_multiple_of(gate.n_group);
+    if uneven {
+        notes.push(format!(
+            "top-{top_k} is no equal share of {} groups: the gate's groups are left out",
+            gate.n_group
+        ));
+        *gate = gate.unlimited();
+    } else if top_k > reachable {
         notes.push(format!("the model's own gate groups hold {reachable} experts for top-{top_k}: left out"));
         (gate.n_group, gate.topk_group) = (1, 1);
     }
@@ -160,6 +186,16 @@ fn route_to(model: &mut Model, top_k: u32, notes: &mut Vec<String>) -> Result<()
 }
 
 impl Studied {
+    /// How tokens pick experts: by the model's gate, or any where the routing is uniform.
+    #[must_use]
+    pub fn selection(&self) -> SelectionRule {
+        let rule = self.model.layer().selection();
+        match self.routing {
+            RoutingSpec::Uniform => SelectionRule::plain(rule.experts, rule.top_k),
+            _ => rule,
+        }
+    }
+
     /// All racks.
     ///
     /// # Errors

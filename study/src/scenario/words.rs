@@ -70,8 +70,8 @@ pub struct Scenario {
     #[arg(long, value_name = "GATE", value_delimiter = ',', help_heading = EXPERTS)]
     pub gate: Vec<GateChoice>,
     /// `model` (the model's own gate on drawn scores), `uniform` (no limits), `gate` (seeded weights on hidden states), `zipf:S`, `log-normal:S`, `power-law:A`,
-    /// `drifting:S,STEPS`, `workload:W0` to `workload:W7` (docs/loads.md), or `trace:FILE`
-    #[arg(long, value_name = "ROUTING", default_value = "uniform", help_heading = EXPERTS)]
+    /// `drifting:S,STEPS`, `workload:W0` to `workload:W7` (docs/loads.md), `loads:FILE` or `trace:FILE`
+    #[arg(long, value_name = "ROUTING", default_value = "model", help_heading = EXPERTS)]
     pub routing: RoutingChoice,
     /// Where experts are: a policy, a file (ours, vLLM's, TensorRT-LLM's or SGLang's) or a program (docs/placement.md). What is made for a
     /// demand is made for the one measured, or for the one that the routing is expected to have, from other tokens than those of the

@@ -114,11 +114,11 @@ impl Deployment {
     pub fn check_times(&self, spec: &ServeSpec) -> Result<(), ServeError> {
         let routing = &spec.scenario.routing;
         let problem = match spec.serve.cost {
-            CostChoice::Analytic if self.routing != RoutingSpec::Uniform => {
-                "closed forms know uniform routing alone; give it, or another serve.cost"
+            CostChoice::Analytic if !matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model) => {
+                "closed forms know routing alone that has all experts alike; give model, uniform or another serve.cost"
             }
             _ if self.routing == RoutingSpec::Gate => {
-                "steps about time have no hidden states; give uniform, zipf:S, a workload or a trace"
+                "steps about time have no hidden states; give model, uniform, zipf:S, a workload or a trace"
             }
             CostChoice::Memoised if self.routing.depends_on_step() => {
                 "it changes from step to step, and remembered steps don't; give serve.cost = \"frames\""
@@ -162,11 +162,15 @@ impl Deployment {
         let (choice, overlap) = (spec.serve.cost, spec.parallel.overlap);
         let (stack, hardware, hops) = (self.stack.clone(), self.hardware.clone(), self.hops(spec)?);
         if choice == CostChoice::Analytic {
+            let mut shape = self.stack.shape();
+            if self.routing == RoutingSpec::Uniform {
+                shape.gate = shape.gate.unlimited();
+            }
             let layers = Analytic::new(
                 &self.stage_cluster,
                 self.links(),
                 &self.hardware,
-                self.stack.shape(),
+                shape,
                 &self.placements,
                 self.scheme,
             );

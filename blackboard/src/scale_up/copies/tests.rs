@@ -221,6 +221,34 @@ fn the_router_routes_as_the_expectation_assumes() {
 }
 
 #[test]
+fn a_gate_with_groups_sends_what_it_is_expected_to() {
+    let gate = GateSpec { n_group: 8, topk_group: 4, ..GateSpec::ungrouped(GateKind::of(&Softmax)) };
+    let shape =
+        LayerShape { hidden: 16, num_experts: 64, top_k: 6, expert_inter: 16, gate, dtype: Dtype::Fp8 };
+    let cluster = Cluster::new(&[4, 3, 1]).expect("valid");
+    let spread: Vec<u32> = (0..64).map(|slot| slot * 13 % 64).collect();
+    let spread = format!(r#"{{"physical_to_logical_map": {spread:?}}}"#);
+    let placements = [
+        Placement::linear(&cluster, 64),
+        Placement::from_json(&spread, "test", &cluster, 64),
+        Placement::replicated_per_rack(&cluster, 64),
+    ];
+    let router = Router::new(&shape, &RoutingSpec::Model, None, 7, 0).expect("valid");
+    let routings: Vec<Routing> = cluster.ranks().map(|rank| router.route(0, rank, 4_000)).collect();
+    for placement in placements.map(|placement| placement.expect("valid")) {
+        for scheme in DispatchScheme::ALL {
+            let expected =
+                gate_copies(scheme, &cluster, &placement, &shape.selection(), &[4_000; 8]).expect("valid");
+            let plan = plan_traffic(scheme, &cluster, &placement, &routings, RowBytes::new(16));
+            let tokens = plan.tokens as f64;
+            let (intra, inter) = (plan.copies.intra as f64 / tokens, plan.copies.inter as f64 / tokens);
+            assert!((intra - expected.intra).abs() < 0.02, "{scheme}: {intra} for {expected:?}");
+            assert!((inter - expected.inter).abs() < 0.02, "{scheme}: {inter} for {expected:?}");
+        }
+    }
+}
+
+#[test]
 fn combinations_are_ascending_and_complete() {
     assert_eq!(combinations(3, 2), Some(vec![vec![0, 1], vec![0, 2], vec![1, 2]]));
     assert_eq!(combinations(8, 4).map(|sets| sets.len()), Some(70));
@@ -260,7 +288,9 @@ fn work_and_memory_are_bounded() {
     let placement = Placement::replicated_per_rack(&cluster, 256).expect("valid");
     let tokens = vec![1; 4096];
     let scheme = DispatchScheme::Hierarchical;
-    let within = |bounds| bounded(scheme, &cluster, &placement, 8, None, &tokens, bounds);
+    let pools = pools(256, 8, None).expect("valid");
+    let hits = || Hits::new(&cluster, 256, &pools, 8);
+    let within = |bounds| bounded(scheme, &cluster, &placement, hits(), &tokens, bounds);
     let copies = within(BOUNDS).expect("valid");
     assert!(close(copies, uniform_copies(scheme, 1, &[4; 64], 8, None).expect("valid")));
     assert_eq!(within(Bounds { kept: 0, ..BOUNDS }), Ok(copies));

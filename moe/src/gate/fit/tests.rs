@@ -1,18 +1,14 @@
 use super::*;
-use crate::gate::{DrawnGate, Scratch};
+use crate::gate::{DrawnGate, GroupCounts, Scratch};
+use std::collections::BTreeSet;
 
-/// The picks of each expert a token, by the definition: scores `b + Gumbel noise`, groups by the sum of their best scores, then the best experts.
-fn slow_shares(rule: &SelectionRule, rarity: &[f64], tokens: u64) -> Vec<f64> {
-    let (size, mut picks) = (rule.group_size() as usize, vec![0.0; rarity.len()]);
-    for token in 0..tokens {
+/// The experts of tokens by the definition: scores `b + Gumbel noise`, groups by the sum of their best scores, then the best experts.
+fn slow(rule: &SelectionRule, rarity: &[f64], tokens: u64) -> impl Iterator<Item = Vec<u32>> {
+    let (rule, size) = (*rule, rule.group_size() as usize);
+    (0..tokens).map(move |token| {
         let mut rng = generator(Purpose::Routing, 99, [token, 0, 0]);
-        let gumbel = || -(-(1.0 - rng.random::<f64>()).ln()).ln();
-        let scores: Vec<f64> = rarity
-            .iter()
-            .map(|rarity| -rarity.ln())
-            .zip(std::iter::repeat_with(gumbel))
-            .map(|(b, g)| b + g)
-            .collect();
+        let scores: Vec<f64> =
+            rarity.iter().map(|rarity| -rarity.ln() - (-(1.0 - rng.random::<f64>()).ln()).ln()).collect();
         let merit = |group: &[f64]| {
             let mut group = group.to_vec();
             group.sort_by(|a, b| b.total_cmp(a));
@@ -20,16 +16,30 @@ fn slow_shares(rule: &SelectionRule, rarity: &[f64], tokens: u64) -> Vec<f64> {
         };
         let mut groups: Vec<(f64, usize)> = scores.chunks(size).map(merit).zip(0..).collect();
         groups.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut experts: Vec<usize> =
-            groups[..rule.kept as usize].iter().flat_map(|&(_, g)| g * size..(g + 1) * size).collect();
-        experts.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-        experts[..rule.top_k as usize].iter().for_each(|&expert| picks[expert] += 1.0);
+        let kept =
+            groups[..rule.kept as usize].iter().flat_map(|&(_, group)| group * size..(group + 1) * size);
+        let mut experts: Vec<u32> = kept.map(|expert| expert as u32).collect();
+        experts.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
+        experts.truncate(rule.top_k as usize);
+        experts
+    })
+}
+
+/// Picks of each expert a token, and groups that a token uses.
+fn seen(rule: &SelectionRule, tokens: impl Iterator<Item = Vec<u32>>) -> (Vec<f64>, f64) {
+    let (mut picks, mut groups, mut count) = (vec![0.0; rule.experts as usize], 0.0, 0.0);
+    for experts in tokens {
+        let used: BTreeSet<u32> = experts.iter().map(|expert| expert / rule.group_size()).collect();
+        let distinct: BTreeSet<&u32> = experts.iter().collect();
+        assert!(used.len() <= rule.kept as usize && distinct.len() == rule.top_k as usize);
+        experts.iter().for_each(|&expert| picks[expert as usize] += 1.0);
+        (groups, count) = (groups + used.len() as f64, count + 1.0);
     }
-    picks.iter().map(|picks| picks / tokens as f64).collect()
+    (picks.into_iter().map(|picks| picks / count).collect(), groups / count)
 }
 
 fn rule(experts: u32, top_k: u32, groups: u32, kept: u32, summed: u32) -> SelectionRule {
-    SelectionRule { experts, top_k, groups, kept, summed }
+    SelectionRule { experts, top_k, groups, kept, summed, equal: false }
 }
 
 /// Loads of `experts` experts with a tail, the heaviest at the front of the groups.
@@ -44,7 +54,7 @@ fn fitted_popularities_give_recorded_loads_their_shares() {
         let rarity = rarities(&rule, &loads, Fit::Close).expect("reachable");
         let total: f64 = loads.iter().sum();
         let tokens = 400_000;
-        for (expert, share) in slow_shares(&rule, &rarity, tokens).into_iter().enumerate() {
+        for (expert, share) in seen(&rule, slow(&rule, &rarity, tokens)).0.into_iter().enumerate() {
             let wanted = f64::from(rule.top_k) * loads[expert] / total;
             let noise = 3.5 * ((1.0 - wanted) / wanted / tokens as f64).sqrt();
             let off = (share / wanted - 1.0).abs();
@@ -55,27 +65,56 @@ fn fitted_popularities_give_recorded_loads_their_shares() {
 
 #[test]
 fn a_drawn_gate_takes_experts_as_the_definition_has_it() {
-    for rule in [rule(32, 4, 8, 4, 2), rule(32, 6, 8, 3, 1)] {
-        let rarity: Vec<f64> = (0..32).map(|e| 1.0 + f64::from(e % 7) / 3.0).collect();
+    let popular: Vec<f64> = (0..32).map(|expert| 1.0 + f64::from(expert % 7) / 3.0).collect();
+    for (rule, rarity) in [
+        (rule(32, 4, 8, 4, 2), None),
+        (rule(32, 6, 8, 3, 1), None),
+        (rule(32, 4, 8, 4, 2), Some(&popular[..])),
+    ] {
         let (gate, mut scratch, tokens) = (DrawnGate::new(&rule, None), Scratch::default(), 200_000_u64);
-        let mut picks = vec![0.0; 32];
-        for token in 0..tokens {
+        let drawn = (0..tokens).map(|token| {
             let mut experts = Vec::new();
-            gate.draw(&mut generator(Purpose::Demand, 5, [token, 0, 0]), &rarity, &mut scratch, &mut experts);
-            let mut groups: Vec<u32> = experts.iter().map(|expert| expert / 4).collect();
-            groups.sort_unstable();
-            groups.dedup();
-            assert!(groups.len() <= rule.kept as usize && experts.len() == rule.top_k as usize);
-            experts.iter().for_each(|&expert| picks[expert as usize] += 1.0 / tokens as f64);
-        }
-        for (expert, share) in slow_shares(&rule, &rarity, tokens).into_iter().enumerate() {
-            assert!(
-                (picks[expert] / share - 1.0).abs() < 0.04,
-                "{rule:?}: expert {expert} {} {share}",
-                picks[expert]
-            );
+            gate.draw(&mut generator(Purpose::Demand, 5, [token, 0, 0]), rarity, &mut scratch, &mut experts);
+            experts
+        });
+        let (drawn, groups) = seen(&rule, drawn);
+        let (slow, slow_groups) = seen(&rule, slow(&rule, rarity.unwrap_or(&[1.0; 32]), tokens));
+        assert!(
+            (groups / slow_groups - 1.0).abs() < 0.005,
+            "{rule:?}: {groups} groups a token, {slow_groups}"
+        );
+        for (expert, (share, slow)) in drawn.into_iter().zip(slow).enumerate() {
+            assert!((share / slow - 1.0).abs() < 0.04, "{rule:?}: expert {expert} {share} {slow}");
         }
     }
+}
+
+#[test]
+fn equal_shares_of_each_group_are_kept_to() {
+    let rule = SelectionRule { equal: true, ..rule(32, 8, 4, 4, 1) };
+    // In each group the same, so that a group's share is what it must be.
+    let loads: Vec<f64> = (0..32).map(|expert| f64::from(1 + expert % 8)).collect();
+    let rarity = rarities(&rule, &loads, Fit::Close).expect("reachable");
+    let (gate, mut scratch, tokens) = (DrawnGate::new(&rule, None), Scratch::default(), 100_000_u64);
+    for rarity in [Some(&rarity[..]), None] {
+        let drawn = (0..tokens).map(|token| {
+            let mut experts = Vec::new();
+            gate.draw(&mut generator(Purpose::Demand, 5, [token, 0, 0]), rarity, &mut scratch, &mut experts);
+            assert!((0..4).all(|group| experts.iter().filter(|&&expert| expert / 8 == group).count() == 2));
+            experts
+        });
+        for (expert, share) in seen(&rule, drawn).0.into_iter().enumerate() {
+            let wanted = rarity.map_or(0.25, |_| 2.0 * loads[expert] / 36.0);
+            assert!((share / wanted - 1.0).abs() < 0.05, "{expert}: {share} {wanted}");
+        }
+    }
+    let counts = GroupCounts::of(&rule);
+    assert_eq!((counts.tokens(), counts.miss(&[4])), (None, 6.0 / 28.0));
+    let error = rarities(&rule, &(1..33).map(f64::from).collect::<Vec<_>>(), Fit::Close).expect_err("uneven");
+    assert_eq!(
+        error.to_string(),
+        "group 0 has 6.82% of the picks; a token takes as many of each of 4 groups"
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn assert_near(found: &[f32], expected: &[f32]) {
 
 fn v3(bias: Vec<f32>) -> Selector {
     let kind = GateKind::of(&Sigmoid).bias(true).norm_topk(true);
-    let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 2.5 };
+    let spec = GateSpec { kind, n_group: 4, topk_group: 2, equal_shares: false, routed_scaling_factor: 2.5 };
     Selector::new(&spec, 8, 3, bias, None)
 }
 
@@ -53,7 +53,7 @@ fn dropped_groups_stay_out_where_kept_scores_are_negative() {
 #[test]
 fn deepseek_v2_ranks_groups_by_their_best_expert_and_does_not_normalise() {
     let kind = GateKind::of(&Softmax);
-    let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 16.0 };
+    let spec = GateSpec { kind, n_group: 4, topk_group: 2, equal_shares: false, routed_scaling_factor: 16.0 };
     let selector = Selector::new(&spec, 8, 3, Vec::new(), None);
     let probabilities = [0.25_f32, 0.01, 0.18, 0.17, 0.15, 0.14, 0.05, 0.05];
     let (experts, weights) = select(&selector, &probabilities.map(f32::ln));
@@ -88,7 +88,7 @@ fn sigmoid_without_bias_is_the_plain_score() {
 #[test]
 fn ties_go_to_the_lower_expert_and_the_lower_group() {
     let kind = GateKind::of(&Sigmoid).bias(true).norm_topk(true);
-    let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 1.0 };
+    let spec = GateSpec { kind, n_group: 4, topk_group: 2, equal_shares: false, routed_scaling_factor: 1.0 };
     let (experts, weights) = select(&Selector::new(&spec, 8, 3, vec![0.0; 8], None), &[0.0; 8]);
     assert_eq!(experts, [0, 1, 2]);
     assert_near(&weights, &[1.0 / 3.0; 3]);
@@ -99,7 +99,7 @@ fn an_outer_limit_goes_first_and_the_groups_fill_up() {
     // The outer limit leaves experts 1, 3, 5, 7 (the better sum), one in each group: two groups hold two of three.
     let odd_and_even = vec![vec![0, 2, 4, 6], vec![1, 3, 5, 7]];
     let kind = GateKind::of(&Sigmoid);
-    let spec = GateSpec { kind, n_group: 4, topk_group: 2, routed_scaling_factor: 1.0 };
+    let spec = GateSpec { kind, n_group: 4, topk_group: 2, equal_shares: false, routed_scaling_factor: 1.0 };
     let outer = GroupLimiter::new(odd_and_even, 1, 3, 3);
     let selector = Selector::new(&spec, 8, 3, Vec::new(), Some(outer));
     let (experts, _) = select(&selector, &[0.9, 0.5, 0.1, 0.6, 0.1, 0.7, 0.1, 0.8].map(logit));
