@@ -182,7 +182,7 @@ fn routings() -> Vec<RoutingSpec> {
         RoutingSpec::Gate,
         RoutingSpec::Uniform,
         RoutingSpec::Model,
-        RoutingSpec::Loads(RecordedLoads::new([(0, &[9, 1, 4, 4, 7, 2, 5, 8][..])].into_iter()).unwrap()),
+        RoutingSpec::Loads(RecordedLoads::new([(0, &[9, 8, 8, 9, 8, 8, 9, 9][..])].into_iter()).unwrap()),
         RoutingSpec::Drifting { exponent: 1.0, period: 3 },
         RoutingSpec::Workload { workload: Workload::W2, ranks: 4 },
     ]

@@ -30,9 +30,9 @@ impl ExpectedKind {
         match self {
             Self::ClosedForm => "closed form of uniform routing",
             Self::GroupCounts => {
-                "closed form for the model's gate, given how 65536 drawn tokens spread over its groups (standard error below 0.2%)"
+                "closed form for the model's gate, given how 65536 drawn tokens spread over its groups; standard error below 0.2%"
             }
-            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens (standard error about 0.5%)",
+            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens; standard error about 0.5%",
             Self::TraceMean => "mean over all recorded rows at every rank",
         }
     }
