@@ -22,7 +22,7 @@ const FIRST_PART: usize = 8;
 const NEAR: [f64; 2] = [0.02, 0.002];
 /// Rounds of each kind at most.
 const ROUNDS: usize = 40;
-/// How far off, by all tokens, a share may be in the end.
+/// How far off a share may be.
 const TOLERANCE: f64 = 0.01;
 /// Picks of a token, at least and at most, that an expert is fitted to: one without load could fill a token up, and one that
 /// every token picks has no rarity.
@@ -56,6 +56,14 @@ impl Fit {
             Self::Rough => 1 << 14,
         }
     }
+
+    /// How far off, by all tokens, a share may be in the end.
+    const fn tolerance(self) -> f64 {
+        match self {
+            Self::Close => TOLERANCE,
+            Self::Rough => 3.0 * TOLERANCE,
+        }
+    }
 }
 
 /// The rarity of each expert with which a gate of `rule` on drawn scores gives it its part of `loads`; `[experts]` both.
@@ -81,7 +89,7 @@ pub fn rarities(rule: &SelectionRule, loads: &[f64], fit: Fit) -> Result<Vec<f64
             group.iter_mut().for_each(|share| *share = (*share * whole).min(SHARES[1]));
         }
     }
-    Fitting::new(rule, wanted, fit.arrivals()).fitted()
+    Fitting::new(rule, wanted, fit).fitted()
 }
 
 /// Whether a gate of `rule` can give `shares`, picks of each expert a token.
@@ -129,10 +137,11 @@ struct Fitting<'a> {
     weight: Vec<f64>,
     /// Arrivals of mean 1, `[tokens][experts]`.
     arrivals: Vec<f32>,
+    tolerance: f64,
 }
 
 impl<'a> Fitting<'a> {
-    fn new(rule: &'a SelectionRule, wanted: Vec<f64>, arrivals: usize) -> Self {
+    fn new(rule: &'a SelectionRule, wanted: Vec<f64>, fit: Fit) -> Self {
         let mut weight: Vec<f64> = wanted.iter().map(|share| -(-share).ln_1p()).collect();
         for (weight, wanted) in groups_mut(rule, &mut weight).zip(groups(rule, &wanted)) {
             let even = f64::from(rule.top_k) / f64::from(rule.groups);
@@ -143,9 +152,9 @@ impl<'a> Fitting<'a> {
             let mut rng = generator(Purpose::Fit, 0, [token as u64, 0, 0]);
             (0..wanted.len()).map(move |_| rng.sample::<f32, _>(Exp1))
         };
-        let tokens = (arrivals / wanted.len()).clamp(FIRST_PART, MAX_TOKENS);
+        let tokens = (fit.arrivals() / wanted.len()).clamp(FIRST_PART, MAX_TOKENS);
         let arrivals = (0..tokens).flat_map(token).collect();
-        Self { rule, wanted, weight, arrivals }
+        Self { rule, wanted, weight, arrivals, tolerance: fit.tolerance() }
     }
 
     fn fitted(mut self) -> Result<Vec<f64>, Unreachable> {
@@ -162,7 +171,7 @@ impl<'a> Fitting<'a> {
             }
         }
         let (expert, off) = worst;
-        if off.abs() > TOLERANCE {
+        if off.abs() > self.tolerance {
             let part = self.wanted[expert] / f64::from(self.rule.top_k) * 100.0;
             return unreachable(format!(
                 "expert {expert} has {part:.3}% of the picks, and {:.3}% is as near as the gate comes",

@@ -91,7 +91,9 @@ impl Demand {
                 let layer = self.layer;
                 PlacementError::refused(
                     "demand",
-                    format!("layer {layer} asks what its gate can't: {problem}"),
+                    format!(
+                        "layer {layer} asks what its gate can't: {problem}; give loads of this model, or uniform routing"
+                    ),
                 )
             })?;
             self.gate = Some((*rule, rarity));
