@@ -9,7 +9,7 @@ use topology::{Cluster, RankId};
 /// Least number of tokens that copies are counted on; a longer record is counted whole, up to [`MAX_TOKENS`].
 const TOKENS: usize = 4096;
 /// Tokens that the layers of one record share where a gate is drawn, and the most of one layer.
-const DRAWN_TOKENS: [usize; 2] = [1 << 18, 1 << 15];
+const DRAWN_TOKENS: [usize; 2] = [1 << 17, 1 << 15];
 /// Most tokens that copies are counted on.
 const MAX_TOKENS: usize = 1 << 16;
 /// Seed of the tokens that are drawn where there is no record: others than those that a placement is made with.
@@ -62,7 +62,7 @@ impl Evaluation {
     ) -> Result<Self, PlacementError> {
         demand.check(cluster)?;
         let [of_all, most] = DRAWN_TOKENS;
-        let least = if demand.is_gated() { (of_all / layers.max(1)).clamp(TOKENS, most) } else { TOKENS };
+        let least = if demand.is_gated() { (of_all / layers.max(1)).clamp(TOKENS / 4, most) } else { TOKENS };
         let (copies, inter_errors) = copies(cluster, placement, demand, least);
         let chosen_rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
         let rank_load = crate::load::rank_load(cluster, placement, demand.load());
