@@ -1,6 +1,6 @@
 //! Where a text has a constant of Python's that JSON doesn't have: what a dump of wrong numbers looks like.
 
-use super::tables::place;
+use super::counts::place;
 
 /// The constants as Python writes them.
 const CONSTANTS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];

@@ -1,6 +1,5 @@
 //! Tables of counts from whichever format: as written, then as whole tokens.
 
-use super::tables::place;
 use super::{ExpertLoad, LoadError, MAX_LOAD_LAYERS};
 use crate::shape::MAX_EXPERTS;
 
@@ -47,6 +46,13 @@ impl Table {
 /// Whether a count is a whole number but for what floats do to one.
 fn is_whole(count: f64) -> bool {
     (count - count.round()).abs() <= 1e-9 * count
+}
+
+/// Where in a table something is: its indices, expert last.
+pub(super) fn place(at: &[usize]) -> String {
+    let names = &["step", "layer", "expert"][if at.len() < 3 { 1 } else { 0 }..];
+    let words: Vec<String> = names.iter().zip(at).map(|(name, index)| format!("{name} {index}")).collect();
+    words.join(", ")
 }
 
 impl ExpertLoad {

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::counts::Table;
+use super::counts::{Table, place};
 use super::format::Format;
 use super::rows::Rows;
 use super::{ExpertLoad, LoadError};
@@ -123,13 +123,6 @@ fn value(nested: &Nested, place: impl Fn() -> String) -> Result<f64, String> {
             Err(format!("{} is a list, not a number; give as many levels everywhere", place()))
         }
     }
-}
-
-/// Where in a table something is: its indices, expert last.
-pub(super) fn place(at: &[usize]) -> String {
-    let names = &["step", "layer", "expert"][if at.len() < 3 { 1 } else { 0 }..];
-    let words: Vec<String> = names.iter().zip(at).map(|(name, index)| format!("{name} {index}")).collect();
-    words.join(", ")
 }
 
 /// An object of layers, by number: a list of experts each, or an object of experts by number.

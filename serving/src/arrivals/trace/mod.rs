@@ -7,6 +7,7 @@ mod fields;
 mod json;
 mod lines;
 mod replay;
+mod row;
 mod rows;
 mod sessions;
 mod summary;
@@ -34,8 +35,8 @@ use super::open_loop::Pace;
 pub use super::prefixes::MOONCAKE_BLOCK_TOKENS;
 use super::{ArrivalError, MAX_TOKENS};
 use lines::Lines;
-use rows::{Row, Rows};
-use sessions::Turn;
+use row::{Row, Turn};
+use rows::Rows;
 
 /// The formats that are read, for people.
 pub const FORMATS: &str = "a CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens (Azure), arrived_at, num_prefill_tokens, \
@@ -159,7 +160,7 @@ pub struct Trace {
     blocks: Vec<u64>,
     block_tokens: u32,
     rate_scale: f64,
-    counts: rows::Counts,
+    counts: row::Counts,
 }
 
 /// Reads a trace in any of the [`FORMATS`]; `origin` names it in errors.

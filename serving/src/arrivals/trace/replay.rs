@@ -8,7 +8,7 @@ use std::sync::Arc;
 use topology::Picos;
 
 use super::Trace;
-use super::rows::{NO_TURN, Row};
+use super::row::{NO_TURN, Row};
 use crate::arrivals::error::setting;
 use crate::arrivals::prompts::tenant;
 use crate::arrivals::tenants::Tenants;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::sessions::{Sessions, Turn};
+use super::row::{Counts, NO_TURN, Row, Turn};
+use super::sessions::Sessions;
 use super::{MAX_BLOCK_IDS, MAX_REQUESTS, Trace, TraceOptions, ZeroLengths};
 use crate::arrivals::open_loop::Pace;
 use crate::arrivals::{ArrivalError, LATEST};
@@ -13,23 +14,6 @@ const PICOS_PER_NANO: u64 = 1000;
 
 /// What is said where nothing tells when a request comes.
 pub(super) const NO_TIME: &str = "no `timestamp`; give one, or request_rate for a rate of one's own";
-
-/// Behind the last turn of a session.
-pub(super) const NO_TURN: u32 = u32::MAX;
-
-/// A request of a trace, 32 bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
-    /// When it came, in nanoseconds since whatever the trace counts from.
-    pub(super) nanos: i64,
-    pub(super) input: u32,
-    pub(super) output: u32,
-    /// Its ids are `blocks[first_block..][..num_blocks]` of the trace.
-    pub(super) first_block: u32,
-    pub(super) num_blocks: u32,
-    /// The turn of its session that comes once it has ended, of the trace's `turns`, or [`NO_TURN`].
-    pub(super) next: u32,
-}
 
 /// A request as a format has it.
 #[derive(Debug, Default)]
@@ -54,24 +38,6 @@ pub(super) struct Found {
     pub(super) block_tokens: u32,
     /// What times are counted in, where that is not what the format has.
     pub(super) unit: Option<&'static str>,
-}
-
-/// What was done to a trace, in requests.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) read: u64,
-    pub(super) failed: u64,
-    pub(super) out_of_order: u64,
-    pub(super) dropped: u64,
-    pub(super) raised: u64,
-    pub(super) short_ids: u64,
-    pub(super) left_out: u64,
-    pub(super) clipped_inputs: u64,
-    pub(super) clipped_outputs: u64,
-    /// Turns whose prompts were made of their session's history.
-    pub(super) turns: u64,
-    /// Turns whose prompts have it in them.
-    pub(super) whole_turns: u64,
 }
 
 /// Requests in the order of the file.
@@ -254,11 +220,4 @@ fn pace_rows(rows: &mut [Row], pace: Pace, seed: u64) {
         last = pace.time(seed, index, last).unwrap_or(Picos::MAX);
         row.nanos = (last.0 / PICOS_PER_NANO) as i64;
     }
-}
-
-/// Cuts a length; 1 where it was longer.
-pub(super) fn clip(tokens: &mut u32, most: Option<u32>) -> u64 {
-    let longer = most.is_some_and(|most| *tokens > most);
-    *tokens = most.unwrap_or(u32::MAX).min(*tokens);
-    longer.into()
 }

@@ -1,19 +1,8 @@
 //! Sessions of a trace: a turn comes once the one before it has ended, and its prompt begins with all that was said.
 
-use super::rows::{Counts, NO_TURN, Row, clip};
+use super::row::{Counts, NO_TURN, Row, Turn, clip};
 use super::{MAX_BLOCK_IDS, TraceOptions};
 use crate::arrivals::MAX_TOKENS;
-
-/// A request that comes after another one of its session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    /// With the time before which it doesn't come: `i64::MIN` where none was recorded.
-    pub(super) row: Row,
-    /// How long after the turn before ended.
-    pub(super) delay_nanos: u64,
-    /// Whether it has a time in place of a delay.
-    pub(super) timed: bool,
-}
 
 /// First requests, in the order of arrival, and the turns after them.
 pub(super) struct Sessions {
