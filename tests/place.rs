@@ -80,7 +80,7 @@ fn what_can_not_be_placed_is_refused() {
     loads.refused(&["--ranks=8", "--export=railyard", "--slots=16"], "give --layer");
     loads.refused(&["--ranks=7", "--export=sglang", "--policy=rack-aware"], "12 slots on 7 ranks unevenly");
     Loads::new(r#"{"logical_count": [[1, 2], [3]]}"#).refused(&["--ranks=2"], "layer 1 has 1 experts");
-    Loads::new("{}").refused(&["--ranks=2"], "give SGLang's JSON (`logical_count`)");
+    Loads::new("{}").refused(&["--ranks=2"], "give counts (`logical_count`, lists, CSV)");
 }
 
 #[test]

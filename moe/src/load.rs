@@ -7,6 +7,7 @@
 mod coactivation;
 mod constant;
 mod counts;
+mod csv;
 mod demand;
 mod error;
 mod format;
@@ -24,6 +25,7 @@ mod tables;
 mod trace;
 mod vllm;
 mod warnings;
+mod wide;
 
 pub use coactivation::Coactivation;
 pub use error::LoadError;

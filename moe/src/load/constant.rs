@@ -7,19 +7,22 @@ const CONSTANTS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 /// What is wrong with a text that `error` says is not JSON, by layer and expert where it is a constant.
 pub(super) fn not_json(text: &[u8], error: &serde_json::Error) -> String {
-    match first(text) {
-        Some((key, at, word)) => {
-            let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
-            let place = match at.as_slice() {
-                [expert] => place(&[0, *expert]),
-                [_, _] | [_, _, _] => place(&at),
-                _ => "a value".to_owned(),
-            };
-            format!("{place}{of} is {word}, not a number; give counts of tokens")
-        }
-        None if error.is_eof() => format!("not JSON: {error}; was the file cut?"),
-        None => format!("not JSON: {error}"),
-    }
+    named(text).unwrap_or_else(|| {
+        let cut = if error.is_eof() { "; was the file cut?" } else { "" };
+        format!("not JSON: {error}{cut}")
+    })
+}
+
+/// What is wrong with a text in which there is a constant.
+pub(super) fn named(text: &[u8]) -> Option<String> {
+    let (key, at, word) = first(text)?;
+    let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
+    let place = match at.as_slice() {
+        [expert] => format!("expert {expert}"),
+        [_, _] | [_, _, _] => place(&at),
+        _ => "a value".to_owned(),
+    };
+    Some(format!("{place}{of} is {word}, not a number; give counts of tokens"))
 }
 
 /// The first constant, with the key and the indices in lists that lead to it from the object around it.

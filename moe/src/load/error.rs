@@ -27,6 +27,14 @@ pub enum LoadError {
         /// What is read, for people.
         known: String,
     },
+    /// Not text, not JSON, or with a constant that JSON doesn't have.
+    #[error("{origin}: {problem}")]
+    Broken {
+        /// File that it was read from.
+        origin: String,
+        /// Where and what, with the remedy.
+        problem: String,
+    },
     /// A line is wrong.
     #[error("{origin}:{line}: {problem}")]
     Line {

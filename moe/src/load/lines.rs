@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::io::{BufRead, Read};
 
+use super::constant::named;
 use super::{LoadError, MAX_LOAD_BYTES};
 
 /// Most bytes of a trace of lines.
@@ -27,6 +28,11 @@ impl<'a> Lines<'a> {
     /// The error of the line read last.
     pub(super) fn wrong(&self, problem: impl Into<String>) -> LoadError {
         LoadError::Line { origin: self.origin.to_owned(), line: self.line, problem: problem.into() }
+    }
+
+    /// The error of a constant that JSON doesn't have in the line read last.
+    pub(super) fn wrong_constant(&self) -> Option<LoadError> {
+        named(&self.text).map(|problem| self.wrong(problem))
     }
 
     /// The next line that is not blank, as `T`; `expected` says what it must be.

@@ -12,12 +12,8 @@ const EXPECTED: &str = r#"{"step", "stage", "block", "layer", "rank", "num_token
 const STAGE: &str = "pre_dispatch";
 
 /// How it is told, and what reads it.
-pub(super) const FORMAT: Format = Format {
-    words: "Megatron's router trace (JSON lines with `top_indices`)",
-    keys: &["top_indices"],
-    document: None,
-    lines: Some(parse),
-};
+pub(super) const FORMAT: Format =
+    Format { words: "Megatron's `top_indices`", keys: &["top_indices"], document: None, lines: Some(parse) };
 
 #[derive(Deserialize)]
 struct Line {

@@ -11,7 +11,7 @@ const EXPECTED: &str = r#"{"layer", "batch_id", "origin_rows": [row of devices o
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
-    words: "moe-balance's trace (JSON lines with `topk_experts`)",
+    words: "moe-balance's `topk_experts`",
     keys: &["topk_experts"],
     document: None,
     lines: Some(parse),

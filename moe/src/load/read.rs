@@ -9,11 +9,11 @@ use std::path::Path;
 use super::constant::not_json;
 use super::format::Format;
 use super::lines::Lines;
-use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, megatron, moe_balance, npy, rows, simllm, tables, vllm};
+use super::{ExpertLoad, LoadError, MAX_LOAD_BYTES, csv, megatron, moe_balance, npy, simllm, tables, vllm};
 
 /// Every format; an object with keys of several is of the first.
 pub(super) const FORMATS: &[Format] =
-    &[tables::FORMAT, rows::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
+    &[tables::FORMAT, megatron::FORMAT, vllm::FORMAT, moe_balance::FORMAT, simllm::FORMAT];
 
 const UTF8_BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -45,51 +45,58 @@ pub(super) fn parse_as(
 ) -> Result<ExpertLoad, LoadError> {
     let io = |error| LoadError::Io { origin: origin.to_owned(), error };
     let unknown = |found: &str| unknown(origin, found);
+    let no_text = |found: &str| LoadError::Broken { origin: origin.to_owned(), problem: found.to_owned() };
     let start = reader.fill_buf().map_err(io)?;
     if start.starts_with(npy::MAGIC) {
         return npy::parse(reader, origin);
     }
     // A zip archive, or a pickle.
     if start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x80") {
-        return Err(unknown("a binary dump, as of torch.save; only JSON is read, so convert it"));
+        return Err(no_text("a binary dump, as of torch.save; only JSON is read, so convert it"));
     }
     if start.starts_with(b"\x1F\x8B") {
-        return Err(unknown("a gzip file; unpack it first"));
+        return Err(no_text("a gzip file; unpack it first"));
     }
     if start.starts_with(UTF8_BOM) {
         reader.consume(UTF8_BOM.len());
     }
-    let head = first_line(&mut reader, origin)?;
+    let mut head = first_line(&mut reader, origin)?;
+    let more = goes_on(&mut head, &mut reader).map_err(io)?;
     match head.trim_ascii().first() {
         None => return Err(unknown("nothing in it")),
         Some(b'{') => {}
+        Some(b'[') if more && serde_json::from_slice::<IgnoredAny>(&head).is_ok() => {
+            return tables::parse_lines(Lines::new(Cursor::new(head).chain(reader), origin));
+        }
         Some(b'[') => {
             let text = rest(head, reader, origin)?;
-            let checked = serde_json::from_str::<IgnoredAny>(&text);
-            checked.map_err(|error| unknown(&not_json(text.as_bytes(), &error)))?;
-            return tables::parse(&text, origin);
+            let parse = tables::FORMAT.document.expect("lists are documents");
+            return match serde_json::from_str::<IgnoredAny>(&text) {
+                Ok(_) => parse(&text, origin),
+                Err(error) => Err(broken(origin, text.as_bytes(), &error)),
+            };
         }
-        Some(_) => return rows::parse(&rest(head, reader, origin)?, origin),
+        Some(_) => return csv::parse(&rest(head, reader, origin)?, origin),
     }
     match serde_json::from_slice::<Keys>(&head) {
         Ok(keys) => match find(formats, &keys) {
-            Some(Format { lines: Some(parse), .. }) => {
+            Some(Format { lines: Some(parse), document, .. }) if more || document.is_none() => {
                 parse(Lines::new(Cursor::new(head).chain(reader), origin))
             }
             Some(Format { document: Some(parse), .. }) => parse(&rest(head, reader, origin)?, origin),
-            _ => Err(unknown("JSON without the key of a format in its first line")),
+            _ => Err(unknown("JSON without the key of a format")),
         },
         // One document over many lines.
         Err(error) if error.is_eof() => {
             let text = rest(head, reader, origin)?;
             let keys: Keys =
-                serde_json::from_str(&text).map_err(|error| unknown(&not_json(text.as_bytes(), &error)))?;
+                serde_json::from_str(&text).map_err(|error| broken(origin, text.as_bytes(), &error))?;
             match find(formats, &keys).and_then(|format| format.document) {
                 Some(parse) => parse(&text, origin),
                 None => Err(unknown("one JSON document that is of no format")),
             }
         }
-        Err(error) => Err(unknown(&not_json(&head, &error))),
+        Err(error) => Err(broken(origin, &head, &error)),
     }
 }
 
@@ -112,6 +119,23 @@ fn find<'a>(formats: &'a [Format], keys: &Keys) -> Option<&'a Format> {
 
 fn unknown(origin: &str, found: &str) -> LoadError {
     LoadError::Unknown { origin: origin.to_owned(), found: found.to_owned(), known: formats() }
+}
+
+fn broken(origin: &str, text: &[u8], error: &serde_json::Error) -> LoadError {
+    LoadError::Broken { origin: origin.to_owned(), problem: not_json(text, error) }
+}
+
+/// Whether anything but blanks comes after `head`, which gets the blanks.
+fn goes_on(head: &mut Vec<u8>, reader: &mut impl BufRead) -> std::io::Result<bool> {
+    loop {
+        let next = reader.fill_buf()?;
+        let (blanks, all) = (next.iter().take_while(|byte| byte.is_ascii_whitespace()).count(), next.len());
+        head.extend(&next[..blanks]);
+        reader.consume(blanks);
+        if blanks < all || all == 0 || head.len() > MAX_LOAD_BYTES {
+            return Ok(all > 0);
+        }
+    }
 }
 
 /// The first line that is not blank, with the blank ones before it.

@@ -8,7 +8,7 @@ use super::{ExpertLoad, LoadError};
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
-    words: "simllm's (JSON lines with `routing`)",
+    words: "simllm's `routing`",
     keys: &["routing", "provenance", "row_type"],
     document: None,
     lines: Some(parse),

@@ -1,5 +1,5 @@
 //! Tables of counts as JSON: lists by layer and expert, alone, under a key such as SGLang's `logical_count`, or under each
-//! layer's number.
+//! layer's number; and records of which each has a table, a layer or one count.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -8,20 +8,33 @@ use std::fmt;
 
 use super::counts::{Table, place};
 use super::format::Format;
-use super::rows::Rows;
+use super::lines::Lines;
+use super::rows::{LAYER, Rows};
 use super::{ExpertLoad, LoadError};
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
-    words: "SGLang's JSON (`logical_count`), or lists of counts",
-    keys: &KEYS,
+    words: "counts (`logical_count`, lists, CSV)",
+    keys: &[
+        "logical_count",
+        "expert_counts",
+        "expert_count",
+        "tokens_per_expert",
+        "counts",
+        "loads",
+        "count",
+        "load",
+        "expert",
+        "expert_id",
+        "expert_idx",
+        "expert_index",
+    ],
     document: Some(parse),
-    lines: None,
+    lines: Some(parse_lines),
 };
 
-/// What a table is called by those who write one.
-const KEYS: [&str; 6] =
-    ["logical_count", "expert_counts", "expert_count", "tokens_per_expert", "counts", "loads"];
+/// How many of the keys are what a table is called by those who write one.
+const TABLES: usize = 8;
 
 /// JSON as far as it can be a table.
 enum Nested {
@@ -32,22 +45,114 @@ enum Nested {
     Other(&'static str),
 }
 
-/// Reads `[experts]`, `[layers][experts]` or `[steps][layers][experts]`, or objects with layers' numbers as keys. What else
-/// stands beside a table's key is passed over.
-pub(super) fn parse(text: &str, origin: &str) -> Result<ExpertLoad, LoadError> {
+/// Reads `[experts]`, `[layers][experts]` or `[steps][layers][experts]`, or objects with layers' numbers as keys, or a list of
+/// records. What else stands beside a table's key is passed over.
+fn parse(text: &str, origin: &str) -> Result<ExpertLoad, LoadError> {
     let wrong = |line, problem| LoadError::Line { origin: origin.to_owned(), line, problem };
     let nested = serde_json::from_str(text).map_err(|error| wrong(error.line(), error.to_string()))?;
-    let table = match nested {
-        Nested::List(records) if records.iter().any(|record| matches!(record, Nested::Map(_))) => {
-            of_records(records)
+    ExpertLoad::of_table(of_document(nested).map_err(|problem| wrong(1, problem))?, origin)
+}
+
+fn of_document(nested: Nested) -> Result<Table, String> {
+    let mut records = Records::default();
+    match nested {
+        Nested::List(list) if list.iter().any(|record| matches!(record, Nested::Map(_))) => {
+            for (at, record) in list.into_iter().enumerate() {
+                records.push(record).map_err(|problem| format!("entry {at}: {problem}"))?;
+            }
         }
-        Nested::Map(mut map) => match KEYS.iter().find_map(|&key| map.remove(key)) {
-            Some(table) => of_table(table),
-            None => of_layers(map),
-        },
-        table => of_table(table),
-    };
-    ExpertLoad::of_table(table.map_err(|problem| wrong(1, problem))?, origin)
+        Nested::Map(_) => records.push(nested)?,
+        table => return of_table(table),
+    }
+    records.finish()
+}
+
+/// Reads lines of which each is a record.
+pub(super) fn parse_lines(mut lines: Lines<'_>) -> Result<ExpertLoad, LoadError> {
+    let mut records = Records::default();
+    loop {
+        let next = lines.next(r#"counts, as {"layer": 3, "counts": [120, 80]}"#);
+        let next = next.map_err(|error| lines.wrong_constant().unwrap_or(error))?;
+        let Some(record) = next else { break };
+        records.push(record).map_err(|problem| lines.wrong(problem))?;
+    }
+    ExpertLoad::of_table(records.finish().map_err(|problem| lines.wrong(problem))?, lines.origin)
+}
+
+/// What records say, all of one kind: a table each, one a step; or a layer or one count each.
+#[derive(Default)]
+struct Records {
+    tables: Option<Table>,
+    rows: Rows,
+    /// Layers without a number.
+    lists: u32,
+}
+
+impl Records {
+    fn push(&mut self, record: Nested) -> Result<(), String> {
+        match record {
+            Nested::Map(map) => self.push_map(map)?,
+            list if depth(&list) == 1 => {
+                self.rows.push_layer(0, self.lists, 0, experts(items(list, "entry", 0)?, &[0])?)?;
+                self.lists += 1;
+            }
+            table => self.push_table(table)?,
+        }
+        let mixed = self.tables.is_some() && !self.rows.is_empty();
+        if mixed { Err("another kind than before; give one kind of records".to_owned()) } else { Ok(()) }
+    }
+
+    fn push_map(&mut self, mut map: BTreeMap<String, Nested>) -> Result<(), String> {
+        let holds = |key: &&str| matches!(map.get(*key), Some(Nested::List(_) | Nested::Map(_)));
+        let Some(table) = FORMAT.keys[..TABLES].iter().copied().find(holds) else {
+            return if are_layers(map.keys()) {
+                self.push_table(Nested::Map(map))
+            } else {
+                self.push_row(&map)
+            };
+        };
+        let table = map.remove(table).expect("it was found");
+        if Rows::field(LAYER, map.keys().map(|key| (key, ()))).is_none() {
+            return self.push_table(table);
+        }
+        let place =
+            |names| Rows::field(names, map.iter()).map(|nested| value(nested, String::new)).transpose();
+        let [step, layer, rank] = Rows::place(place)?;
+        let counts = match table {
+            Nested::List(list) => experts(list, &[layer as usize])?,
+            table => {
+                let layers = BTreeMap::from([(layer.to_string(), table)]);
+                of_layers(layers)?.steps.remove(0).remove(0)
+            }
+        };
+        self.rows.push_layer(step, layer, rank, counts)
+    }
+
+    fn push_row(&mut self, map: &BTreeMap<String, Nested>) -> Result<(), String> {
+        self.rows.push_fields(|names| {
+            let field = Rows::field(names, map);
+            field.map(|nested| value(nested, || format!("`{}`", names[0]))).transpose()
+        })
+    }
+
+    fn push_table(&mut self, table: Nested) -> Result<(), String> {
+        let table = of_table(table)?;
+        match &mut self.tables {
+            None => self.tables = Some(table),
+            Some(before) if before.ids != table.ids => {
+                return Err(format!("layers {:?} where others have {:?}", table.ids, before.ids));
+            }
+            Some(before) => {
+                before.steps.extend(table.steps);
+                before.by_step = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Table, String> {
+        self.tables.map_or_else(|| self.rows.finish(), Ok)
+    }
 }
 
 /// Whether the keys of an object are layers' numbers: `3`, `layer_3`, `model.layers.3`.
@@ -56,7 +161,7 @@ pub(super) fn are_layers<'a>(mut keys: impl Iterator<Item = &'a String>) -> bool
 }
 
 /// The number at the end of a key.
-fn number(key: &str) -> Option<u32> {
+pub(super) fn number(key: &str) -> Option<u32> {
     let digits = key.len() - key.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     key[key.len() - digits..].parse().ok()
 }
@@ -142,32 +247,10 @@ fn of_layers(map: BTreeMap<String, Nested>) -> Result<Table, String> {
         };
         for (expert, nested) in counts {
             let count = value(&nested, || format!("layer {layer}, expert {expert}"))?;
-            rows.push(0, layer, expert, count)?;
+            rows.push([0, layer, 0], expert, count)?;
         }
     }
     rows.finish()
-}
-
-/// A list of objects: a table each, one a step, or a row each.
-fn of_records(records: Vec<Nested>) -> Result<Table, String> {
-    let (mut steps, mut rows) = (Vec::new(), Rows::default());
-    for (at, record) in records.into_iter().enumerate() {
-        let Nested::Map(mut map) = record else {
-            return Err(format!("entry {at} is no object; give one kind of entries"));
-        };
-        if let Some(table) = KEYS.iter().filter(|_| rows.is_empty()).find_map(|&key| map.remove(key)) {
-            steps.push(layers(items(table, "entry", at)?, &[at])?);
-            continue;
-        }
-        if !steps.is_empty() {
-            return Err(format!("entry {at} has no table; give one in each"));
-        }
-        let field = |names| {
-            Rows::field(names, map.iter()).map(|nested| value(nested, || format!("entry {at}"))).transpose()
-        };
-        rows.push_fields(field).map_err(|problem| format!("entry {at}: {problem}"))?;
-    }
-    if steps.is_empty() { rows.finish() } else { Ok(Table { by_step: true, ..Table::of_steps(steps) }) }
 }
 
 impl<'de> Deserialize<'de> for Nested {

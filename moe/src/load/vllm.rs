@@ -11,7 +11,7 @@ const EXPECTED: &str = r#"{"routed_experts": [[[expert, ...] for each layer] for
 
 /// How it is told, and what reads it.
 pub(super) const FORMAT: Format = Format {
-    words: "vLLM's `routed_experts` (JSON or .npy)",
+    words: "vLLM's `routed_experts`",
     keys: &["routed_experts"],
     document: Some(parse_document),
     lines: Some(parse),

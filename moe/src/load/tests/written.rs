@@ -77,6 +77,82 @@ fn rows_keep_the_numbers_of_layers_and_may_leave_pairs_out() {
     );
 }
 
+/// Whole tables, layers and windows, a record each: lines or a list.
+#[test]
+fn records_hold_a_table_or_a_layer_each() {
+    let load = parse(r#"{"3": [12, 8, 4], "5": [1, 9, 7]}"#).unwrap();
+    let of_layers =
+        [r#"{"layer": 3, "counts": [12, 8, 4]}"#, r#"{"moe_layer": 5, "loads": {"1": 9, "2": 7, "0": 1}}"#];
+    for same in [
+        of_layers.join("\n"),
+        format!("\n{}\n\n", of_layers.join("\r\n")),
+        format!("[{}]", of_layers.join(",\n")),
+        r#"{"layer": 3, "rank": 0, "count": [10, 8, 0]}
+           {"layer": 5, "rank": 0, "count": [1, 9, 7]}
+           {"layer": 3, "rank": 1, "count": [2, 0, 4]}"#
+            .to_owned(),
+    ] {
+        assert_eq!(parse(&same).unwrap(), load, "{same}");
+    }
+    assert_eq!(parse(r#"{"layer": 3, "counts": [12, 8]}"#).unwrap().layer_ids(), [3], "one record alone");
+    assert_eq!(counts(&parse("[12, 8, 4]\n[1, 9, 7]\n").unwrap()), counts(&load), "a line a layer");
+    for windows in [
+        "{\"step\": 10, \"loads\": [[1, 2], [3, 4]]}\n{\"step\": 20, \"loads\": [[5, 0], [0, 6]]}\n",
+        "[[1, 2], [3, 4]]\n[[5, 0], [0, 6]]",
+        "{\"0\": [1, 2], \"1\": [3, 4]}\n{\"0\": [5, 0], \"1\": [0, 6]}",
+        "{\"layer\": 0, \"step\": 4, \"counts\": [1, 2]}\n{\"layer\": 1, \"step\": 4, \"counts\": [3, 4]}\n\
+         {\"layer\": 0, \"step\": 8, \"counts\": [5]}\n{\"layer\": 1, \"step\": 8, \"counts\": [0, 6]}",
+    ] {
+        let load = parse(windows).unwrap();
+        assert_eq!((counts(&load), load.steps()), (vec![&[6, 2][..], &[3, 10]], vec![0, 1]), "{windows}");
+    }
+    let layer = r#"{"layer": 3, "counts": [1, 2]}"#;
+    refused(format!("{layer}\n{layer}"), "made-up:2: layer 3, expert 0 has a row already");
+    refused(format!("{layer}\n{{\"counts\": [[1]]}}"), "made-up:2: another kind than before");
+    refused(
+        format!("{layer}\n{{\"layer\": 4, \"counts\": [1, NaN]}}"),
+        "made-up:2: expert 1 of `counts` is NaN",
+    );
+    refused(
+        format!("{layer}\n{{\"layer\": 4.5, \"counts\": [1]}}"),
+        "made-up:2: `layer` is 4.5: give a whole",
+    );
+    refused(format!("{layer}\n{{\"layer\": 4, \"total\": 1}}"), "made-up:2: no `expert`");
+    refused(
+        format!("[{layer}, {{\"layer\": 4, \"counts\": [[1]]}}]"),
+        "entry 1: layer 4, expert 0 is a list",
+    );
+    refused("{\"loads\": [[1]]}\n{\"loads\": [[1], [2]]}", "made-up:2: layers [0, 1] where others have [0]");
+    refused("{\"loads\": [[1]]}\n{\"loads\": [[1, 2]]}", "step 1 has 1 layers of 2 experts");
+}
+
+#[test]
+fn wide_tables_have_a_layer_a_line() {
+    let load = parse("[[12, 8, 4, 6], [1, 9, 7, 2]]").unwrap();
+    for same in [
+        "12,8,4,6\n1,9,7,2\n",
+        "1.2e+01 8.0e+00 4.0e+00 6.0e+00\n1.0e+00 9.0e+00 7.0e+00 2.0e+00\n",
+        "0,1,2,3\n12,8,4,6\n1,9,7,2",
+        ",0,1,2,3\n0,12,8,4,6\n1,1,9,7,2\n",
+        "layer;expert_0;expert_1;expert_2;expert_3;\n0;12;8;4;6;\n1;1;9;7;2;\n",
+        "Layer\te3\te1\te0\te2\nlayer_0\t6\t8\t12\t4\nlayer_1\t2\t9\t1\t7\n",
+    ] {
+        assert_eq!(parse(same).unwrap(), load, "{same}");
+    }
+    assert_eq!(parse("layer,0,1\n3,5,6\n4,7,8\n").unwrap().layer_ids(), [3, 4]);
+    let steps = parse("step,0,1\n7,5,6\n7,1,2\n8,1,0\n8,0,1\n").unwrap();
+    assert_eq!((counts(&steps), steps.steps()), (vec![&[6, 6][..], &[1, 3]], vec![0, 1]));
+    refused("0,12,8,4\n1,9,7,2\n", "made-up:1: the first column counts up: are these layers? give a header");
+    refused("layer,0,1,total\n0,1,2,3\n", "made-up:1: not JSON, and column `total` is no expert's");
+    refused("expert,layer_0,layer_1\n0,1,2\n", "column `expert` is no expert's");
+    refused("layer,e0,e1,e1\n0,1,2,3\n", "two columns of expert 1");
+    refused("layer,0,1\n0,1,x\n", "made-up:2: layer 0, expert 1 is `x`: give a number");
+    refused("layer,0,1\n0,1\n", "made-up:2: 2 fields where the first line has 3");
+    refused("layer,0,1\n0,1,2\n0,1,2\n", "made-up:3: layer 0, expert 0 has a row already");
+    refused("layer,0,1\n", "made-up:1: no rows");
+    refused("what is this\n", "made-up:1: not JSON, and column `what` is no expert's");
+}
+
 #[test]
 fn wrong_rows_are_named_by_line() {
     let rows = |body: &str| format!("layer,expert,count\n3,0,12\n{body}");
@@ -86,18 +162,18 @@ fn wrong_rows_are_named_by_line() {
     refused(rows("-3,1,12\n"), "made-up:3: `layer` is -3: give a whole number");
     refused(rows("3,4096,12\n"), "made-up:3: `expert` is 4096: give a whole number from 0 to 4095");
     refused(rows("3,1,\n"), "made-up:3: `count` is ``: give a number");
-    refused(rows("3,1\n"), "made-up:3: 2 fields where the header has 3");
+    refused(rows("3,1\n"), "made-up:3: 2 fields where the first line has 3");
     refused(
         rows("3,1"),
-        "made-up:3: 2 fields where the header has 3; the file ends in this line: was it cut?",
+        "made-up:3: 2 fields where the first line has 3; the file ends in this line: was it cut?",
     );
-    refused(rows("3,1,2,9\n"), "made-up:3: 4 fields where the header has 3");
+    refused(rows("3,1,2,9\n"), "made-up:3: 4 fields where the first line has 3");
     refused(rows("3,1,nan\n"), "layer 3, expert 1 has NaN tokens");
     refused(rows("3,1,-2\n"), "layer 3, expert 1 has -2 tokens");
-    refused("layer,expert\n0,1", "made-up:1: not JSON, and no column `count`");
+    refused("layer,expert\n0,1", "made-up:1: no column `count`");
     refused("layer,expert,count,tokens\n", "made-up:1: two columns for `count`, `count` and `tokens`");
     refused("layer,expert,count\n", "made-up:1: no rows");
-    refused("3,0,12\n3,1,4\n", "made-up:1: not JSON, and no column `layer`");
+    refused("3,0,12\n3,1,4\n", "made-up:1: 3 columns without a header; give a header layer,expert,count");
     refused(
         "{\"layer\": 3, \"expert\": 0, \"count\": 1}\n{\"layer\": 3, \"expert\": 0, \"count\": 2}\n",
         "made-up:2: layer 3, expert 0 has a row",
