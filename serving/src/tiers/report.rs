@@ -145,6 +145,33 @@ impl CacheReport {
         }
     }
 
+    /// Why nothing was found, where nothing was, for people.
+    #[must_use]
+    pub fn why_nothing(&self) -> Option<String> {
+        let stay = |tier: &TierReport| {
+            let seconds = tier.stay?.as_micros_f64() / 1e6;
+            Some(format!("blocks stay {seconds:.2} s in {}", tier.name))
+        };
+        let stays: Vec<String> = self.tiers.iter().filter(|tier| tier.used).filter_map(stay).collect();
+        if self.hit_tokens > 0 {
+            None
+        } else if self.declined_tokens > 0 {
+            Some(
+                "computing what was held again cost less than reading it: cache.load = \"always\" reads"
+                    .to_owned(),
+            )
+        } else if !self.tiers.iter().any(|tier| tier.used) {
+            Some("the policy uses no tier: cache.policy = \"lru\" does".to_owned())
+        } else if stays.is_empty() {
+            Some("blocks left for want of room before they were asked for".to_owned())
+        } else {
+            let stays = stays.join(", ");
+            Some(format!(
+                "{stays}, until holding has cost what is saved: cache.policy = \"lru\" holds while there is room"
+            ))
+        }
+    }
+
     /// Share of the prompts' tokens found and used.
     pub fn hit_rate(&self) -> f64 {
         share(self.hit_tokens, self.input_tokens)

@@ -44,9 +44,15 @@ impl Cache {
         }
     }
 
-    /// What a reader should know where prompts share beginnings that nothing holds; `trace` is what was recorded.
+    /// What a reader should know where prompts share beginnings of which none was found; `trace` is what was recorded, `report` what
+    /// came of the tiers.
     #[must_use]
-    pub fn note(&self, arrivals: &ArrivalSpec, trace: Option<&TraceSummary>) -> Option<String> {
+    pub fn note(
+        &self,
+        arrivals: &ArrivalSpec,
+        trace: Option<&TraceSummary>,
+        report: Option<&CacheReport>,
+    ) -> Option<String> {
         let shared = match trace {
             Some(trace) if trace.blocks_seen_before > 0 => {
                 format!("{} of {} blocks were seen before", trace.blocks_seen_before, trace.blocks)
@@ -54,8 +60,12 @@ impl Cache {
             None if arrivals.prefixes.is_some() => "arrivals.prefixes".to_owned(),
             _ => return None,
         };
-        let told = format!("prompts share beginnings ({shared}), and no tier holds them: give cache.tiers");
-        matches!(self, Self::None).then_some(told)
+        let why = match self {
+            Self::None => "and no tier holds them: give cache.tiers".to_owned(),
+            Self::Elsewhere => return None,
+            Self::Tiers(..) => format!("of which none was found: {}", report?.why_nothing()?),
+        };
+        Some(format!("prompts share beginnings ({shared}), {why}"))
     }
 
     /// What came of it at `now`.

@@ -143,7 +143,8 @@ impl Live {
         let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, cached);
         record.clock = clock.to_owned();
         record.notes.extend(source.summary.iter().flat_map(|summary| summary.notes()));
-        record.notes.extend(cache.note(&self.spec.arrivals, source.summary.as_ref()));
+        let note = cache.note(&self.spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
+        record.notes.extend(note);
         record.notes.push(witness.note());
         record.notes.extend(elsewhere.note());
         let tokens = witness.judge(&mut record);

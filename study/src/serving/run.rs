@@ -38,6 +38,7 @@ pub fn serve(
     let memo = cost.check().map_err(serving::DriveError::from)?;
     let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
     record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
-    record.notes.extend(cache.note(&spec.arrivals, source.summary.as_ref()));
+    let note = cache.note(&spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
+    record.notes.extend(note);
     Ok(record)
 }

@@ -342,6 +342,12 @@ async fn turns_of_a_session_wait_for_its_answers_on_every_clock() {
         let tiered = serve(&read(&text.replace("[scheduler]", tiers)), &Presets, &mut |_| ()).unwrap();
         assert!(tiered.cache.is_some_and(|cache| cache.hit_tokens >= 16 + 24));
         assert!(!tiered.notes.iter().any(|note| note.contains("no tier")), "{:?}", tiered.notes);
+        let none = text.replace("[scheduler]", &tiers.replace("[cache]", "[cache]\npolicy = \"none\""));
+        let notes = serve(&read(&none), &Presets, &mut |_| ()).unwrap().notes;
+        assert!(
+            notes.iter().any(|note| note.contains("none was found: the policy uses no tier")),
+            "{notes:?}"
+        );
     }
     let (record, computed) = live(&talks).await;
     assert_eq!((record.completed, record.total_input, record.problem), (4, 102, None));

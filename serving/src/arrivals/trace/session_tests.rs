@@ -73,6 +73,34 @@ fn a_turn_comes_a_delay_after_the_one_before_ended_with_all_that_was_said() {
     assert!(ids(2)[2] > 1 << 60 && ids(3)[2..].iter().all(|&id| id > 1 << 60 && id != ids(2)[2]));
 }
 
+/// The same as a table: what a turn doesn't have is empty, and no session is one of its own.
+#[test]
+fn tables_have_sessions_too() {
+    let requests = |text: &str| told(&played(read(text).unwrap(), 100));
+    let plain = TALKS.lines().map(|line| line.split(",\"hash").next().unwrap().to_owned() + "}\n");
+    let expected = requests(&plain.collect::<String>());
+    let table = "session_id,timestamp,delay,input_length,output_length\na,0,,1100,20\na,,50.5,300,30\n\
+        b,10.0,,1100,9\na,,4,200,40\n";
+    assert_eq!(requests(table), expected);
+    let seconds = "Conversation ID;arrived_at;num_prefill_tokens;num_decode_tokens;Delay ms\n\
+        a;0;1100;20;0\na;;300;30;50.5\n;0.01;1100;9;\na;;200;40;4\n";
+    assert_eq!(requests(seconds), expected);
+    let timed = "session_id,timestamp,input_length,output_length\na,0,600,20\na,50,900,30\n";
+    assert_eq!(requests(timed)[1], (100_000_000, 900, 30));
+    for (text, said) in [
+        ("timestamp,delay,input_length,output_length\n0,5,1,1\n", "`delay` with no session"),
+        (
+            "session_id,timestamp,input_length,output_length\na,0,1,1\na,,1,1\n",
+            ":3: a later turn without `delay`",
+        ),
+        ("session_id,timestamp,input_length,output_length\na,,1,1\n", ":2: no `timestamp`"),
+        ("session_id,session id,timestamp,input_length,output_length\n", "two columns `session_id`"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 #[test]
 fn turns_wait_for_nothing_but_their_end() {
     let mut arrivals = replay(read(TALKS).unwrap());

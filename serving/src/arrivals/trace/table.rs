@@ -57,6 +57,9 @@ struct Columns {
     format: &'static Format,
     time: Option<usize>,
     lengths: [usize; 2],
+    /// Of its session, where the table has one: its id, and the delay in milliseconds after the turn before.
+    session: Option<usize>,
+    delay: Option<usize>,
 }
 
 /// Reads a table whose header is the current line.
@@ -94,14 +97,19 @@ pub(super) fn read(
 
 /// The request of a record.
 fn asked(record: &Record, columns: &Columns, unit: &mut Option<Unit>) -> Result<Asked, String> {
-    let Columns { format, time, lengths } = columns;
+    let &Columns { format, time, lengths, session, delay } = columns;
     let [name, input, output] = format.columns;
-    let nanos = |column| {
-        let text = record.field(column)?;
-        unit.get_or_insert_with(|| format.unit.of_first(text)).nanos(name, text)
+    // A turn that has a delay may have no time, and the other way round.
+    let told = |column: Option<usize>| {
+        let text = column.map(|column| record.field(column)).transpose()?;
+        Ok::<_, String>(text.filter(|text| !text.is_empty()))
     };
+    let nanos = |text: &str| unit.get_or_insert_with(|| format.unit.of_first(text)).nanos(name, text);
+    let at = if session.is_some() { told(time)? } else { time.map(|at| record.field(at)).transpose()? };
     Ok(Asked {
-        nanos: time.map(nanos).transpose()?,
+        nanos: at.map(nanos).transpose()?,
+        session: told(session)?.map(str::to_owned),
+        delay_nanos: told(delay)?.map(|text| Unit::Millis.nanos("delay", text)).transpose()?,
         input: (input, tokens(input, record.field(lengths[0])?)?),
         output: (output, tokens(output, record.field(lengths[1])?)?),
         ..Asked::default()
@@ -142,12 +150,14 @@ fn columns(header: &Record, paced: bool) -> Result<Columns, String> {
     if time.is_none() && !paced {
         return Err(NO_TIME.replace("timestamp", format.columns[0]));
     }
-    for name in format.columns {
+    let sessions = ["session_id", "conversation_id", "delay", "delay_ms"];
+    for name in format.columns.into_iter().chain(sessions) {
         if names.iter().filter(|found| same_name(found, name)).count() > 1 {
             return Err(format!("two columns `{name}`: leave one out"));
         }
     }
-    Ok(Columns { format, time, lengths })
+    let [id, conversation, delay, delay_ms] = sessions.map(find);
+    Ok(Columns { format, time, lengths, session: id.or(conversation), delay: delay.or(delay_ms) })
 }
 
 /// Whether two names of columns are one but for case, blanks, hyphens and underscores.

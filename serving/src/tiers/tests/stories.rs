@@ -51,6 +51,26 @@ fn the_longest_beginning_is_found_and_tiers_read_side_by_side() {
 }
 
 #[test]
+fn a_cache_in_which_nothing_was_found_says_why() {
+    let asked = |policy, load, idle: u64, blocks: &[u64]| {
+        let mut store = KvStore::new(CacheSpec { policy, load, ..two_tiers() }).expect("sound");
+        store.store(Picos(0), &prefix(&[1, 2]), 20).expect("room");
+        store.store(Picos(0), &prefix(blocks), 10 * blocks.len() as u32).expect("room");
+        store.lookup(Picos(idle * SECOND), &prefix(&[1, 2]), 30).expect("blocks of 10");
+        store.report(Picos(idle * SECOND)).why_nothing().unwrap_or_default()
+    };
+    // A block costs 0.001 $ an hour in the slow tier, and 5 s at 1 $ an hour less 40 s of the tier's thousandth to compute again.
+    let why = asked(Policy::HoldOrRecompute, LoadRule::Always, 5000, &[]);
+    assert!(why.starts_with("blocks stay 4960.00 s in slow, until holding has cost what is saved"), "{why}");
+    assert_eq!(asked(Policy::HoldOrRecompute, LoadRule::Always, 4900, &[]), "");
+    assert!(asked(Policy::None, LoadRule::Always, 1, &[]).starts_with("the policy uses no tier"));
+    assert!(
+        asked(Policy::Lru, LoadRule::Always, 1, &[3, 4, 5, 6, 7, 8, 9]).starts_with("blocks left for want")
+    );
+    assert_eq!(asked(Policy::Lru, LoadRule::Always, 1, &[]), "");
+}
+
+#[test]
 fn a_prompt_that_is_all_there_computes_its_last_block() {
     let mut store = KvStore::new(two_tiers()).expect("sound");
     store.store(Picos(0), &prefix(&[1, 2]), 20).expect("room");
