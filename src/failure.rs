@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Usage(anyhow::Error),
     /// It was tried: exit code 1.
     Failed(anyhow::Error),
+    /// Ctrl-C or SIGTERM ended it: exit code 130, as shells have it.
+    Interrupted(anyhow::Error),
     /// Nobody reads the output any more: no failure.
     BrokenPipe,
 }
@@ -29,6 +31,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Failed(_) => ExitCode::FAILURE,
+            Self::Interrupted(_) => ExitCode::from(130),
             Self::BrokenPipe => ExitCode::SUCCESS,
         }
     }
@@ -49,7 +52,7 @@ impl From<ExperimentError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(error) | Self::Failed(error) => {
+            Self::Usage(error) | Self::Failed(error) | Self::Interrupted(error) => {
                 // Many messages tell their cause themselves.
                 let mut text = error.to_string();
                 for cause in error.chain().skip(1).map(ToString::to_string) {

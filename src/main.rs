@@ -14,12 +14,18 @@ mod step;
 mod subjects;
 mod sweep_flag;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    // `--throttle -3` is a wrong number and no unknown flag.
+    let numbers = |arg: clap::Arg| {
+        let takes_one = arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_one)
+    };
+    let command = Cli::command().mut_subcommands(|command| command.mut_args(numbers));
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     init_logging(cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),

@@ -120,7 +120,7 @@ fn faults_name_the_place_and_exit_with_2() {
         ),
         (
             ("x = \"arrivals.users\"", "x = \"arrivals.nobody\""),
-            "`arrivals.nobody` is not swept here and no column",
+            "serve.toml:18: plot: x: `arrivals.nobody` is neither swept nor a column",
         ),
     ] {
         let path = file(dir.path(), &SMALL.replacen(change.0, change.1, 1));

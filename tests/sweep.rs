@@ -219,7 +219,31 @@ fn a_report_takes_any_mixture_of_results() {
     );
     place.fails(2, &["report", "results/notes.jsonl"], "notes.jsonl: line 1: no results of");
     place.fails(2, &["report", "small.toml"], "small.toml: line 1: no results of");
-    // The heading of results that a newer program wrote.
+    // What can't be read in a directory is no fault of the rest; experiments of one name are told apart.
+    let gone = place.path("results/gone.jsonl");
+    std::os::unix::fs::symlink(place.path("nowhere"), &gone).expect("a link");
+    let said = text(&place.run(&["report", "results"]).stderr).to_owned();
+    assert!(said.contains("skipped results/gone.jsonl: No such file"), "{said}");
+    fs::remove_file(gone).expect("removed");
+    for (dir, tokens) in [("part-1", "8"), ("part-2", "9")] {
+        let set = format!("tokens={tokens}");
+        place.succeeds(&["run", "-q", "small.toml", "--set", &set, "--shard", "1/2", "--out", dir]);
+    }
+    let output = place.run(&["report", "part-1", "part-2"]);
+    let (said, count) = (text(&output.stderr), |dir: &str| text(&output.stderr).matches(dir).count());
+    assert_eq!(
+        (output.status.code(), count("small (part-1/"), count("small (part-2/")),
+        (Some(1), 1, 1),
+        "{said}"
+    );
+    // The heading of results that a newer program wrote, and of one that says it is older than it is.
+    let older = fs::read_to_string(place.path("results/small.jsonl")).expect("results");
+    place.write("older.jsonl", &older.replace("\"schema_version\":2", "\"schema_version\":1"));
+    place.fails(
+        2,
+        &["report", "older.jsonl"],
+        "line 1: it says version 1 and has a `subject`, as later ones do",
+    );
     place.write("newer.jsonl", "{\"schema_version\":99}\n");
     place.fails(2, &["report", "newer.jsonl"], "results of version 99, this program has 2");
 }
@@ -235,8 +259,12 @@ fn an_interrupted_run_says_how_it_goes_on() {
     }
     kill_process(Pid::from_raw(child.id() as i32).expect("a process"), Signal::INT).expect("signalled");
     let output = child.wait_with_output().expect("ended");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("the same command goes on from there"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(130));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("interrupted; finished points are in results/small.jsonl, the same command goes on"),
+        "{said}"
+    );
     let before = lines(&file) - 1;
     assert!((2..POINTS).contains(&before));
     let resumed = place.run(&["run", "small.toml"]);

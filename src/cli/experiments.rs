@@ -20,7 +20,7 @@ Finished points are not run again: after Ctrl-C or a crash, the same command goe
 Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). Keys are the
 flags of `railyard compare` (a layer) or the tables of docs/serving.md; docs/experiments.md has the rest.
 
-Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 usage.")]
+Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 usage, 130 interrupted.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) experiment: ExperimentArgs,

@@ -36,7 +36,7 @@ fn block_on_interruptibly<T>(work: impl Future<Output = Result<T, Failure>>) -> 
         let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
         tokio::select! {
             biased;
-            () = interrupts.next() => Err(Failure::Failed(anyhow::anyhow!("interrupted"))),
+            () = interrupts.next() => Err(Failure::Interrupted(anyhow::anyhow!("interrupted"))),
             result = work => result,
         }
     })

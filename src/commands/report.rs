@@ -47,7 +47,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         let texts = found.experiments.iter().map(|merged| Ok(text(merged, subject(merged)?, args.wide)));
         output::print(&texts.collect::<Result<Vec<String>, Failure>>()?.join("\n"))?;
     }
-    found.experiments.iter().try_for_each(complete)?;
+    complete(&found)?;
     found.experiments.iter().try_for_each(verdict)
 }
 
@@ -65,11 +65,7 @@ fn only<'a>(found: &'a Collection, flag: &str) -> Result<&'a Merged, Failure> {
     if let [merged] = found.experiments.as_slice() {
         return Ok(merged);
     }
-    let names = found.experiments.iter().map(|merged| {
-        let file = merged.files.first().map_or_else(String::new, |file| file.display().to_string());
-        format!("{} ({file})", merged.header.name)
-    });
-    let names = names.collect::<Vec<_>>().join(", ");
+    let names = found.experiments.iter().map(named).collect::<Vec<_>>().join(", ");
     Err(Failure::Usage(anyhow!("{flag} takes one experiment, here are {names}; name the files of one")))
 }
 
@@ -153,21 +149,29 @@ fn object(merged: &Merged, subject: &dyn Subject) -> Value {
     })
 }
 
-/// A failure that names the points which no file has.
-fn complete(merged: &Merged) -> Result<(), Failure> {
-    if merged.missing.is_empty() {
+/// A failure that names the points which no file has, of every experiment by its files.
+fn complete(found: &Collection) -> Result<(), Failure> {
+    let incomplete = found.experiments.iter().filter(|merged| !merged.missing.is_empty());
+    let told: Vec<String> = incomplete
+        .map(|merged| {
+            let points: Vec<String> =
+                merged.missing.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+            let more = merged.missing.len().saturating_sub(NAMED_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let (missing, all) = (merged.missing.len(), merged.header.points);
+            format!("{}: {missing} of {all} points are missing: {}{more}", named(merged), points.join(", "))
+        })
+        .collect();
+    if told.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = merged.missing.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-    let more = merged.missing.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(Failure::Failed(anyhow!(
-        "{}: {} of {} points are missing: {}{more}; run their shards to the end",
-        merged.header.name,
-        merged.missing.len(),
-        merged.header.points,
-        named.join(", ")
-    )))
+    Err(Failure::Failed(anyhow!("{}; run their shards to the end", told.join("; "))))
+}
+
+/// An experiment's name and its first file: several may have one name.
+fn named(merged: &Merged) -> String {
+    let file = merged.files.first().map_or_else(String::new, |file| file.display().to_string());
+    format!("{} ({file})", merged.header.name)
 }
 
 /// A failure that names the first record which is not verified or not valid.

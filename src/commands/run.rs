@@ -20,6 +20,7 @@ use study::experiment::{
 use study::layer::{BackendKind, available_bytes};
 use study::scenario::BackendWord;
 use study::subjects::record;
+use study::text_table::wrapped;
 use topology::Cluster;
 
 /// Share of the available memory that all points under way may take.
@@ -73,12 +74,15 @@ impl Asked<'_> {
         let subject = plan.subject;
         let ended = block_on_interruptibly(self.run_points(plan, left, results, jobs, Arc::clone(&meter)));
         meter.meter.clear();
-        let results = ended.map_err(|failure| match (failure, &path) {
-            (Failure::Failed(error), Some(path)) => Failure::Failed(error.context(format!(
-                "stopped; finished points are in {}, the same command goes on from there",
-                path.display()
-            ))),
-            (other, _) => other,
+        let results = ended.map_err(|failure| {
+            let Some(path) = &path else { return failure };
+            let path = path.display();
+            let left = format!("finished points are in {path}, the same command goes on from there");
+            match failure {
+                Failure::Failed(error) => Failure::Failed(error.context(format!("stopped; {left}"))),
+                Failure::Interrupted(_) => Failure::Interrupted(anyhow!("interrupted; {left}")),
+                other => other,
+            }
         })?;
         let merged = results.finish()?;
         if let Some(out) = self.out {
@@ -227,7 +231,8 @@ fn header(
     ));
     lines.push(("run".to_owned(), format!("{jobs} at a time, results in {into}")));
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    lines.iter().map(|(key, value)| format!("{key:<width$} = {value}\n")).collect()
+    let indent = " ".repeat(width + 3);
+    lines.iter().map(|(key, value)| wrapped(&format!("{key:<width$} = {value}"), Some(80), &indent)).collect()
 }
 
 fn dry_run(plan: &Plan<'_>, points: &[Point], mut text: String) -> Result<(), Failure> {

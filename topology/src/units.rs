@@ -20,11 +20,16 @@ pub enum UnitError {
     #[error("a rate of 0 bytes/s moves nothing; give at least 1 byte/s")]
     ZeroRate,
     /// A throttle that is no number from 0.001 to 10^6, or leaves less than 1 byte/s.
-    #[error("{0}: give a number from 0.001 to 1000000")]
+    #[error("{}: give a number from 0.001 to 1000000", short(*.0))]
     Throttle(f64),
     /// Not a finite, nonnegative number of microseconds, or beyond 2^64 ps (213 days).
     #[error("{0} us is no usable time: give a finite number from 0 to 1.8e13 us")]
     Time(f64),
+}
+
+/// A number without hundreds of zeros.
+fn short(number: f64) -> String {
+    if number.abs() < 1e15 { number.to_string() } else { format!("{number:e}") }
 }
 
 /// Emulated time or a span of it, in picoseconds; 64 bits reach 213 days.

@@ -6,7 +6,6 @@
 use super::error::FileError;
 use super::finding;
 use super::points::{Axis, Experiment, POINTS_MAX};
-use super::record::PlotTable;
 use super::subject::{Subject, find, remedy};
 use super::value::Value;
 use crate::layer::BackendKind;
@@ -19,8 +18,6 @@ use toml::de::{DeTable, DeValue};
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// The keys of a file beside tables with settings.
 const TOP: [&str; 7] = ["name", "claim", "finding", "subject", "experiment", "sweep", "plot"];
-/// The keys of a plot.
-const PLOT: [&str; 8] = ["title", "file", "x", "y", "series", "log_x", "log_y", "stated"];
 
 /// Reads `text`, an experiment about one of `subjects`, the first where nothing tells; `origin` is its name for messages.
 ///
@@ -111,6 +108,7 @@ impl Reader<'_> {
     fn experiment(&self, file: &DeTable<'_>) -> Result<Experiment, FileError> {
         let mut read = Experiment { origin: self.place.origin.to_owned(), ..Experiment::default() };
         let (mut name, mut seeds, mut sweep_at, mut findings) = (None, None, 0..0, Vec::new());
+        let mut plots = None;
         for (at, key, value) in in_file_order(file) {
             match (key.as_str(), value.get_ref()) {
                 ("name", _) => name = Some(self.name(&value.span(), self.text(&key, value)?)?),
@@ -143,7 +141,7 @@ impl Reader<'_> {
                         }
                     }
                 }
-                ("plot", _) => read.plots = self.plots(value, &read)?,
+                ("plot", _) => plots = Some(value),
                 ("experiment" | "sweep", _) => {
                     return Err(self.fault(&value.span(), format!("{key}: give a table, [{key}]")));
                 }
@@ -171,6 +169,9 @@ impl Reader<'_> {
             finding::check(&text, self.subject, &read)
                 .map_err(|problem| self.fault(&at, format!("finding: {problem}")))?;
             read.findings.push(text);
+        }
+        if let Some(value) = plots {
+            read.plots = self.plots(value, &read)?;
         }
         read.name = name.map_or_else(|| self.own_name(), Ok)?;
         Ok(read)
@@ -340,45 +341,10 @@ impl Reader<'_> {
             .map_err(|error| self.fault(&value.span(), format!("backend: {error}")))?;
         Ok(BackendKind::ALL.into_iter().filter(|kind| asked.contains(kind)).collect())
     }
-
-    /// `[[plot]]`.
-    fn plots(&self, value: &Spanned<DeValue<'_>>, read: &Experiment) -> Result<Vec<PlotTable>, FileError> {
-        let DeValue::Array(tables) = value.get_ref() else {
-            return Err(self.fault(&value.span(), "plot: give tables, [[plot]]"));
-        };
-        let mut plots = Vec::new();
-        for table in tables.iter() {
-            let fault = |problem: String| self.fault(&table.span(), format!("plot: {problem}"));
-            let DeValue::Table(entries) = table.get_ref() else {
-                return Err(fault("give tables, [[plot]]".to_owned()));
-            };
-            for (at, key, _) in in_file_order(entries) {
-                if !PLOT.contains(&key.as_str()) {
-                    return Err(self.unknown(&at, &key, &PLOT));
-                }
-            }
-            let value = Value::read(table.get_ref()).map_err(|problem| fault(problem.to_owned()))?;
-            let plot = serde_json::to_value(value).and_then(serde_json::from_value);
-            let plot: PlotTable = plot.map_err(|error| fault(error.to_string()))?;
-            if !is_plain(&plot.file) || plot.y.is_empty() {
-                let name = &plot.file;
-                return Err(fault(format!(
-                    "file = {name:?}: give a plain name without ending, and y a column at least"
-                )));
-            }
-            let swept = read.swept();
-            if let Some(key) = plot.series.iter().find(|key| !swept.contains(key) && *key != "backend") {
-                let swept = swept.join(", ");
-                return Err(fault(format!("series: `{key}` is not swept; swept are {swept}")));
-            }
-            plots.push(plot);
-        }
-        Ok(plots)
-    }
 }
 
 /// Whether a file can be called so, in any directory.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(sound)
 }

@@ -35,6 +35,10 @@ pub fn collect(from: &[PathBuf]) -> Result<Collection, ExperimentError> {
                 Err(ExperimentError::Results { path, problem }) if directory => {
                     found.skipped.push((path, problem));
                 }
+                // A link to a file that has gone, or one that nobody may read.
+                Err(ExperimentError::Io { path, source }) if directory => {
+                    found.skipped.push((path, source.to_string()));
+                }
                 Err(error) => return Err(error),
             }
         }

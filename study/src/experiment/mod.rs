@@ -11,6 +11,7 @@ mod interval;
 mod merge;
 mod old;
 mod plan;
+mod plots;
 mod points;
 mod range;
 mod record;

@@ -8,6 +8,7 @@ use super::old;
 use super::record::{Header, Merged, PointLine, RESULTS_VERSION};
 use super::shard::Shard;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -89,6 +90,12 @@ fn read(bytes: &[u8], path: &Path) -> Result<Contents, ExperimentError> {
                     version.schema_version
                 )));
             }
+            if version.schema_version == old::LAYER_VERSION && version.subject.is_some() {
+                return Err(fault(format!(
+                    "it says version {} and has a `subject`, as later ones do; move the file away to begin anew",
+                    version.schema_version
+                )));
+            }
             contents.header = Some(serde_json::from_str(text).map_err(|_| none())?);
         } else {
             let point = serde_json::from_str(text).map_err(|error| damaged(&error))?;
@@ -101,6 +108,7 @@ fn read(bytes: &[u8], path: &Path) -> Result<Contents, ExperimentError> {
 #[derive(Deserialize)]
 struct Version {
     schema_version: u32,
+    subject: Option<IgnoredAny>,
 }
 
 impl Results {

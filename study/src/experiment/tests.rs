@@ -162,8 +162,25 @@ fn faults_name_file_line_and_remedy() {
     check_error("[[plot]]\nfile = 'a'\nx = 'tokens'", "sweep.toml:1: plot: missing field `y`");
     check_error(
         "[[plot]]\nfile = 'a'\nx = 'tokens'\ny = ['a2a_us']\nseries = ['scheme']",
-        "sweep.toml:1: plot: series: `scheme` is not swept",
+        "sweep.toml:5: plot: series: `scheme` is not swept",
     );
+    // Wherever the table stands, what it is about may come behind it.
+    let plot =
+        |x: &str, y: &str| format!("[[plot]]\nfile = 'a'\nx = '{x}'\ny = {y}\n[sweep]\ntokens = [1, 2]\n");
+    check_error(
+        &plot("tokns", "['a2a_us']"),
+        "sweep.toml:3: plot: x: `tokns` is neither swept nor a column, did you mean `tokens`?",
+    );
+    check_error(
+        &plot("tokens", "['a2a_s']"),
+        "sweep.toml:4: plot: y: no column `a2a_s`, did you mean `a2a_us`?",
+    );
+    check_error(&plot("tokens", "[]"), "sweep.toml:4: plot: y: give a column at least");
+    check_error(
+        &plot("tokens", "['a2a_us', 'a2a_slowdown']"),
+        "sweep.toml:4: plot: y: a2a_us has the unit \"us\"",
+    );
+    check_error(&plot("tokens", "['a2a_us']").replace("'a'", "'a/b'"), "sweep.toml:2: plot: file = \"a/b\"");
     check_error(
         "[sweep]\ntokens = [4]\n[[sweep.points]]\ntokens = 5",
         "sweep.toml:3: `tokens` is swept twice",

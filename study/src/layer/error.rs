@@ -21,10 +21,10 @@ pub enum CompareError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A placement that doesn't fit.
-    #[error(transparent)]
+    #[error("placement: {0}")]
     Placement(#[from] PlacementError),
     /// Experts that can't be placed.
-    #[error(transparent)]
+    #[error("placement: {0}")]
     Place(#[from] PlaceError),
     /// Routing that can't be made.
     #[error(transparent)]

@@ -256,7 +256,10 @@ impl FromStr for Seeds {
             let (Ok(first), Ok(last)) = (range.0.parse::<u64>(), range.1.parse::<u64>()) else {
                 return Err(refused(text, &[], REMEDY));
             };
-            if first > last || last - first >= SEEDS_MAX as u64 {
+            if first > last {
+                return Err(refused(text, &[], "a range goes up, such as 1-5"));
+            }
+            if last - first >= SEEDS_MAX as u64 {
                 return Err(refused(text, &[], REMEDY));
             }
             seeds.extend(first..=last);
