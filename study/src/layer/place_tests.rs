@@ -61,7 +61,8 @@ fn policies_fill_the_slots_asked_for_and_all_have_one_base() {
 
 #[test]
 fn slots_are_refused_where_the_placement_has_its_own_number() {
-    let message = "placement: 24 slots: linear has 16, neither more nor fewer: give that number, or another policy";
+    let message =
+        "placement: 24 slots: linear has 16, neither more nor fewer: give that number, or another policy";
     assert_eq!(problem(&placed(PlacementChoice::named("linear"), Some(24))), message);
     assert!(configurations(&placed(PlacementChoice::named("linear"), Some(16)), &mut Vec::new()).is_ok());
     assert!(
