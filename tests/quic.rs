@@ -188,9 +188,9 @@ async fn rebalancing_gives_the_same_tokens_and_moves_as_in_the_simulator() {
     let mut request = request(&[2, 2], (256, 16, 2), DispatchScheme::Hierarchical, 6);
     request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
     let plan = Rebalancing { request, steps: 5, interval: Some(2), window: 2 };
-    let simulated = rebalance(&mut SimRunner::default(), &plan, &RackAware).await.unwrap();
+    let simulated = rebalance(&mut SimRunner::default(), &plan, &RackAware::default()).await.unwrap();
     let mut cluster = start(program(), 4).await;
-    let real = rebalance(&mut cluster, &plan, &RackAware).await.unwrap();
+    let real = rebalance(&mut cluster, &plan, &RackAware::default()).await.unwrap();
     cluster.shutdown().await;
     assert_eq!(real.len(), 3);
     assert!(real.iter().any(|segment| segment.moved.is_some()));

@@ -49,7 +49,7 @@ fn placements(c: &mut Criterion) {
         (16, 80, 320),
     ] {
         let name = format!("rack-aware, {slots} slots on {ranks} ranks in {racks} racks");
-        run(&name, &RackAware, &cluster(racks, ranks), slots);
+        run(&name, &RackAware::default(), &cluster(racks, ranks), slots);
     }
     group.finish();
 }

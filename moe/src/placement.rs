@@ -27,7 +27,7 @@ pub use file::PlacementFile;
 pub use layers::LayerPlacements;
 pub use moves::{MoveRound, WeightMove, move_traffic, weight_moves};
 pub use policies::{
-    Eplb, EplbGlobal, EplbShape, Linear, OneRack, POLICIES, RackAware, Replicated, RoundRobin,
+    Aim, Eplb, EplbGlobal, EplbShape, Linear, OneRack, POLICIES, RackAware, Replicated, RoundRobin,
 };
 pub use policy::PlacementPolicy;
 pub use word::PlacementWord;

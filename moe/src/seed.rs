@@ -40,6 +40,8 @@ pub enum Purpose {
     Demand = 20,
     /// Arrivals by which popularities are fitted to loads.
     Fit = 21,
+    /// Counts of replicas that are tried when experts are placed.
+    Placement = 22,
     /// Times between requests.
     Arrivals = 30,
     /// Lengths of prompts and answers.

@@ -4,7 +4,8 @@ mod data;
 
 use data::{KINDS, demands};
 use moe::evaluation::Evaluation;
-use moe::placement::{Demand, Eplb, EplbGlobal, PlacementPolicy, RackAware};
+use moe::gate::SelectionRule;
+use moe::placement::{Aim, Demand, Eplb, EplbGlobal, PlacementPolicy, RackAware};
 use moe::{ExpertId, Placement};
 use proptest::prelude::*;
 use topology::Cluster;
@@ -30,7 +31,7 @@ fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
                 };
                 let [global, _] = by(&EplbGlobal);
                 let [_, nodes] = by(&Eplb);
-                let [ours, later] = by(&RackAware);
+                let [ours, later] = by(&RackAware::default());
                 let case = format!("{} on {racks} racks of {size}, {slots} slots", kind.name);
                 assert_eq!(ours.duplicates, 0, "{case}");
                 assert!(
@@ -66,12 +67,82 @@ fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
     }
 }
 
+/// Loads of 256 experts in groups of 32: all alike, Zipf, and log-normal ones in groups that differ too.
+fn loads_in_groups() -> [(&'static str, Vec<u64>); 3] {
+    let shuffled = |expert: u64| (expert * 167 + 59) % 256;
+    let zipf = |expert| (1e6 / (shuffled(expert) as f64 + 1.0).powf(0.6)) as u64;
+    let own = |expert| ((shuffled(expert) as f64 + 0.5) / 128.0 - 1.0) * 1.2;
+    let log_normal = |expert: u64| (2e4 * (own(expert) + (expert / 32 * 5 % 8) as f64 / 10.0).exp()) as u64;
+    [
+        ("uniform", vec![1000; 256]),
+        ("zipf", (0..256).map(zipf).collect()),
+        ("log-normal", (0..256).map(log_normal).collect()),
+    ]
+}
+
+#[test]
+fn no_more_copies_than_either_eplb_at_its_balancedness_and_fewer_than_the_global_one() {
+    let gated = SelectionRule { experts: 256, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
+    for (rule, (name, load)) in [gated, SelectionRule::plain(256, 8)]
+        .into_iter()
+        .flat_map(|rule| loads_in_groups().map(|load| (rule, load)))
+    {
+        let demand = Demand::new(load, 8).under(&rule).expect("such loads can be").in_groups(8);
+        for (racks, size, slots) in [(4, 8, 256), (8, 8, 320), (2, 36, 288)] {
+            let cluster = Cluster::uniform(racks, size).expect("valid");
+            let judged = |policy: &dyn PlacementPolicy| {
+                let placement = place(policy, &cluster, slots, &demand);
+                Evaluation::new(&cluster, &placement, &demand, 8).expect("valid")
+            };
+            let [groups, global, even, fewest] = [
+                judged(&Eplb),
+                judged(&EplbGlobal),
+                judged(&RackAware { aim: Aim::Even }),
+                judged(&RackAware { aim: Aim::FewestCopies }),
+            ];
+            let copies = |evaluation: &Evaluation| evaluation.copies[2].inter;
+            // Both are counted on the same tokens; two errors of one is more than chance makes of the difference.
+            let chance = 2.0 * global.inter_errors[2];
+            let better = if copies(&groups) <= copies(&global) { &groups } else { &global };
+            let case = format!(
+                "{name}, {} groups, {racks} racks of {size}, {slots} slots: {:?}",
+                rule.groups,
+                [&groups, &global, &even, &fewest].map(|of| (copies(of), of.balancedness))
+            );
+            assert!(copies(&fewest) <= copies(better) + chance, "{case}");
+            assert!(fewest.balancedness >= better.balancedness - 1e-9, "{case}");
+            assert!(even.balancedness >= global.balancedness - 0.01, "{case}");
+            assert!(slots == 256 || copies(&even) < copies(&global) + chance, "{case}");
+            assert!(slots == 256 || even.copies[0].inter < global.copies[0].inter + 1e-9, "{case}");
+            assert_eq!(even.duplicates + fewest.duplicates, 0, "{case}");
+        }
+    }
+}
+
+/// Replicas that are as many as the load a replica asks for don't pack: two hot experts take half of the slots.
+#[test]
+fn counts_of_replicas_and_their_packing_are_found_together() {
+    let cluster = Cluster::uniform(2, 4).expect("valid");
+    let demand = Demand::new(vec![660, 600, 130, 126, 22, 14, 10, 8], 2);
+    let fullest = |policy: &dyn PlacementPolicy| {
+        let placement = place(policy, &cluster, 16, &demand);
+        let evaluation = Evaluation::new(&cluster, &placement, &demand, 1).expect("valid");
+        evaluation.rank_load.iter().copied().fold(0.0, f64::max)
+    };
+    let [global, ours] = [fullest(&EplbGlobal), fullest(&RackAware::default())];
+    // The hotter one in five parts, the next in three, each beside a part of another: 600 / 3 + 10.
+    assert!(global > 250.0 && ours < 212.0, "{global} {ours}");
+}
+
 #[test]
 fn the_same_demand_gives_the_same_placement() {
     let cluster = Cluster::new(&[5, 3, 4]).expect("valid");
     for kind in KINDS {
         let [demand, _] = demands(kind, &cluster, 32, 4, 3, 500);
-        assert_eq!(place(&RackAware, &cluster, 41, &demand), place(&RackAware, &cluster, 41, &demand));
+        assert_eq!(
+            place(&RackAware::default(), &cluster, 41, &demand),
+            place(&RackAware::default(), &cluster, 41, &demand)
+        );
     }
 }
 
@@ -80,14 +151,15 @@ fn what_can_not_be_placed_is_refused() {
     let cluster = Cluster::new(&[2, 1]).expect("valid");
     let demand = Demand::new(vec![1, 2, 3, 4], 2);
     for slots in [3, 13] {
-        let error = Placement::by(&RackAware, &cluster, Some(slots), &demand).expect_err("refused");
+        let error =
+            Placement::by(&RackAware::default(), &cluster, Some(slots), &demand).expect_err("refused");
         let problem = format!("rack-aware placement: {slots} slots for 4 experts on 3 ranks: ");
         assert!(error.to_string().starts_with(&problem), "{error}");
     }
-    let full = place(&RackAware, &cluster, 12, &demand);
+    let full = place(&RackAware::default(), &cluster, 12, &demand);
     assert!((0..4).all(|expert| full.replicas_of(ExpertId(expert)).len() == 3));
     let other = demand.from_racks(vec![vec![1; 4]; 3]).expect("valid");
-    let error = Placement::by(&RackAware, &cluster, Some(4), &other).expect_err("refused");
+    let error = Placement::by(&RackAware::default(), &cluster, Some(4), &other).expect_err("refused");
     assert_eq!(error.to_string(), "demand: tokens from 3 racks, the cluster has 2");
 }
 
@@ -105,7 +177,7 @@ proptest! {
         let (experts, ranks) = (load.len() as u32, cluster.num_ranks());
         let slots = experts + (f64::from(experts * (ranks - 1)) * extra) as u32;
         let demand = Demand::new(load, top_k);
-        let placement = place(&RackAware, &cluster, slots, &demand);
+        let placement = place(&RackAware::default(), &cluster, slots, &demand);
         prop_assert_eq!(placement.num_slots(), slots);
         let evaluation = Evaluation::new(&cluster, &placement, &demand, 1).expect("valid");
         prop_assert_eq!(evaluation.duplicates, 0);

@@ -65,10 +65,22 @@ impl GroupLimiter {
             return;
         }
         for (group, members) in (0_u32..).zip(&self.members) {
-            let values = members.iter().map(|&e| (selection[e as usize], e));
-            let mut open = 0;
-            largest(values.filter(|&(s, _)| s > f32::NEG_INFINITY).inspect(|_| open += 1), self.summed, best);
-            groups.push((best.iter().map(|&(value, _)| score(value)).sum(), group, open));
+            let values = members.iter().map(|&e| selection[e as usize]).filter(|&s| s > f32::NEG_INFINITY);
+            if self.summed > 2 {
+                let mut open = 0;
+                largest(values.inspect(|_| open += 1).zip(0..), self.summed, best);
+                groups.push((best.iter().map(|&(value, _)| score(value)).sum(), group, open));
+                continue;
+            }
+            // The usual case without a list.
+            let (mut first, mut second, mut open) = (f32::NEG_INFINITY, f32::NEG_INFINITY, 0);
+            for value in values {
+                open += 1;
+                second = second.max(first.min(value));
+                first = first.max(value);
+            }
+            let counted = [first, second].into_iter().take(self.summed.min(open as usize));
+            groups.push((counted.map(&score).sum(), group, open));
         }
         groups.sort_by(|a, b| (b.2 > 0).cmp(&(a.2 > 0)).then(b.0.total_cmp(&a.0)).then(a.1.cmp(&b.1)));
         let mut offered = 0;
@@ -88,11 +100,18 @@ impl GroupLimiter {
 pub(super) fn largest(candidates: impl Iterator<Item = (f32, u32)>, n: usize, best: &mut Vec<(f32, u32)>) {
     best.clear();
     for (value, id) in candidates {
-        if best.len() == n && best.last().is_none_or(|&(last, _)| value <= last) {
-            continue;
+        if best.len() == n {
+            if best.last().is_none_or(|&(last, _)| value <= last) {
+                continue;
+            }
+            best.pop();
         }
-        let at = best.partition_point(|&(other, _)| other >= value);
-        best.truncate(n - 1);
-        best.insert(at, (value, id));
+        let mut at = best.len();
+        best.push((value, id));
+        while at > 0 && best[at - 1].0 < value {
+            best[at] = best[at - 1];
+            at -= 1;
+        }
+        best[at] = (value, id);
     }
 }

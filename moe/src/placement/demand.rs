@@ -193,6 +193,17 @@ impl Demand {
         self.gate.is_some()
     }
 
+    /// Groups of the gate that is drawn; 1 where none is.
+    pub(crate) fn gate_groups(&self) -> u32 {
+        self.gate.as_ref().map_or(1, |(rule, _)| rule.groups)
+    }
+
+    /// Whether tokens use some of its groups of experts only, so that racks of whole groups are visited less.
+    pub(crate) fn is_in_groups(&self) -> bool {
+        let divides = self.groups > 1 && self.num_experts().is_multiple_of(self.groups);
+        divides && (self.is_gated() || self.has_picks())
+    }
+
     /// Recorded tokens.
     pub(crate) fn recorded(&self) -> usize {
         self.picks.as_ref().map_or(0, |picks| picks.experts.len() / picks.top_k as usize)

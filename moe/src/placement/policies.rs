@@ -20,7 +20,7 @@ pub use eplb::{Eplb, EplbShape};
 pub use eplb_global::EplbGlobal;
 pub use linear::Linear;
 pub use one_rack::OneRack;
-pub use rack_aware::RackAware;
+pub use rack_aware::{Aim, RackAware};
 pub use replicated::Replicated;
 pub use round_robin::RoundRobin;
 
@@ -34,7 +34,7 @@ pub const POLICIES: Registry<dyn PlacementPolicy> = Registry::new(
         &OneRack,
         &Eplb,
         &EplbGlobal,
-        &RackAware,
+        &RackAware { aim: Aim::Even },
         #[cfg(feature = "extending")]
         &snake::Snake,
     ],

@@ -92,7 +92,7 @@ impl PlacementChoice {
     /// What takes its place where no program is to be asked: a policy that fills as many slots.
     #[must_use]
     pub fn unasked(&self) -> Self {
-        if self.asks() { Self::named(RackAware.name()) } else { self.clone() }
+        if self.asks() { Self::named(RackAware::default().name()) } else { self.clone() }
     }
 
     /// As a place without these programs can use it, with what they have answered so far.

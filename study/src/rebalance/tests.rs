@@ -26,14 +26,14 @@ fn own(plan: &mut Rebalancing) -> &mut LayerProgram {
 
 #[tokio::test]
 async fn outputs_are_those_of_a_run_that_starts_with_the_placement() {
-    let segments = rebalance(&mut SimRunner::default(), &plan(Some(3)), &RackAware).await.unwrap();
+    let segments = rebalance(&mut SimRunner::default(), &plan(Some(3)), &RackAware::default()).await.unwrap();
     let steps: Vec<_> = segments.iter().map(|segment| (segment.first_step, segment.layer_us.len())).collect();
     assert_eq!(steps, [(3, 3), (6, 3), (9, 1)]);
     for segment in &segments {
         let mut fresh = plan(None);
         (fresh.steps, fresh.request.setup.first_step) = (segment.layer_us.len() as u32, segment.first_step);
         own(&mut fresh).placement = Arc::clone(&segment.placement);
-        let fresh = rebalance(&mut SimRunner::default(), &fresh, &RackAware).await.unwrap();
+        let fresh = rebalance(&mut SimRunner::default(), &fresh, &RackAware::default()).await.unwrap();
         assert_eq!(fresh[0].digests, segment.digests);
         assert_eq!(fresh[0].layer_us, segment.layer_us);
         assert!(fresh[0].moved.is_none());

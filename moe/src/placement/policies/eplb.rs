@@ -83,7 +83,7 @@ impl Placement {
 }
 
 /// Items to packs of equal size: heaviest first, each to the lightest pack that has room. Returns (pack, place in it) of each.
-fn balanced_packing(weights: &[f32], packs: usize) -> Vec<(usize, usize)> {
+pub(super) fn balanced_packing(weights: &[f32], packs: usize) -> Vec<(usize, usize)> {
     let room = weights.len() / packs;
     if room == 1 {
         return (0..weights.len()).map(|item| (item, 0)).collect();
@@ -151,11 +151,27 @@ fn rebalance(load: &[f32], slots: usize, groups: usize, nodes: usize, ranks: usi
     map
 }
 
-/// The global EPLB's `physical_to_logical_map`; `None` where the ranks don't divide the slots.
-pub(in crate::placement) fn global_map(load: &[f64], slots: usize, ranks: usize) -> Option<Vec<ExpertId>> {
+/// `physical_to_logical_map` of both variants: the global one, then, where groups and racks divide, the hierarchical one.
+pub(in crate::placement) fn maps(
+    cluster: &Cluster,
+    load: &[f64],
+    slots: u32,
+    groups: u32,
+) -> impl Iterator<Item = Vec<ExpertId>> {
     let weights: Vec<f32> = load.iter().map(|&load| load as f32).collect();
-    let map = || rebalance(&weights, slots, 1, 1, ranks);
-    slots.is_multiple_of(ranks).then(|| map().into_iter().map(|expert| ExpertId(expert as u32)).collect())
+    let racks = cluster.num_racks() as usize;
+    let in_groups = groups > 1
+        && racks > 1
+        && load.len().is_multiple_of(groups as usize)
+        && (groups as usize).is_multiple_of(racks)
+        && cluster.is_uniform();
+    let shapes = [Some(1), in_groups.then_some(groups as usize)];
+    let (slots, ranks) = (slots as usize, cluster.num_ranks() as usize);
+    shapes.into_iter().flatten().map(move |groups| {
+        let nodes = if groups > 1 { racks } else { 1 };
+        let map = rebalance(&weights, slots, groups, nodes, ranks);
+        map.into_iter().map(|expert| ExpertId(expert as u32)).collect()
+    })
 }
 
 #[cfg(test)]

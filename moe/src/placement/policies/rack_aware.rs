@@ -1,19 +1,28 @@
-//! Rack-aware placement: ranks as even as EPLB's, never two replicas of an expert on one, and as little as possible that
-//! crosses racks.
+//! Rack-aware placement: ranks as even as EPLB's or as asked for, never two replicas of an expert on one, and as little as
+//! possible that crosses racks.
 //!
-//! Replicas go where the load a replica is largest, as in EPLB. Two starts are made: racks grown from experts that are picked
-//! together or come from there, and ranks packed by load alone. Both are evened out up to a limit on the fullest rank, then
-//! improved by swaps that keep to it. The one with the fewest tokens that cross wins. All of it is bounded, and decided by
-//! the demand alone.
+//! Replicas go where the load a replica is largest, as in EPLB; where they don't pack well, counts and packing are searched together.
+//! There are several starts: EPLB's own two placements, racks that keep the groups of the gate, racks grown from experts that are picked
+//! together or come from there, and ranks packed by load alone. Each is brought under a limit on the load of racks, then of ranks, by the
+//! swaps that cost least, and improved by swaps that keep to it. The one with the fewest tokens that cross wins. All of it
+//! is bounded, and decided by the demand alone.
 
+mod counts;
+mod ends;
 mod grow;
+mod joint;
 mod pack;
 mod routes;
 mod search;
+mod starts;
 
-use super::eplb;
-use crate::ids::ExpertId;
-use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes, shares};
+use crate::ids::{ExpertId, SlotId};
+use crate::placement::demand::Sample;
+use crate::placement::{Demand, Placement, PlacementError, PlacementPolicy, check_sizes};
+use counts::{Replicas, replica_loads};
+pub use ends::Aim;
+use ends::{Limits, Variant};
+use joint::evener;
 use pack::Packing;
 use search::Search;
 use topology::Cluster;
@@ -22,14 +31,21 @@ const ORIGIN: &str = "rack-aware placement";
 
 /// What a token that crosses costs: once for each other rack it visits (hierarchical dispatch), and once for each expert
 /// there (flat dispatch).
-const COSTS: [i64; 2] = [4, 1];
+const COSTS: [i64; 2] = [16, 1];
 /// Tokens that stand for the demand.
 const TOKENS: usize = 1024;
 /// Tokens times racks, at most, as long as there are half as many tokens: work grows with both.
 const TOKENS_AND_RACKS: usize = 5120;
-/// Slots packed, over all counts of replicas that are tried where those of EPLB don't come out even.
-const SLOTS_TRIED: u32 = 1 << 14;
-/// Passes of swaps after which the better start is kept, and passes that it then gets.
+/// Tokens by which EPLB's variants and our own are told apart; others than those of the search.
+const JUDGED: usize = 4096;
+/// Standard errors by which ours must be ahead there, else EPLB's stays as it is.
+const AHEAD: f64 = 2.0;
+/// Below this balancedness other counts of replicas are tried.
+const EVEN_ENOUGH: f64 = 0.98;
+/// By how much sums in another order may differ.
+const ROUNDING: f64 = 1e-9;
+/// Passes of swaps between racks, passes after which the best start is kept, and passes that it then gets.
+const RACK_PASSES: usize = 3;
 const TRIAL_PASSES: usize = 2;
 const PASSES: usize = 8;
 /// How far balancedness may stay behind EPLB's, of the 0.01 allowed; less where that itself is small.
@@ -38,12 +54,18 @@ const SLACK: f64 = 0.006;
 const CHOSEN_SLACK: f64 = 0.0045;
 
 /// The policy.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RackAware;
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RackAware {
+    /// What the placement is to be best at.
+    pub aim: Aim,
+}
 
 impl PlacementPolicy for RackAware {
     fn name(&self) -> &str {
-        "rack-aware"
+        match self.aim {
+            Aim::FewestCopies => "rack-aware, fewest copies",
+            _ => "rack-aware",
+        }
     }
 
     fn help(&self) -> &str {
@@ -64,156 +86,149 @@ impl PlacementPolicy for RackAware {
             );
             return Err(PlacementError::refused(ORIGIN, problem));
         }
-        let by_rack = demand.by_rack(cluster);
+        Task::new(cluster, slots, demand).placed(self.aim)
+    }
+}
+
+/// What is to be placed where.
+struct Task<'a> {
+    cluster: &'a Cluster,
+    slots: u32,
+    demand: &'a Demand,
+    by_rack: Vec<Vec<f64>>,
+    load: Vec<f64>,
+    /// Of a rank.
+    mean: f64,
+}
+
+impl<'a> Task<'a> {
+    fn new(cluster: &'a Cluster, slots: u32, demand: &'a Demand) -> Self {
         let load: Vec<f64> = demand.load().iter().map(|&tokens| tokens as f64).collect();
-        let mut share = replica_loads(&load, slots, ranks);
-        let mut packed = Packing::by_load(cluster, &share, slots);
-        let Limits { even, tight, chosen, eplb } = limits(&load, slots, ranks, packed.fullest())?;
+        let mean = load.iter().sum::<f64>() / f64::from(cluster.num_ranks());
+        Self { cluster, slots, demand, by_rack: demand.by_rack(cluster), load, mean }
+    }
+
+    fn placed(&self, aim: Aim) -> Result<Placement, PlacementError> {
+        let Self { cluster, demand, .. } = *self;
+        let variants = Variant::both(cluster, self.slots, demand, &self.by_rack, &self.load)?;
+        let (counts, mut packed) = self.evenest();
+        let judges = (aim == Aim::FewestCopies).then(|| demand.sample(cluster, JUDGED, 2));
+        let fewest = judges.as_ref().and_then(|judges| {
+            variants
+                .iter()
+                .min_by_key(|variant| visits(cluster, &variant.placement, judges).iter().sum::<u64>())
+        });
+        let Limits { even, tight, chosen } = match (aim, fewest) {
+            (Aim::Balance(balance), _) => Limits::of(balance, self.mean),
+            (_, Some(fewest)) => fewest.limits(),
+            _ => Limits::even(variants.first(), self.mean, packed.fullest()),
+        };
         packed.even_out(tight.min(even));
         let limit = packed.fullest().max(tight).min(even);
-        if packed.fullest() > limit {
-            (share, packed) = match eplb.and_then(|map| of_eplb(cluster, &load, &map)) {
-                Some(eplb) => eplb,
-                None => evener(cluster, &load, share, packed, limit),
-            };
-        }
+
         let tokens = (TOKENS_AND_RACKS / cluster.num_racks() as usize).clamp(TOKENS / 2, TOKENS);
         let sample = demand.sample(cluster, tokens, 0);
+        let eplb: Vec<Packing> = variants
+            .iter()
+            .filter(|variant| aim == Aim::FewestCopies || variant.in_groups == demand.is_in_groups())
+            .filter_map(|variant| starts::of_map(cluster, &self.load, &variant.map))
+            .collect();
+        let mut starts = eplb.clone();
+        if demand.is_in_groups() {
+            starts.push(starts::in_groups(cluster, &counts, self.slots, demand.groups()));
+        }
+        if demand.has_picks() {
+            starts.push(Packing::grown(cluster, &counts, self.slots, &sample));
+        }
+        starts.push(packed);
+        let most = chosen.min(limit);
+        let mut best = self.finished(self.searched(&starts, limit, &sample), most)?;
+        let Some(judges) = &judges else { return Ok(best) };
+        let mut fewest = visits(cluster, &best, judges);
+        for packing in eplb.into_iter().filter(|packing| over(packing.fullest(), limit) <= 0.0) {
+            let placement = self.finished(packing, most)?;
+            let visits = visits(cluster, &placement, judges);
+            if !is_fewer(&fewest, &visits) {
+                (best, fewest) = (placement, visits);
+            }
+        }
+        Ok(best)
+    }
 
-        let starts = [Packing::grown(cluster, &share, slots, &sample), packed].map(|mut packing| {
-            packing.even_out(limit);
-            let mut search = Search::new(cluster, &by_rack, &sample, packing);
+    /// Counts of replicas and a packing of them, with ranks as even as is found.
+    fn evenest(&self) -> (Vec<Replicas>, Packing) {
+        let Self { cluster, slots, ref load, mean, .. } = *self;
+        let counts = replica_loads(load, slots, cluster.num_ranks());
+        let mut packed = Packing::by_load(cluster, &counts, slots);
+        let enough = mean / EVEN_ENOUGH;
+        packed.even_out(enough);
+        if packed.fullest() <= enough || slots as usize == load.len() {
+            return (counts, packed);
+        }
+        evener(cluster, load, counts, packed, enough)
+    }
+
+    /// The best that comes of `starts`: of those within `limit` the one with the least cost, else the least full.
+    fn searched(&self, starts: &[Packing], limit: f64, sample: &Sample) -> Packing {
+        // Swaps between racks without regard to ranks go further, but where picks are known they may lose a good beginning.
+        let ways: &[usize] = if self.demand.has_picks() { &[RACK_PASSES, 0] } else { &[RACK_PASSES] };
+        let searches = starts.iter().flat_map(|packing| ways.iter().map(move |&passes| (packing, passes)));
+        let searches = searches.map(|(packing, passes)| {
+            let mut search = Search::new(self.cluster, &self.by_rack, self.demand, sample, packing.clone());
+            if passes > 0 {
+                search.improve_racks(limit, passes);
+            }
+            search.even_out(limit);
             search.improve(limit, TRIAL_PASSES);
             search
         });
-        // Those within the limit by their cost, before those that are not by their fullest rank.
-        let over = |search: &Search| (search.fullest() - limit).max(0.0);
-        let best = starts.into_iter().reduce(|a, b| {
-            let order = over(&a).total_cmp(&over(&b)).then(a.cost().cmp(&b.cost()));
-            if order.is_le() { a } else { b }
+        let best = searches.reduce(|a, b| {
+            let order = over(a.fullest(), limit).total_cmp(&over(b.fullest(), limit));
+            if order.then(a.cost().cmp(&b.cost())).is_le() { a } else { b }
         });
         let mut search = best.expect("there were starts");
         search.improve(limit, PASSES);
-        let packing = search.finish();
+        search.finish()
+    }
+
+    /// With replicas chosen for the demand, no rank above `most` where that can be.
+    fn finished(&self, packing: Packing, most: f64) -> Result<Placement, PlacementError> {
         let (map, counts) = packing.into_map();
-        Placement::indexed(map.into_iter().map(ExpertId).collect(), &counts, experts, ORIGIN)?.for_demand(
-            cluster,
-            &by_rack,
-            chosen.min(limit),
-        )
+        let map = map.into_iter().map(ExpertId).collect();
+        let placement = Placement::indexed(map, &counts, self.load.len() as u32, ORIGIN)?;
+        placement.for_demand(self.cluster, &self.by_rack, most)
     }
 }
 
-/// An expert's replicas and the load of one.
-#[derive(Clone, Copy, Debug)]
-struct Replicas {
-    count: u32,
-    load: f64,
+/// How far above `limit`, but for rounding.
+fn over(fullest: f64, limit: f64) -> f64 {
+    (fullest - limit * (1.0 + ROUNDING)).max(0.0)
 }
 
-/// One slot an expert, then each further one to the expert with the most load a replica that still has a rank without it.
-fn replica_loads(load: &[f64], slots: u32, ranks: u32) -> Vec<Replicas> {
-    let mut replicas: Vec<Replicas> = load.iter().map(|&load| Replicas { count: 1, load }).collect();
-    for _ in load.len() as u32..slots {
-        let open = (0..load.len()).rev().filter(|&expert| replicas[expert].count < ranks);
-        // The first of the hottest; without any load left, the one with the fewest.
-        let hottest = open.max_by(|&a, &b| {
-            let (a, b) = (replicas[a], replicas[b]);
-            a.load.total_cmp(&b.load).then(b.count.cmp(&a.count))
-        });
-        let hottest = hottest.expect("no more slots than experts times ranks");
-        replicas[hottest].count += 1;
-        replicas[hottest].load = load[hottest] / f64::from(replicas[hottest].count);
-    }
-    replicas
+/// Whether the sum of `ours` is below that of `theirs`, values of the same tokens, and by more than chance has it.
+fn is_fewer(ours: &[u64], theirs: &[u64]) -> bool {
+    let gains = || theirs.iter().zip(ours).map(|(&theirs, &ours)| theirs as f64 - ours as f64);
+    let (sum, squares) = gains().fold((0.0, 0.0), |(sum, squares), gain| (sum + gain, squares + gain * gain));
+    sum > AHEAD * f64::sqrt(squares)
 }
 
-/// EPLB's own replicas and packing, which is below the limit, if it has no expert twice on a rank.
-fn of_eplb(cluster: &Cluster, load: &[f64], map: &[ExpertId]) -> Option<(Vec<Replicas>, Packing)> {
-    let mut replicas: Vec<Replicas> = load.iter().map(|&load| Replicas { count: 0, load }).collect();
-    map.iter().for_each(|expert| replicas[expert.0 as usize].count += 1);
-    replicas.iter_mut().for_each(|replicas| replicas.load /= f64::from(replicas.count));
-    let packing = Packing::of_map(cluster, &replicas, map)?;
-    Some((replicas, packing))
-}
-
-/// Other counts of replicas for a packing that is above `limit`: one fewer of an expert whose replicas carry little, one more
-/// of one whose replicas carry much, as long as that evens the ranks out; within [`SLOTS_TRIED`].
-fn evener(
-    cluster: &Cluster,
-    load: &[f64],
-    counts: Vec<Replicas>,
-    packed: Packing,
-    limit: f64,
-) -> (Vec<Replicas>, Packing) {
-    let slots: u32 = counts.iter().map(|replicas| replicas.count).sum();
-    let (mut best, mut best_packing, mut tried) = (counts, packed, 0);
-    'better: loop {
-        let mut order: Vec<usize> = (0..load.len()).collect();
-        order.sort_by(|&a, &b| best[b].load.total_cmp(&best[a].load).then(a.cmp(&b)));
-        let receives = order.iter().filter(|&&expert| best[expert].count < cluster.num_ranks());
-        for &receiver in receives {
-            for &donor in order.iter().rev().filter(|&&expert| expert != receiver && best[expert].count > 1) {
-                tried += slots;
-                if tried > SLOTS_TRIED || best_packing.fullest() <= limit {
-                    return (best, best_packing);
-                }
-                let mut counts = best.clone();
-                for (expert, count) in [(receiver, best[receiver].count + 1), (donor, best[donor].count - 1)]
-                {
-                    counts[expert] = Replicas { count, load: load[expert] / f64::from(count) };
-                }
-                let mut packing = Packing::by_load(cluster, &counts, slots);
-                packing.even_out(limit);
-                if packing.fullest() < best_packing.fullest() {
-                    (best, best_packing) = (counts, packing);
-                    continue 'better;
-                }
-            }
-        }
-        return (best, best_packing);
-    }
-}
-
-/// The most that a rank may carry: a little more than the fullest of EPLB's.
-struct Limits {
-    /// With each expert's load split evenly over its replicas, as EPLB reckons.
-    even: f64,
-    /// The same, so that replicas can be chosen as evenly as EPLB's; kept to where it can be reached.
-    tight: f64,
-    /// With replicas chosen so that the ranks are as even as they can be.
-    chosen: f64,
-    /// Its map, where it has one.
-    eplb: Option<Vec<ExpertId>>,
-}
-
-/// Limits from the global EPLB, or from `packed`, the fullest rank of our own packing, where EPLB has no answer.
-fn limits(load: &[f64], slots: u32, ranks: u32, packed: f64) -> Result<Limits, PlacementError> {
-    let mean = load.iter().sum::<f64>() / f64::from(ranks);
-    let relaxed = |fullest: f64, slack: f64| {
-        if fullest <= 0.0 {
-            return 0.0;
-        }
-        let even = mean / fullest;
-        mean / (even - slack.min(even * slack))
+/// Racks other than its own that each token of `sample` visits.
+fn visits(cluster: &Cluster, placement: &Placement, sample: &Sample) -> Vec<u64> {
+    let mut sent = vec![0_u32; cluster.num_racks() as usize];
+    let mut racks = Vec::new();
+    let visited = |(picks, &rack): (&[u32], &topology::RackId)| {
+        let turn = sent[rack.0 as usize];
+        sent[rack.0 as usize] += 1;
+        let size = cluster.rack_size(rack);
+        let source = cluster.rank_at(rack, turn % size);
+        let slot =
+            |&expert: &u32| -> SlotId { placement.slot_for(cluster, source, turn / size, ExpertId(expert)) };
+        racks.clear();
+        racks.extend(picks.iter().map(|expert| cluster.rack_of(placement.rank_of(slot(expert)))));
+        racks.retain(|&other| other != rack);
+        racks.sort_unstable();
+        racks.dedup();
+        racks.len() as u64
     };
-    let Some(map) = eplb::global_map(load, slots as usize, ranks as usize) else {
-        let even = relaxed(packed, SLACK);
-        return Ok(Limits { even, tight: even, chosen: relaxed(packed, CHOSEN_SLACK), eplb: None });
-    };
-    let mut count = vec![0_u32; load.len()];
-    map.iter().for_each(|expert| count[expert.0 as usize] += 1);
-    let by_rank = (slots / ranks) as usize;
-    let share = |expert: &ExpertId| load[expert.0 as usize] / f64::from(count[expert.0 as usize]);
-    let even = map.chunks(by_rank).map(|held| held.iter().map(share).sum()).fold(0.0, f64::max);
-    let counts = vec![slots / ranks; ranks as usize];
-    let placement = Placement::indexed(map.clone(), &counts, load.len() as u32, "EPLB placement")?;
-    let least = shares::fullest_rank(&placement, load);
-    Ok(Limits {
-        even: relaxed(even, SLACK),
-        // A choice of replicas can't empty a rank that has none: ranks must be even without.
-        tight: relaxed(least, 2.0 * CHOSEN_SLACK),
-        chosen: relaxed(least, CHOSEN_SLACK),
-        eplb: Some(map),
-    })
+    sample.experts.chunks(sample.top_k).zip(&sample.racks).map(visited).collect()
 }

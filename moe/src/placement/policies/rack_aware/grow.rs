@@ -1,6 +1,6 @@
 //! A start in which each rack grows from experts that are picked together, or by tokens of that rack.
 
-use super::Replicas;
+use super::counts::Replicas;
 use super::pack::Packing;
 use crate::placement::demand::Sample;
 use topology::{Cluster, RackId};
@@ -45,7 +45,8 @@ impl Packing {
             slots_left -= room;
             rest.extend(packing.fill(members, &ranks));
         }
-        packing.fill_up(rest);
+        let all: Vec<usize> = (0..packing.room.len()).collect();
+        packing.fill_up(rest, &all);
         packing
     }
 }

@@ -1,6 +1,6 @@
 //! Replicas on ranks: packed by load, evened out by swaps, never two of an expert on one rank.
 
-use super::Replicas;
+use super::counts::Replicas;
 use crate::ids::ExpertId;
 use crate::placement::even_split;
 use topology::{Cluster, RankId};
@@ -45,23 +45,49 @@ impl Packing {
             .flat_map(|e| std::iter::repeat_n(e, replicas[e as usize].count as usize));
         let ranks: Vec<usize> = (0..packing.room.len()).collect();
         let rest = packing.fill(experts.collect(), &ranks);
-        packing.fill_up(rest);
+        packing.fill_up(rest, &ranks);
         packing
     }
 
-    /// The packing of `map`, slots evenly by rank, which has `replicas`; `None` if an expert is on a rank twice.
+    /// The packing of `map`, slots evenly by rank, which has `replicas`; an expert that is on a rank twice gives way, if it can in its
+    /// rack. `None` if it can nowhere.
     pub(super) fn of_map(cluster: &Cluster, replicas: &[Replicas], map: &[ExpertId]) -> Option<Self> {
         let mut packing = Self::new(cluster, replicas, map.len() as u32);
         let mut experts = map.iter().map(|expert| expert.0);
         for rank in 0..packing.room.len() {
-            for expert in experts.by_ref().take(packing.room[rank]) {
-                if packing.holds(rank, expert) {
-                    return None;
-                }
-                packing.put(rank, expert);
+            experts.by_ref().take(packing.room[rank]).for_each(|expert| packing.put(rank, expert));
+        }
+        let again = |held: &[u32]| (1..held.len()).find(|&at| held[..at].contains(&held[at]));
+        for a in 0..packing.room.len() {
+            while let Some(i) = again(&packing.held[a]) {
+                let away = |b: usize| !cluster.same_rack(RankId(a as u32), RankId(b as u32));
+                let others = (0..packing.room.len()).filter(|&b| b != a);
+                let swaps = others.flat_map(|b| (0..packing.held[b].len()).map(move |j| (b, j)));
+                let rating = |&(b, j): &(usize, usize)| {
+                    let given =
+                        packing.load[packing.held[a][i] as usize] - packing.load[packing.held[b][j] as usize];
+                    (away(b), (packing.carried[a] - given).max(packing.carried[b] + given))
+                };
+                let fitting = swaps.filter(|&other| packing.fits((a, i), other));
+                let best = fitting.min_by(|x, y| {
+                    let (x, y) = (rating(x), rating(y));
+                    x.0.cmp(&y.0).then(x.1.total_cmp(&y.1))
+                })?;
+                packing.swap((a, i), best);
             }
         }
         Some(packing)
+    }
+
+    /// Packs what `ranks` hold once more, by load.
+    pub(super) fn repack(&mut self, ranks: &[usize]) {
+        let mut experts = Vec::new();
+        for &rank in ranks {
+            experts.append(&mut self.held[rank]);
+            self.carried[rank] = 0.0;
+        }
+        let rest = self.fill(experts, ranks);
+        self.fill_up(rest, ranks);
     }
 
     /// Packs `experts` onto `ranks`; returns those that only fit beside another replica.
@@ -77,17 +103,16 @@ impl Packing {
         experts
     }
 
-    /// Packs what is left over onto the room that is left.
-    pub(super) fn fill_up(&mut self, experts: Vec<u32>) {
-        let all: Vec<usize> = (0..self.room.len()).collect();
+    /// Packs what is left over onto the room that is left on `ranks`, all that have any.
+    pub(super) fn fill_up(&mut self, experts: Vec<u32>, ranks: &[usize]) {
         for expert in experts {
-            if self.fill(vec![expert], &all).is_empty() {
+            if self.fill(vec![expert], ranks).is_empty() {
                 continue;
             }
             // Every rank with room holds it. One without it is full, so that it has at least as many replicas as the open one,
             // of which one is not there: that one gives way.
-            let open = self.lightest(&all, |_, _| true).expect("as much room as replicas");
-            let other = all.iter().copied().find(|&rank| !self.holds(rank, expert));
+            let open = self.lightest(ranks, |_, _| true).expect("as much room as replicas");
+            let other = ranks.iter().copied().find(|&rank| !self.holds(rank, expert));
             let other = other.expect("an expert has no more replicas than there are ranks");
             let at =
                 self.held[other].iter().position(|&held| !self.holds(open, held)).expect("one is not there");

@@ -1,13 +1,13 @@
 //! The swaps of the search: two replicas, or all that two ranks hold, where that takes crossings off and no rank carries too much.
 
-use super::{Search, Slot};
+use super::{Bound, Search, Slot};
 
 /// Swaps that fail before a slot is left alone for the rest of a pass.
 const FAILURES: u32 = 2;
 
 impl Search {
     /// Swaps of two replicas in different racks, those that promise most first.
-    pub(super) fn swap_slots(&mut self, moves: &[i64], limit: f64) {
+    pub(super) fn swap_slots(&mut self, moves: &[i64], bound: &Bound) {
         let slots = self.slots();
         let move_to = |slot: usize, rack: usize| moves[slot * self.racks + rack];
         // Slots of a rack are neighbours.
@@ -21,7 +21,7 @@ impl Search {
                 for mine in held(from).filter(|&mine| move_to(mine, to) + least < 0) {
                     for theirs in held(to) {
                         let promise = move_to(mine, to) + move_to(theirs, from);
-                        if promise < 0 && self.within(limit, slots[mine], slots[theirs]) {
+                        if promise < 0 && self.within(bound, slots[mine], slots[theirs]) {
                             promising.push((promise, mine as u32, theirs as u32));
                         }
                     }
@@ -35,14 +35,14 @@ impl Search {
             let both = [first as usize, second as usize];
             let [mine, theirs] = both.map(|slot| slots[slot]);
             if both.iter().any(|&slot| failures[slot] >= FAILURES)
-                || !self.within(limit, mine, theirs)
-                || !self.packing.fits(mine, theirs)
+                || !self.within(bound, mine, theirs)
+                || !self.fits(bound, mine, theirs)
             {
                 continue;
             }
-            let before = self.cost;
+            let before = self.cost();
             self.swap(mine, theirs);
-            let failed = self.cost >= before;
+            let failed = self.cost() >= before;
             if failed {
                 self.swap(mine, theirs);
             }
@@ -76,9 +76,9 @@ impl Search {
             if failures[a] >= FAILURES || failures[b] >= FAILURES {
                 continue;
             }
-            let before = self.cost;
+            let before = self.cost();
             self.exchange(a, b);
-            let failed = self.cost >= before;
+            let failed = self.cost() >= before;
             if failed {
                 self.exchange(a, b);
             }
@@ -95,21 +95,51 @@ impl Search {
             self.relocate(mine, from, to);
             self.relocate(theirs, to, from);
         }
+        let given = self.packing.carried[a] - self.packing.carried[b];
+        self.rack_load[from] -= given;
+        self.rack_load[to] += given;
         self.packing.held.swap(a, b);
         self.packing.carried.swap(a, b);
     }
 
-    fn within(&self, limit: f64, (a, i): Slot, (b, j): Slot) -> bool {
+    fn within(&self, bound: &Bound, (a, i): Slot, (b, j): Slot) -> bool {
         let packing = &self.packing;
         let given = packing.load[packing.held[a][i] as usize] - packing.load[packing.held[b][j] as usize];
-        packing.carried[a] - given <= limit && packing.carried[b] + given <= limit
+        match bound {
+            Bound::Ranks(limit) => {
+                packing.carried[a] - given <= *limit && packing.carried[b] + given <= *limit
+            }
+            Bound::Racks(caps) => {
+                let (from, to) = (self.rack_of[a], self.rack_of[b]);
+                (given >= 0.0 || self.rack_load[from] - given <= caps[from])
+                    && (given <= 0.0 || self.rack_load[to] + given <= caps[to])
+            }
+        }
     }
 
-    fn swap(&mut self, mine: Slot, theirs: Slot) {
+    /// Whether the swap leaves no expert twice on a rank, or more often in a rack than it has ranks.
+    pub(super) fn fits(&self, bound: &Bound, mine: Slot, theirs: Slot) -> bool {
+        let Bound::Racks(_) = bound else { return self.packing.fits(mine, theirs) };
+        let ((a, i), (b, j)) = (mine, theirs);
+        let (mine, theirs) = (self.packing.held[a][i], self.packing.held[b][j]);
+        let has_room = |expert: u32, rank: usize| {
+            let rack = self.rack_of[rank];
+            usize::from(self.places.replicas[expert as usize * self.racks + rack]) < self.ranks[rack].len()
+        };
+        mine != theirs && has_room(mine, b) && has_room(theirs, a)
+    }
+
+    pub(super) fn swap(&mut self, mine: Slot, theirs: Slot) {
         let ((a, i), (b, j)) = (mine, theirs);
         let (first, second) = (self.packing.held[a][i] as usize, self.packing.held[b][j] as usize);
         self.packing.swap(mine, theirs);
-        self.relocate(first, self.rack_of[a], self.rack_of[b]);
-        self.relocate(second, self.rack_of[b], self.rack_of[a]);
+        let (from, to) = (self.rack_of[a], self.rack_of[b]);
+        if from != to {
+            let given = self.packing.load[first] - self.packing.load[second];
+            self.rack_load[from] -= given;
+            self.rack_load[to] += given;
+            self.relocate(first, from, to);
+            self.relocate(second, to, from);
+        }
     }
 }
