@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release -p railyard-moe --example placement-grid [RECORD OF 256 EXPERTS]
 
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
+
 use moe::Placement;
 use moe::evaluation::Evaluation;
 use moe::gate::SelectionRule;
