@@ -33,15 +33,15 @@ impl Step {
         if sizes.iter().any(|size| *size != sizes[0]) {
             bail!("racks of {sizes:?} ranks: closed forms of a step know racks of one size");
         }
-        let Studied { mut model, place, dtype, routing, notes, mut words, .. } = studied;
-        if model.moe_layers > 0 && !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Model) {
+        let Studied { mut model, place, dtype, kv_dtype, common, routing, notes, mut words, .. } = studied;
+        if model.routed().is_some() && !matches!(routing, RoutingSpec::Uniform | RoutingSpec::Model) {
             bail!(
                 "routing {}: closed forms of a step have all experts alike; give model or uniform",
                 words.routing
             );
         }
         if routing == RoutingSpec::Uniform {
-            model.gate = model.gate.unlimited();
+            model = model.without_groups();
         }
         if args.sweep.is_some() {
             // What is swept changes what the others mean.
@@ -52,13 +52,17 @@ impl Step {
         words.latency.retain(|choice| *choice != LatencyChoice::Preset);
         words.scheme.retain(|choice| *choice != DispatchScheme::Dedup);
         let deployment = Deployment {
-            model: model.counted()?,
+            model,
             hardware: place.with_latency(latency).into_hardware(),
             dtype,
-            kv_dtype: words.kv_dtype,
+            kv_dtype,
             ranks: cluster.num_ranks(),
             racks: Some(cluster.num_racks()),
             stages: words.pp,
+            tp: words.tp,
+            common,
+            drafts: words.drafts()?,
+            memory_share: words.memory_share,
             micro_batches: words.micro_batches,
             batch: Tokens(args.batch),
             context: Tokens(args.context),

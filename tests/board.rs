@@ -72,19 +72,21 @@ fn a_step_is_told_in_the_units_of_its_keys() {
         "--batch=2400",
         "--context=4989",
         "--kv-dtype=fp8",
+        "--common-weights=even",
         "--json",
     ]);
     let near = |key: &str, stated: f64| {
         let value = step[key].as_f64().unwrap_or_else(|| panic!("{key} is no number"));
         assert!((value / stated - 1.0).abs() < 0.01, "{key} = {value}, known is {stated}");
     };
-    near("t_compute_ms", 0.555);
+    // 36.6 billion weights a token and 17 MFLOP a token of context.
+    near("t_compute_ms", 1.185);
     near("t_weights_ms", 1.3105);
     near("t_kv_ms", 0.8217);
     near("step_ms", 2.132);
     near("step_sum_ms", 2.132);
     near("tokens_per_s", 1.1256e6);
-    near("optimal_batch", 5667.0);
+    near("optimal_batch", 5717.0);
     near("weights_gb_per_rank", 10.48);
     near("kv_gb_per_rank", 6.57);
     assert!(step["t_a2a_ms"].as_f64() > Some(0.0) && step["usd_per_mtok"].as_f64() > Some(0.0));
@@ -100,11 +102,11 @@ fn a_model_without_experts_has_a_roofline_and_no_all_to_all() {
         "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8}"#;
     std::fs::write(&config, llama).expect("written");
     let config = config.display().to_string();
-    // 70.6B in BF16 on 16 TPU v5e: 141 GB over 16 x 0.819 TB/s.
+    // 70.6B in BF16 on 16 TPU v5e, without the input embedding: 139 GB over 16 x 0.819 TB/s.
     let step =
         json(&["roofline", "--model", &config, "--hardware=tpu-v5e", "--ranks=16", "--dtype=bf16", "--json"]);
     let weights = step["t_weights_ms"].as_f64().expect("a number");
-    assert!((weights / 10.77 - 1.0).abs() < 0.01, "{weights}");
+    assert!((weights / 10.61 - 1.0).abs() < 0.01, "{weights}");
     assert_eq!(
         (&step["t_a2a_ms"], &step["bound_by"]),
         (&serde_json::json!(0.0), &serde_json::json!("weights"))
@@ -116,7 +118,7 @@ fn a_model_without_experts_has_a_roofline_and_no_all_to_all() {
 fn a_sweep_is_a_table_csv_or_json() {
     let sweep = ["roofline", "--sweep", "batch=1..8192*2"];
     let csv = text(&[&sweep[..], &["--csv"]].concat());
-    assert!(csv.starts_with("batch,t_compute_ms,t_weights_ms,t_kv_ms,t_a2a_ms,step_ms"));
+    assert!(csv.starts_with("batch,t_compute_ms,t_weights_ms,t_kv_ms,t_a2a_ms,t_tp_ms,step_ms"));
     assert_eq!(csv.lines().count(), 1 + 14);
     assert_eq!(json(&[&sweep[..], &["--json"]].concat())["points"].as_array().map(Vec::len), Some(14));
     assert!(text(&["roofline", "--sweep", "batch=1..1000"]).contains("40 of 1000 points"));
@@ -133,7 +135,7 @@ fn impossible_deployments_are_refused_and_too_large_ones_named() {
     refused(&["roofline", "--sweep=bach=1..2"], &["no input is called `bach`"]);
     let step = json(&["roofline", "--hardware=h100", "--ranks=8", "--json"]);
     let verdict = step["verdict"].as_str().expect("text");
-    assert!(verdict.starts_with("over capacity: 83.9 GB a rank of 80.0 GB"), "{verdict}");
+    assert!(verdict.starts_with("over capacity: 98.9 GB a rank of 72.0 GB usable"), "{verdict}");
 }
 
 #[cfg(feature = "plots")]

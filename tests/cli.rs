@@ -91,10 +91,10 @@ fn shells_and_man_know_the_commands() {
 fn presets_are_listed_and_one_is_a_file_with_all_its_figures() {
     let files = Files::new();
     for (command, name, figure) in
-        [("model", "deepseek-v3", "num_experts"), ("hardware", "h100-sxm", "domain_ranks")]
+        [("model", "deepseek-v3", "experts"), ("hardware", "h100-sxm", "domain_ranks")]
     {
         assert!(text(&run(&[command]).stdout).contains(name), "{command}");
-        let one = text(&run(&[command, name]).stdout);
+        let one = text(&run(&[command, name, "--toml"]).stdout);
         assert!(one.contains(figure) && one.contains("source"), "{one}");
         let json = run(&[command, name, "--json"]).stdout;
         let json: serde_json::Value = serde_json::from_slice(&json).expect("one object");

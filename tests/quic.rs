@@ -40,7 +40,15 @@ async fn start(workers: WorkerKind, nodes: u32) -> LocalCluster {
 fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens: u32) -> RunRequest {
     let (hidden, num_experts, top_k) = shape;
     let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
-    let shape = LayerShape { hidden, num_experts, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8 };
+    let shape = LayerShape {
+        hidden,
+        num_experts,
+        top_k,
+        expert_inter: 16,
+        gate,
+        dtype: Dtype::Fp8,
+        weight_bits: None,
+    };
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
     let placement = Placement::linear(&cluster, num_experts).unwrap();

@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 23] = [
+const OTHERS: [&str; 24] = [
     "tokens",
     "experts",
     "base",
@@ -36,6 +36,7 @@ const OTHERS: [&str; 23] = [
     "batch",
     "context",
     "tokens-per-rank",
+    "mtp-acceptance",
     "price",
     "mode",
     "sweep",

@@ -28,7 +28,7 @@ fn request(racks: &[u32], stages: u32, hidden: u32, experts: ExpertKind) -> RunR
     let hardware = Hardware::preset("lab").unwrap();
     let model = Model { hidden, ..Model::preset("lab-moe").unwrap() };
     let stack =
-        Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster).unwrap();
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Replicated, 1), stages, &cluster).unwrap();
     let program = Program::Stack(StackProgram::linear(stack, &cluster).unwrap());
     let routing = RoutingSpec::Gate;
     let setup = Setup { routing, seed: 3, experts, chunk_rows: 2, ..Setup::new(cluster, hardware, program) };

@@ -38,7 +38,14 @@ pub fn estimate(estimate: &Estimate) -> String {
     let capacity = e.capacity_batch.map_or_else(|| "any number".to_owned(), number);
     let lines = [
         ("compute", format!("{} ms", number(e.t_compute_ms))),
-        ("weights", format!("{} ms", number(e.t_weights_ms))),
+        (
+            "weights",
+            format!(
+                "{} ms; of a layer's experts the step touches {}%",
+                number(e.t_weights_ms),
+                number(100.0 * e.experts_touched)
+            ),
+        ),
         ("KV cache", format!("{} ms", number(e.t_kv_ms))),
         (
             "all-to-all",
@@ -50,6 +57,7 @@ pub fn estimate(estimate: &Estimate) -> String {
                 number(e.inter_copies_per_token)
             ),
         ),
+        ("tensor-par", format!("{} ms", number(e.t_tp_ms))),
         (
             "step",
             format!(
@@ -89,7 +97,7 @@ pub fn estimate(estimate: &Estimate) -> String {
         (
             "memory",
             format!(
-                "{} GB weights + {} GB cache + {} GB buffers a rank of {} GB ({}%): {}",
+                "{} GB weights + {} GB cache + {} GB buffers a rank of {} GB usable ({}%): {}",
                 number(e.weights_gb_per_rank),
                 number(e.kv_gb_per_rank),
                 number(e.buffers_gb_per_rank),
@@ -99,7 +107,8 @@ pub fn estimate(estimate: &Estimate) -> String {
             ),
         ),
     ];
-    lines.iter().map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
+    let lines = lines.iter().filter(|(name, _)| *name != "tensor-par" || e.t_tp_ms > 0.0);
+    lines.map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
 }
 
 #[cfg(test)]

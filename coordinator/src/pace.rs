@@ -4,6 +4,7 @@ use crate::error::RunError;
 use crate::run::RunRequest;
 use crate::sim::SimRunner;
 use moe::experts::ExpertKind;
+use moe::model::{Block, Layer};
 use moe::stack::StepBatch;
 use node::control::{Pacing, PhaseReport};
 use node::setup::Setup;
@@ -69,7 +70,9 @@ pub fn pace(setup: &Setup, batch: &StepBatch, cores: u32) -> Result<(Pacing, u64
     let cores = f64::from(cores.max(1));
     let tokens = batch.tokens() as f64;
     let shape = setup.program.shape();
-    let dense_inter = setup.program.stack().map_or(0, |stack| stack.model.dense_inter);
+    let dense_inter = setup.program.stack().map_or(0, |stack| {
+        stack.model.kinds.iter().flat_map(Layer::dense).map(Block::common_inter).max().unwrap_or(0)
+    });
     let flops = 6.0 * f64::from(shape.hidden) * f64::from(shape.expert_inter.max(dense_inter));
     let rows = tokens * f64::from(shape.top_k.max(1));
     let compute_s = match setup.experts {

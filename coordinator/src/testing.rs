@@ -16,8 +16,15 @@ use topology::{Cluster, Dtype, Hardware};
 pub(crate) fn request(rack_sizes: &[u32]) -> RunRequest {
     let cluster = Cluster::new(rack_sizes).unwrap();
     let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
-    let shape =
-        LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
+    let shape = LayerShape {
+        hidden: 256,
+        num_experts: 16,
+        top_k: 2,
+        expert_inter: 64,
+        gate,
+        dtype: Dtype::Fp8,
+        weight_bits: None,
+    };
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();
     let tokens = vec![4; cluster.num_ranks() as usize];
     lab(Setup::new(
@@ -31,8 +38,9 @@ pub(crate) fn request(rack_sizes: &[u32]) -> RunRequest {
 pub(crate) fn model(rack_sizes: &[u32], stages: u32) -> RunRequest {
     let cluster = Cluster::new(rack_sizes).unwrap();
     let mut model = Model::preset("lab-moe").unwrap();
-    (model.hidden, model.num_layers, model.moe_layers) = (64, 4, 3);
-    let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Even, stages, &cluster).unwrap();
+    model.hidden = 64;
+    let stack =
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), stages, &cluster).unwrap();
     let program = Program::Stack(StackProgram::linear(stack, &cluster).unwrap());
     let routing = RoutingSpec::Gate;
     lab(Setup { routing, ..Setup::new(cluster, Hardware::preset("lab").unwrap(), program) })

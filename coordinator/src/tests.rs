@@ -125,7 +125,7 @@ async fn every_layer_has_a_placement_of_its_own() {
         let racks = request.setup.cluster.clone();
         let own = own(&mut request);
         let stack = &own.stack;
-        let (experts, columns) = (stack.model.num_experts, stack.columns());
+        let (experts, columns) = (stack.model.layer().num_experts, stack.columns());
         // Another order in each layer, some experts twice, and the third layer's all on the last rank of its stage.
         let placement = |layer: u32| {
             let map: Vec<u32> = (0..experts + layer).map(|slot| (slot * 5 + layer) % experts).collect();

@@ -116,8 +116,15 @@ fn request(racks: &[u32]) -> RunRequest {
     let cluster = Cluster::new(racks).unwrap();
     let hardware = Hardware::preset("lab").unwrap();
     let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
-    let shape =
-        LayerShape { hidden: 256, num_experts: 16, top_k: 2, expert_inter: 64, gate, dtype: Dtype::Fp8 };
+    let shape = LayerShape {
+        hidden: 256,
+        num_experts: 16,
+        top_k: 2,
+        expert_inter: 64,
+        gate,
+        dtype: Dtype::Fp8,
+        weight_bits: None,
+    };
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();
     let layer = LayerProgram::new(shape, placement, vec![8; cluster.num_ranks() as usize]);
     let experts = ExpertKind::Gemm;

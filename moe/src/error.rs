@@ -16,7 +16,7 @@ pub enum ModelError {
     },
     /// A configuration that can't be read.
     #[error(transparent)]
-    Architecture(#[from] ArchitectureError),
+    Config(#[from] ConfigError),
     /// What is understood of a model, and not run here.
     #[error(
         "{origin}: {what}: understood, and not built here yet; `railyard model {origin}` has what can be said of it"
@@ -62,7 +62,7 @@ pub enum ModelError {
 /// Why a configuration can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {problem}")]
-pub struct ArchitectureError {
+pub struct ConfigError {
     /// The file or whatever the text came from.
     pub origin: String,
     /// The field that is missing, impossible or not understood; none where the text as a whole can't be read.

@@ -20,7 +20,7 @@ pub(crate) use drawn::DrawnGate;
 pub use fit::{Fit, Unreachable, rarities};
 pub use group_limit::GroupLimiter;
 pub use rule::{Gate, GateOption};
-pub use rules::{GATES, Sigmoid, Softmax, SoftmaxAfterTopk};
+pub use rules::{GATES, Sigmoid, Softmax, SoftmaxAfterTopk, SqrtSoftplus};
 pub use selection::SelectionRule;
 pub use selector::{Scratch, Selector};
 pub use spec::{GateKind, GateSpec};

@@ -2,7 +2,6 @@
 //!
 //! Everything here is a pure function of its arguments: no sockets, no clocks, no hidden randomness.
 
-pub mod architecture;
 mod error;
 pub mod evaluation;
 pub mod experts;
@@ -31,7 +30,7 @@ pub use error::ModelError;
 pub use experts::{ExpertKind, Experts};
 pub use gate::{GateKind, GateSpec};
 pub use ids::{ExpertId, SlotId};
-pub use model::{Attention, Model};
+pub use model::Model;
 pub use placement::{Placement, PlacementError};
 pub use plan::{
     Copies, DispatchScheme, PlannedRow, PlannedTraffic, RowBytes, Target, combine_to, dispatch_rows,

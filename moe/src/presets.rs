@@ -155,10 +155,10 @@ mod tests {
     #[test]
     fn layers_with_experts_are_counted_by_index() {
         let maverick = Model::preset("maverick").unwrap();
-        assert_eq!(maverick.moe_layers, 24);
+        assert_eq!(maverick.moe_layers(), 24);
         assert!(!maverick.is_moe_layer(0) && maverick.is_moe_layer(1) && maverick.is_moe_layer(47));
         let v3 = Model::preset("dsv3").unwrap();
-        assert_eq!(v3.moe_layers, 58);
+        assert_eq!(v3.moe_layers(), 58);
         assert!(!v3.is_moe_layer(2) && v3.is_moe_layer(3) && !v3.is_moe_layer(61));
     }
 
@@ -167,7 +167,7 @@ mod tests {
         let v3 = Model::preset("dsv3").unwrap();
         // DeepSeek-V3: 44.0 MB in FP8; 576 elements per token and layer.
         assert_eq!(v3.layer().expert_weight_bytes(), 3 * 7168 * 2048);
-        assert_eq!(v3.attention.kv_elements(), 576);
+        assert_eq!(v3.layer_at(0).mixers[0].entry(), 576);
         assert_eq!(v3.layer().expert_flops(10), 60.0 * 7168.0 * 2048.0);
     }
 }

@@ -50,6 +50,8 @@ pub enum Purpose {
     Prefixes = 32,
     /// Which steps are computed twice to tell an error.
     Checks = 33,
+    /// Which drafts of multi-token prediction hold.
+    Drafts = 34,
     /// States of tokens as they enter the first layer of a stack.
     Embedding = 40,
     /// The constants that stand for a layer's attention.

@@ -35,9 +35,12 @@ pub struct LayerShape {
     pub expert_inter: u32,
     /// How experts are scored, limited and weighted.
     pub gate: GateSpec,
-    /// Type of the expert weights in memory.
+    /// Type of the arithmetic, and of the expert weights in memory where nothing else is said.
     #[serde(default = "default_dtype")]
     pub dtype: Dtype,
+    /// Bits of an expert's weight in memory, scales included, where the model is stored in a format of its own.
+    #[serde(default)]
+    pub weight_bits: Option<f64>,
 }
 
 fn default_dtype() -> Dtype {
@@ -60,36 +63,15 @@ impl LayerShape {
         check("num_experts", self.num_experts, MAX_EXPERTS)?;
         check("top_k", self.top_k, MAX_TOP_K)?;
         check("expert_inter", self.expert_inter, MAX_INTER)?;
-        let invalid = |field, value: String, remedy: String| {
-            Err(ModelError::Invalid { origin: origin.to_owned(), field, value, remedy })
-        };
-        let (experts, k, gate) = (self.num_experts, self.top_k, &self.gate);
-        if k > experts {
-            return invalid("top_k", k.to_string(), format!("at most the {experts} experts of the layer"));
+        if let Some(bits) = self.weight_bits.filter(|bits| !(*bits > 0.0 && *bits <= 32.0)) {
+            return Err(ModelError::Invalid {
+                origin: origin.to_owned(),
+                field: "weight_bits",
+                value: bits.to_string(),
+                remedy: "above 0, and at most 32".to_owned(),
+            });
         }
-        if gate.n_group == 0 || !experts.is_multiple_of(gate.n_group) {
-            let remedy = format!("a divisor of the {experts} experts (1 for a gate without groups)");
-            return invalid("n_group", gate.n_group.to_string(), remedy);
-        }
-        if gate.topk_group == 0 || gate.topk_group > gate.n_group {
-            let remedy = format!("between 1 and n_group = {}", gate.n_group);
-            return invalid("topk_group", gate.topk_group.to_string(), remedy);
-        }
-        if gate.equal_shares && (gate.topk_group < gate.n_group || !k.is_multiple_of(gate.n_group)) {
-            let remedy =
-                format!("false, or a token in all {} groups with top_k a multiple of them", gate.n_group);
-            return invalid("equal_shares", "true".to_owned(), remedy);
-        }
-        let reachable = experts / gate.n_group * gate.topk_group;
-        if reachable < k {
-            let remedy = format!("enough groups for top_k = {k}: these hold only {reachable} experts");
-            return invalid("topk_group", gate.topk_group.to_string(), remedy);
-        }
-        let factor = gate.routed_scaling_factor;
-        if !(factor.is_finite() && factor > 0.0) {
-            return invalid("routed_scaling_factor", factor.to_string(), "a positive number".to_owned());
-        }
-        Ok(())
+        self.gate.validate_as(origin, self.num_experts, self.top_k)
     }
 
     /// How its gate takes experts by their scores.
@@ -100,8 +82,9 @@ impl LayerShape {
 
     /// Bytes of one expert's weights: three matrices of `hidden x expert_inter`.
     pub fn expert_weight_bytes(&self) -> u64 {
-        // Exact: the factor is 2, 1 or 0.5 and the element count is even for every model that has FP4 weights.
-        (3.0 * f64::from(self.hidden) * f64::from(self.expert_inter) * self.dtype.bytes()).ceil() as u64
+        // Exact for whole bits: the element count is even for every model that has FP4 weights.
+        let bytes = self.weight_bits.map_or_else(|| self.dtype.bytes(), |bits| bits / 8.0);
+        (3.0 * f64::from(self.hidden) * f64::from(self.expert_inter) * bytes).ceil() as u64
     }
 
     /// Floating-point operations (two per multiply-add) of one expert on `rows` rows: `6 * hidden * expert_inter * rows`.
@@ -136,7 +119,15 @@ mod tests {
 
     fn shape() -> LayerShape {
         let gate = GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk));
-        LayerShape { hidden: 64, num_experts: 16, top_k: 4, expert_inter: 32, gate, dtype: Dtype::Bf16 }
+        LayerShape {
+            hidden: 64,
+            num_experts: 16,
+            top_k: 4,
+            expert_inter: 32,
+            gate,
+            dtype: Dtype::Bf16,
+            weight_bits: None,
+        }
     }
 
     #[test]
@@ -144,6 +135,8 @@ mod tests {
         shape().validate().unwrap();
         assert_eq!(shape().expert_weight_bytes(), 3 * 64 * 32 * 2);
         assert_eq!(LayerShape { dtype: Dtype::Fp4, ..shape() }.expert_weight_bytes(), 3 * 64 * 32 / 2);
+        let mxfp4 = LayerShape { weight_bits: Some(4.25), ..shape() };
+        assert_eq!(mxfp4.expert_weight_bytes(), 3 * 64 * 32 * 17 / 32);
         assert_eq!(shape().expert_flops(3), 6.0 * 64.0 * 32.0 * 3.0);
     }
 

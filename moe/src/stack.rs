@@ -32,7 +32,7 @@ pub use layer::{LocalLayer, add_routed, answers, fill_embedding};
 
 use crate::model::Model;
 use crate::shape::LayerShape;
-use crate::work::{CommonWeights, RankLoad, Work};
+use crate::work::{CommonWeights, RankLoad, RankPart, Reaches, Work};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use topology::{Cluster, Dtype, RankId};
@@ -57,6 +57,10 @@ pub struct Stack {
     pub kv_dtype: Dtype,
     /// Where the weights lie that every token uses.
     pub common: CommonWeights,
+    /// Tokens that layers beside the model draft a step.
+    pub drafts: u32,
+    /// Ranks that share out heads and inner widths and work on the same sequences; 1: each rank has its own.
+    pub tp: u32,
     stages: Vec<Stage>,
 }
 
@@ -72,23 +76,42 @@ impl Stack {
         model: Model,
         dtype: Dtype,
         kv_dtype: Dtype,
-        common: CommonWeights,
+        (common, tp): (CommonWeights, u32),
         num_stages: u32,
         cluster: &Cluster,
     ) -> Result<Self, StackError> {
         model.validate()?;
-        if num_stages == 0 || num_stages > model.num_layers {
-            return Err(StackError::Stages { stages: num_stages, layers: model.num_layers });
+        model.check_ranks()?;
+        let layers = model.num_layers();
+        if num_stages == 0 || num_stages > layers {
+            return Err(StackError::Stages { stages: num_stages, layers });
         }
         let ranks = stage_ranks(cluster, num_stages)
             .ok_or_else(|| StackError::Racks { stages: num_stages, racks: cluster.rack_sizes().to_vec() })?;
-        let (each, more) = (model.num_layers / num_stages, model.num_layers % num_stages);
+        let (each, more) = (layers / num_stages, layers % num_stages);
         let first = |stage: u32| stage * each + stage.min(more);
         let stages = (0..num_stages)
             .zip(ranks)
             .map(|(stage, ranks)| Stage { layers: first(stage)..first(stage + 1), ranks })
             .collect();
-        Ok(Self { model, dtype, kv_dtype, common, stages })
+        let stack = Self { model, dtype, kv_dtype, common, drafts: 0, tp, stages };
+        stack.check_groups(cluster)?;
+        Ok(stack)
+    }
+
+    /// The same with `drafts` further tokens drafted a step.
+    ///
+    /// # Errors
+    /// [`StackError::Model`] where the model has no layers that do.
+    pub fn with_drafts(self, drafts: u32) -> Result<Self, StackError> {
+        self.model.draft_layers(drafts)?;
+        Ok(Self { drafts, ..self })
+    }
+
+    /// Layers like those that draft, in the order in which they run.
+    #[must_use]
+    pub fn drafting(&self) -> Vec<u32> {
+        self.model.draft_layers(self.drafts).unwrap_or_default()
     }
 
     /// Checks a stack that was read against the cluster that it is to run on.
@@ -96,9 +119,19 @@ impl Stack {
     /// # Errors
     /// As [`Self::new`].
     pub fn validate(&self, cluster: &Cluster) -> Result<(), StackError> {
-        let Self { model, dtype, kv_dtype, common, .. } = self;
-        let made = Self::new(model.clone(), *dtype, *kv_dtype, *common, self.num_stages(), cluster)?;
+        let Self { model, dtype, kv_dtype, common, tp, .. } = self;
+        let made = Self::new(model.clone(), *dtype, *kv_dtype, (*common, *tp), self.num_stages(), cluster)?;
         if made.stages == self.stages { Ok(()) } else { Err(StackError::Other) }
+    }
+
+    /// Checks that groups of tensor parallelism are whole, each in one rack of a stage.
+    fn check_groups(&self, cluster: &Cluster) -> Result<(), StackError> {
+        let Self { tp, .. } = *self;
+        let parts = cluster.rack_sizes().iter().map(|&size| size.min(self.columns()));
+        match parts.into_iter().find(|&ranks| tp == 0 || ranks % tp != 0) {
+            Some(ranks) => Err(StackError::Groups { tp, ranks }),
+            None => Ok(()),
+        }
     }
 
     /// Number of stages.
@@ -157,24 +190,40 @@ impl Stack {
         LayerShape { dtype: self.dtype, ..self.model.layer() }
     }
 
-    /// What a rank of a stage does in `layer` to its own tokens: attention, then the dense block or router and shared experts. Each
+    /// Groups of ranks of a stage that work on the same sequences: places of sequences. Without tensor parallelism, columns.
+    #[must_use]
+    pub fn groups(&self) -> u32 {
+        self.columns() / self.tp
+    }
+
+    /// What one rank has of the work that every token asks for.
+    #[must_use]
+    pub fn part(&self) -> RankPart {
+        let dtypes = (self.dtype, self.kv_dtype);
+        RankPart::new(&self.model, dtypes, self.common, self.tp, self.columns())
+    }
+
+    /// How its layers look back.
+    #[must_use]
+    pub fn reaches(&self) -> Reaches {
+        self.model.reaches()
+    }
+
+    /// What a rank does in `layer` to the tokens of its group: mixers, then dense blocks or router and shared experts. Each
     /// is a kernel of its own, so that their times add up.
     ///
     /// # Panics
     /// If the model has no such layer.
     #[must_use]
-    pub fn local_work(&self, layer: u32, load: RankLoad) -> [Work; 2] {
-        let share = self.common.share(self.columns());
-        [
-            self.model.attention_work(load, self.dtype, self.kv_dtype, share),
-            self.model.block_work(layer, load.tokens(), self.dtype, share),
-        ]
+    pub fn local_work(&self, layer: u32, load: &RankLoad) -> [Work; 2] {
+        let part = self.part();
+        [self.model.mixer_work(layer, load, &part), self.model.block_work(layer, load.tokens(), &part)]
     }
 
     /// What a rank of the last stage does for `answers` tokens whose next token is asked for.
     #[must_use]
     pub fn head_work(&self, answers: u64) -> Work {
-        self.model.head_work(answers, self.dtype, self.common.share(self.columns()))
+        self.model.head_work(answers, &self.part())
     }
 }
 

@@ -1,26 +1,51 @@
-//! What a step asks of a rank outside its experts, in FLOP and bytes of memory traffic: attention, dense and shared blocks, head.
+//! What a step asks of a rank outside its routed experts, in FLOP and bytes of memory traffic: attention and recurrences, dense and shared
+//! blocks, routers, the head.
 //!
 //! `topology::Hardware::time` makes a time of it. Norms, residual sums, the embedding's lookup and activations that stay on the
 //! chip are left out: below 1% of any model here.
 
-use crate::model::{Attention, Model};
-use std::ops::{Add, AddAssign};
-use topology::Dtype;
+mod drafts;
+mod load;
+mod mixing;
+#[cfg(test)]
+mod tests;
+
+pub use drafts::Drafts;
+pub use load::{RankLoad, Reaches, TokenLoad};
+
+use crate::model::{Block, Layer, Model, Part};
+use std::ops::{Add, AddAssign, Mul};
+use std::str::FromStr;
+use topology::{Dtype, named};
 
 /// Arithmetic and memory traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
     /// Floating-point operations, two a multiply-add.
     pub flops: f64,
-    /// Bytes read and written.
-    pub bytes: f64,
+    /// Bytes of weights that are read.
+    pub weights: f64,
+    /// Bytes of caches that are read and written.
+    pub cache: f64,
+}
+
+impl Work {
+    /// All memory traffic.
+    #[must_use]
+    pub fn bytes(&self) -> f64 {
+        self.weights + self.cache
+    }
 }
 
 impl Add for Work {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
+        Self {
+            flops: self.flops + other.flops,
+            weights: self.weights + other.weights,
+            cache: self.cache + other.cache,
+        }
     }
 }
 
@@ -30,64 +55,11 @@ impl AddAssign for Work {
     }
 }
 
-/// What attention has to look at for some tokens of one rank. Loads of several sequences add up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenLoad {
-    /// New tokens, whose cache entries are written.
-    pub tokens: u64,
-    /// Entries of the cache that are read: a sequence's context, once for all its new tokens.
-    pub read: u64,
-    /// Pairs of a new token and one that it looks at, itself included.
-    pub pairs: u64,
-}
-
-impl TokenLoad {
-    /// `tokens` new ones after `context` cached ones of one sequence: each looks at the context and at the new ones up to itself.
-    #[must_use]
-    pub const fn of_sequence(context: u64, tokens: u64) -> Self {
-        Self { tokens, read: context, pairs: tokens * context + tokens * (tokens + 1) / 2 }
-    }
-}
-
-impl Add for TokenLoad {
+impl Mul<f64> for Work {
     type Output = Self;
 
-    fn add(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens + other.tokens,
-            read: self.read + other.read,
-            pairs: self.pairs + other.pairs,
-        }
-    }
-}
-
-impl AddAssign for TokenLoad {
-    fn add_assign(&mut self, other: Self) {
-        *self = *self + other;
-    }
-}
-
-/// The tokens of one rank in one step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RankLoad {
-    /// Of sequences that decode: one token each.
-    pub decode: TokenLoad,
-    /// Of prompts, in chunks.
-    pub prefill: TokenLoad,
-}
-
-impl RankLoad {
-    /// New tokens of both kinds.
-    #[must_use]
-    pub const fn tokens(&self) -> u64 {
-        self.decode.tokens + self.prefill.tokens
-    }
-}
-
-impl AddAssign for RankLoad {
-    fn add_assign(&mut self, other: Self) {
-        self.decode += other.decode;
-        self.prefill += other.prefill;
+    fn mul(self, times: f64) -> Self {
+        Self { flops: self.flops * times, weights: self.weights * times, cache: self.cache * times }
     }
 }
 
@@ -95,7 +67,8 @@ impl AddAssign for RankLoad {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommonWeights {
-    /// On every rank: data-parallel attention, as DeepSeek serves (V3, section 3.4). Each rank reads all of them.
+    /// On every rank, or shared out in each group of tensor parallelism: data-parallel attention, as DeepSeek serves (V3, section 3.4).
+    /// Each of them reads all of it.
     #[default]
     Replicated,
     /// An equal part on each of the ranks of a stage, as the equations of a model on n ranks assume (`blackboard`). Nothing is charged for bringing the
@@ -103,161 +76,153 @@ pub enum CommonWeights {
     Even,
 }
 
-impl CommonWeights {
-    /// The share of the weights that one of `ranks` holds and reads.
-    #[must_use]
-    pub fn share(self, ranks: u32) -> f64 {
-        match self {
-            Self::Replicated => 1.0,
-            Self::Even => 1.0 / f64::from(ranks.max(1)),
-        }
+impl FromStr for CommonWeights {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        named(text, &[("replicated", Self::Replicated), ("even", Self::Even)])
     }
 }
 
-impl Attention {
-    /// Scores and weighted values of `load`, without projections.
-    ///
-    /// - Grouped heads: 2 FLOP for each element of a key and of a value, `4 n_q d` a pair.
-    /// - Latent heads ask the latent itself (absorbed, `2 n_q (2 c + r)` a pair) or expand it first (`2 n_q (q_nope + r + v)` a
-    ///   pair and `2 n_q c (q_nope + v)` an entry read or written), whichever is less: decode absorbs, prefill expands. Source:
-    ///   shapes of V3; claim E3b of `railyard board`.
-    fn score_flops(&self, load: TokenLoad) -> f64 {
-        let (pairs, entries) = (load.pairs as f64, (load.read + load.tokens) as f64);
-        match *self {
-            Self::Grouped { heads, head_dim, .. } => 4.0 * f64::from(heads) * f64::from(head_dim) * pairs,
-            Self::Latent { heads, kv_lora, qk_nope, qk_rope, v_head, .. } => {
-                let (heads, latent) = (f64::from(heads), f64::from(kv_lora));
-                let (nope, rope, v) = (f64::from(qk_nope), f64::from(qk_rope), f64::from(v_head));
-                let absorbed = 2.0 * heads * (2.0 * latent + rope) * pairs;
-                let expanded = 2.0 * heads * ((nope + rope + v) * pairs + latent * (nope + v) * entries);
-                absorbed.min(expanded)
-            }
-        }
+/// What one rank has of a layer's common work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RankPart {
+    /// Format of the arithmetic, and of the weights where the model says none.
+    pub dtype: Dtype,
+    /// Format of the cache's entries.
+    pub kv_dtype: Dtype,
+    /// Ranks that divide heads and inner widths, and work on the same tokens.
+    pub tp: u32,
+    /// Share of the weights that this rank holds and reads.
+    pub share: f64,
+    /// How the model's layers look back, as its loads were made.
+    pub reaches: Reaches,
+}
+
+impl RankPart {
+    /// Of one of `ranks` ranks of a stage of `model` in groups of `tp`, weights lying as `common` says.
+    #[must_use]
+    pub fn new(
+        model: &Model,
+        (dtype, kv_dtype): (Dtype, Dtype),
+        common: CommonWeights,
+        tp: u32,
+        ranks: u32,
+    ) -> Self {
+        let share = match common {
+            CommonWeights::Replicated => 1.0 / f64::from(tp.max(1)),
+            CommonWeights::Even => 1.0 / f64::from(ranks.max(1)),
+        };
+        Self { dtype, kv_dtype, tp: tp.max(1), share, reaches: model.reaches() }
     }
 }
 
 impl Model {
-    /// Bytes that a token leaves in one layer's cache.
+    /// The ways in which its layers look back.
     #[must_use]
-    pub fn kv_bytes_per_layer(&self, kv_dtype: Dtype) -> f64 {
-        self.attention.kv_elements() as f64 * kv_dtype.bytes()
+    pub fn reaches(&self) -> Reaches {
+        Reaches::of(self.ways().into_iter())
     }
 
-    /// One layer's attention for the tokens of one rank that holds `share` of its weights ([`CommonWeights::share`]): projections,
-    /// scores and values; weights read, cache read and written. Nothing where there are no tokens.
+    /// The mixers of layer `index` for the tokens of a group of ranks that work on the same ones: projections, scores and values;
+    /// weights read, cache read and written, on one of them. Nothing where there are no tokens.
+    ///
+    /// # Panics
+    /// If the model has no such layer, or the load was not made with [`Model::reaches`].
     #[must_use]
-    pub fn attention_work(&self, load: RankLoad, dtype: Dtype, kv_dtype: Dtype, share: f64) -> Work {
+    pub fn mixer_work(&self, index: u32, load: &RankLoad, part: &RankPart) -> Work {
         if load.tokens() == 0 {
             return Work::default();
         }
-        let params = self.attention.params(self.hidden) as f64;
-        let scores = self.attention.score_flops(load.decode) + self.attention.score_flops(load.prefill);
-        let entries = load.decode.read + load.prefill.read + load.tokens();
-        Work {
-            flops: 2.0 * params * load.tokens() as f64 + scores,
-            bytes: params * share * dtype.bytes() + entries as f64 * self.kv_bytes_per_layer(kv_dtype),
+        let width = self.width(index, Part::Mixer, part);
+        let mut work = Work::default();
+        for mixer in &self.layer_at(index).mixers {
+            let params = mixer.params(self.hidden) as f64;
+            work.weights += params * part.share * width;
+            work.flops += 2.0 * params * load.tokens() as f64 / f64::from(part.tp);
+            for of in [&load.decode, &load.prefill] {
+                work.flops += mixing::score_flops(mixer, of, &part.reaches) / f64::from(part.tp);
+                let cache = mixing::cache_bytes(mixer, of, &part.reaches, part.kv_dtype);
+                work.cache += cache * mixer.cache_share(part.tp);
+            }
         }
+        work
     }
 
-    /// What layer `index` does to every token beside attention and routed experts: a dense block, or router and shared experts.
+    /// What layer `index` does to every token beside mixers and routed experts: dense blocks, shared experts and, of each rank's own part of
+    /// the tokens, the router.
     ///
     /// # Panics
     /// If the model has no such layer.
     #[must_use]
-    pub fn block_work(&self, index: u32, tokens: u64, dtype: Dtype, share: f64) -> Work {
-        assert!(index < self.num_layers, "layer {index} of {}", self.num_layers);
-        every_token(self.block_params(index), tokens, dtype, share)
+    pub fn block_work(&self, index: u32, tokens: u64, part: &RankPart) -> Work {
+        let mut work = Work::default();
+        for block in &self.layer_at(index).blocks {
+            let (shared, router) = (block.shared_params(self.hidden), block.router_params(self.hidden));
+            let of = match block {
+                Block::Dense { .. } => Part::Dense,
+                Block::Routed { .. } => Part::Shared,
+            };
+            work += self.every_token(shared as f64, tokens, self.width(index, of, part), part);
+            // A router is too small to be shared out: each rank has it for its own tokens.
+            let whole = RankPart { share: if part.tp > 1 { 1.0 } else { part.share }, ..*part };
+            work += self.every_token(router as f64, tokens, self.width(index, Part::Router, part), &whole);
+        }
+        work
     }
 
     /// The output head for `tokens` that need their next token.
     #[must_use]
-    pub fn head_work(&self, tokens: u64, dtype: Dtype, share: f64) -> Work {
-        every_token(self.head_params(), tokens, dtype, share)
+    pub fn head_work(&self, tokens: u64, part: &RankPart) -> Work {
+        let params = f64::from(self.hidden) * f64::from(self.vocab);
+        let bits = self.storage.held_bits(None, self.head_part(), part.dtype);
+        self.every_token(params, tokens, bits / 8.0, part)
     }
 
-    /// Weights of layer `index` that every token uses beside attention's.
-    fn block_params(&self, index: u32) -> f64 {
-        let h = f64::from(self.hidden);
-        if self.is_moe_layer(index) {
-            h * (3.0 * f64::from(self.shared_experts) * f64::from(self.shared_inter)
-                + f64::from(self.num_experts))
-        } else {
-            3.0 * h * f64::from(self.dense_inter)
+    /// The matrix that stands for the head: the embedding where they are one.
+    fn head_part(&self) -> Part {
+        if self.tied_embeddings { Part::Embedding } else { Part::Head }
+    }
+
+    /// Bytes of a weight of `part` in layer `index`.
+    fn width(&self, index: u32, of: Part, part: &RankPart) -> f64 {
+        self.storage.held_bits(Some(index as usize), of, part.dtype) / 8.0
+    }
+
+    fn every_token(&self, params: f64, tokens: u64, width: f64, part: &RankPart) -> Work {
+        if tokens == 0 {
+            return Work::default();
         }
+        let flops = 2.0 * params * tokens as f64 / f64::from(part.tp);
+        Work { flops, weights: params * part.share * width, cache: 0.0 }
     }
 
-    fn head_params(&self) -> f64 {
-        f64::from(self.hidden) * f64::from(self.vocab)
-    }
-
-    /// Weights that every token of `layers` uses, of all ranks' routed experts none: attention, dense and shared blocks, routers.
+    /// Bytes that a rank holds of what every token of `layers` uses: mixers, dense and shared blocks, routers; norms are left out.
     #[must_use]
-    pub fn common_params(&self, layers: std::ops::Range<u32>) -> f64 {
-        let attention = self.attention.params(self.hidden) as f64;
-        layers.map(|index| attention + self.block_params(index)).sum()
+    pub fn common_bytes(&self, layers: std::ops::Range<u32>, part: &RankPart) -> f64 {
+        let one = RankLoad { decode: TokenLoad { tokens: 1, ..TokenLoad::default() }, ..RankLoad::default() };
+        let of = |layer| self.mixer_work(layer, &one, part).weights + self.block_work(layer, 1, part).weights;
+        layers.map(of).sum()
     }
 
-    /// Weights of the input embedding and of the output head, apart; the first stage holds the one, the last stage the other.
+    /// Bytes that a rank holds of the input embedding and of the output head, apart; one matrix where they are tied. The first stage holds
+    /// the one, the last stage the other.
     #[must_use]
-    pub fn embedding_params(&self) -> f64 {
-        self.head_params()
-    }
-}
-
-fn every_token(params: f64, tokens: u64, dtype: Dtype, share: f64) -> Work {
-    if tokens == 0 {
-        return Work::default();
-    }
-    Work { flops: 2.0 * params * tokens as f64, bytes: params * share * dtype.bytes() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn v3() -> Model {
-        Model::preset("deepseek-v3").unwrap()
+    pub fn embedding_bytes(&self, part: &RankPart) -> [f64; 2] {
+        let params = f64::from(self.hidden) * f64::from(self.vocab) * part.share;
+        [Part::Embedding, self.head_part()]
+            .map(|of| params * self.storage.held_bits(None, of, part.dtype) / 8.0)
     }
 
-    #[test]
-    fn common_and_routed_weights_are_all_weights() {
-        for model in Model::presets() {
-            let routed = f64::from(model.moe_layers)
-                * f64::from(model.num_experts)
-                * 3.0
-                * f64::from(model.hidden)
-                * f64::from(model.expert_inter);
-            let embeddings = if model.tied_embeddings { 1.0 } else { 2.0 } * model.embedding_params();
-            let sum = model.common_params(0..model.num_layers) + routed + embeddings;
-            assert!((sum / model.total_params() - 1.0).abs() < 1e-12, "{}", model.name);
-        }
-    }
-
-    #[test]
-    fn a_cache_entry_is_read_once_a_step_and_written_once() {
-        let model = v3();
-        let load = RankLoad { decode: TokenLoad::of_sequence(4_999, 1), prefill: TokenLoad::default() };
-        let work = model.attention_work(load, Dtype::Fp8, Dtype::Bf16, 0.0);
-        // 576 elements of 2 bytes a token and layer: 70,272 B over 61 layers (ISCA).
-        assert_eq!(work.bytes * 61.0, 5_000.0 * 70_272.0);
-    }
-
-    #[test]
-    fn absorbed_decode_has_the_intensity_that_the_source_states() {
-        // E3b: 242 FLOP a byte of BF16 cache.
-        let scores = v3().attention.score_flops(TokenLoad { tokens: 0, read: 1_000_000, pairs: 1_000_000 });
-        let bytes = 1e6 * v3().kv_bytes_per_layer(Dtype::Bf16);
-        assert_eq!((scores / bytes).round(), 242.0);
-    }
-
-    #[test]
-    fn a_prompt_in_chunks_looks_at_as_much_as_at_once() {
-        let whole = TokenLoad::of_sequence(0, 1_000);
-        let mut chunks = TokenLoad::default();
-        for start in (0..1_000).step_by(250) {
-            chunks += TokenLoad::of_sequence(start, 250);
-        }
-        assert_eq!((whole.tokens, whole.pairs), (chunks.tokens, chunks.pairs));
-        assert!(chunks.read > whole.read, "chunks read the cache of those before them");
+    /// Times that a group of tensor parallelism brings its parts' results of layer `index` together: after each mixer, each dense block and the
+    /// shared experts.
+    ///
+    /// # Panics
+    /// If the model has no such layer.
+    #[must_use]
+    pub fn exchanges(&self, index: u32) -> u32 {
+        let Layer { mixers, blocks } = self.layer_at(index);
+        let shared = blocks.iter().filter(|block| block.shared_params(self.hidden) > 0);
+        (mixers.len() + shared.count()) as u32
     }
 }

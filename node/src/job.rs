@@ -151,7 +151,7 @@ impl JobRunner {
             }
             Program::Moves(_) => {}
             Program::Stack(StackProgram { stack, placements, .. }) => {
-                let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers as usize;
+                let cache_bytes = WEIGHT_CACHE_BYTES / stack.model.num_layers() as usize;
                 let of_stage = stack.stages()[stage as usize].layers.clone();
                 for layer in of_stage.filter(|&layer| stack.model.is_moe_layer(layer)) {
                     let placement = Arc::clone(placements.of(layer));

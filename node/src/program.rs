@@ -85,7 +85,8 @@ impl StackProgram {
     pub fn linear(stack: Stack, cluster: &Cluster) -> Result<Self, StackError> {
         let mut layers = Vec::new();
         for stage in stack.stages() {
-            let placement = Placement::linear_on(cluster, stage.ranks.clone(), stack.model.num_experts)?;
+            let placement =
+                Placement::linear_on(cluster, stage.ranks.clone(), stack.model.layer().num_experts)?;
             let placement = Arc::new(placement);
             layers.extend(stage.layers.clone().map(|_| Arc::clone(&placement)));
         }
@@ -242,7 +243,8 @@ mod tests {
         let program = |stages, halves| {
             let cluster = Cluster::new(&[4, 4]).unwrap();
             let common = CommonWeights::Replicated;
-            let stack = Stack::new(model.clone(), Dtype::Fp8, Dtype::Bf16, common, stages, &cluster).unwrap();
+            let stack =
+                Stack::new(model.clone(), Dtype::Fp8, Dtype::Bf16, (common, 1), stages, &cluster).unwrap();
             Program::Stack(StackProgram { halves, ..StackProgram::linear(stack, &cluster).unwrap() })
         };
         // Three dense layers, 58 with experts, the answer.
@@ -269,7 +271,7 @@ mod tests {
         let cluster = Cluster::new(&[80; 4]).unwrap();
         let model = Model::preset("deepseek-v3").unwrap();
         let common = CommonWeights::Replicated;
-        let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, common, 1, &cluster).unwrap();
+        let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, (common, 1), 1, &cluster).unwrap();
         let alike = StackProgram::linear(stack, &cluster).unwrap();
         let bytes = |program: StackProgram| {
             let hardware = Hardware::preset("lab").unwrap();

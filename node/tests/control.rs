@@ -36,8 +36,9 @@ fn to_node() -> Vec<ToNode> {
         rounds: vec![vec![weights], vec![], vec![weights]],
     };
     let mut model = Model::preset("lab-moe").unwrap();
-    (model.hidden, model.num_layers, model.moe_layers) = (64, 4, 3);
-    let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Even, 2, &layer.cluster).unwrap();
+    model.hidden = 64;
+    let stack =
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), 2, &layer.cluster).unwrap();
     let stack = Program::Stack(StackProgram::linear(stack, &layer.cluster).unwrap());
     let configure = |setup: Setup| {
         let seats = (1..=4).map(|node| (NodeId(node), ([127, 0, 0, 1], 9).into())).collect();

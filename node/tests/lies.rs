@@ -6,7 +6,7 @@ mod common;
 use common::{setup, shape};
 use moe::ExpertId;
 use moe::experts::ExpertKind;
-use moe::model::Model;
+use moe::model::{Model, Order};
 use moe::placement::{Placement, WeightMove};
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingSpec;
@@ -122,8 +122,8 @@ fn with_layer(change: impl FnOnce(&mut LayerProgram)) -> Setup {
 fn stack() -> Setup {
     let base = layer();
     let mut model = Model::preset("lab-moe").unwrap();
-    (model.hidden, model.num_layers, model.moe_layers) = (64, 3, 2);
-    let common = CommonWeights::Replicated;
+    (model.hidden, model.order) = (64, Order { layers: 3, runs: vec![(0, 1), (1, 2)] });
+    let common = (CommonWeights::Replicated, 1);
     let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, common, 1, &base.cluster).unwrap();
     let program = Program::Stack(StackProgram::linear(stack, &base.cluster).unwrap());
     Setup { program, routing: RoutingSpec::Gate, ..base }
@@ -185,8 +185,11 @@ async fn a_setup_that_can_t_be_run_is_refused_by_name_before_anything_is_made_of
             with_stack(|own| own.placements = own.placements.part(0..2)),
             "placements of layers 0..2 where stage 0",
         ),
-        (with_stack(|own| own.stack.model.num_layers = u32::MAX), "num_layers = 4294967295"),
-        (with_stack(|own| own.stack.model.num_layers = 2), "moe_layers"),
+        (with_stack(|own| own.stack.model.order.layers = u32::MAX), "order.layers = 4294967295"),
+        (with_stack(|own| own.stack.model.order.layers = 2), "layers of all order.runs = 3"),
+        (with_stack(|own| own.stack.model.order.runs.clear()), "number of order.runs = 0"),
+        (with_stack(|own| own.stack.model.kinds.clear()), "number of kinds = 0"),
+        (with_stack(|own| own.stack.tp = 0), "tp = 0"),
         (
             Setup { cluster: Cluster::new(&[1, 1]).unwrap(), ..without_stages() },
             "2 ranks, or with one node twice",

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Stepped, step};
 use moe::experts::ExpertKind;
-use moe::gate::{GateKind, GateSpec, Softmax};
-use moe::model::{Attention, Model};
+use moe::gate::GateSpec;
+use moe::model::{Model, Order};
 use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
 use moe::routing::{RecordedLoads, RoutingSpec, Workload};
@@ -22,41 +22,35 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use topology::{Cluster, Dtype, Hardware, Picos, RankId};
 
-const LATENT: Attention =
-    Attention::Latent { heads: 4, q_lora: None, kv_lora: 16, qk_nope: 8, qk_rope: 4, v_head: 8 };
-const GROUPED: Attention = Attention::Grouped { heads: 4, kv_heads: 2, head_dim: 8 };
+const LATENT: &str = "latent = { heads = 4, kv_lora = 16, qk_nope = 8, qk_rope = 4, v_head = 8 }";
+const GROUPED: &str = "grouped = { heads = 4, kv_heads = 2, head_dim = 8 }";
 
 /// `layers` of which the first `dense` have no experts.
-fn model(layers: u32, dense: u32, shared: u32, attention: Attention, hidden: u32) -> Model {
-    Model {
-        name: "test".to_owned(),
-        hidden,
-        num_layers: layers,
-        first_dense_layers: dense,
-        moe_layer_step: 1,
-        extra_dense_layers: Vec::new(),
-        moe_layers: layers - dense,
-        num_experts: 8,
-        top_k: 3,
-        expert_inter: 24,
-        dense_inter: 48,
-        shared_experts: shared,
-        shared_inter: if shared > 0 { 24 } else { 0 },
-        attention,
-        vocab: 100,
-        tied_embeddings: false,
-        gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
-        published_total: None,
-        published_active: None,
-        source: String::new(),
-        uncounted: None,
-    }
+fn model(layers: u32, dense: u32, shared: u32, mixer: &str, hidden: u32) -> Model {
+    let text = format!(
+        "name = \"test\"
+hidden = {hidden}
+vocab = 100
+order = {{ layers = {layers}, runs = [[0, 1]] }}
+[[kinds]]
+mixers = [{{ {mixer} }}]
+blocks = [{{ dense = {{ inter = 48 }} }}]
+[[kinds]]
+mixers = [{{ {mixer} }}]
+[[kinds.blocks]]
+routed = {{ experts = 8, top_k = 3, inter = 24, shared_experts = {shared}, shared_inter = 24, gate.kind.softmax = {{ norm_topk = true }} }}
+"
+    );
+    let mut model = Model::from_toml(&text, "test").unwrap();
+    let kinds: Vec<u16> = (0..layers).map(|layer| u16::from(layer >= dense)).collect();
+    model.order = Order::of(&kinds);
+    model
 }
 
 fn setup(model: Model, racks: &[u32], stages: u32, scheme: DispatchScheme) -> Setup {
     let cluster = Cluster::new(racks).unwrap();
     let stack =
-        Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster).unwrap();
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Replicated, 1), stages, &cluster).unwrap();
     let program = Program::Stack(StackProgram::linear(stack, &cluster).unwrap());
     let routing = RoutingSpec::Gate;
     let hardware = Hardware::preset("lab").unwrap();
@@ -92,9 +86,9 @@ fn any_placements(stack: &Stack, cluster: &Cluster, dice: u64) -> LayerPlacement
                 placements.push(Arc::clone(&placements[layer as usize - 1]));
                 continue;
             }
-            let mut map: Vec<u32> = (0..stack.model.num_experts).collect();
+            let mut map: Vec<u32> = (0..stack.model.layer().num_experts).collect();
             for _ in 0..roll(4) {
-                map.push(roll(stack.model.num_experts));
+                map.push(roll(stack.model.layer().num_experts));
             }
             for at in (1..map.len()).rev() {
                 map.swap(at, roll(at as u32 + 1) as usize);
@@ -107,7 +101,8 @@ fn any_placements(stack: &Stack, cluster: &Cluster, dice: u64) -> LayerPlacement
                 counts[rank as usize] += 1;
             }
             let json = format!(r#"{{"physical_to_logical_map": {map:?}, "slots_per_rank": {counts:?}}}"#);
-            let placement = Placement::from_json(&json, "any", cluster, stack.model.num_experts).unwrap();
+            let placement =
+                Placement::from_json(&json, "any", cluster, stack.model.layer().num_experts).unwrap();
             placements.push(Arc::new(placement));
         }
     }
@@ -204,7 +199,9 @@ proptest! {
         let attention = if latent { LATENT } else { GROUPED };
         let mut model = model(stages.max(dense + 1) + more_layers, dense, shared, attention, hidden);
         if dice % 2 == 0 {
-            (model.gate.n_group, model.gate.topk_group) = (4, 2);
+            let shape = model.layer();
+            let gate = GateSpec { n_group: 4, topk_group: 2, ..shape.gate };
+            model = model.with_experts(shape.num_experts, shape.top_k, gate);
         }
         let mut setup = setup(model, &racks, stages, scheme);
         setup.experts = if gemm { ExpertKind::Gemm } else { ExpertKind::Modelled };
@@ -345,11 +342,12 @@ fn stages_that_hold_nothing_idle_and_hops_take_the_time_of_their_bytes() {
 
 #[test]
 fn the_batches_of_these_tests_mix_prompts_and_decode() {
+    let reaches = model(1, 0, 0, GROUPED, 8).reaches();
     let (mut prefill, mut decode, mut ended) = (0, 0, 0);
     for dice in 0..10 {
         for column in batches(3, 2, 8, dice).iter().flat_map(|batch| &batch.columns) {
-            prefill += column.load().prefill.tokens;
-            decode += column.load().decode.tokens;
+            prefill += column.load(&reaches).prefill.tokens;
+            decode += column.load(&reaches).decode.tokens;
             ended += column.ended.len();
         }
     }

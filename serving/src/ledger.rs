@@ -3,13 +3,14 @@
 //! A sequence sits on one index in all stages, so that its cache is spread over as many ranks as there are stages. Room for the
 //! whole sequence, prompt and answer, is taken when it is admitted: nothing that was admitted has to be thrown out.
 
+use moe::model::CacheGrowth;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What each rank of one stage holds whatever sits there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageMemory {
-    /// Capacity of a rank's memory, bytes.
+    /// Capacity of a rank's memory without the reserve, bytes.
     pub capacity_bytes: u64,
     /// Weights on the rank that has most, bytes.
     pub weights_bytes: u64,
@@ -17,8 +18,8 @@ pub struct StageMemory {
     pub buffers_bytes: u64,
     /// Set aside for caches of ended requests, bytes.
     pub kept_bytes: u64,
-    /// Cache of one token in this stage's layers, bytes.
-    pub kv_bytes_per_token: u64,
+    /// Cache of one sequence in this stage's layers, by its tokens.
+    pub cache: CacheGrowth,
 }
 
 impl StageMemory {
@@ -29,13 +30,9 @@ impl StageMemory {
         left.saturating_sub(self.buffers_bytes).saturating_sub(self.kept_bytes)
     }
 
-    /// The tokens whose caches fit in what is left; all where a token leaves nothing.
-    #[must_use]
-    pub const fn kv_capacity_tokens(&self) -> u64 {
-        match self.kv_capacity_bytes().checked_div(self.kv_bytes_per_token) {
-            Some(tokens) => tokens,
-            None => u64::MAX,
-        }
+    /// Bytes that a sequence of `tokens` takes.
+    fn cache_bytes(&self, tokens: u64) -> u64 {
+        self.cache.bytes(tokens).ceil() as u64
     }
 }
 
@@ -61,11 +58,12 @@ pub struct Ledger {
     stages: Vec<StageMemory>,
     /// Tokens are handed out in blocks of so many.
     block_tokens: u64,
-    /// Tokens that a rank has room for, the tightest stage's, whole blocks.
+    /// Tokens of one sequence that an empty rank has room for, the tightest stage's, whole blocks.
     capacity_tokens: u64,
-    /// Tokens taken, `[ranks of a stage]`.
-    taken: Vec<u64>,
-    high_water: u64,
+    /// Bytes taken, `[ranks of a stage][stages]`.
+    taken: Vec<Vec<u64>>,
+    /// Of the fullest rank at its fullest moment, `[stages]`.
+    high_water: Vec<u64>,
 }
 
 impl Ledger {
@@ -80,9 +78,9 @@ impl Ledger {
         assert!(!stages.is_empty() && ranks > 0 && block_tokens > 0, "a ledger has stages, ranks and blocks");
         let block_tokens = u64::from(block_tokens);
         if let Some((stage, memory)) =
-            stages.iter().enumerate().find(|(_, memory)| memory.kv_capacity_tokens() < block_tokens)
+            stages.iter().enumerate().find(|(_, memory)| tokens_in(memory) < block_tokens)
         {
-            let StageMemory { capacity_bytes, weights_bytes, buffers_bytes, .. } = *memory;
+            let &StageMemory { capacity_bytes, weights_bytes, buffers_bytes, .. } = memory;
             return Err(NoRoom {
                 stage,
                 weights: weights_bytes,
@@ -90,9 +88,11 @@ impl Ledger {
                 capacity: capacity_bytes,
             });
         }
-        let tokens = stages.iter().map(StageMemory::kv_capacity_tokens).min().unwrap_or(0);
+        let tokens = stages.iter().map(tokens_in).min().unwrap_or(0);
         let capacity_tokens = tokens / block_tokens * block_tokens;
-        Ok(Self { stages, block_tokens, capacity_tokens, taken: vec![0; ranks as usize], high_water: 0 })
+        let high_water = vec![0; stages.len()];
+        let taken = vec![high_water.clone(); ranks as usize];
+        Ok(Self { stages, block_tokens, capacity_tokens, taken, high_water })
     }
 
     /// Tokens that `tokens` take: whole blocks.
@@ -101,28 +101,30 @@ impl Ledger {
         tokens.div_ceil(self.block_tokens) * self.block_tokens
     }
 
-    /// Tokens that an empty rank has room for.
+    /// Tokens of one sequence that an empty rank has room for.
     #[must_use]
     pub const fn capacity_tokens(&self) -> u64 {
         self.capacity_tokens
     }
 
-    /// Tokens taken on `rank`.
+    /// Bytes taken on `rank`, all stages.
     ///
     /// # Panics
     /// If there is no such rank.
     #[must_use]
     pub fn taken(&self, rank: usize) -> u64 {
-        self.taken[rank]
+        self.taken[rank].iter().sum()
     }
 
-    /// Whether `tokens` more fit on `rank`.
+    /// Whether a sequence of `tokens` more fits on `rank`.
     ///
     /// # Panics
     /// If there is no such rank.
     #[must_use]
     pub fn fits(&self, rank: usize, tokens: u64) -> bool {
-        self.rounded(tokens) <= self.capacity_tokens - self.taken[rank]
+        let tokens = self.rounded(tokens);
+        let mut stages = self.stages.iter().zip(&self.taken[rank]);
+        stages.all(|(memory, taken)| memory.cache_bytes(tokens) <= memory.kv_capacity_bytes() - taken)
     }
 
     /// Takes room for a sequence of `tokens` on `rank`.
@@ -131,8 +133,11 @@ impl Ledger {
     /// If it does not fit: ask [`Self::fits`] first.
     pub fn take(&mut self, rank: usize, tokens: u64) {
         assert!(self.fits(rank, tokens), "rank {rank} has no room for {tokens} tokens");
-        self.taken[rank] += self.rounded(tokens);
-        self.high_water = self.high_water.max(self.taken[rank]);
+        let tokens = self.rounded(tokens);
+        for (stage, memory) in self.stages.iter().enumerate() {
+            self.taken[rank][stage] += memory.cache_bytes(tokens);
+            self.high_water[stage] = self.high_water[stage].max(self.taken[rank][stage]);
+        }
     }
 
     /// Gives the room of a sequence of `tokens` back.
@@ -141,22 +146,30 @@ impl Ledger {
     /// If so much was not taken.
     pub fn give_back(&mut self, rank: usize, tokens: u64) {
         let tokens = self.rounded(tokens);
-        self.taken[rank] = self.taken[rank].checked_sub(tokens).expect("only what was taken is given back");
+        for (memory, taken) in self.stages.iter().zip(&mut self.taken[rank]) {
+            *taken =
+                taken.checked_sub(memory.cache_bytes(tokens)).expect("only what was taken is given back");
+        }
     }
 
     /// What the fullest rank of each stage held at the fullest moment.
     #[must_use]
     pub fn report(&self) -> Vec<StageReport> {
-        let report = |memory: &StageMemory| StageReport {
+        let report = |(memory, &kv_bytes_max): (&StageMemory, &u64)| StageReport {
             capacity_bytes: memory.capacity_bytes,
             weights_bytes: memory.weights_bytes,
             buffers_bytes: memory.buffers_bytes,
             kept_bytes: memory.kept_bytes,
-            kv_bytes_max: self.high_water * memory.kv_bytes_per_token,
+            kv_bytes_max,
             kv_capacity_bytes: memory.kv_capacity_bytes(),
         };
-        self.stages.iter().map(report).collect()
+        self.stages.iter().zip(&self.high_water).map(report).collect()
     }
+}
+
+/// The tokens of one sequence that fit in what is left.
+fn tokens_in(memory: &StageMemory) -> u64 {
+    memory.cache.tokens_in(memory.kv_capacity_bytes() as f64)
 }
 
 /// The memory of a stage's fullest rank at its fullest moment, bytes.
@@ -188,13 +201,13 @@ impl StageReport {
 mod tests {
     use super::*;
 
-    fn memory(weights_bytes: u64, kv_bytes_per_token: u64) -> StageMemory {
+    fn memory(weights_bytes: u64, bytes_per_token: u32) -> StageMemory {
         StageMemory {
             capacity_bytes: 1_000,
             weights_bytes,
             buffers_bytes: 100,
             kept_bytes: 0,
-            kv_bytes_per_token,
+            cache: CacheGrowth::linear(bytes_per_token.into()),
         }
     }
 
@@ -203,11 +216,11 @@ mod tests {
         let mut ledger = Ledger::new(vec![memory(100, 2), memory(500, 4)], 2, 16).unwrap();
         assert_eq!(ledger.capacity_tokens(), 96); // 100 of the second stage, in whole blocks
         ledger.take(0, 17);
-        assert_eq!(ledger.taken(0), 32);
+        assert_eq!(ledger.taken(0), 32 * 6);
         assert!(ledger.fits(0, 64) && !ledger.fits(0, 65) && ledger.fits(1, 96));
         ledger.take(0, 64);
         ledger.give_back(0, 17);
-        assert_eq!(ledger.taken(0), 64);
+        assert_eq!(ledger.taken(0), 64 * 6);
         let full = ledger.report()[1];
         assert_eq!((full.kv_bytes_max, full.kv_capacity_bytes), (96 * 4, 400));
     }

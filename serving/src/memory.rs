@@ -1,4 +1,4 @@
-//! What a model leaves of its ranks' memory: weights and buffers of each stage, and what a token's cache takes there.
+//! What a model leaves of its ranks' memory: weights and buffers of each stage, and what a sequence's cache takes there.
 
 use crate::ledger::StageMemory;
 use crate::trains::TrainPolicy;
@@ -7,47 +7,62 @@ use moe::placement::LayerPlacements;
 use moe::stack::Stack;
 use topology::{Hardware, RankId};
 
+/// Shares of a rank's memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemoryShares {
+    /// What weights, buffers and caches may take; the rest is a reserve for what else runs there.
+    pub used: f64,
+    /// Of what weights and buffers leave of it, what is kept for caches of ended requests.
+    pub kept: f64,
+}
+
 /// Memory of each stage's fullest rank, before any sequence sits there. `placements` has the experts of each layer on the ranks of a
-/// stage; `cache_share` of what weights leave is kept for caches of ended requests.
+/// stage.
 ///
 /// - Weights: the rank's share of what every token uses, its slots of every layer with experts (of the rank with most of them in all), the input embedding in the first
 ///   stage and the head in the last (one matrix, where a single stage has both and they are tied).
 /// - Buffers: rows of the largest step, `T (k (d + c) + 2 h)` with d and c a row's bytes out and back and `2 h` those of a BF16 state,
-///   as `blackboard::deployment` counts them.
+///   as `blackboard::deployment` counts them. With tensor parallelism T is shared out in the group.
 #[must_use]
 pub fn stage_memory(
     stack: &Stack,
     hardware: &Hardware,
     placements: &LayerPlacements,
     policy: &TrainPolicy,
-    cache_share: f64,
+    shares: MemoryShares,
 ) -> Vec<StageMemory> {
-    let model = &stack.model;
-    let (share, width) = (stack.common.share(stack.columns()), stack.dtype.bytes());
-    let expert_bytes = stack.shape().expert_weight_bytes() as f64;
+    let (model, shape, part) = (&stack.model, stack.shape(), stack.part());
+    let expert_bytes = shape.expert_weight_bytes() as f64;
     let rows = RowBytes::new(model.hidden);
-    let row_bytes = u64::from(model.top_k) * (rows.dispatch + rows.combine) + 2 * u64::from(model.hidden);
-    let rows_bytes = u64::from(policy.max_num_batched_tokens) * row_bytes;
+    let row_bytes = u64::from(shape.top_k) * (rows.dispatch + rows.combine) + 2 * u64::from(model.hidden);
+    let rows_bytes = u64::from(policy.max_num_batched_tokens.div_ceil(stack.tp)) * row_bytes;
     let last = stack.stages().len() - 1;
+    let capacity = (hardware.hbm_bytes as f64 * shares.used).floor() as u64;
+    // Drafting layers are held once, however often they run, with as many slots as the layers that they are like.
+    let drafting = stack.drafting().into_iter().take(model.mtp_order.len()).map(|layer| {
+        let slots = if model.is_moe_layer(layer) { placements.of(layer).max_slots_per_rank() } else { 0 };
+        model.common_bytes(layer..layer + 1, &part) + f64::from(slots) * expert_bytes
+    });
+    let drafting: f64 = drafting.sum();
     let stage = |(index, stage): (usize, &moe::stack::Stage)| {
         let routed: Vec<u32> = stage.layers.clone().filter(|&layer| model.is_moe_layer(layer)).collect();
         let slots = |rank| routed.iter().map(|&layer| placements.of(layer).slots_of(rank).len()).sum();
         let slots: usize = (0..stack.columns()).map(|rank| slots(RankId(rank))).max().unwrap_or(0);
+        let [embedding, head] = model.embedding_bytes(&part);
         let ends = match (index == 0, index == last) {
-            (true, true) if model.tied_embeddings => 1.0,
-            (first, last) => f64::from(u8::from(first)) + f64::from(u8::from(last)),
+            (true, true) if model.tied_embeddings => embedding,
+            (first, last) => f64::from(u8::from(first)) * embedding + f64::from(u8::from(last)) * head,
         };
-        let common = model.common_params(stage.layers.clone()) + ends * model.embedding_params();
-        let weights_bytes = (common * share * width + slots as f64 * expert_bytes).ceil() as u64;
-        let left = hardware.hbm_bytes.saturating_sub(weights_bytes).saturating_sub(rows_bytes);
-        let kept = (left as f64 * cache_share).floor() as u64;
-        let kv = model.kv_bytes_per_layer(stack.kv_dtype) * (stage.layers.end - stage.layers.start) as f64;
+        let common = model.common_bytes(stage.layers.clone(), &part) + ends;
+        let drafting = if index == last { drafting } else { 0.0 };
+        let weights_bytes = (common + slots as f64 * expert_bytes + drafting).ceil() as u64;
+        let left = capacity.saturating_sub(weights_bytes).saturating_sub(rows_bytes);
         StageMemory {
-            capacity_bytes: hardware.hbm_bytes,
+            capacity_bytes: capacity,
             weights_bytes,
             buffers_bytes: rows_bytes,
-            kept_bytes: kept,
-            kv_bytes_per_token: kv.ceil() as u64,
+            kept_bytes: (left as f64 * shares.kept).floor() as u64,
+            cache: model.cache_growth(stage.layers.clone(), stack.kv_dtype, stack.tp),
         }
     };
     stack.stages().iter().enumerate().map(stage).collect()

@@ -83,9 +83,12 @@ pub(crate) struct ModelArgs {
     /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: all presets]
     #[arg(value_name = "NAME|FILE")]
     pub(crate) name: Option<String>,
-    /// Tell the weights of each of so many ranks (config.json)
+    /// Tell the weights of each of so many ranks
     #[arg(long, value_name = "N", requires = "name")]
     pub(crate) ranks: Option<u32>,
+    /// Print a model file to start one of one's own from
+    #[arg(long, requires = "name", conflicts_with_all = ["json", "ranks"])]
+    pub(crate) toml: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -11,8 +11,22 @@ pub(crate) struct PlaceWords;
 
 impl Takes for PlaceWords {
     /// The demand is measured, and nothing is sent; of routings those that say what a gate does with it.
-    const LEFT_OUT: &'static [&'static str] =
-        &["dtype", "kv_dtype", "throttle", "latency", "scheme", "gate", "pp", "micro_batches", "seeds"];
+    const LEFT_OUT: &'static [&'static str] = &[
+        "dtype",
+        "kv_dtype",
+        "memory_share",
+        "mtp_depth",
+        "mtp_acceptance",
+        "throttle",
+        "latency",
+        "scheme",
+        "gate",
+        "pp",
+        "tp",
+        "common_weights",
+        "micro_batches",
+        "seeds",
+    ];
 }
 
 /// Whose file `railyard place --export` writes.

@@ -115,10 +115,9 @@ fn simulated(
     measured: &[Measurement],
     hardware: &Hardware,
 ) -> anyhow::Result<Simulated> {
-    let mut model = Model::preset("deepseek-v3")?;
-    (model.hidden, model.num_experts, model.top_k) = (args.hidden, args.experts, args.top_k);
-    let mut shape = model.layer();
-    (shape.gate.n_group, shape.gate.topk_group) = (1, 1);
+    let mut shape = Model::preset("deepseek-v3")?.layer();
+    (shape.hidden, shape.num_experts, shape.top_k) = (args.hidden, args.experts, args.top_k);
+    shape.gate = shape.gate.unlimited();
     // By nodes and tokens: of dispatch and combine, the mean rank's and the last rank's time.
     let mut times = BTreeMap::<(u32, u32), [[f64; 2]; 2]>::new();
     for row in measured {

@@ -1,26 +1,26 @@
-//! `railyard model FILE` of a config.json: what was understood of it, layer by layer, in parameters and bytes.
+//! `railyard model NAME|FILE`: what is understood of a model, layer by layer, in parameters and bytes.
 
 use crate::failure::Failure;
 use crate::output;
-use moe::architecture::{Architecture, Block, Layer, Mixer, Parts};
+use moe::Model;
+use moe::model::{Block, Layer, Mixer, Parts};
 use moe::rows::{bf16_row_bytes, fp8_row_bytes};
 use serde_json::{Value, json};
 use study::text_table::{Column, TextTable, wrapped};
 
 /// Contexts that caches are told of, tokens.
 const CONTEXTS: [u64; 4] = [1, 4_096, 131_072, 1_000_000];
-/// Bits of an element of the cache where the file says none.
-const CACHE_BITS: u32 = 16;
 
-/// The architecture for people.
-pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, Failure> {
-    let (all, active, bytes) = (model.params(), model.active_params(), model.weight_bytes());
+/// The model for people.
+pub(super) fn text(model: &Model, ranks: Option<u32>) -> Result<String, Failure> {
+    let (all, active, bytes) = (model.params(), model.active(), model.weight_bytes());
     let width = output::width(false);
+    let bits = (8.0 * model.storage.cache().bytes()) as u32;
     let mut text = wrapped(
         &format!(
             "{}: {} layers of {}, {} parameters, {} of them for a token ({} without embeddings); {}B as stored",
             model.name,
-            model.order.len(),
+            model.num_layers(),
             model.hidden,
             scaled(all.total()),
             scaled(active.total()),
@@ -33,7 +33,7 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
     for (kind, count) in model.kinds.iter().zip(model.counts()).filter(|(_, count)| *count > 0) {
         let parts = kind.mixers.iter().map(Mixer::name).chain(kind.blocks.iter().map(Block::name));
         text.push_str(&wrapped(
-            &format!("{count:>4} x  {}", parts.collect::<Vec<_>>().join("; ")),
+            &format!("{count:>4} x  {}{}", parts.collect::<Vec<_>>().join("; "), cache_of(kind, bits)),
             width,
             "        ",
         ));
@@ -41,6 +41,11 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
     text.push('\n');
     text.push_str(&weights(&all, &active, &bytes).fit(width));
     text.push_str(&caches(model).fit(width));
+    if model.routed().is_some() {
+        let row = model.row_width() as usize;
+        let (out, back) = (fp8_row_bytes(row), bf16_row_bytes(row));
+        text.push_str(&format!("a row: {out} B to an expert in FP8, {back} B back in BF16\n"));
+    }
     let list = |name: &str, words: &[String]| match words {
         [] => String::new(),
         words => wrapped(&format!("{name}: {}", words.join(", ")), width, "  "),
@@ -65,6 +70,7 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
             "  ",
         ));
     }
+    text.push_str(&wrapped(&format!("source: {}", model.source), width, "  "));
     text.push_str(&list("not counted", &model.other_parts));
     text.push_str(&list("assumed, as its type does", &model.assumed));
     text.push_str(&list("ignored", &model.ignored));
@@ -72,16 +78,16 @@ pub(super) fn text(model: &Architecture, ranks: Option<u32>) -> Result<String, F
 }
 
 /// The same as an object.
-pub(super) fn object(model: &Architecture, ranks: Option<u32>) -> Result<Value, Failure> {
-    let (all, active, bytes) = (model.params(), model.active_params(), model.weight_bytes());
-    let bits = model.storage.cache_bits.unwrap_or(CACHE_BITS);
+pub(super) fn object(model: &Model, ranks: Option<u32>) -> Result<Value, Failure> {
+    let (all, active, bytes) = (model.params(), model.active(), model.weight_bytes());
+    let bits = (8.0 * model.storage.cache().bytes()) as u32;
     let cache = |context| {
         let (held, read) = model.cache(context);
         json!({ "context": context, "held_bytes": held.bytes(bits), "read_bytes": read.bytes(bits), "held": held, "read": read })
     };
     let mut object = json!(model);
     let fields = json!({
-        "num_layers": model.order.len(),
+        "num_layers": model.num_layers(),
         "counts": model.counts(),
         "total_params": all.total(),
         "active_params": active.total(),
@@ -92,7 +98,7 @@ pub(super) fn object(model: &Architecture, ranks: Option<u32>) -> Result<Value, 
         "total_weight_bytes": bytes.total(),
         "cache_bits": bits,
         "cache": CONTEXTS.map(cache),
-        "row_bytes": { "fp8_out": fp8_row_bytes(row_width(model)), "bf16_back": bf16_row_bytes(row_width(model)) },
+        "row_bytes": { "fp8_out": fp8_row_bytes(model.row_width() as usize), "bf16_back": bf16_row_bytes(model.row_width() as usize) },
     });
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);
@@ -105,18 +111,23 @@ pub(super) fn object(model: &Architecture, ranks: Option<u32>) -> Result<Value, 
     Ok(object)
 }
 
-/// Width of the rows that experts take.
-fn row_width(model: &Architecture) -> usize {
-    let widths = model.layers().filter_map(|layer| match layer.routed() {
-        Some(Block::Routed { width, .. }) => Some(*width),
-        _ => None,
-    });
-    widths.max().unwrap_or(model.hidden) as usize
+/// What a token leaves in the cache of a layer, in words; an entry in so many bits.
+fn cache_of(kind: &Layer, bits: u32) -> String {
+    let held = |context| kind.mixers.iter().map(|mixer| mixer.held(context).bytes(bits)).sum::<u64>();
+    let (first, second) = (held(1), held(2));
+    match second - first {
+        0 if first == 0 => String::new(),
+        0 => format!("; {first} B of state a sequence"),
+        each => format!("; {each} B of cache a token"),
+    }
 }
 
 /// Bytes of experts on the fullest of `ranks` ranks, each expert on one of them, and on the mean.
-fn of_rank(model: &Architecture, bytes: &Parts, ranks: u32) -> Result<(f64, f64), Failure> {
+fn of_rank(model: &Model, bytes: &Parts, ranks: u32) -> Result<(f64, f64), Failure> {
     let experts = model.layers().filter_map(Layer::routed).map(Block::experts).fold(0.0, f64::max);
+    if experts == 0.0 {
+        return Err(Failure::Usage(anyhow::anyhow!("--ranks: {} has no experts to share out", model.name)));
+    }
     if ranks == 0 || f64::from(ranks) > experts {
         return Err(Failure::Usage(anyhow::anyhow!(
             "--ranks {ranks}: give between 1 and the {experts} experts of a layer"
@@ -157,8 +168,8 @@ fn weights(all: &Parts, active: &Parts, bytes: &Parts) -> TextTable {
     table
 }
 
-fn caches(model: &Architecture) -> TextTable {
-    let bits = model.storage.cache_bits.unwrap_or(CACHE_BITS);
+fn caches(model: &Model) -> TextTable {
+    let bits = (8.0 * model.storage.cache().bytes()) as u32;
     let mut table = TextTable::new([
         Column::left(format!("a sequence's cache, {bits} bits")),
         Column::right("bytes\nheld"),

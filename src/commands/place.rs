@@ -80,7 +80,7 @@ impl PlaceArgs {
         words.model.clone_from(&self.scenario.model);
         words.placement.clone_from(&self.scenario.placement);
         if self.is_side_by_side() {
-            words.slots = self.scenario.slots.filter(|&slots| slots != studied.model.num_experts);
+            words.slots = self.scenario.slots.filter(|&slots| slots != studied.model.layer().num_experts);
         }
         let words = said(&Self { scenario: self.scenario.with(words), ..self.clone() });
         command(&[vec!["place".to_owned()], words].concat())
@@ -91,7 +91,7 @@ impl Job {
     fn new(args: &PlaceArgs, load: &ExpertLoad, studied: &Studied) -> anyhow::Result<Self> {
         let origin = args.loads.display().to_string();
         let cluster = studied.cluster()?;
-        let (num_experts, top_k) = (load.num_experts(), studied.model.top_k);
+        let (num_experts, top_k) = (load.num_experts(), studied.model.layer().top_k);
         let numbered = load.layer_ids().iter().copied().enumerate();
         let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
         let racks = cluster.num_racks();

@@ -7,10 +7,11 @@ use crate::output;
 use blackboard::text::number;
 use moe::Model;
 use moe::gate::GATES;
+use moe::model::Block;
 use moe::placement::POLICIES;
 use moe::registry::{Entry, Registry};
 use serde_json::{Value, json};
-use study::scenario::{Place, any_model, architecture};
+use study::scenario::{Place, any_model};
 use study::text_table::{Column, TextTable, wrapped};
 use topology::Hardware;
 
@@ -19,26 +20,14 @@ const SCHEMA_VERSION: u32 = 1;
 
 pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
     if let Some(name) = &args.name {
-        if let Some(read) = architecture(name).map_err(Failure::usage)? {
-            return if args.json {
-                print_json(model::object(&read, args.ranks)?)
-            } else {
-                output::print(&model::text(&read, args.ranks)?)
-            };
-        }
         let model = any_model(Some(name)).map_err(Failure::usage)?;
-        let (total, active) = (model.total_params(), model.active_params());
-        if args.json {
-            let mut figures = json!(model);
-            figures["total_params"] = json!(total);
-            figures["active_params"] = json!(active);
-            return print_json(figures);
-        }
-        let toml = model.to_toml().map_err(Failure::failed)?;
-        let (total, active) = (total / 1e9, active / 1e9);
-        return output::print(&format!(
-            "# {total:.1} B parameters, {active:.1} B of them for a token.\n{toml}"
-        ));
+        return if args.json {
+            print_json(model::object(&model, args.ranks)?)
+        } else if args.toml {
+            output::print(&model.to_toml().map_err(Failure::failed)?)
+        } else {
+            output::print(&model::text(&model, args.ranks)?)
+        };
     }
     let models: Vec<&Model> = Model::presets().collect();
     if args.json {
@@ -57,14 +46,19 @@ pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
         Column::right("B\nactive"),
     ]);
     for model in models {
+        let shape = model.layer();
+        let shared = match model.routed() {
+            Some(&Block::Routed { shared_experts, .. }) => shared_experts,
+            _ => 0,
+        };
         let counts = [
             model.hidden,
-            model.num_layers,
-            model.moe_layers,
-            model.num_experts,
-            model.top_k,
-            model.expert_inter,
-            model.shared_experts,
+            model.num_layers(),
+            model.moe_layers(),
+            shape.num_experts,
+            shape.top_k,
+            shape.expert_inter,
+            shared,
         ];
         let billions =
             [model.total_params(), model.active_params()].map(|params| format!("{:.1}", params / 1e9));
@@ -72,7 +66,7 @@ pub(crate) fn models(args: &ModelArgs) -> Result<(), Failure> {
             [model.name.clone()].into_iter().chain(counts.map(|count| count.to_string())).chain(billions),
         );
     }
-    let more = "`railyard model NAME` prints one as a model file, with where its figures are from. A file of one's own (.toml: docs/models.md) or a \
+    let more = "`railyard model NAME` says what one is made of, with --toml as a model file. A file of one's own (.toml: docs/models.md) or a \
                 Hugging Face config.json can be given by its path.";
     listed(&table, more)
 }

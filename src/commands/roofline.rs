@@ -62,33 +62,36 @@ fn header(d: &Deployment, said: &Said) -> String {
         "sum: attention overlaps nothing"
     };
     let text = format!(
-        "model      = {}: {:.1}B parameters, {:.1}B active, {} cache a token of context\n\
-         hardware   = {}, {} ranks, racks: {}; weights {}, cache {}\n\
-         load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}; {} dispatch; mode {mode}\n",
+        "model      = {}: {:.1}B parameters, {:.1}B active, {} of cache a sequence\n\
+         hardware   = {}, {} ranks, racks: {}; arithmetic {}, weights {}, cache {}\n\
+         load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}, tensor parallelism: {}; {} dispatch; mode {mode}\n",
         d.model.name,
-        d.total_params().0 / 1e9,
-        d.active_params().0 / 1e9,
-        text::number(d.kv_per_token().0) + " B",
+        d.model.total_params() / 1e9,
+        d.model.active_params() / 1e9,
+        text::number(d.cache_per_sequence().as_gb()) + " GB",
         d.hardware.name,
         d.ranks,
         d.racks(),
         d.dtype,
+        if d.model.storage.is_plain() { d.dtype.to_string() } else { "as stored".to_owned() },
         d.kv_dtype,
         text::number(d.batch.0),
         text::number(d.context.0),
         d.stages,
         d.micro_batches(),
+        d.tp,
         d.scheme,
     );
     said.notes.iter().fold(text, |text, note| text + &format!("note       = {note}\n"))
 }
 
 /// Columns of a sweep beside its input.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "t_compute_ms",
     "t_weights_ms",
     "t_kv_ms",
     "t_a2a_ms",
+    "t_tp_ms",
     "step_ms",
     "step_sum_ms",
     "bound_by",
@@ -156,15 +159,20 @@ fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
 fn config(d: &Deployment, said: &Said) -> Value {
     json!({
         "model": d.model.name,
-        "total_params": d.total_params().0,
-        "active_params": d.active_params().0,
-        "kv_bytes_per_token": d.kv_per_token().0,
+        "total_params": d.model.total_params(),
+        "active_params": d.model.active_params(),
+        "cache_bytes_per_sequence": d.cache_per_sequence().0,
         "hardware": d.hardware.name,
         "dtype": d.dtype,
         "kv_dtype": d.kv_dtype,
         "ranks": d.ranks,
         "racks": d.racks(),
         "pp": d.stages,
+        "tp": d.tp,
+        "common_weights": d.common,
+        "memory_share": d.memory_share,
+        "mtp_depth": d.drafts.depth,
+        "mtp_acceptance": d.drafts.acceptance,
         "micro_batches": d.micro_batches(),
         "batch": d.batch.0,
         "context": d.context.0,

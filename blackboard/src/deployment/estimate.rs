@@ -36,14 +36,16 @@ pub enum Bound {
     Kv,
     /// Dispatch and combine between ranks.
     A2a,
+    /// Bringing the parts of tensor parallelism together.
+    Tp,
 }
 
 impl Bound {
-    /// What decides a step of `times` and an all-to-all that pass in `pass`.
-    pub(super) fn of(times: StepTimes, a2a: Seconds, pass: Seconds, mode: Mode) -> Self {
+    /// What decides a step of `times` and communication, all-to-all and tensor parallelism, that pass in `pass`.
+    pub(super) fn of(times: StepTimes, (a2a, tp): (Seconds, Seconds), pass: Seconds, mode: Mode) -> Self {
         let StepTimes { compute, weights, kv } = times;
-        if a2a >= pass && a2a > Seconds::ZERO {
-            Self::A2a
+        if a2a + tp >= pass && a2a + tp > Seconds::ZERO {
+            if tp > a2a { Self::Tp } else { Self::A2a }
         } else if compute >= weights + kv || (mode == Mode::Sum && compute > weights && compute > kv) {
             Self::Compute
         } else if kv > weights {
@@ -65,14 +67,16 @@ pub struct Estimate {
     pub micro_batch: f64,
     /// Tokens of context a sequence.
     pub context: f64,
-    /// t_c, arithmetic of a step.
+    /// t_c, arithmetic of a step, attention to the context included.
     pub t_compute_ms: f64,
-    /// t_w, reading the weights once.
+    /// t_w, reading the weights that the step touches.
     pub t_weights_ms: f64,
     /// t_kv, reading the caches of all sequences.
     pub t_kv_ms: f64,
     /// Dispatch and combine of all layers with experts, mean port.
     pub t_a2a_ms: f64,
+    /// Bringing the parts of tensor parallelism together, all layers; 0 without it.
+    pub t_tp_ms: f64,
     /// Time from one token of a sequence to its next, in the mode asked for, the all-to-all overlapped with the rest.
     pub step_ms: f64,
     /// As `step_ms` with `t_kv + max(t_c, t_w)`, whatever the mode.
@@ -97,7 +101,7 @@ pub struct Estimate {
     pub usd_per_mtok: f64,
     /// B*: where arithmetic takes as long as the weights, sequences of a micro-batch.
     pub optimal_batch: f64,
-    /// The same with this context's cache: B*/(1-K); `None` where arithmetic never catches up.
+    /// The same with this context's cache and attention; `None` where arithmetic never catches up.
     pub optimal_batch_with_kv: Option<f64>,
     /// The sequences in flight that memory holds; `None` without a cache, when no number of them is too many.
     pub capacity_batch: Option<f64>,
@@ -109,13 +113,15 @@ pub struct Estimate {
     pub intra_copies_per_token: f64,
     /// The same between racks.
     pub inter_copies_per_token: f64,
+    /// Share of a layer's experts that the tokens of a micro-batch are expected to go to.
+    pub experts_touched: f64,
     /// Weights on a rank.
     pub weights_gb_per_rank: f64,
     /// KV cache on a rank.
     pub kv_gb_per_rank: f64,
     /// Rows under way and activations on a rank.
     pub buffers_gb_per_rank: f64,
-    /// Memory of a rank.
+    /// Memory of a rank without the reserve.
     pub capacity_gb_per_rank: f64,
     /// All three over the capacity.
     pub memory_use: f64,
@@ -129,7 +135,7 @@ pub(super) fn verdict(needed: Bytes, capacity: Bytes) -> String {
         return "fits".to_owned();
     }
     format!(
-        "over capacity: {:.1} GB a rank of {:.1} GB; give more ranks, stages or racks, a smaller batch or context, or a smaller dtype",
+        "over capacity: {:.1} GB a rank of {:.1} GB usable; give more ranks, stages or racks, a smaller batch or context, or a smaller dtype",
         needed.as_gb(),
         capacity.as_gb()
     )

@@ -1,7 +1,10 @@
 //! Deployments against published and hand-computed steps, and what holds for all of them.
 
 use super::*;
+use moe::DispatchScheme;
+use moe::work::Drafts;
 use proptest::prelude::*;
+use topology::Rate;
 
 fn v3_on(hardware: &str, ranks: u32, batch: f64, context: f64) -> Deployment {
     Deployment {
@@ -12,6 +15,10 @@ fn v3_on(hardware: &str, ranks: u32, batch: f64, context: f64) -> Deployment {
         ranks,
         racks: None,
         stages: 1,
+        tp: 1,
+        common: CommonWeights::Even,
+        drafts: Drafts::default(),
+        memory_share: 1.0,
         micro_batches: None,
         batch: Tokens(batch),
         context: Tokens(context),
@@ -36,11 +43,78 @@ fn the_least_time_for_a_token_is_that_of_reading_the_weights() {
         ("gb200", 64, 1.31, true),
         ("gb200", 72, 1.16, true),
     ] {
-        let step = v3_on(hardware, ranks, 1.0, 0.0).estimate().expect("possible");
+        // Enough tokens to go to every expert.
+        let step = v3_on(hardware, ranks, 400.0, 0.0).estimate().expect("possible");
         near(step.step_ms, ms);
         assert_eq!(step.bound_by, Bound::Weights);
         assert_eq!(step.verdict == "fits", fits, "{}", step.verdict);
     }
+}
+
+#[test]
+fn a_single_token_reads_the_experts_that_it_goes_to() {
+    let step = v3_on("h100", 8, 1.0, 0.0).estimate().expect("possible");
+    near(step.experts_touched, 8.0 / 256.0);
+    // 36.6 GB of attention, dense blocks, shared and routed experts and head, an eighth on each rank.
+    near(step.step_ms, 36.6e9 / 8.0 / 3.35e12 * 1e3);
+    let mut one = v3_on("h100", 8, 1.0, 0.0);
+    one.common = CommonWeights::Replicated;
+    // The rank of the sequence reads 16.4 GB of common weights, and its part of the experts.
+    near(one.estimate().expect("possible").t_weights_ms, (16.4e9 + 20.4e9 / 8.0) / 3.35e12 * 1e3);
+}
+
+/// Two of three layers look back at 128 tokens; the cache of the others is kept and read whole.
+#[test]
+fn windows_count_as_what_they_keep() {
+    let mut model = v3_on("h100", 4, 16.0, 131_072.0);
+    model.model = Model::preset("gpt-oss-20b").expect("a preset");
+    (model.kv_dtype, model.dtype) = (Dtype::Bf16, Dtype::Bf16);
+    let step = model.estimate().expect("possible");
+    let cache = 4.0 * 12.0 * 2.0 * 8.0 * 64.0 * 2.0 * (131_072.0 + 128.0) / 1e9;
+    near(step.kv_gb_per_rank, cache);
+    near(step.t_kv_ms, cache / 3.35e3 * 1e3);
+}
+
+#[test]
+fn drafts_that_hold_make_tokens_and_cost_their_passes() {
+    let of = |depth: u32, acceptance: f64| {
+        let mut racks = v3_on("gb200", 64, 2400.0, 4989.0);
+        racks.drafts = Drafts { depth, acceptance };
+        racks.estimate()
+    };
+    let (none, one) = (of(0, 0.0).expect("possible"), of(1, 0.85).expect("possible"));
+    near(one.tokens_per_s * one.step_ms, 1.85 * none.tokens_per_s * none.step_ms);
+    // Caches are read once for both tokens, and once more in the drafting layer; weights once, and its own.
+    near(one.t_kv_ms / none.t_kv_ms, 62.0 / 61.0);
+    near(one.t_weights_ms / none.t_weights_ms, 1.0 + 12.4 / 671.0);
+    assert!(one.step_ms > none.step_ms && one.step_ms < 1.2 * none.step_ms);
+    near(one.t_compute_ms / none.t_compute_ms, 2.0 + 1.0 / 61.0);
+    let error = of(1, 1.5).expect_err("no probability").to_string();
+    assert!(error.starts_with("mtp-depth = 1: an acceptance of 1.5: give a probability"), "{error}");
+}
+
+#[test]
+fn tensor_parallelism_shares_weights_and_costs_an_exchange() {
+    let of = |tp: u32, name: &str| {
+        let mut racks = v3_on("h100", 8, 64.0, 8_192.0);
+        (racks.model, racks.tp, racks.common) =
+            (Model::preset(name).expect("a preset"), tp, CommonWeights::Replicated);
+        racks.estimate().expect("possible")
+    };
+    let [one, eight] = [1, 8].map(|tp| of(tp, "mixtral-8x7b"));
+    assert_eq!(one.t_tp_ms, 0.0);
+    // 32 layers with attention alone to bring together: 2 x 7 x 8 tokens x 8192 B over the port, at zero latency.
+    let hardware = Hardware::preset("h100").expect("a preset");
+    let once = 7.0 * 8.0 * 8192.0 / hardware.scale_up.bytes_per_s() as f64;
+    near(eight.t_tp_ms, 2.0 * 32.0 * once * 1e3);
+    near(eight.t_kv_ms, one.t_kv_ms);
+    assert!(eight.weights_gb_per_rank < one.weights_gb_per_rank);
+    // A latent can't be shared out: each of eight ranks has the caches of all eight's sequences.
+    near(of(8, "deepseek-v3").kv_gb_per_rank, 8.0 * of(1, "deepseek-v3").kv_gb_per_rank);
+    let mut uneven = v3_on("h100", 8, 64.0, 0.0);
+    uneven.tp = 3;
+    let error = uneven.estimate().expect_err("three don't divide eight").to_string();
+    assert!(error.starts_with("tp = 3: give a divisor of the 8 ranks"), "{error}");
 }
 
 #[test]
@@ -139,7 +213,7 @@ fn impossible_numbers_are_named_with_the_remedy() {
 
 #[test]
 fn one_rank_has_no_all_to_all() {
-    let step = v3_on("gb200", 1, 1.0, 10e6).estimate().expect("possible");
+    let step = v3_on("gb200", 1, 1.0, 1e5).estimate().expect("possible");
     assert_eq!((step.t_a2a_ms, step.intra_copies_per_token), (0.0, 0.0));
     assert_eq!(step.bound_by, Bound::Weights);
     let long = v3_on("gb200", 1, 4.0, 10e6).estimate().expect("possible");

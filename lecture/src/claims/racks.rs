@@ -40,7 +40,15 @@ fn slowdown(scheme: DispatchScheme, i: &Inputs) -> f64 {
 fn overtaking_batch(scheme: DispatchScheme, racks: u32, i: &Inputs) -> f64 {
     let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
     let (num_experts, top_k) = (i.count("experts"), i.count("top_k"));
-    let shape = LayerShape { hidden: 7168, num_experts, top_k, expert_inter: 2048, gate, dtype: Dtype::Fp8 };
+    let shape = LayerShape {
+        hidden: 7168,
+        num_experts,
+        top_k,
+        expert_inter: 2048,
+        gate,
+        dtype: Dtype::Fp8,
+        weight_bits: None,
+    };
     let load = port_load(copies(scheme, racks, i.count("gpus"), i), i.get("throttle"), top_k);
     weight_load_batch(&shape, &chip("gb200"), load, FP8_OUT_BF16_BACK).0
 }

@@ -8,6 +8,7 @@ use blackboard::figure::{Axis, Figure, Layer};
 use blackboard::scale_up::{hit_probability, port_load, uniform_copies};
 use blackboard::units::{Bytes, BytesPerS, DollarsPerS, Tokens};
 use moe::gate::SelectionRule;
+use moe::work::{CommonWeights, Drafts};
 use moe::{DispatchScheme, Model};
 use topology::{Dtype, Hardware, Rate};
 
@@ -124,6 +125,10 @@ fn bound() -> Figure {
             ranks: 64 * racks,
             racks: Some(racks),
             stages: 1,
+            tp: 1,
+            common: CommonWeights::Even,
+            drafts: Drafts::default(),
+            memory_share: 1.0,
             micro_batches: None,
             batch: Tokens(batch * f64::from(racks)),
             context: Tokens::ZERO,

@@ -3,6 +3,7 @@
 mod sigmoid;
 mod softmax;
 mod softmax_after_topk;
+mod sqrt_softplus;
 
 /// The gate of docs/extending.md.
 #[cfg(any(test, feature = "extending"))]
@@ -15,6 +16,7 @@ use crate::registry::Registry;
 pub use sigmoid::Sigmoid;
 pub use softmax::Softmax;
 pub use softmax_after_topk::SoftmaxAfterTopk;
+pub use sqrt_softplus::SqrtSoftplus;
 
 /// Every gate that can be named, as listed in help and documentation. The order is part of the wire format.
 pub const GATES: Registry<dyn Gate> = Registry::new(
@@ -23,6 +25,7 @@ pub const GATES: Registry<dyn Gate> = Registry::new(
         &Softmax,
         &SoftmaxAfterTopk,
         &Sigmoid,
+        &SqrtSoftplus,
         #[cfg(feature = "extending")]
         &softplus::Softplus,
     ],

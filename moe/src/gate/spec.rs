@@ -1,6 +1,7 @@
 //! A model's gate as it is written: a rule of the registry with its options, groups and scaling.
 
 use super::{GATES, Gate, GateOption, SelectionRule};
+use crate::error::ModelError;
 use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::ser::SerializeStructVariant;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -101,6 +102,40 @@ impl GateSpec {
             summed,
             equal: self.equal_shares,
         }
+    }
+
+    /// Checks groups and scaling for `top_k` of `experts` experts; `origin` (a file, a preset) is named in errors.
+    pub(crate) fn validate_as(&self, origin: &str, experts: u32, top_k: u32) -> Result<(), ModelError> {
+        let invalid = |field, value: String, remedy: String| {
+            Err(ModelError::Invalid { origin: origin.to_owned(), field, value, remedy })
+        };
+        let (k, gate) = (top_k, self);
+        if k > experts {
+            return invalid("top_k", k.to_string(), format!("at most the {experts} experts of the layer"));
+        }
+        if gate.n_group == 0 || !experts.is_multiple_of(gate.n_group) {
+            let remedy = format!("a divisor of the {experts} experts (1 for a gate without groups)");
+            return invalid("n_group", gate.n_group.to_string(), remedy);
+        }
+        if gate.topk_group == 0 || gate.topk_group > gate.n_group {
+            let remedy = format!("between 1 and n_group = {}", gate.n_group);
+            return invalid("topk_group", gate.topk_group.to_string(), remedy);
+        }
+        if gate.equal_shares && (gate.topk_group < gate.n_group || !k.is_multiple_of(gate.n_group)) {
+            let remedy =
+                format!("false, or a token in all {} groups with top_k a multiple of them", gate.n_group);
+            return invalid("equal_shares", "true".to_owned(), remedy);
+        }
+        let reachable = experts / gate.n_group * gate.topk_group;
+        if reachable < k {
+            let remedy = format!("enough groups for top_k = {k}: these hold only {reachable} experts");
+            return invalid("topk_group", gate.topk_group.to_string(), remedy);
+        }
+        let factor = gate.routed_scaling_factor;
+        if !(factor.is_finite() && factor > 0.0) {
+            return invalid("routed_scaling_factor", factor.to_string(), "a positive number".to_owned());
+        }
+        Ok(())
     }
 
     /// A gate without groups and without scaling.

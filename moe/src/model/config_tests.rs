@@ -1,184 +1,335 @@
-//! Configurations of published models equal their presets; what is not built is refused by name.
+//! Configurations of every kind of layer, with parameters as published and caches by hand.
 
 use super::*;
-use crate::architecture::Architecture;
 use serde_json::{Value, json};
-
-fn deepseek_v3() -> Value {
-    json!({
-        "model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61, "vocab_size": 129280,
-        "n_routed_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 2048, "intermediate_size": 18432,
-        "n_group": 8, "topk_group": 4, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": true,
-        "routed_scaling_factor": 2.5, "first_k_dense_replace": 3, "n_shared_experts": 1, "moe_layer_freq": 1,
-        "num_attention_heads": 128, "num_key_value_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512,
-        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128, "tie_word_embeddings": false
-    })
-}
-
-fn mixtral() -> Value {
-    json!({
-        "model_type": "mixtral", "hidden_size": 4096, "num_hidden_layers": 32, "vocab_size": 32000,
-        "num_local_experts": 8, "num_experts_per_tok": 2, "intermediate_size": 14336,
-        "num_attention_heads": 32, "num_key_value_heads": 8
-    })
-}
-
-fn qwen3() -> Value {
-    json!({
-        "model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48, "vocab_size": 151936,
-        "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768, "intermediate_size": 6144,
-        "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": true,
-        "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128
-    })
-}
-
-fn maverick() -> Value {
-    json!({
-        "model_type": "llama4", "_name_or_path": "maverick",
-        "text_config": {
-            "model_type": "llama4_text", "hidden_size": 5120, "num_hidden_layers": 48, "vocab_size": 202048,
-            "num_local_experts": 128, "num_experts_per_tok": 1, "intermediate_size": 8192,
-            "intermediate_size_mlp": 16384, "interleave_moe_layer_step": 2,
-            "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128
-        },
-        "vision_config": { "hidden_size": 1408 }
-    })
-}
 
 fn read(config: &Value) -> Model {
     Model::from_config(&config.to_string(), "config.json").unwrap()
 }
 
-/// `config` with `field` set to `value`.
-fn with(config: &Value, field: &str, value: Value) -> Value {
-    let mut changed = config.clone();
-    changed[field] = value;
-    changed
+fn refused(config: &Value) -> ConfigError {
+    Model::from_config(&config.to_string(), "config.json").unwrap_err()
 }
 
-/// A read configuration must equal the preset in everything but its name, its source and what was published.
-fn assert_is_preset(config: &Value, preset: &str) {
-    let mut model = read(config);
-    let preset = Model::preset(preset).unwrap();
-    assert_eq!(model.source, "config.json");
-    model.name.clone_from(&preset.name);
-    model.source.clone_from(&preset.source);
-    (model.published_total, model.published_active) = (preset.published_total, preset.published_active);
-    // Presets don't know of windows yet.
-    model.uncounted = None;
-    assert_eq!(model, preset);
+/// A model of eight layers with 16 experts, and `fields` in place of its own.
+fn small(fields: Value) -> Value {
+    let mut config = json!({
+        "model_type": "qwen3_moe", "hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8,
+        "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1000, "num_experts": 16,
+        "num_experts_per_tok": 4, "moe_intermediate_size": 128, "intermediate_size": 1024
+    });
+    let (Value::Object(config), Value::Object(fields)) = (&mut config, fields) else { unreachable!() };
+    config.extend(fields);
+    json!(config)
 }
 
+/// Elements of the caches of [`small`]'s layers of full attention, a token: keys and values of 2 heads of 64.
+const ENTRY: u64 = 2 * 2 * 64;
+
+/// Shapes of published models, what their publishers say of them, and sums by hand, in billions.
+#[derive(serde::Deserialize)]
+struct Published {
+    model: String,
+    published_total: String,
+    published_active: String,
+    total: f64,
+    active: f64,
+    config: Value,
+}
+
+/// The page's table is what the reader adds up, and that is what was added up by hand.
 #[test]
-fn every_family_reads_as_its_preset() {
-    assert_is_preset(&deepseek_v3(), "deepseek-v3");
-    assert_is_preset(&mixtral(), "mixtral-8x7b");
-    assert_is_preset(&qwen3(), "qwen3-30b-a3b");
-    assert_is_preset(&maverick(), "llama-4-maverick");
-    assert_is_preset(
-        &json!({
-            "model_type": "deepseek_v2", "hidden_size": 2048, "num_hidden_layers": 27, "vocab_size": 102400,
-            "n_routed_experts": 64, "num_experts_per_tok": 6, "moe_intermediate_size": 1408,
-            "intermediate_size": 10944, "n_group": 1, "topk_group": 1, "scoring_func": "softmax",
-            "topk_method": "greedy", "norm_topk_prob": false, "routed_scaling_factor": 1.0,
-            "first_k_dense_replace": 1, "n_shared_experts": 2, "num_attention_heads": 16, "q_lora_rank": null,
-            "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128
-        }),
-        "deepseek-v2-lite",
-    );
-    assert_is_preset(
-        &json!({
-            "model_type": "olmoe", "hidden_size": 2048, "num_hidden_layers": 16, "vocab_size": 50304,
-            "num_experts": 64, "num_experts_per_tok": 8, "intermediate_size": 1024, "norm_topk_prob": false,
-            "num_attention_heads": 16, "num_key_value_heads": 16
-        }),
-        "olmoe-1b-7b",
-    );
-    assert_is_preset(
-        &json!({
-            "model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 36, "vocab_size": 201088,
-            "num_local_experts": 128, "num_experts_per_tok": 4, "intermediate_size": 2880,
-            "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64
-        }),
-        "gpt-oss-120b",
-    );
-    assert_is_preset(
-        &json!({
-            "model_type": "glm4_moe", "hidden_size": 4096, "num_hidden_layers": 46, "vocab_size": 151552,
-            "n_routed_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 1408,
-            "intermediate_size": 10944, "n_group": 1, "topk_group": 1, "norm_topk_prob": true,
-            "routed_scaling_factor": 1.0, "first_k_dense_replace": 1, "n_shared_experts": 1,
-            "num_attention_heads": 96, "num_key_value_heads": 8, "head_dim": 128
-        }),
-        "glm-4.5-air",
-    );
-    assert_is_preset(
-        &json!({
-            "model_type": "granitemoe", "hidden_size": 1024, "num_hidden_layers": 24, "vocab_size": 49155,
-            "num_local_experts": 32, "num_experts_per_tok": 8, "intermediate_size": 512,
-            "num_attention_heads": 16, "num_key_value_heads": 8, "tie_word_embeddings": true
-        }),
-        "granite-1b",
-    );
-}
-
-#[test]
-fn qwen_layers_without_experts_and_the_shared_expert() {
-    let mut config = with(&qwen3(), "model_type", json!("qwen2_moe"));
-    config["decoder_sparse_step"] = json!(2);
-    config["mlp_only_layers"] = json!([3, 5, 3]);
-    config["shared_expert_intermediate_size"] = json!(5632);
-    let model = read(&config);
-    assert_eq!((model.moe_layers, model.dense_inter), (22, 6144));
-    assert!(model.is_moe_layer(1) && !model.is_moe_layer(2) && !model.is_moe_layer(3));
-    assert_eq!((model.shared_experts, model.shared_inter), (1, 5632));
-}
-
-#[test]
-fn the_sum_over_the_architecture_is_the_models() {
-    for config in [deepseek_v3(), mixtral(), qwen3(), maverick()] {
-        let architecture = Architecture::from_config(&config.to_string(), "config.json").unwrap();
-        let model = read(&config);
-        // Norms stand in the architecture alone.
-        let norms = architecture.params().norms;
+fn parameters_as_published() {
+    let mut table =
+        "| model | parameters | published | for a token | published | cache held | read |\n".to_owned();
+    table += "| --- | --- | --- | --- | --- | --- | --- |\n";
+    for line in include_str!("published.jsonl").lines() {
+        let row: Published = serde_json::from_str(line).unwrap();
+        let model = read(&row.config);
+        let (total, active) = (model.total_params() / 1e9, model.active_params() / 1e9);
+        assert!((total / row.total - 1.0).abs() < 0.002, "{}: {total} B, by hand {}", row.model, row.total);
         assert!(
-            (architecture.params().total() - norms - model.total_params()).abs()
-                < 2e-6 * model.total_params()
+            (active / row.active - 1.0).abs() < 0.01,
+            "{}: {active} B, by hand {}",
+            row.model,
+            row.active
         );
-        let active = architecture.active_params().total() - norms;
-        assert!((active - model.active_params()).abs() < 2e-5 * model.active_params(), "{active}");
+        let [held, next] = <[Cache; 2]>::from(model.cache(131_072)).map(|cache| cache.bytes(16) as f64 / 1e9);
+        let Published { model, published_total, published_active, .. } = row;
+        table += &format!(
+            "| {model} | {total:.1} | {published_total} | {active:.2} | {published_active} | {held:.2} | {next:.2} |\n"
+        );
+    }
+    assert!(include_str!("../../../docs/models.md").contains(&table), "docs/models.md should have\n{table}");
+}
+
+#[test]
+fn windows_and_chunks_keep_what_they_reach() {
+    let window = small(json!({"sliding_window": 100, "layer_types": ["sliding_attention", "full_attention",
+        "sliding_attention", "full_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"]}));
+    let chunks = small(json!({"model_type": "llama4_text", "attention_chunk_size": 100}));
+    // Tokens kept by a window, and by a chunk that the last token is in.
+    for (context, window_keeps, chunk_keeps) in
+        [(1, 1, 1), (99, 99, 99), (100, 100, 100), (101, 100, 1), (1000, 100, 100), (1_000_000, 100, 100)]
+    {
+        let full = 4 * context * ENTRY;
+        assert_eq!(read(&window).cache(context).0.entries, full + 4 * window_keeps * ENTRY, "{context}");
+        // Every fourth layer sees everything.
+        assert_eq!(
+            read(&chunks).cache(context).1.entries,
+            2 * context * ENTRY + 6 * chunk_keeps * ENTRY,
+            "{context}"
+        );
     }
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let refused =
-        |config: &Value| Model::from_config(&config.to_string(), "config.json").unwrap_err().to_string();
-    for (config, said) in [
-        (with(&deepseek_v3(), "scoring_func", json!("sqrtsoftplus")), "square root of the softplus"),
-        (with(&deepseek_v3(), "zero_expert_num", json!(8)), "experts that pass a token on"),
-        (with(&deepseek_v3(), "moe_latent_size", json!(1024)), "narrower latent width"),
-        (with(&mixtral(), "hidden_act", json!("relu2")), "experts of two matrices"),
-        (with(&deepseek_v3(), "topk_group", json!(9)), "n_group"),
-        (with(&mixtral(), "num_experts_per_tok", json!(9)), "num_experts_per_tok"),
+fn the_pattern_of_windows_is_said_in_many_ways() {
+    let windows = |fields: Value| {
+        let model = read(&small(fields));
+        let slides =
+            |layer: &Layer| matches!(layer.mixers[..], [Mixer::Grouped { span: Span::Window(_), .. }]);
+        model.layers().filter(|layer| slides(layer)).count()
+    };
+    assert_eq!(windows(json!({"sliding_window": 64, "use_sliding_window": false})), 0);
+    assert_eq!(windows(json!({"sliding_window": 64, "use_sliding_window": true, "max_window_layers": 6})), 2);
+    assert_eq!(windows(json!({"sliding_window": null})), 0);
+    assert_eq!(windows(json!({"model_type": "mixtral", "sliding_window": 64})), 8);
+    assert_eq!(windows(json!({"sliding_window": 64, "sliding_window_pattern": 4})), 6);
+    assert_eq!(windows(json!({"sliding_window": 64, "sliding_window_pattern": "LLG"})), 6);
+    assert_eq!(windows(json!({"model_type": "gpt_oss"})), 4);
+}
+
+#[test]
+fn a_sparse_index_holds_all_and_reads_some() {
+    let model = read(&small(json!({"model_type": "deepseek_v32", "kv_lora_rank": 512, "q_lora_rank": 256,
+        "qk_nope_head_dim": 64, "qk_rope_head_dim": 64, "v_head_dim": 64, "index_topk": 2048, "index_n_heads": 8,
+        "index_head_dim": 128})));
+    for (context, read) in [(1, 1), (2048, 2048), (100_000, 2048)] {
+        let (held, next) = model.cache(context);
+        assert_eq!((held.entries, held.index_keys), (8 * context * 576, 8 * context * 128));
+        assert_eq!((next.entries, next.index_keys), (8 * read * 576, 8 * context * 128));
+    }
+}
+
+#[test]
+fn states_do_not_grow() {
+    let model = read(&small(
+        json!({"model_type": "qwen3_next", "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+        "linear_key_head_dim": 32, "linear_value_head_dim": 32}),
+    ));
+    for context in [1, 1_000_000] {
+        let held = model.cache(context).0;
+        assert_eq!(held.entries, 2 * context * ENTRY, "every fourth layer has a cache");
+        assert_eq!((held.state, held.conv_state), (6 * 4 * 32 * 32, 6 * 3 * (2 * 2 * 32 + 4 * 32)));
+    }
+}
+
+#[test]
+fn compressed_attention_holds_a_window_and_groups() {
+    let model = read(&small(
+        json!({"model_type": "deepseek_v4", "head_dim": 512, "q_lora_rank": 64, "o_groups": 2,
+        "o_lora_rank": 64, "sliding_window": 128, "compress_ratios": [0, 4, 128, 4, 128, 4, 128, 4, 0],
+        "index_topk": 64, "index_n_heads": 4, "index_head_dim": 128, "num_key_value_heads": 1, "num_hash_layers": 1}),
+    ));
+    let (held, next) = model.cache(1024);
+    assert_eq!(held.entries, 512 * (8 * 128 + 4 * 256 + 3 * 8));
+    assert_eq!(next.entries, 512 * (8 * 128 + 4 * 64 + 3 * 8));
+    assert_eq!((held.index_keys, next.index_keys), (4 * 256 * 128, 4 * 256 * 128));
+    let hashed = |layer: &Layer| matches!(layer.routed(), Some(Block::Routed { hashed: true, .. }));
+    assert_eq!(model.layers().filter(|layer| hashed(layer)).count(), 1);
+}
+
+#[test]
+fn which_layers_have_experts() {
+    let routed = |fields: Value| {
+        let model = read(&small(fields));
+        model.layers().map(|layer| if layer.routed().is_some() { 'E' } else { '-' }).collect::<String>()
+    };
+    assert_eq!(routed(json!({})), "EEEEEEEE");
+    assert_eq!(routed(json!({"first_k_dense_replace": 3})), "---EEEEE");
+    assert_eq!(routed(json!({"decoder_sparse_step": 2})), "-E-E-E-E");
+    assert_eq!(routed(json!({"mlp_only_layers": [0, 7]})), "-EEEEEE-");
+    assert_eq!(routed(json!({"moe_layer_freq": [0, 1, 1, 1, 1, 1, 1, 0]})), "-EEEEEE-");
+    assert_eq!(routed(json!({"expert_layer_period": 2, "expert_layer_offset": 1})), "-E-E-E-E");
+    assert_eq!(routed(json!({"moe_layers_enum": "4,5,6,7"})), "----EEEE");
+    assert_eq!(
+        routed(
+            json!({"mlp_layer_types": ["dense", "sparse", "sparse", "sparse", "sparse", "sparse", "sparse", "dense"]})
+        ),
+        "-EEEEEE-"
+    );
+    assert_eq!(routed(json!({"num_experts": 0})), "--------");
+}
+
+#[test]
+fn names_that_were_changed_are_the_same_model() {
+    let plain = small(json!({}));
+    let mut renamed = small(json!({"num_local_experts": 16}));
+    renamed.as_object_mut().unwrap().remove("num_experts");
+    assert_eq!(read(&plain).kinds, read(&renamed).kinds);
+    let nested = json!({"model_type": "some_vl", "vision_config": {"depth": 2}, "text_config": plain});
+    assert_eq!(read(&plain).kinds, read(&nested).kinds);
+    assert_eq!(read(&nested).other_parts, ["vision_config"]);
+    let both = small(json!({"experts_per_token": 4}));
+    assert_eq!(read(&plain).kinds, read(&both).kinds);
+}
+
+#[test]
+fn widths_under_other_names() {
+    let dense = |fields: Value| match read(&small(fields)).kinds[0].blocks[..] {
+        [Block::Dense { inter, .. }] => inter,
+        _ => unreachable!("no experts"),
+    };
+    assert_eq!(dense(json!({"num_experts": 0})), 1024);
+    // Granite without experts.
+    assert_eq!(dense(json!({"num_experts": 0, "shared_intermediate_size": 768})), 768);
+    let keys = |fields: Value| match read(&small(fields)).kinds[0].mixers[..] {
+        [Mixer::Grouped { kv_heads, .. }] => kv_heads,
+        _ => unreachable!("full attention"),
+    };
+    assert_eq!(keys(json!({"num_key_value_heads": null, "multi_query": true})), 1);
+    assert_eq!(keys(json!({"num_key_value_heads": null, "multi_query": false})), 8);
+    assert_eq!(keys(json!({"use_cla": false, "cla_share_factor": 2})), 2);
+    assert_eq!(
+        refused(&small(json!({"use_cla": true, "cla_share_factor": 2}))).field.as_deref(),
+        Some("cla_share_factor")
+    );
+}
+
+#[test]
+fn nothing_is_a_word_too() {
+    let mixer = |fields: Value| read(&small(fields)).kinds[0].mixers[0].clone();
+    let full = |mixer: Mixer| matches!(mixer, Mixer::Grouped { span: Span::Full, .. });
+    // Mistral's class assumes a window; files that say null, or -1, have none.
+    assert!(!full(mixer(json!({"model_type": "mistral", "num_experts": 0}))));
+    assert!(full(mixer(json!({"model_type": "mistral", "num_experts": 0, "sliding_window": null}))));
+    assert!(full(mixer(json!({"model_type": "mistral", "num_experts": 0, "sliding_window_size": -1}))));
+}
+
+#[test]
+fn blocks_by_their_activation() {
+    let gated = |fields: Value| {
+        let model = read(&small(fields));
+        let gated = matches!(model.kinds[0].blocks[..], [Block::Routed { gated: true, .. }]);
+        (gated, model.assumed.iter().any(|word| word.starts_with("blocks with")))
+    };
+    assert_eq!(gated(json!({"hidden_act": "silu"})), (true, false));
+    assert_eq!(gated(json!({"hidden_act": "relu2"})), (false, false));
+    assert_eq!(gated(json!({"hidden_act": "gelu", "model_type": "other"})), (true, true));
+    assert_eq!(gated(json!({"hidden_act": "relu2", "model_type": "bitnet"})), (true, false));
+}
+
+#[test]
+fn a_state_space_alone_has_no_other_blocks() {
+    // mamba-2.8b: 2.77 B published.
+    let model = read(
+        &json!({"model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64, "state_size": 16,
+        "conv_kernel": 4, "expand": 2, "intermediate_size": 5120, "time_step_rank": 160, "vocab_size": 50_280}),
+    );
+    assert!((model.params().total() / 1e9 - 2.77).abs() < 0.01, "{}", model.params().total());
+    assert!(model.layers().all(|layer| layer.blocks.is_empty()));
+}
+
+#[test]
+fn the_largest_numbers_are_added_up() {
+    let model =
+        read(&small(json!({"num_hidden_layers": 1024, "hidden_size": 65_536, "num_attention_heads": 65_536,
+        "num_key_value_heads": 65_536, "head_dim": 65_536})));
+    assert_eq!(model.cache(1_000_000).0.bytes(16), 1024 * 1_000_000 * 2 * (1 << 32) * 2);
+    let names: Vec<String> = (0..20_000).map(|at| format!("model.layers.{at}.self_attn.q_proj")).collect();
+    let many = json!({"quantization_config": {"quant_method": "fp8", "modules_to_not_convert": names}});
+    assert_eq!(read(&small(many)).storage.left_out.len(), 8);
+    let patterns = vec!["re:.*x"; 1000];
+    let many = json!({"quantization_config": {"quant_method": "fp8", "ignore": patterns}});
+    assert_eq!(refused(&small(many)).field.as_deref(), Some("quantization_config.ignore"));
+}
+
+#[test]
+fn formats_of_storage() {
+    let bits = |config: Value| {
+        let storage = read(&small(json!({"quantization_config": config}))).storage;
+        (
+            storage.bits(Some(0), Part::Experts),
+            storage.bits(Some(0), Part::Mixer),
+            storage.bits(None, Part::Head),
+        )
+    };
+    let weights = |kind: &str, bits: u32, group: u32| {
+        json!({"quant_method": "compressed-tensors", "ignore": ["lm_head", "re:.*self_attn.*"],
+            "config_groups": {"group_0": {"weights": {"type": kind, "num_bits": bits, "group_size": group}}}})
+    };
+    assert_eq!(bits(json!({"quant_method": "mxfp4"})), (4.25, 16.0, 16.0));
+    let blocks = json!({"quant_method": "fp8", "weight_block_size": [128, 128]});
+    assert_eq!(bits(blocks), (8.0 + 32.0 / 16_384.0, 8.0 + 32.0 / 16_384.0, 16.0));
+    assert_eq!(bits(weights("float", 4, 16)), (4.5, 16.0, 16.0));
+    assert_eq!(bits(weights("float", 4, 32)), (4.25, 16.0, 16.0));
+    assert_eq!(bits(weights("int", 4, 32)), (4.5, 16.0, 16.0));
+    assert_eq!(bits(json!({"quant_method": "gptq", "bits": 4, "group_size": 128})), (4.125, 4.125, 16.0));
+    let modelopt = json!({"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["model.layers.0*"],
+        "kv_cache_scheme": {"num_bits": 8, "type": "float"}});
+    assert_eq!(bits(modelopt.clone()), (16.0, 16.0, 8.0));
+    let storage = read(&small(json!({"quantization_config": modelopt}))).storage;
+    assert_eq!((storage.bits(Some(1), Part::Experts), storage.cache_bits), (8.0, Some(8)));
+    let twice =
+        json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_use_double_quant": true});
+    assert_eq!(bits(twice).0, 4.0 + 0.125 + 1.0 / 512.0);
+    let older = json!({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8", "exclude_modules": ["lm_head"]}});
+    assert_eq!(bits(older), (8.0, 8.0, 16.0));
+    for (key, config) in [
+        ("quant_method", json!({"quant_method": "aqlm"})),
+        ("dynamic", json!({"quant_method": "gptq", "bits": 4, "dynamic": {"-:.*attn.*": {}}})),
     ] {
-        let message = refused(&config);
-        assert!(message.starts_with("config.json: ") && message.contains(said), "{message}");
+        let refused = refused(&small(json!({"quantization_config": config})));
+        assert_eq!(refused.field, Some(format!("quantization_config.{key}")), "{refused}");
     }
-    let windows = with(&mixtral(), "sliding_window", json!(4096));
-    let error = read(&windows).counted().unwrap_err().to_string();
-    assert!(error.contains("whole steps with a window in 32 of 32 layers"), "{error}");
-    assert!(read(&mixtral()).counted().is_ok());
 }
 
 #[test]
-fn a_model_without_experts_has_none_to_dispatch() {
-    // Llama 3 70B: 80 layers of 8192, 28,672 wide, 64 heads with 8 of them for keys and values.
-    let model = read(&json!({
-        "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "vocab_size": 128256,
-        "intermediate_size": 28672, "num_attention_heads": 64, "num_key_value_heads": 8
-    }));
-    assert_eq!((model.moe_layers, model.total_params()), (0, model.active_params()));
-    assert_eq!((model.total_params() / 1e9).round(), 71.0);
-    assert_eq!(model.attention.kv_elements() * 80, 2 * 8 * 128 * 80);
+fn what_may_cost_and_is_not_understood_is_refused_by_name() {
+    for (field, value) in [
+        ("num_memory_layers", json!(4)),
+        ("hidden_size_per_layer_input", json!(256)),
+        ("block_configs", json!([{}])),
+        ("share_expert_groups", json!(2)),
+        ("layer_types", json!(vec!["quantum_attention"; 8])),
+        ("scoring_func", json!("argmax")),
+        ("hybrid_override_pattern", json!("MEM?")),
+        ("num_key_value_heads", json!(3)),
+        ("num_experts_per_tok", json!(17)),
+        ("hidden_size", json!(-1)),
+        ("moe_intermediate_size", json!([128, 256])),
+        ("attention_experts", json!(8)),
+    ] {
+        let error = refused(&small(json!({field: value})));
+        assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        assert!(error.to_string().starts_with(&format!("config.json: {field}: ")), "{error}");
+    }
+    let ignored = read(&small(json!({"bos_token_id": 1, "rope_theta": 1e6, "num_memory_layers": 0}))).ignored;
+    assert_eq!(ignored, ["bos_token_id", "intermediate_size", "num_memory_layers", "rope_theta"]);
+}
+
+#[test]
+fn what_was_read_survives_writing() {
+    let model =
+        read(&small(json!({"first_k_dense_replace": 1, "quantization_config": {"quant_method": "mxfp4"}})));
+    let text = serde_json::to_string(&model).unwrap();
+    assert_eq!(serde_json::from_str::<Model>(&text).unwrap(), model);
+}
+
+/// The page shows the row as it is compiled here.
+#[test]
+fn the_row_of_the_page_on_extending_is_the_one_that_counts() {
+    let page = include_str!("../../../docs/extending.md");
+    let row = page
+        .split("```rust\n")
+        .find(|part| part.contains("&[\"mixtral\"]"))
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    assert!(include_str!("defaults.rs").contains(row), "docs/extending.md has another row: {row}");
+    let mut config = small(json!({"model_type": "mixtral"}));
+    config.as_object_mut().unwrap().remove("num_experts");
+    assert!(matches!(read(&config).kinds[0].blocks[..], [Block::Routed { experts: 8, .. }]));
 }

@@ -1,9 +1,9 @@
 //! A model as TOML: the file of one's own that `--model` takes, a preset, what `railyard model NAME` prints.
 //!
-//! The keys are the fields of [`Model`]. A file may leave out what most models have none of: dense layers, shared experts,
-//! groups, published totals; and `moe_layers`, which follows from the others.
+//! The keys are the fields of [`Model`]: kinds of layers, and which layer is of which kind. A file may leave out what most models have
+//! none of: windows, shared experts, groups, published totals, formats of storage.
 
-use super::{MAX_LAYERS, Model, ModelError};
+use super::{Model, ModelError};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE_BYTES: usize = 1 << 20;
@@ -39,9 +39,6 @@ impl Model {
         for unsaid in [&mut self.name, &mut self.source].into_iter().filter(|text| text.is_empty()) {
             origin.clone_into(unsaid);
         }
-        if self.moe_layers == 0 && self.moe_layer_step > 0 && self.num_layers <= MAX_LAYERS {
-            self.moe_layers = self.count_moe_layers();
-        }
         self.validate_as(origin)?;
         Ok(self)
     }
@@ -61,35 +58,31 @@ mod tests {
 
     #[test]
     fn a_file_may_leave_out_what_most_models_have_none_of_and_faults_are_told_with_their_line() {
-        let text = "hidden = 64\nnum_layers = 4\nnum_experts = 8\ntop_k = 2\nexpert_inter = 32\nvocab = 100\n\
-                    attention.grouped = { heads = 4, kv_heads = 2, head_dim = 16 }\ngate.kind.softmax = { norm_topk = true }\n";
+        let text = "hidden = 64\nvocab = 100\norder = { layers = 4, runs = [[0, 1]] }\n[[kinds]]\n\
+                    mixers = [{ grouped = { heads = 4, kv_heads = 2, head_dim = 16 } }]\n\
+                    [[kinds.blocks]]\nrouted = { experts = 8, top_k = 2, inter = 32, gate.kind.softmax = { norm_topk = true } }\n";
         let model = Model::from_toml(text, "own.toml").unwrap();
-        assert_eq!((model.name.as_str(), model.moe_layers, model.gate.n_group), ("own.toml", 4, 1));
+        assert_eq!((model.name.as_str(), model.moe_layers(), model.layer().gate.n_group), ("own.toml", 4, 1));
         let error = |from: &str, to: &str| {
             assert!(text.contains(from), "{from}");
             Model::from_toml(&text.replace(from, to), "own.toml").unwrap_err().to_string()
         };
         for (from, to, said) in [
             ("top_k = 2", "top_k = 9", "own.toml: top_k = 9 is not possible"),
-            ("top_k = 2\n", "", "own.toml:1: missing field `top_k`"),
-            ("top_k = 2", "topk = 2", "own.toml:4: unknown field `topk`"),
+            ("top_k = 2, ", "", "own.toml:7: missing field `top_k`"),
+            ("top_k = 2", "topk = 2", "own.toml:7: unexpected keys in table: topk, available keys: "),
             (
                 "softmax = {",
                 "softmex = {",
-                "own.toml:8: no gate is called `softmex`, did you mean `softmax`?",
+                "own.toml:7: no gate is called `softmex`, did you mean `softmax`?",
             ),
-            ("norm_topk", "norm", "own.toml:8: gate `softmax` has no option `norm`; it has norm_topk"),
+            ("norm_topk", "norm", "own.toml:7: gate `softmax` has no option `norm`; it has norm_topk"),
             ("hidden = 64", "hidden = -1", "own.toml:1: "),
-            (
-                "num_layers = 4",
-                "num_layers = 4\nmoe_layer_step = 0",
-                "own.toml: moe_layer_step = 0 is not possible",
-            ),
-            (
-                "num_layers = 4",
-                "num_layers = 4000000000",
-                "own.toml: num_layers = 4000000000 is not possible",
-            ),
+            ("layers = 4", "layers = 0", "own.toml: order.layers = 0 is not possible"),
+            ("layers = 4", "layers = 4000000000", "own.toml: order.layers = 4000000000 is not possible"),
+            ("[[0, 1]]", "[[1, 1]]", "own.toml: kind in order.runs = 1 is not possible"),
+            ("[[0, 1]]", "[[0, 0]]", "own.toml: layers in order.runs = 0 is not possible"),
+            ("[[0, 1]]", "[[0, 3], [0, 2]]", "own.toml: layers of all order.runs = 5 is not possible"),
         ] {
             let error = error(from, to);
             assert!(error.starts_with(said), "{to}: {error}");

@@ -195,9 +195,9 @@ impl LayerPlacements {
         model: &Model,
     ) -> Result<Self, PlacementError> {
         check_length(text, origin)?;
-        let (all, ranks) = (model.num_layers, cluster.num_ranks());
+        let (all, ranks) = (model.num_layers(), cluster.num_ranks());
         let Some(maps) = foreign::read(text, origin)? else {
-            let placement = Placement::from_json(text, origin, cluster, model.num_experts)?;
+            let placement = Placement::from_json(text, origin, cluster, model.layer().num_experts)?;
             return Ok(Self::alike(0..all, placement));
         };
         let moe: Vec<u32> = (0..all).filter(|&layer| model.is_moe_layer(layer)).collect();
@@ -206,7 +206,7 @@ impl LayerPlacements {
             let nth = moe.partition_point(|&other| other < layer);
             let map = maps.of_model(origin, (layer, nth), (moe.len(), all), ranks)?;
             let place = format!("{origin}: layer {layer}");
-            let placement = Placement::of_map(cluster, map, model.num_experts, &place)?;
+            let placement = Placement::of_map(cluster, map, model.layer().num_experts, &place)?;
             let got = placement.num_slots();
             let wanted = *slots.get_or_insert(got);
             if got != wanted {

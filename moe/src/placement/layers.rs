@@ -70,7 +70,7 @@ impl LayerPlacements {
     ) -> Result<Self, E> {
         let mut placed = Vec::new();
         let mut last = None;
-        for layer in 0..model.num_layers {
+        for layer in 0..model.num_layers() {
             if model.is_moe_layer(layer) {
                 let placement = place(layer)?;
                 placed.resize_with(layer as usize + 1, || Arc::clone(&placement));
@@ -78,11 +78,11 @@ impl LayerPlacements {
             }
         }
         if let Some(last) = last {
-            placed.resize_with(model.num_layers as usize, || Arc::clone(&last));
+            placed.resize_with(model.num_layers() as usize, || Arc::clone(&last));
             return Ok(Self::new(0, placed));
         }
         let nowhere = place(0)?;
-        Ok(Self::new(0, (0..model.num_layers).map(|_| Arc::clone(&nowhere))))
+        Ok(Self::new(0, (0..model.num_layers()).map(|_| Arc::clone(&nowhere))))
     }
 
     /// The layers that are placed, by index in the model.

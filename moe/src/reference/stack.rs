@@ -54,12 +54,12 @@ impl StackReference {
             }
             let router = Router::new(&shape, routing, limit, seed, layer)?;
             let experts = Experts::new(kind, &shape, seed, layer)
-                .with_cache_limit(WEIGHT_CACHE_BYTES / model.num_layers as usize);
+                .with_cache_limit(WEIGHT_CACHE_BYTES / model.num_layers() as usize);
             Ok((local, Some((router, experts))))
         };
         Ok(Self {
-            layers: (0..model.num_layers).map(layer).collect::<Result<_, RoutingError>>()?,
-            cache: KvCache::new(model.num_layers, model.hidden),
+            layers: (0..model.num_layers()).map(layer).collect::<Result<_, RoutingError>>()?,
+            cache: KvCache::new(model.num_layers(), model.hidden),
             stack: stack.clone(),
             cluster: cluster.clone(),
             placements: placements.clone(),
@@ -114,7 +114,8 @@ impl StackReference {
         let layer = index as u32;
         let stage = self.stack.stages().iter().find(|stage| stage.layers.contains(&layer));
         let first = stage.expect("every layer is in a stage").ranks.start;
-        let none = Routing { top_k: self.stack.model.top_k, topk_idx: Vec::new(), topk_weights: Vec::new() };
+        let none =
+            Routing { top_k: self.stack.model.layer().top_k, topk_idx: Vec::new(), topk_weights: Vec::new() };
         let mut routings = vec![none; self.cluster.num_ranks() as usize];
         for (rank, tokens) in (first as usize..).zip(&*columns) {
             routings[rank] = router.route_tokens(step, &tokens.ids, &tokens.entering);

@@ -2,7 +2,7 @@
 
 use super::BatchError;
 use crate::ids::TokenId;
-use crate::work::{RankLoad, TokenLoad};
+use crate::work::{RankLoad, Reaches};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -58,12 +58,12 @@ impl Column {
         self.chunks.iter().filter(|chunk| chunk.sample).filter_map(|chunk| chunk.ids().last())
     }
 
-    /// What attention has to look at. One new token after others counts as decode.
+    /// What attention that looks back in `reaches` has to look at. One new token after others counts as decode.
     #[must_use]
-    pub fn load(&self) -> RankLoad {
+    pub fn load(&self, reaches: &Reaches) -> RankLoad {
         let mut load = RankLoad::default();
         for chunk in &self.chunks {
-            let tokens = TokenLoad::of_sequence(chunk.context.into(), chunk.tokens.into());
+            let tokens = reaches.of_sequence(chunk.context.into(), chunk.tokens.into());
             if chunk.tokens == 1 && chunk.context > 0 {
                 load.decode += tokens;
             } else {

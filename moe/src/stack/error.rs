@@ -29,6 +29,14 @@ pub enum StackError {
         /// Sizes of the racks.
         racks: Vec<u32>,
     },
+    /// Groups of tensor parallelism that a rack can't be divided into.
+    #[error("tp = {tp}: {ranks} ranks of a stage in one rack are no whole groups of {tp}; give a divisor")]
+    Groups {
+        /// Ranks of a group.
+        tp: u32,
+        /// Ranks of a stage in one rack.
+        ranks: u32,
+    },
     /// Stages of another cluster.
     #[error("the stages were made for other racks; make the stack for this cluster")]
     Other,

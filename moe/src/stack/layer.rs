@@ -3,6 +3,7 @@
 use super::{Chunk, KvCache, Stack, TokenId};
 use crate::experts::{ExpertKind, Experts, WEIGHT_CACHE_BYTES};
 use crate::ids::ExpertId;
+use crate::model::Block;
 use crate::rows::round_bf16;
 use crate::seed::{Purpose, derived_seed, generator};
 use crate::shape::LayerShape;
@@ -73,18 +74,18 @@ impl LocalLayer {
     #[must_use]
     pub fn new(stack: &Stack, kind: ExpertKind, seed: u64, layer: u32) -> Self {
         let model = &stack.model;
-        assert!(layer < model.num_layers, "layer {layer} of {}", model.num_layers);
+        assert!(layer < model.num_layers(), "layer {layer} of {}", model.num_layers());
         let mut constants = generator(Purpose::Attention, seed, [layer.into(), 0, 0]);
         // Half-angle form, as the modelled experts have it.
         let t = constants.random_range(0.2f32..0.8);
         let unit = 1.0 + t * t;
         let shift = if model.hidden > 1 { constants.random_range(1..model.hidden) as usize } else { 0 };
         let dense = !model.is_moe_layer(layer);
-        let inter = if dense { model.dense_inter } else { model.shared_experts * model.shared_inter };
+        let inter = model.layer_at(layer).blocks.iter().map(Block::common_inter).sum();
         let block = (inter > 0).then(|| {
             let shape = LayerShape { num_experts: 1, top_k: 1, expert_inter: inter, ..stack.shape() };
             let seed = derived_seed(Purpose::CommonBlock, seed, [0; 3]);
-            let limit = WEIGHT_CACHE_BYTES / model.num_layers as usize;
+            let limit = WEIGHT_CACHE_BYTES / model.num_layers() as usize;
             Experts::new(kind, &shape, seed, layer).with_cache_limit(limit)
         });
         let (own, context) = ((1.0 - t * t) / unit, 2.0 * t / unit);

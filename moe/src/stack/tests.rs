@@ -6,7 +6,7 @@ use crate::experts::ExpertKind;
 fn stack(racks: &[u32], stages: u32) -> Result<Stack, StackError> {
     let model = Model::preset("deepseek-v3").unwrap();
     let cluster = Cluster::new(racks).unwrap();
-    Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Replicated, stages, &cluster)
+    Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Replicated, 1), stages, &cluster)
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn impossible_batches_are_refused() {
     let good = batch(&[&[chunk(1, 0, 5), chunk(2, 9, 1)], &[]]);
     good.validate(2).unwrap();
     assert_eq!(good.tokens(), 6);
-    let load = good.columns[0].load();
-    assert_eq!((load.decode.tokens, load.decode.read, load.prefill.pairs), (1, 9, 15));
+    let load = good.columns[0].load(&Model::preset("deepseek-v3").unwrap().reaches());
+    assert_eq!((load.decode.tokens, load.decode.seen[0].entries, load.prefill.seen[0].pairs), (1, 10, 15));
     assert!(matches!(good.validate(3), Err(BatchError::Columns { .. })));
     assert!(matches!(batch(&[&[chunk(1, 0, 0)]]).validate(1), Err(BatchError::Empty { .. })));
     assert!(matches!(

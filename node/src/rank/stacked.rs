@@ -185,12 +185,12 @@ impl Stacked {
     fn charge(&self, layer: Option<u32>, column: &Column) -> Result<Picos, RankError> {
         let (stack, hardware) = (self.stack(), &self.run.setup().hardware);
         let kernels = match layer {
-            Some(layer) => stack.local_work(layer, column.load()).to_vec(),
+            Some(layer) => stack.local_work(layer, &column.load(&stack.reaches())).to_vec(),
             None if self.is_last() => vec![stack.head_work(column.answered().count() as u64)],
             None => Vec::new(),
         };
         kernels.iter().try_fold(Picos::ZERO, |sum, work| {
-            let time = hardware.time(work.flops, work.bytes, stack.dtype);
+            let time = hardware.time(work.flops, work.bytes(), stack.dtype);
             Ok(sum.saturating_add(time.map_err(|error| RankError::Hardware(error.to_string()))?))
         })
     }

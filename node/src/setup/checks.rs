@@ -41,7 +41,7 @@ impl Setup {
     /// [`SetupError`].
     pub fn validate(&self) -> Result<(), SetupError> {
         if let Program::Stack(StackProgram { stack, placements, .. }) = &self.program {
-            let (placed, layers) = (placements.layers(), stack.model.num_layers);
+            let (placed, layers) = (placements.layers(), stack.model.num_layers());
             if placed != (0..layers) {
                 return refuse(format!(
                     "placements of layers {placed:?} of {layers}; give one of each layer"
@@ -155,6 +155,13 @@ impl Setup {
             return refuse(format!("{halves} halves of a batch; give 1 or 2"));
         }
         stack.validate(&self.cluster).map_err(SetupError::new)?;
+        if stack.drafts > 0 {
+            return refuse("drafts of further tokens: ranks that compute draft none; give 0".to_owned());
+        }
+        if stack.tp > 1 {
+            let tp = stack.tp;
+            return refuse(format!("tp = {tp}: ranks that compute have sequences of their own; give 1"));
+        }
         let Some(Stage { layers, ranks }) = stack.stages().get(stage as usize) else {
             return refuse(format!("stage {stage} of {}", stack.num_stages()));
         };

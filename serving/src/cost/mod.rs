@@ -6,6 +6,7 @@
 
 mod analytic;
 mod check;
+mod exchange;
 mod layer;
 mod memo;
 mod overlap;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use analytic::Analytic;
 pub use check::{Checked, MemoCheck};
+pub use exchange::Exchange;
 pub use layer::{LayerCost, LayerTimes, RankTokens};
 pub use memo::Memoised;
 pub use overlap::{HalfLayer, Overlap, Timeline, two_batches};
@@ -30,7 +32,8 @@ use topology::Picos;
 /// The tokens of one step (one micro-batch's pass through all stages).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepShape {
-    /// What each rank of a stage has to do, `[ranks of a stage]`; a sequence sits on the same index in every stage.
+    /// What each rank of a stage has to do, `[ranks of a stage]`; a sequence sits on the same index in every stage. With tensor parallelism
+    /// an entry is a group of ranks that work on the same tokens.
     pub ranks: Vec<RankLoad>,
     /// Tokens of each rank whose next token is asked for, `[ranks of a stage]`: the head computes for these.
     pub answers: Vec<u64>,
@@ -71,6 +74,15 @@ pub struct StageTime {
     pub experts: Picos,
     /// Dispatch and combine.
     pub all_to_all: Picos,
+}
+
+impl StageTime {
+    /// Adds parts of another, which the whole is yet to be made of.
+    fn add(&mut self, other: Self) {
+        self.local += other.local;
+        self.experts += other.experts;
+        self.all_to_all += other.all_to_all;
+    }
 }
 
 /// Something that knows what steps take.

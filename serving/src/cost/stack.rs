@@ -1,12 +1,14 @@
 //! A step added up from its parts: every stage's layers, then the hop to the next.
 
+use super::exchange::Exchange;
 use super::overlap::HalfLayer;
 use super::{
     CostError, HalfShape, LayerCost, LayerTimes, Overlap, RankTokens, StageTime, StepCost, StepShape,
     StepTimes, two_batches,
 };
 use moe::stack::{Stack, Stage};
-use moe::work::{RankLoad, TokenLoad, Work};
+use moe::work::{RankLoad, RankPart, TokenLoad, Work};
+use std::collections::BTreeMap;
 use topology::{Cluster, Fabric, Hardware, LinkClass, Picos, RankId};
 
 /// Parts of a step: the ranks' own work by the roofline, layers with experts by a [`LayerCost`], hops by the links.
@@ -15,26 +17,16 @@ use topology::{Cluster, Fabric, Hardware, LinkClass, Picos, RankId};
 #[derive(Debug)]
 pub struct StackCost<L> {
     stack: Stack,
+    part: RankPart,
     hardware: Hardware,
     overlap: Overlap,
     hops: Hops,
-    /// Layers of each stage: dense ones, and those with experts.
-    kinds: Vec<Kinds>,
+    exchange: Exchange,
+    /// Layers of each stage that ask the same of a rank, `[stages][kinds]`.
+    kinds: Vec<Vec<Vec<u32>>>,
+    /// Layers like those that draft further tokens, in the order in which they run after the last stage's.
+    drafting: Vec<u32>,
     layers: L,
-}
-
-/// Layers of a stage by kind.
-#[derive(Clone, Debug)]
-struct Kinds {
-    dense: Vec<u32>,
-    moe: Vec<u32>,
-}
-
-impl Kinds {
-    fn of(stack: &Stack, stage: &Stage) -> Self {
-        let (moe, dense) = stage.layers.clone().partition(|&layer| stack.model.is_moe_layer(layer));
-        Self { dense, moe }
-    }
 }
 
 /// What handing a micro-batch from stage to stage takes.
@@ -89,11 +81,20 @@ impl Hops {
 }
 
 impl<L: LayerCost> StackCost<L> {
-    /// A step of `stack`, its layers with experts by `layers`.
+    /// A step of `stack`, its layers with experts by `layers`, parts of tensor parallelism by `exchange`.
     #[must_use]
-    pub fn new(stack: Stack, hardware: Hardware, overlap: Overlap, hops: Hops, layers: L) -> Self {
-        let kinds = stack.stages().iter().map(|stage| Kinds::of(&stack, stage)).collect();
-        Self { stack, hardware, overlap, hops, kinds, layers }
+    pub fn new(
+        stack: Stack,
+        hardware: Hardware,
+        overlap: Overlap,
+        (hops, exchange): (Hops, Exchange),
+        layers: L,
+    ) -> Self {
+        let alike =
+            |stage: &Stage| stack.model.alike(stage.layers.clone()).into_iter().map(|(_, layers)| layers);
+        let kinds = stack.stages().iter().map(|stage| alike(stage).collect()).collect();
+        let drafting = stack.drafting();
+        Self { part: stack.part(), stack, hardware, overlap, hops, exchange, kinds, drafting, layers }
     }
 
     /// What the layers are told by.
@@ -103,7 +104,7 @@ impl<L: LayerCost> StackCost<L> {
 
     fn time(&self, step: u32, work: Work) -> Result<Picos, CostError> {
         self.hardware
-            .time(work.flops, work.bytes, self.stack.dtype)
+            .time(work.flops, work.bytes(), self.stack.dtype)
             .map_err(|error| CostError { step, problem: error.to_string() })
     }
 
@@ -113,8 +114,9 @@ impl<L: LayerCost> StackCost<L> {
         let mut last = RankLoad::default();
         for &load in loads {
             if load != last {
-                let [attention, block] = self.stack.local_work(layer, load);
-                slowest = slowest.max(self.time(step, attention)? + self.time(step, block)?);
+                let mixers = self.stack.model.mixer_work(layer, &load, &self.part);
+                let block = self.stack.model.block_work(layer, load.tokens(), &self.part);
+                slowest = slowest.max(self.time(step, mixers)? + self.time(step, block)?);
                 last = load;
             }
         }
@@ -133,21 +135,48 @@ impl<L: LayerCost> StackCost<L> {
         tokens: &RankTokens,
     ) -> Result<StageTime, CostError> {
         let mut time = StageTime::default();
-        let kinds = self.kinds[stage].clone();
-        for layers in [&kinds.dense, &kinds.moe] {
-            if let Some(&first) = layers.first() {
-                let local = self.local(shape.step, first, &shape.ranks)?;
-                time.local += Picos(local.0 * layers.len() as u64);
-            }
+        for layers in self.kinds[stage].clone() {
+            let local = self.local(shape.step, layers[0], &shape.ranks)?;
+            time.local += Picos(local.0 * layers.len() as u64);
+            let exchanges = self.stack.model.exchanges(layers[0]) * layers.len() as u32;
+            time.all_to_all += self.exchange.time(exchanges, tokens);
         }
-        for &layer in &kinds.moe {
-            let LayerTimes { dispatch, experts, combine } = self.layers.layer(layer, shape.step, tokens)?;
-            time.experts += experts;
-            time.all_to_all += dispatch + combine;
+        for layer in self.stack.stages()[stage].layers.clone() {
+            if self.stack.model.is_moe_layer(layer) {
+                let LayerTimes { dispatch, experts, combine } =
+                    self.layers.layer(layer, shape.step, tokens)?;
+                time.experts += experts;
+                time.all_to_all += dispatch + combine;
+            }
         }
         if stage + 1 == self.kinds.len() {
             time.local += self.head(shape.step, &shape.answers)?;
+            time.add(self.draft(shape.step, &shape.ranks)?);
         }
+        time.total = time.local + time.experts + time.all_to_all;
+        Ok(time)
+    }
+
+    /// The passes of the drafting layers, one after the other: a token of each sequence that decodes.
+    fn draft(&mut self, step: u32, loads: &[RankLoad]) -> Result<StageTime, CostError> {
+        let mut time = StageTime::default();
+        let loads: Vec<RankLoad> = loads.iter().map(RankLoad::drafting).collect();
+        let tokens = tokens_of(&loads, self.stack.tp);
+        if self.drafting.is_empty() || tokens.total() == 0 {
+            return Ok(time);
+        }
+        for layer in self.drafting.clone() {
+            time.local += self.local(step, layer, &loads)?;
+            time.all_to_all += self.exchange.time(self.stack.model.exchanges(layer), &tokens);
+            if self.stack.model.is_moe_layer(layer) {
+                let LayerTimes { dispatch, experts, combine } = self.layers.layer(layer, step, &tokens)?;
+                time.experts += experts;
+                time.all_to_all += dispatch + combine;
+            }
+        }
+        let most = loads.iter().map(RankLoad::tokens).max().unwrap_or(0);
+        let own = self.time(step, self.stack.model.draft_work(most, &self.part))?;
+        time.local += Picos(own.0 * u64::from(self.stack.drafts));
         time.total = time.local + time.experts + time.all_to_all;
         Ok(time)
     }
@@ -156,24 +185,24 @@ impl<L: LayerCost> StackCost<L> {
     ///
     /// With them comes what the hop takes, one of each half, beyond the end of the stage.
     fn halves(&mut self, stage: usize, shape: &StepShape) -> Result<(StageTime, Picos), CostError> {
-        let halves = halves(shape).map(|half| (tokens_of(&half.ranks), half));
+        let halves = halves(shape).map(|half| (tokens_of(&half.ranks, self.stack.tp), half));
         let mut time = StageTime::default();
-        let layers: Vec<u32> = self.stack.stages()[stage].layers.clone().collect();
-        let kinds = self.kinds[stage].clone();
-        let mut local = [[Picos::ZERO; 2]; 2];
-        for (kind, layers) in [&kinds.dense, &kinds.moe].into_iter().enumerate() {
-            if let Some(&first) = layers.first() {
-                for (half, (_, of_half)) in halves.iter().enumerate() {
-                    local[kind][half] = self.local(shape.step, first, &of_half.ranks)?;
-                }
+        let mut local = BTreeMap::new();
+        for layers in &self.kinds[stage] {
+            for (half, (tokens, of_half)) in halves.iter().enumerate() {
+                // Sums of parts are waited for: they hide behind nothing.
+                let exchange = self.exchange.time(self.stack.model.exchanges(layers[0]), tokens);
+                let own = self.local(shape.step, layers[0], &of_half.ranks)? + exchange;
+                local.extend(layers.iter().map(|&layer| ((layer, half), own)));
             }
         }
+        let layers = self.stack.stages()[stage].layers.clone();
         let mut parts = Vec::with_capacity(layers.len());
         for layer in layers {
             let routed = self.stack.model.is_moe_layer(layer);
             let mut pair = [HalfLayer { local: Picos::ZERO, routed: None }; 2];
             for (half, (tokens, _)) in halves.iter().enumerate() {
-                pair[half].local = local[usize::from(routed)][half];
+                pair[half].local = local[&(layer, half)];
                 time.local += pair[half].local;
                 if routed {
                     let times = self.layers.layer(layer, shape.step, tokens)?;
@@ -190,6 +219,9 @@ impl<L: LayerCost> StackCost<L> {
                 let head = self.head(shape.step, &half.answers)?;
                 time.local += head;
                 timeline.add(at, true, head);
+                let drafts = self.draft(shape.step, &half.ranks)?;
+                time.add(drafts);
+                timeline.add(at, true, drafts.total);
             }
         }
         time.total = timeline.end();
@@ -200,10 +232,11 @@ impl<L: LayerCost> StackCost<L> {
     }
 }
 
-/// Tokens of each rank.
-pub(super) fn tokens_of(loads: &[RankLoad]) -> RankTokens {
+/// Tokens of each rank, an even part of those of its group of `tp`.
+pub(super) fn tokens_of(loads: &[RankLoad], tp: u32) -> RankTokens {
     let tokens = |load: &RankLoad| u32::try_from(load.tokens()).unwrap_or(u32::MAX);
-    RankTokens::new(loads.iter().map(tokens).collect())
+    let parts = |all: u32| (0..tp).map(move |rank| all / tp + u32::from(rank < all % tp));
+    RankTokens::new(loads.iter().flat_map(|load| parts(tokens(load))).collect())
 }
 
 /// The halves of a step: by sequences where a station says so ([`crate::Station::with_halves`]), for other callers every rank's tokens in two, those of all lengths alike in both.
@@ -211,10 +244,7 @@ fn halves(shape: &StepShape) -> [HalfShape; 2] {
     if let Some(halves) = &shape.halves {
         return halves.clone();
     }
-    let part = |load: TokenLoad, up: bool| {
-        let half = |all: u64| if up { all.div_ceil(2) } else { all / 2 };
-        TokenLoad { tokens: half(load.tokens), read: half(load.read), pairs: half(load.pairs) }
-    };
+    let part = |load: TokenLoad, up: bool| load.map(|all| if up { all.div_ceil(2) } else { all / 2 });
     [true, false].map(|up| {
         let half =
             |load: &RankLoad| RankLoad { decode: part(load.decode, up), prefill: part(load.prefill, up) };
@@ -228,7 +258,7 @@ fn halves(shape: &StepShape) -> [HalfShape; 2] {
 
 impl<L: LayerCost> StepCost for StackCost<L> {
     fn step(&mut self, shape: &StepShape) -> Result<StepTimes, CostError> {
-        let tokens = tokens_of(&shape.ranks);
+        let tokens = tokens_of(&shape.ranks, self.stack.tp);
         let (mut stages, mut hops) = (Vec::with_capacity(self.kinds.len()), Vec::new());
         for stage in 0..self.kinds.len() {
             let (time, hop) = match self.overlap {

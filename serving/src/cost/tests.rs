@@ -2,11 +2,13 @@
 //! `blackboard::pipeline` has it.
 
 use super::*;
-use crate::memory::stage_memory;
+use crate::memory::{MemoryShares, stage_memory};
 use crate::trains::TrainPolicy;
+use blackboard::deployment::{Deployment, Mode};
+use blackboard::units::{DollarsPerS, Tokens};
 use moe::placement::{LayerPlacements, Placement};
 use moe::stack::Stack;
-use moe::work::{CommonWeights, RankLoad, TokenLoad};
+use moe::work::{CommonWeights, Drafts, RankLoad, TokenLoad};
 use moe::{DispatchScheme, Model};
 use topology::{Cluster, Dtype, Hardware, Picos};
 
@@ -14,33 +16,35 @@ use topology::{Cluster, Dtype, Hardware, Picos};
 fn section_5(stages: u32) -> (Stack, Hardware, LayerPlacements, Cluster) {
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let model = Model::preset("deepseek-v3").unwrap();
-    let stack = Stack::new(model, Dtype::Fp8, Dtype::Fp8, CommonWeights::Even, stages, &cluster).unwrap();
+    let stack =
+        Stack::new(model, Dtype::Fp8, Dtype::Fp8, (CommonWeights::Even, 1), stages, &cluster).unwrap();
     let rack = Cluster::uniform(1, 64).unwrap();
     let placements = LayerPlacements::alike(0..61, Placement::linear(&rack, 256).unwrap());
     (stack, Hardware::preset("gb200").unwrap(), placements, rack)
 }
 
 /// `batch` sequences of `context` tokens on the ranks of a stage, evenly but for the remainder.
-fn decode(batch: u64, context: u64) -> StepShape {
-    let load = |rank: u64| {
-        let sequences = batch / 64 + u64::from(rank < batch % 64);
-        let one = TokenLoad::of_sequence(context - 1, 1);
-        let decode =
-            TokenLoad { tokens: sequences, read: sequences * one.read, pairs: sequences * one.pairs };
-        (RankLoad { decode, prefill: TokenLoad::default() }, sequences)
+fn decode(stack: &Stack, batch: u64, context: u64) -> StepShape {
+    let groups = u64::from(stack.groups());
+    let load = |group: u64| {
+        let sequences = batch / groups + u64::from(group < batch % groups);
+        let tokens = 1 + u64::from(stack.drafts);
+        let decode = stack.reaches().of_sequence(context - 1, tokens).map(|one| one * sequences);
+        (RankLoad { decode, prefill: TokenLoad::default() }, sequences * tokens)
     };
-    let (ranks, answers) = (0..64).map(load).unzip();
+    let (ranks, answers) = (0..groups).map(load).unzip();
     StepShape { ranks, answers, ..StepShape::default() }
 }
 
-fn analytic(stages: u32) -> (Stack, Hardware, Hops, Analytic) {
+fn analytic(stages: u32) -> (Stack, Hardware, Hops, Exchange, Analytic) {
     let (stack, hardware, placements, rack) = section_5(stages);
     let links = hardware.links().without_latency();
     let layers =
         Analytic::new(&rack, links, &hardware, stack.shape(), &placements, DispatchScheme::Flat).unwrap();
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let hops = Hops::new(&stack, &cluster, &hardware.fabric(), Some(Picos(20_000_000)));
-    (stack, hardware, hops, layers)
+    let exchange = Exchange::new(1, 7168, links.dispatch.fabric.scale_up);
+    (stack, hardware, hops, exchange, layers)
 }
 
 #[test]
@@ -52,9 +56,10 @@ fn the_pipeline_table_within_a_percent() {
     ];
     for (context, batch, rows) in table {
         for (stages, (stage_ms, latency_ms)) in [1, 2, 4, 8].into_iter().zip(rows) {
-            let (stack, hardware, hops, layers) = analytic(stages);
-            let mut cost = Roofline::new(stack, hardware, hops, layers);
-            let times = cost.step(&decode(batch, context)).unwrap();
+            let (stack, hardware, hops, exchange, layers) = analytic(stages);
+            let shape = decode(&stack, batch, context);
+            let mut cost = Roofline::new(stack, hardware, hops, exchange, layers);
+            let times = cost.step(&shape).unwrap();
             let total: Picos = times.stages.iter().map(|stage| stage.total).sum();
             let (total_ms, hops_ms) =
                 (total.0 as f64 / 1e9, times.hops.iter().copied().sum::<Picos>().0 as f64 / 1e9);
@@ -74,26 +79,34 @@ fn weights_fall_with_stages_and_caches_do_not() {
     // Weights a rank in GB for P = 1, 2, 4, 8; KV a rank: b L kappa / 64, whatever P.
     for (stages, weights_gb) in [(1, 10.48), (2, 5.24), (4, 2.62), (8, 1.31)] {
         let (stack, hardware, placements, _) = section_5(stages);
-        let memory = stage_memory(&stack, &hardware, &placements, &TrainPolicy::default(), 0.0);
+        let memory = stage_memory(
+            &stack,
+            &hardware,
+            &placements,
+            &TrainPolicy::default(),
+            MemoryShares { used: 1.0, kept: 0.0 },
+        );
         let mean = |of: fn(&crate::ledger::StageMemory) -> u64| {
             memory.iter().map(|stage| of(stage) as f64).sum::<f64>() / f64::from(stages)
         };
         let weights = mean(|stage| stage.weights_bytes) / 1e9;
         assert!((weights / weights_gb - 1.0).abs() < 0.01, "P = {stages}: {weights} GB for {weights_gb}");
         // P micro-batches of b sequences lie in stages of 1/P of the layers.
-        let kv = f64::from(stages) * mean(|stage| stage.kv_bytes_per_token) * 2_400.0 / 64.0 * 4_989.0 / 1e9;
+        let kv =
+            f64::from(stages) * mean(|stage| stage.cache.bytes(1) as u64) * 2_400.0 / 64.0 * 4_989.0 / 1e9;
         assert!((kv / 6.57 - 1.0).abs() < 0.01, "P = {stages}: {kv} GB");
     }
 }
 
 #[test]
 fn parts_one_after_the_other_take_longer_by_the_all_to_all() {
-    let (stack, hardware, hops, layers) = analytic(1);
-    let shape = decode(2_400, 4_989);
-    let bound =
-        Roofline::new(stack.clone(), hardware.clone(), hops.clone(), layers.clone()).step(&shape).unwrap();
+    let (stack, hardware, hops, exchange, layers) = analytic(1);
+    let shape = decode(&stack, 2_400, 4_989);
+    let network = (hops.clone(), exchange.clone());
+    let mut bound = Roofline::new(stack.clone(), hardware.clone(), hops, exchange, layers.clone());
+    let bound = bound.step(&shape).unwrap();
     let mut cost =
-        StackCost::new(stack.clone(), hardware.clone(), Overlap::None, hops.clone(), layers.clone());
+        StackCost::new(stack.clone(), hardware.clone(), Overlap::None, network.clone(), layers.clone());
     let serial = cost.step(&shape).unwrap().stages[0];
     let bound = bound.stages[0].total.0 as f64;
     // Nearly every part is bound by memory, as the whole is: without communication they add up to the bound, but for dense and shared
@@ -101,18 +114,89 @@ fn parts_one_after_the_other_take_longer_by_the_all_to_all() {
     // the mean has 37.5 (0.5%).
     let computing = (serial.local + serial.experts).0 as f64;
     assert!((1.0..1.05).contains(&(computing / bound)), "{computing} of {bound}");
-    let mut cost = StackCost::new(stack, hardware, Overlap::TwoBatch, hops, layers);
+    let mut cost = StackCost::new(stack, hardware, Overlap::TwoBatch, network, layers);
     let halves = cost.step(&shape).unwrap().stages[0];
     // Weights are read twice, and communication hides.
     assert!(halves.total < halves.local + halves.experts + halves.all_to_all);
     assert!(halves.experts.0 as f64 > 1.9 * serial.experts.0 as f64);
 }
 
+/// One step by the equations of a whole deployment and by the station's cost of the same ranks.
+#[test]
+fn a_served_step_is_what_the_roofline_says() {
+    for (name, dtype) in
+        [("deepseek-v3", Dtype::Fp8), ("gpt-oss-120b", Dtype::Bf16), ("llama-4-maverick", Dtype::Fp8)]
+    {
+        for (common, tp, batch, depth) in [
+            (CommonWeights::Replicated, 1, 1, 0),
+            (CommonWeights::Replicated, 1, 256, 0),
+            (CommonWeights::Replicated, 1, 256, 2),
+            (CommonWeights::Replicated, 4, 4_096, 1),
+            (CommonWeights::Even, 1, 512, 0),
+            (CommonWeights::Even, 2, 64, 0),
+        ] {
+            if depth > 0 && Model::preset(name).unwrap().mtp_depth == 0 {
+                continue;
+            }
+            let scheme = if batch == 512 { DispatchScheme::Flat } else { DispatchScheme::Hierarchical };
+            let cluster = Cluster::uniform(2, 8).unwrap();
+            let (model, hardware) = (Model::preset(name).unwrap(), Hardware::preset("gb200").unwrap());
+            let deployment = Deployment {
+                model: model.clone(),
+                hardware: hardware.clone(),
+                dtype,
+                kv_dtype: Dtype::Bf16,
+                ranks: 16,
+                racks: Some(2),
+                stages: 1,
+                tp,
+                common,
+                drafts: Drafts { depth, acceptance: 0.8 },
+                memory_share: 1.0,
+                micro_batches: None,
+                batch: Tokens(batch as f64),
+                context: Tokens(20_000.0),
+                scheme,
+                tokens_per_rank: None,
+                latency: true,
+                price: DollarsPerS::per_hour(2.0),
+                mode: Mode::Max,
+            };
+            let told = deployment.estimate().unwrap();
+            let stack = Stack::new(model, dtype, Dtype::Bf16, (common, tp), 1, &cluster).unwrap();
+            let stack = stack.with_drafts(depth).unwrap();
+            let experts = stack.shape().num_experts;
+            let placement = Placement::linear(&cluster, experts).unwrap();
+            let placements = LayerPlacements::alike(0..stack.model.num_layers(), placement);
+            let links = hardware.links();
+            let layers =
+                Analytic::new(&cluster, links, &hardware, stack.shape(), &placements, scheme).unwrap();
+            let exchange = Exchange::new(tp, stack.model.hidden, links.dispatch.fabric.scale_up);
+            let hops = Hops::new(&stack, &cluster, &hardware.fabric(), None);
+            let shape = decode(&stack, batch, 20_000);
+            let step = Roofline::new(stack, hardware, hops, exchange, layers).step(&shape).unwrap();
+            let step_ms = step.stages[0].total.0 as f64 / 1e9;
+            // Batches that ranks share evenly are the same to both; where they are fewer than ranks the mean rank dispatches less.
+            assert!(
+                (step_ms / told.step_ms - 1.0).abs() < 0.01,
+                "{name} {common:?} {tp} {batch} {depth}: {step_ms} for {told:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_ranks_slots_are_counted_layer_by_layer() {
     let (stack, hardware, linear, rack) = section_5(1);
     let weights = |placements: &LayerPlacements| {
-        stage_memory(&stack, &hardware, placements, &TrainPolicy::default(), 0.0)[0].weights_bytes
+        stage_memory(
+            &stack,
+            &hardware,
+            placements,
+            &TrainPolicy::default(),
+            MemoryShares { used: 1.0, kept: 0.0 },
+        )[0]
+        .weights_bytes
     };
     // One more slot, in even layers on the first rank, in odd ones on the last.
     let more = |layer: u32| {

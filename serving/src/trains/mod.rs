@@ -17,8 +17,8 @@ pub use riders::{Ended, Rider, Riders, Token};
 use crate::cost::{HalfShape, StepShape};
 use crate::ledger::Ledger;
 use crate::request::Request;
-use moe::stack::{Column, Halves, StepBatch};
-use moe::work::RankLoad;
+use moe::stack::{Halves, StepBatch};
+use moe::work::{Drafts, RankLoad, Reaches};
 use riders::{Train, sequence_of};
 use thiserror::Error;
 use topology::Picos;
@@ -88,6 +88,10 @@ impl PrefixCache for NoCache {
 #[derive(Clone, Debug)]
 pub struct Station {
     policy: TrainPolicy,
+    /// How the model's layers look back.
+    reaches: Reaches,
+    /// Tokens drafted a step, and by which seed they hold.
+    drafts: (Drafts, u64),
     ledger: Ledger,
     queue: Queue,
     trains: Vec<Train>,
@@ -101,28 +105,46 @@ pub struct Station {
     halves: Option<Halves>,
 }
 
-fn half_shape(batch: &StepBatch) -> HalfShape {
+fn half_shape(batch: &StepBatch, reaches: &Reaches) -> HalfShape {
     HalfShape {
-        ranks: batch.columns.iter().map(Column::load).collect(),
+        ranks: batch.columns.iter().map(|column| column.load(reaches)).collect(),
         answers: batch.columns.iter().map(|column| column.answered().count() as u64).collect(),
     }
 }
 
 impl Station {
-    /// A station of `micro_batches` trains for `ranks` ranks a stage.
+    /// A station of `micro_batches` trains for `ranks` ranks a stage (groups of ranks that work on the same sequences) of a model whose layers look
+    /// back in `reaches`.
     ///
     /// # Errors
     /// [`PolicyError`].
     pub fn new(
         policy: TrainPolicy,
         ledger: Ledger,
-        ranks: u32,
+        (ranks, reaches): (u32, Reaches),
         micro_batches: u32,
     ) -> Result<Self, PolicyError> {
         policy.validate()?;
         let queue = Queue::new(policy.order, policy.queue_max as usize);
         let trains = (0..micro_batches).map(|_| Train::new(ranks as usize)).collect();
-        Ok(Self { policy, ledger, queue, trains, steps: 0, left_at: None, ended: None, halves: None })
+        Ok(Self {
+            policy,
+            reaches,
+            drafts: (Drafts::default(), 0),
+            ledger,
+            queue,
+            trains,
+            steps: 0,
+            left_at: None,
+            ended: None,
+            halves: None,
+        })
+    }
+
+    /// Sequences ride with drafts of further tokens, which hold as `seed` draws. Not for steps in which sequences are really computed.
+    #[must_use]
+    pub fn with_drafts(self, drafts: Drafts, seed: u64) -> Self {
+        Self { drafts: (drafts, seed), ..self }
     }
 
     /// Departures say what each sequence takes along: for steps in which sequences are really computed. Sequences are called by the
@@ -203,7 +225,7 @@ impl Station {
             halves: None,
             batch: self.ended.as_ref().map(|_| StepBatch::default()),
         };
-        let riders = train.board(&self.policy, now, &mut shape);
+        let riders = train.board(&self.policy, now, (&self.reaches, self.drafts.0), &mut shape);
         if riders == 0 {
             return None;
         }
@@ -213,7 +235,8 @@ impl Station {
                 column.ended = std::mem::take(ended);
             }
             if let Some(halves) = &mut self.halves {
-                shape.halves = Some(halves.split(batch).halves.each_ref().map(half_shape));
+                shape.halves =
+                    Some(halves.split(batch).halves.each_ref().map(|half| half_shape(half, &self.reaches)));
             }
         }
         self.left_at = Some(now);
@@ -265,7 +288,7 @@ impl Station {
         let mut ended = Vec::new();
         for (rank, riders) in train.ranks.iter_mut().enumerate() {
             let before = ended.len();
-            riders.arrive(now, on_token, &mut ended);
+            riders.arrive(now, self.drafts, on_token, &mut ended);
             for rider in &ended[before..] {
                 self.ledger.give_back(rank, kv_tokens(&rider.request));
                 if let Some(ended) = &mut self.ended {

@@ -4,7 +4,7 @@ use super::policy::TrainPolicy;
 use crate::cost::StepShape;
 use crate::request::Request;
 use moe::stack::{Chunk, Column};
-use moe::work::{RankLoad, TokenLoad};
+use moe::work::{Drafts, RankLoad, Reaches};
 use std::collections::VecDeque;
 use topology::Picos;
 
@@ -29,6 +29,13 @@ pub struct Rider {
     fetched: Picos,
     /// Tokens of the prompt on this ride.
     chunk: u32,
+}
+
+impl Rider {
+    /// Tokens of its answer that a step computes: the newest, and drafts that the answer has room for.
+    fn computed(&self, drafts: Drafts) -> u32 {
+        drafts.tokens().min(self.request.output_tokens - self.generated)
+    }
 }
 
 /// A sequence whose answer is complete.
@@ -95,7 +102,7 @@ impl Riders {
         policy: &TrainPolicy,
         now: Picos,
         answers_ride: bool,
-        load: &mut RankLoad,
+        (load, reaches, drafts): (&mut RankLoad, &Reaches, Drafts),
         mut column: Option<&mut Column>,
     ) -> [u32; 2] {
         self.answers_ride = answers_ride;
@@ -105,21 +112,22 @@ impl Riders {
             for rider in &self.decoding {
                 // The newest token is not in the cache yet: it is the one that is computed.
                 let context = u64::from(rider.request.input_tokens) + u64::from(rider.generated) - 1;
-                load.decode += TokenLoad::of_sequence(context, 1);
+                let tokens = rider.computed(drafts);
+                load.decode += reaches.of_sequence(context, tokens.into());
+                answers += tokens;
                 if let Some(column) = &mut column {
                     column.chunks.push(chunk(rider, context as u32, 1, true));
                 }
             }
             riders += self.decoding.len() as u32;
-            answers = riders;
-            budget = budget.saturating_sub(riders);
+            budget = budget.saturating_sub(answers);
         }
         for rider in &mut self.prefilling {
             let left = rider.request.input_tokens - rider.prefilled;
             let whole = policy.chunked_prefill || left <= budget;
             rider.chunk = if rider.fetched <= now && whole { left.min(budget) } else { 0 };
             if rider.chunk > 0 {
-                load.prefill += TokenLoad::of_sequence(u64::from(rider.prefilled), u64::from(rider.chunk));
+                load.prefill += reaches.of_sequence(u64::from(rider.prefilled), u64::from(rider.chunk));
                 if let Some(column) = &mut column {
                     column.chunks.push(chunk(rider, rider.prefilled, rider.chunk, rider.chunk == left));
                 }
@@ -144,9 +152,15 @@ impl Riders {
         self.prefilling.iter().any(|rider| rider.fetched <= now)
     }
 
-    pub(super) fn arrive(&mut self, now: Picos, on_token: &mut dyn FnMut(Token), ended: &mut Vec<Ended>) {
+    pub(super) fn arrive(
+        &mut self,
+        now: Picos,
+        (drafts, seed): (Drafts, u64),
+        on_token: &mut dyn FnMut(Token),
+        ended: &mut Vec<Ended>,
+    ) {
         if self.answers_ride {
-            let (mut gap, mut count) = (Picos::ZERO, 0);
+            let (mut gap, mut count, mut held) = (Picos::ZERO, 0, 0);
             for rider in &mut self.decoding {
                 let after = now - rider.last_token;
                 if after != gap && count > 0 {
@@ -154,8 +168,14 @@ impl Riders {
                     count = 0;
                 }
                 (gap, count) = (after, count + 1);
-                rider.generated += 1;
+                let drafted = rider.computed(drafts) - 1;
+                let more = drafts.accepted(seed, rider.request.id.0, rider.generated, drafted);
+                held += u64::from(more);
+                rider.generated += 1 + more;
                 rider.last_token = now;
+            }
+            if held > 0 {
+                on_token(Token::Next { after: Picos::ZERO, count: held });
             }
             if count > 0 {
                 on_token(Token::Next { after: gap, count });
@@ -225,7 +245,13 @@ impl Train {
     }
 
     /// As [`Riders::board`] for all ranks. Without chunks answers ride only where no prompt goes: a step is one or the other.
-    pub(super) fn board(&mut self, policy: &TrainPolicy, now: Picos, shape: &mut StepShape) -> u32 {
+    pub(super) fn board(
+        &mut self,
+        policy: &TrainPolicy,
+        now: Picos,
+        (reaches, drafts): (&Reaches, Drafts),
+        shape: &mut StepShape,
+    ) -> u32 {
         let prompts = self.ranks.iter().any(|riders| riders.has_prompt(now));
         let answers_ride = policy.chunked_prefill || !prompts;
         let mut all = 0;
@@ -234,7 +260,8 @@ impl Train {
                 batch.columns.push(Column::default());
                 &mut batch.columns[rank]
             });
-            let [count, answers] = riders.board(policy, now, answers_ride, &mut shape.ranks[rank], column);
+            let [count, answers] =
+                riders.board(policy, now, answers_ride, (&mut shape.ranks[rank], reaches, drafts), column);
             shape.answers[rank] = answers.into();
             all += count;
         }

@@ -9,8 +9,15 @@ use crate::ledger::StageMemory;
 use crate::lockstep::{Lockstep, TickTime};
 use crate::metrics::{Meter, Slo};
 use crate::request::{Prefix, RequestId};
+use moe::model::{CacheGrowth, Reach};
+use moe::work::Drafts;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
+
+/// Layers that see everything.
+fn reaches() -> Reaches {
+    Reaches::of([Reach::Full].into_iter())
+}
 
 /// Requests at given times.
 struct Listed(VecDeque<Request>);
@@ -126,10 +133,10 @@ fn serve(
         weights_bytes: 0,
         buffers_bytes: 0,
         kept_bytes: 0,
-        kv_bytes_per_token: 1,
+        cache: CacheGrowth::linear(1.0),
     };
     let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
-    let station = Station::new(policy.clone(), ledger, ranks, trains).unwrap();
+    let station = Station::new(policy.clone(), ledger, (ranks, reaches()), trains).unwrap();
     let mut cost = Linear { stages, shapes: Vec::new() };
     let meter = Meter::new(Slo::default());
     let drive = Drive { station, cost: &mut cost, cache, meter, stages, progress: &mut |_| () };
@@ -205,6 +212,44 @@ fn request(id: u64, arrived: u64, input_tokens: u32, output_tokens: u32) -> Requ
     Request { id, arrived, input_tokens, output_tokens, tenant: 0, prefix }
 }
 
+/// Every token comes once, in as many rides as drafts that hold leave.
+#[test]
+fn drafts_that_hold_ride_together() {
+    let rides = |acceptance: f64| {
+        let policy = TrainPolicy::default();
+        let memory = StageMemory {
+            capacity_bytes: 10_000,
+            weights_bytes: 0,
+            buffers_bytes: 0,
+            kept_bytes: 0,
+            cache: CacheGrowth::linear(1.0),
+        };
+        let ledger = Ledger::new(vec![memory], 1, policy.block_tokens).unwrap();
+        let station = Station::new(policy, ledger, (1, reaches()), 1).unwrap();
+        let station = station.with_drafts(Drafts { depth: 3, acceptance }, 1);
+        let mut cost = Linear { stages: 1, shapes: Vec::new() };
+        let (mut cache, meter) = (NoCache, Meter::new(Slo::default()));
+        let drive =
+            Drive { station, cost: &mut cost, cache: &mut cache, meter, stages: 1, progress: &mut |_| () };
+        let request = Request {
+            id: RequestId(0),
+            arrived: Picos::ZERO,
+            input_tokens: 10,
+            output_tokens: 102,
+            tenant: 0,
+            prefix: Prefix::none(),
+        };
+        let outcome = drive.run(&mut Listed(vec![request].into())).unwrap();
+        assert_eq!(outcome.meter.completed, 1);
+        (outcome.steps, cost.shapes.iter().map(|shape| shape.answers[0]).sum::<u64>())
+    };
+    // The first token comes of the prompt; then one a ride, or four, the last of which has room for one alone.
+    assert_eq!(rides(0.0), (102, 1 + 98 * 4 + 3 + 2 + 1));
+    assert_eq!(rides(1.0), (1 + 26, 1 + 25 * 4 + 1));
+    let half = rides(0.5).0;
+    assert!(half > 40 && half < 75, "{half}: 1.875 tokens a ride expected");
+}
+
 #[test]
 fn a_lone_request_takes_a_ride_a_token() {
     let requests = [request(1, 500, 10, 4)];
@@ -217,7 +262,8 @@ fn a_lone_request_takes_a_ride_a_token() {
     assert_eq!(outcome.meter.ttft.summary().max_ms, first as f64 / 1e9);
     assert_eq!(outcome.meter.tpot.summary().mean_ms, next as f64 / 1e9);
     assert_eq!(outcome.steps, 4);
-    let contexts: Vec<u64> = shapes.iter().map(|shape| shape.ranks[0].decode.read).collect();
+    let contexts: Vec<u64> =
+        shapes.iter().map(|shape| shape.ranks[0].decode.seen[0].entries.saturating_sub(1)).collect();
     assert_eq!(contexts, [0, 10, 11, 12]);
 }
 
@@ -267,10 +313,10 @@ fn serve_in_step(
         weights_bytes: 0,
         buffers_bytes: 0,
         kept_bytes: 0,
-        kv_bytes_per_token: 1,
+        cache: CacheGrowth::linear(1.0),
     };
     let ledger = Ledger::new(vec![memory; stages], ranks, policy.block_tokens).unwrap();
-    let station = Station::new(policy.clone(), ledger, ranks, trains).unwrap();
+    let station = Station::new(policy.clone(), ledger, (ranks, reaches()), trains).unwrap();
     let mut arrivals = Listed(requests.to_vec().into());
     let (mut cache, mut quiet) = (NoCache, |_| ());
     let meter = Meter::new(Slo::default());

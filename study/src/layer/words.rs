@@ -15,7 +15,16 @@ use std::sync::Arc;
 pub struct LayerWords;
 
 impl Takes for LayerWords {
-    const LEFT_OUT: &'static [&'static str] = &["kv_dtype", "pp", "micro_batches"];
+    const LEFT_OUT: &'static [&'static str] = &[
+        "kv_dtype",
+        "memory_share",
+        "mtp_depth",
+        "mtp_acceptance",
+        "pp",
+        "tp",
+        "common_weights",
+        "micro_batches",
+    ];
 }
 
 /// A comparison as it is typed: the scenario, and how it is run. Where schemes, gates or latencies are left out, there are rows for each
@@ -63,7 +72,7 @@ impl LayerArgs {
     /// # Errors
     /// [`ScenarioError`] for the first word that leads nowhere.
     pub fn spec(&self, programs: &Arc<Programs>) -> Result<CompareSpec, ScenarioError> {
-        let Studied { model, place, rack_sizes, dtype, routing, placement, slots, notes, words } =
+        let Studied { model, place, rack_sizes, dtype, routing, placement, slots, notes, words, .. } =
             self.scenario.resolve(programs)?;
         let mut said_of = Self { scenario: self.scenario.with(words), ..self.clone() };
         let words = &mut *said_of.scenario;

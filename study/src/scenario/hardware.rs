@@ -85,16 +85,21 @@ impl Place {
         }
     }
 
-    /// The format that is asked for, which the accelerator must have; where none is, fp8, or told in `notes`, bf16.
+    /// The format that is asked for, which the accelerator must have; where none is, `own`, or told in `notes`, bf16.
     ///
     /// # Errors
     /// [`ScenarioError`] for arithmetic that the accelerator doesn't have.
-    pub fn dtype(&self, asked: Option<Dtype>, notes: &mut Vec<String>) -> Result<Dtype, ScenarioError> {
+    pub fn dtype(
+        &self,
+        asked: Option<Dtype>,
+        own: Dtype,
+        notes: &mut Vec<String>,
+    ) -> Result<Dtype, ScenarioError> {
         let refused = |error| ScenarioError::new("dtype", error);
-        let dtype = asked.unwrap_or(Dtype::Fp8);
+        let dtype = asked.unwrap_or(own);
         match self.hardware.flops(dtype) {
             Err(_) if asked.is_none() => {
-                notes.push(format!("{} has no {dtype} arithmetic: weights in bf16", self.hardware.name));
+                notes.push(format!("{} has no {dtype} arithmetic: bf16", self.hardware.name));
                 Ok(Dtype::Bf16)
             }
             able => able.map(|_| dtype).map_err(refused),

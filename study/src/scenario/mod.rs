@@ -21,7 +21,7 @@ pub use choice::{
 pub use files::read_file;
 pub use flags::{Takes, Words, command, flags, keys, quoted, read, said};
 pub use hardware::{Place, cluster_file};
-pub use model::{any_model, architecture, fitting_model, named_model};
+pub use model::{any_model, fitting_model, named_model};
 pub use racks::Racks;
 pub use resolve::Studied;
 pub use value::{Ordered, Settings, Value, distinct};

@@ -2,10 +2,9 @@
 
 use super::ScenarioError;
 use super::files::{has_extension, is_file, read_file};
-use moe::architecture::Architecture;
 use moe::gate::{GateKind, GateSpec, SoftmaxAfterTopk};
 use moe::load::Trace;
-use moe::{Model, ModelError};
+use moe::{LayerShape, Model};
 use std::path::Path;
 
 /// The model of whoever names none.
@@ -20,42 +19,27 @@ fn refused(problem: impl ToString) -> ScenarioError {
 /// # Errors
 /// [`ScenarioError`] with the nearest preset, or with what is wrong in the file.
 pub fn named_model(name: Option<&str>) -> Result<Model, ScenarioError> {
-    model(name, false)
+    let model = any_model(name)?;
+    model.check_ranks().map_err(refused)?;
+    Ok(model)
 }
 
-/// As [`named_model`], a model without experts included.
+/// As [`named_model`], models included whose layers ranks can't run: those without experts, and what is only priced.
 ///
 /// # Errors
 /// As [`named_model`].
 pub fn any_model(name: Option<&str>) -> Result<Model, ScenarioError> {
-    model(name, true)
-}
-
-fn model(name: Option<&str>, dense_too: bool) -> Result<Model, ScenarioError> {
     let name = name.unwrap_or(DEFAULT_MODEL);
     let is_toml = has_extension(name, "toml");
     if !is_toml && !is_file(name, "json") {
         return Model::preset(name).map_err(refused);
     }
     let text = read_file(Path::new(name)).map_err(refused)?;
-    let model = if is_toml { Model::from_toml(&text, name) } else { Model::from_config(&text, name) };
-    let model = model.map_err(refused)?;
-    if model.moe_layers == 0 && !dense_too {
-        return Err(refused(ModelError::NotMoe { origin: name.to_owned(), name: model.name }));
+    if is_toml {
+        Model::from_toml(&text, name).map_err(refused)
+    } else {
+        Model::from_config(&text, name).map_err(refused)
     }
-    Ok(model)
-}
-
-/// What a config.json of that name has, layer by layer; nothing where `name` is a preset's or a model file's.
-///
-/// # Errors
-/// [`ScenarioError`] with the field that is wrong or not understood.
-pub fn architecture(name: &str) -> Result<Option<Architecture>, ScenarioError> {
-    if has_extension(name, "toml") || !is_file(name, "json") {
-        return Ok(None);
-    }
-    let text = read_file(Path::new(name)).map_err(refused)?;
-    Architecture::from_config(&text, name).map(Some).map_err(refused)
 }
 
 /// The model whose routing `trace` of `path` has: the one of `name`, which must fit; without one a preset that fits, else the
@@ -84,7 +68,8 @@ pub fn fitting_model(
         return Ok((model, Some(note)));
     }
     let model = named_model(name)?;
-    if model.num_experts == experts && top_k.unwrap_or(model.top_k) == k {
+    let (has, own_k) = (model.layer().num_experts, top_k.unwrap_or(model.layer().top_k));
+    if has == experts && own_k == k {
         return Ok((model, None));
     }
     let fitting = fitting.map_or_else(String::new, |model| format!(" (such as {})", model.name));
@@ -92,8 +77,8 @@ pub fn fitting_model(
         "{}: recorded with {experts} experts, top-{k}, but {} has {}, top-{}; leave --model out, or give the model that was recorded{fitting}",
         path.display(),
         model.name,
-        model.num_experts,
-        top_k.unwrap_or(model.top_k),
+        has,
+        own_k,
     )))
 }
 
@@ -103,28 +88,30 @@ pub fn fitting_model(
 /// [`ScenarioError`] for a model that was not recorded.
 pub(super) fn recorded_model(name: Option<&str>, experts: u32, origin: &str) -> Result<Model, ScenarioError> {
     let model = named_model(name)?;
+    let LayerShape { num_experts, top_k, .. } = model.layer();
     match name {
-        Some(_) if model.num_experts != experts => Err(refused(format!(
+        Some(_) if num_experts != experts => Err(refused(format!(
             "{}: it has {} experts, {origin} {experts}; give the model that was measured",
-            model.name, model.num_experts
+            model.name, num_experts
         ))),
         // What is recorded of as many experts as the default has is taken for the default's.
-        _ if model.num_experts == experts => Ok(model),
-        _ => default_with(experts, model.top_k.min(experts)),
+        _ if num_experts == experts => Ok(model),
+        _ => default_with(experts, top_k.min(experts)),
     }
 }
 
 /// The presets with so many experts, of which a token goes to so many.
 fn presets_like(num_experts: u32, top_k: u32) -> impl Iterator<Item = Model> {
-    Model::presets().filter(move |model| model.num_experts == num_experts && model.top_k == top_k).cloned()
+    let fits = move |model: &&Model| {
+        let shape = model.layer();
+        shape.num_experts == num_experts && shape.top_k == top_k
+    };
+    Model::presets().filter(fits).cloned()
 }
 
 fn default_with(num_experts: u32, top_k: u32) -> Result<Model, ScenarioError> {
-    Ok(Model {
-        name: format!("{DEFAULT_MODEL} with {num_experts} experts, top-{top_k}"),
-        num_experts,
-        top_k,
-        gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
-        ..named_model(None)?
-    })
+    let gate = GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk));
+    let mut model = named_model(None)?.with_experts(num_experts, top_k, gate);
+    model.name = format!("{DEFAULT_MODEL} with {num_experts} experts, top-{top_k}");
+    Ok(model)
 }

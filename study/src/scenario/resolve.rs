@@ -7,6 +7,7 @@ use moe::gate::SelectionRule;
 use moe::load::{read_loads, read_trace};
 use moe::placement::{Demand, Linear, PlacementPolicy, PlacementWord};
 use moe::routing::{RecordedLoads, RoutingChoice};
+use moe::work::CommonWeights;
 use moe::{Model, Placement, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,8 +26,12 @@ pub struct Studied {
     pub place: Place,
     /// Ranks of each rack.
     pub rack_sizes: Vec<u32>,
-    /// Weights and arithmetic.
+    /// Arithmetic, and weights where the model says nothing of them.
     pub dtype: Dtype,
+    /// Entries of caches.
+    pub kv_dtype: Dtype,
+    /// Where the weights lie that every token uses.
+    pub common: CommonWeights,
     /// Routing of the ranks of a stage.
     pub routing: RoutingSpec,
     /// Where experts are.
@@ -97,7 +102,7 @@ impl Scenario {
         if !matches!(recorded, Some(RoutingSpec::Rows(_))) {
             words.model = words.model.filter(|_| Ok(&model) != named_model(None).as_ref());
         }
-        words.top_k = self.top_k.filter(|&top_k| top_k != model.top_k);
+        words.top_k = self.top_k.filter(|&top_k| top_k != model.layer().top_k);
         if let Some(top_k) = words.top_k {
             route_to(&mut model, top_k, &mut notes)?;
         }
@@ -106,8 +111,13 @@ impl Scenario {
         let own = place.clone();
         let place = place.throttled(self.throttle)?;
         words.throttle = words.throttle.filter(|_| place != own);
-        let dtype = place.dtype(self.dtype, &mut notes)?;
-        words.dtype = words.dtype.filter(|&given| Ok(given) != place.dtype(None, &mut Vec::new()));
+        let own = model.storage.arithmetic();
+        let dtype = place.dtype(self.dtype, own, &mut notes)?;
+        words.dtype = words.dtype.filter(|&given| Ok(given) != place.dtype(None, own, &mut Vec::new()));
+        let kv_dtype = self.kv_dtype.unwrap_or(model.storage.cache());
+        words.kv_dtype = words.kv_dtype.filter(|&given| given != model.storage.cache());
+        let common = self.common_weights.unwrap_or(common_of(&model));
+        words.common_weights = Some(common).filter(|common| *common != common_of(&model));
         words.micro_batches = words.micro_batches.filter(|&given| given != self.pp);
         let rack_sizes = place.racks(&self.said_of_racks(), DEFAULT_RACKS, DEFAULT_RANKS_PER_RACK)?;
         words.say_racks(&rack_sizes, place.rack_sizes.as_deref());
@@ -133,8 +143,19 @@ impl Scenario {
         let placement = PlacementChoice::read(self.placement.as_ref().unwrap_or(&linear), programs)
             .map_err(|error| ScenarioError::new("placement", error))?;
         words.placement = words.placement.filter(|word| *word != linear);
-        let mut studied =
-            Studied { model, place, rack_sizes, dtype, routing, placement, slots: self.slots, notes, words };
+        let mut studied = Studied {
+            model,
+            place,
+            rack_sizes,
+            dtype,
+            kv_dtype,
+            common,
+            routing,
+            placement,
+            slots: self.slots,
+            notes,
+            words,
+        };
         studied.slots = studied.slots.filter(|&slots| studied.own_slots() != Some(slots));
         studied.words.slots = studied.slots;
         Ok(studied)
@@ -159,29 +180,36 @@ impl Scenario {
     }
 }
 
+/// Where the weights lie that every token uses, where nothing is said: on every rank, as expert parallelism has them; without experts
+/// that would be all weights.
+fn common_of(model: &Model) -> CommonWeights {
+    if model.routed().is_some() { CommonWeights::Replicated } else { CommonWeights::Even }
+}
+
 /// Has each token go to `top_k` experts, from all groups where the model's own limit leaves too few.
 fn route_to(model: &mut Model, top_k: u32, notes: &mut Vec<String>) -> Result<(), ScenarioError> {
-    if top_k == 0 || top_k > model.num_experts {
-        let experts = model.num_experts;
+    let shape = model.layer();
+    let experts = shape.num_experts;
+    if top_k == 0 || top_k > experts {
         let problem = format!("{top_k}: give between 1 and the {experts} experts of {}", model.name);
         return Err(ScenarioError::new("top_k", problem));
     }
-    model.top_k = top_k;
     // What was published counts the model's own choice.
     model.published_active = None;
-    let gate = &mut model.gate;
-    let reachable = model.num_experts / gate.n_group.max(1) * gate.topk_group;
+    let mut gate = shape.gate;
+    let reachable = experts / gate.n_group.max(1) * gate.topk_group;
     let uneven = gate.equal_shares && !top_k.is_multiple_of(gate.n_group);
     if uneven {
         notes.push(format!(
             "top-{top_k} is no equal share of {} groups: the gate's groups are left out",
             gate.n_group
         ));
-        *gate = gate.unlimited();
+        gate = gate.unlimited();
     } else if top_k > reachable {
         notes.push(format!("the model's own gate groups hold {reachable} experts for top-{top_k}: left out"));
-        (gate.n_group, gate.topk_group) = (1, 1);
+        gate = gate.unlimited();
     }
+    *model = model.clone().with_experts(experts, top_k, gate);
     Ok(())
 }
 
@@ -207,7 +235,7 @@ impl Studied {
     /// Slots of the placement where none are asked for; `None` where the placement says what is wrong with it.
     fn own_slots(&self) -> Option<u32> {
         let policy = self.placement.policy().ok()?;
-        let experts = self.model.num_experts;
+        let experts = self.model.layer().num_experts;
         if policy.is_for_demand() {
             return Some(experts);
         }

@@ -8,6 +8,7 @@ use clap::{Arg, Args, Command, Error};
 use moe::DispatchScheme;
 use moe::placement::{POLICIES, PlacementWord};
 use moe::routing::RoutingChoice;
+use moe::work::{CommonWeights, Drafts};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -28,12 +29,16 @@ pub struct Scenario {
     /// Experts a token goes to [default: the model's]
     #[arg(long, value_name = "K", help_heading = MODEL)]
     pub top_k: Option<u32>,
-    /// Format of weights and arithmetic: bf16, fp8 or fp4 [default: fp8; bf16 where the hardware has no fp8]
+    /// Format of arithmetic, and of weights that are not quantised: bf16, fp8 or fp4 [default: fp8; what a file's weights are stored
+    /// for; bf16 where the hardware has neither]
     #[arg(long, value_name = "DTYPE", help_heading = MODEL)]
     pub dtype: Option<Dtype>,
-    /// Format of the KV cache: bf16, fp8 or fp4
-    #[arg(long, value_name = "DTYPE", default_value = "fp8", help_heading = MODEL)]
-    pub kv_dtype: Dtype,
+    /// Format of the KV cache's entries: bf16, fp8 or fp4 [default: fp8; what a config.json says, bf16 for one that says nothing]
+    #[arg(long, value_name = "DTYPE", help_heading = MODEL)]
+    pub kv_dtype: Option<Dtype>,
+    /// Share of a rank's memory that weights, caches and buffers may take; the rest is a reserve
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, help_heading = MODEL)]
+    pub memory_share: f64,
 
     /// A preset's name, or a cluster file (.toml) with racks, hardware and links [default: talk-gb200]
     #[arg(long, value_name = "NAME|FILE", help_heading = LINKS)]
@@ -94,6 +99,21 @@ pub struct Scenario {
     /// Micro-batches in flight [default: as many as stages]
     #[arg(long, value_name = "M", help_heading = LAYOUT)]
     pub micro_batches: Option<u32>,
+    /// Tensor parallelism: ranks of a rack that share out heads and inner widths of attention, dense blocks and shared experts, and work on the
+    /// same sequences; closed forms and simulations alone
+    #[arg(long, value_name = "T", default_value_t = 1, help_heading = LAYOUT)]
+    pub tp: u32,
+    /// Multi-token prediction: tokens that the model's further layers draft a step, checked all at once by the next; closed forms and
+    /// simulations alone
+    #[arg(long, value_name = "D", default_value_t = 0, help_heading = MODEL)]
+    pub mtp_depth: u32,
+    /// Probability that a draft holds where those before it did; needed with --mtp-depth
+    #[arg(long, value_name = "P", help_heading = MODEL)]
+    pub mtp_acceptance: Option<f64>,
+    /// Where the weights lie that every token uses: `replicated` (on every rank, or group of --tp) or `even` (an equal part on each rank)
+    /// [default: replicated; even for a model without experts]
+    #[arg(long, value_name = "WHERE", help_heading = LAYOUT)]
+    pub common_weights: Option<CommonWeights>,
     /// Seeds, each a run of its own: 1,2,7 or 1-5
     #[arg(long, alias = "seed", value_name = "SEEDS", default_value = "1", help_heading = LAYOUT)]
     pub seeds: Seeds,
@@ -110,6 +130,23 @@ impl Scenario {
     #[must_use]
     pub fn names_racks(&self) -> bool {
         self.hardware.as_deref().is_some_and(is_cluster_file)
+    }
+
+    /// Tokens drafted a step.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for drafts without a probability that they hold, or one that can't be.
+    pub fn drafts(&self) -> Result<Drafts, ScenarioError> {
+        let refused = |problem: String| ScenarioError::new("mtp_acceptance", problem);
+        let drafts = match (self.mtp_depth, self.mtp_acceptance) {
+            (0, None) => Drafts::default(),
+            (0, Some(p)) => return Err(refused(format!("{p}: nothing is drafted; give --mtp-depth too"))),
+            (depth, None) => {
+                return Err(refused(format!("{depth} drafts a step: give the probability that one holds")));
+            }
+            (depth, Some(acceptance)) => Drafts { depth, acceptance },
+        };
+        drafts.validate().map(|()| drafts).map_err(refused)
     }
 
     /// The one latency.

@@ -109,7 +109,14 @@ pub fn cache_spec(
     let active = model.published_active.unwrap_or_else(|| model.active_params());
     let flops = hardware.flops(stack.dtype).map_err(|error| setting("serve.dtype", error.to_string()))?;
     let all = f64::from(ranks);
-    let kv = model.kv_bytes_per_layer(stack.kv_dtype) * f64::from(model.num_layers);
+    let growth = model.cache_growth(0..model.num_layers(), stack.kv_dtype, 1);
+    let kv = growth.per_token().ok_or_else(|| {
+        let problem = format!(
+            "{} has windows or states, and tiers hold blocks that each take as much; leave [cache] out",
+            model.name
+        );
+        setting("cache.tiers", problem)
+    })?;
     Ok(CacheSpec {
         tiers: tiers.collect::<Result<_, _>>()?,
         block_tokens: table.block_tokens,

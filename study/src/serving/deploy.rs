@@ -8,10 +8,12 @@ use crate::placing::PlacementRequest;
 use crate::scenario::{Place, Scenario, ScenarioError, Studied};
 use coordinator::SimRunner;
 use moe::placement::LayerPlacements;
-use moe::stack::Stack;
+use moe::stack::{Stack, StackError};
 use moe::{DispatchScheme, RoutingSpec};
-use serving::cost::{Analytic, Checked, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost};
-use serving::memory::stage_memory;
+use serving::cost::{
+    Analytic, Checked, Exchange, Hops, LayerCost, MemoCheck, Memoised, Overlap, Roofline, StackCost,
+};
+use serving::memory::{MemoryShares, stage_memory};
 use serving::{CostError, StageMemory, StepCost};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -91,7 +93,8 @@ impl Deployment {
         let placements = placements(&studied, sources, seed, (&stack, &stage_cluster))?;
         let Studied { place, routing, notes, .. } = studied;
         let Place { hardware, fabric, .. } = place.with_latency(latency);
-        let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, spec.hbm_share());
+        let shares = MemoryShares { used: scenario.memory_share, kept: spec.hbm_share() };
+        let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, shares);
         Ok(Self {
             stack,
             cluster,
@@ -132,6 +135,11 @@ impl Deployment {
         A2aLinks::new(self.fabric, self.hardware.kernels)
     }
 
+    /// What tensor parallelism costs the fabric.
+    fn exchange(&self) -> Exchange {
+        Exchange::new(self.stack.tp, self.stack.model.hidden, self.links().dispatch.fabric.scale_up)
+    }
+
     fn hops(&self, spec: &ServeSpec) -> Result<Hops, ServeError> {
         let fixed = spec.parallel.hop_us.map(Picos::from_micros_f64).transpose();
         let fixed = fixed.map_err(|error| ServeError::setting("parallel.hop_us", error))?;
@@ -161,6 +169,7 @@ impl Deployment {
     pub fn cost(&self, spec: &ServeSpec) -> Result<Box<dyn Cost>, ServeError> {
         let (choice, overlap) = (spec.serve.cost, spec.parallel.overlap);
         let (stack, hardware, hops) = (self.stack.clone(), self.hardware.clone(), self.hops(spec)?);
+        let exchange = self.exchange();
         if choice == CostChoice::Analytic {
             let mut shape = self.stack.shape();
             if self.routing == RoutingSpec::Uniform {
@@ -176,9 +185,9 @@ impl Deployment {
             );
             let layers = layers.map_err(|problem| ServeError::setting("serve.cost", problem))?;
             return Ok(if overlap == Overlap::Full {
-                Box::new(Roofline::new(stack, hardware, hops, layers)) as Box<dyn Cost>
+                Box::new(Roofline::new(stack, hardware, hops, exchange, layers)) as Box<dyn Cost>
             } else {
-                Box::new(StackCost::new(stack, hardware, overlap, hops, layers))
+                Box::new(StackCost::new(stack, hardware, overlap, (hops, exchange), layers))
             });
         }
         if overlap == Overlap::Full {
@@ -188,11 +197,11 @@ impl Deployment {
         }
         let frames = self.frames();
         Ok(if choice == CostChoice::Frames {
-            Box::new(StackCost::new(stack, hardware, overlap, hops, frames)) as Box<dyn Cost>
+            Box::new(StackCost::new(stack, hardware, overlap, (hops, exchange), frames)) as Box<dyn Cost>
         } else {
             let columns = self.stack.columns();
             let layers = Memoised::new(frames, self.alike_layers(), columns);
-            let cost = StackCost::new(stack, hardware, overlap, hops, layers);
+            let cost = StackCost::new(stack, hardware, overlap, (hops, exchange), layers);
             Box::new(Checked::new(cost, self.seed))
         })
     }
@@ -200,11 +209,21 @@ impl Deployment {
 
 /// The model in stages, with as many columns as `spec` counts on.
 fn stack(spec: &ServeSpec, studied: &Studied, cluster: &Cluster) -> Result<Stack, ServeError> {
-    let (Scenario { pp, kv_dtype, .. }, common) = (&spec.scenario, spec.serve.common_weights);
-    let model = studied.model.clone().counted().map_err(|error| ServeError::setting("serve.model", error))?;
-    let stack = Stack::new(model, studied.dtype, *kv_dtype, common, *pp, cluster);
-    let stack = stack.map_err(|error| ServeError::setting("parallel.pp", error))?;
+    let Scenario { pp, tp, .. } = &spec.scenario;
+    let weights = (studied.common, *tp);
+    let stack = Stack::new(studied.model.clone(), studied.dtype, studied.kv_dtype, weights, *pp, cluster);
+    let stack = stack.map_err(|error| {
+        let word = match error {
+            StackError::Model(_) => "serve.model",
+            StackError::Groups { .. } => "parallel.tp",
+            _ => "parallel.pp",
+        };
+        ServeError::setting(word, error)
+    })?;
     let columns = stack.columns();
+    let stack = stack
+        .with_drafts(spec.scenario.drafts()?.depth)
+        .map_err(|error| ServeError::setting("serve.mtp_depth", error))?;
     match spec.parallel.ep.filter(|&ep| ep != columns) {
         Some(ep) => {
             let ranks = cluster.num_ranks();

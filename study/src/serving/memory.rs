@@ -43,7 +43,7 @@ impl Deployment {
             Prefill::Elsewhere => 1,
         };
         let tokens = seats.saturating_mul(new_tokens).min(columns * u64::from(policy.max_num_batched_tokens));
-        let copies = (tokens as f64 * GRID_STEP) as u64 * u64::from(self.stack.model.top_k);
+        let copies = (tokens as f64 * GRID_STEP) as u64 * u64::from(self.stack.shape().top_k);
         let frames = copies.saturating_mul(COPY_BYTES) + columns * columns * FLOW_BYTES;
         let of_backend = match backend {
             BackendKind::Analytic => 0,

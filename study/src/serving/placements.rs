@@ -80,5 +80,5 @@ pub(super) fn place_layers(
     if choice.is_for_demand() && is_popular(asked.routing) {
         return LayerPlacements::of_model(model, |layer| Ok(Arc::new(of_layer(layer)?)));
     }
-    Ok(LayerPlacements::alike(0..model.num_layers, of_layer(0)?))
+    Ok(LayerPlacements::alike(0..model.num_layers(), of_layer(0)?))
 }

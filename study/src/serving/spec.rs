@@ -8,7 +8,6 @@ use serving::{Slo, TrainPolicy};
 
 use super::ServeError;
 use crate::scenario::{Scenario, Takes};
-use moe::work::CommonWeights;
 
 /// Where the times of steps are from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +45,7 @@ impl Takes for ServeWords {
 #[must_use]
 pub fn place_of(word: &str) -> String {
     match word {
-        "pp" | "micro_batches" => format!("parallel.{word}"),
+        "pp" | "tp" | "micro_batches" => format!("parallel.{word}"),
         "seeds" => "serve.seed".to_owned(),
         _ => format!("serve.{word}"),
     }
@@ -56,8 +55,6 @@ pub fn place_of(word: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deployed {
-    /// Where the weights lie that every token uses.
-    pub common_weights: CommonWeights,
     /// Where prompts are computed.
     pub prefill: Prefill,
     /// Where times are from.
@@ -69,12 +66,7 @@ pub struct Deployed {
 impl Default for Deployed {
     /// $2 an hour, as the lecture has it (claim A20 of `railyard board`).
     fn default() -> Self {
-        Self {
-            common_weights: CommonWeights::default(),
-            prefill: Prefill::Here,
-            cost: CostChoice::Memoised,
-            usd_per_rank_hour: 2.0,
-        }
+        Self { prefill: Prefill::Here, cost: CostChoice::Memoised, usd_per_rank_hour: 2.0 }
     }
 }
 
@@ -199,6 +191,10 @@ impl ServeSpec {
         if !(1..=1_024).contains(&self.micro_batches()) {
             let problem = format!("{}: give 1 to 1024", self.micro_batches());
             return refuse("parallel.micro_batches", problem);
+        }
+        let used = self.scenario.memory_share;
+        if !(used > 0.0 && used <= 1.0) {
+            return refuse("serve.memory_share", format!("{used}: give a share above 0, and at most 1"));
         }
         let share = self.hbm_share();
         if !(0.0..=0.95).contains(&share) {

@@ -16,9 +16,13 @@ impl Deployment {
     /// # Errors
     /// [`ServeError`] for weights that fill a rank, and for rules that can't be.
     pub(super) fn station(&self, spec: &ServeSpec) -> Result<Station, ServeError> {
-        let columns = self.stack.columns();
-        let ledger = Ledger::new(self.memory.clone(), columns, spec.scheduler.block_tokens)?;
-        Station::new(spec.scheduler.clone(), ledger, columns, spec.micro_batches())
+        let groups = self.stack.groups();
+        let ledger = Ledger::new(self.memory.clone(), groups, spec.scheduler.block_tokens)?;
+        let places = (groups, self.stack.reaches());
+        let drafts = spec.scenario.drafts()?;
+        let station = Station::new(spec.scheduler.clone(), ledger, places, spec.micro_batches());
+        station
+            .map(|station| station.with_drafts(drafts, self.seed))
             .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })
     }
 
@@ -26,7 +30,7 @@ impl Deployment {
     pub(super) fn alike_layers(&self) -> Vec<Vec<u32>> {
         let mut kinds: BTreeMap<(usize, u32), Vec<u32>> = BTreeMap::new();
         let model = &self.stack.model;
-        for layer in (0..model.num_layers).filter(|&layer| model.is_moe_layer(layer)) {
+        for layer in (0..model.num_layers()).filter(|&layer| model.is_moe_layer(layer)) {
             let popular = if is_popular(&self.routing) { layer } else { 0 };
             kinds.entry((self.placements.index_of(layer), popular)).or_default().push(layer);
         }

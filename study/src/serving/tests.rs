@@ -38,7 +38,7 @@ impl Sources for Presets {
             // Small enough for a reference, all of its layers.
             "lab-moe" => model.hidden = 64,
             // Small enough for steps of many tokens.
-            "qwen3-235b-a22b" => (model.num_layers, model.moe_layers) = (4, 4),
+            "qwen3-235b-a22b" => model.order.layers = 4,
             _ => {}
         }
         if let Some((word, layers)) = layers {

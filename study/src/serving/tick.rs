@@ -62,7 +62,7 @@ mod tests {
 
     fn stack(stages: u32) -> Stack {
         let (model, cluster) = (Model::preset("lab-moe").unwrap(), Cluster::new(&[2]).unwrap());
-        Stack::new(model, Dtype::Fp8, Dtype::Bf16, CommonWeights::Even, stages, &cluster).unwrap()
+        Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), stages, &cluster).unwrap()
     }
 
     #[test]

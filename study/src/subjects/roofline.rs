@@ -5,11 +5,12 @@ use crate::layer::{BackendKind, Verification};
 use blackboard::deployment::Deployment;
 
 /// The numbers of a roofline step's records.
-pub const COLUMNS: [Column; 21] = [
+pub const COLUMNS: [Column; 23] = [
     Column::kept("t_compute_ms", "arithmetic", "ms"),
     Column::kept("t_weights_ms", "reading weights", "ms"),
     Column::kept("t_kv_ms", "reading caches", "ms"),
     Column::kept("t_a2a_ms", "all-to-all", "ms"),
+    Column::kept("t_tp_ms", "tensor parallelism", "ms"),
     Column::shown("step_ms", "step", "ms"),
     Column::kept("step_sum_ms", "step, attention alone", "ms"),
     Column::kept("step_serial_ms", "step, nothing overlaps", "ms"),
@@ -23,6 +24,7 @@ pub const COLUMNS: [Column; 21] = [
     Column::kept("optimal_batch", "optimal batch", "sequences"),
     Column::kept("kv_over_compute", "caches over arithmetic", ""),
     Column::kept("a2a_over_expert_compute", "all-to-all over experts' arithmetic", ""),
+    Column::kept("experts_touched", "experts touched, share", ""),
     Column::kept("weights_gb_per_rank", "weights of a rank", "GB"),
     Column::kept("kv_gb_per_rank", "caches of a rank", "GB"),
     Column::kept("buffers_gb_per_rank", "buffers of a rank", "GB"),
@@ -30,11 +32,16 @@ pub const COLUMNS: [Column; 21] = [
 ];
 
 /// Words for settings of a roofline step.
-pub const WORDS: [Column; 8] = [
+pub const WORDS: [Column; 13] = [
     Column::kept("top_k", "experts a token", ""),
     Column::kept("ranks_per_rack", "ranks in a rack", ""),
     Column::kept("kv_dtype", "caches in", ""),
     Column::kept("pp", "pipeline stages", ""),
+    Column::kept("tp", "tensor parallelism, ranks", ""),
+    Column::kept("common_weights", "weights of all tokens", ""),
+    Column::kept("memory_share", "memory in use, share", ""),
+    Column::kept("mtp_depth", "drafts a step", ""),
+    Column::kept("mtp_acceptance", "drafts that hold, share", ""),
     Column::kept("micro_batches", "micro-batches", ""),
     Column::kept("tokens_per_rank", "tokens a rank", ""),
     Column::kept("batch", "sequences in flight", ""),

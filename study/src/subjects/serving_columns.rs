@@ -76,7 +76,7 @@ pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 });
 
 /// Words for settings of a serving run.
-pub(super) const WORDS: [Column; 49] = [
+pub(super) const WORDS: [Column; 53] = [
     Column::kept("serve.cost", "times", ""),
     Column::kept("serve.top_k", "experts a token", ""),
     Column::kept("serve.racks", "racks", ""),
@@ -85,10 +85,14 @@ pub(super) const WORDS: [Column; 49] = [
     Column::kept("serve.dtype", "weights in", ""),
     Column::kept("serve.kv_dtype", "caches in", ""),
     Column::kept("serve.common_weights", "weights of all tokens", ""),
+    Column::kept("serve.memory_share", "memory in use, share", ""),
+    Column::kept("serve.mtp_depth", "drafts a step", ""),
+    Column::kept("serve.mtp_acceptance", "drafts that hold, share", ""),
     Column::kept("serve.prefill", "prompts computed", ""),
     Column::kept("serve.usd_per_rank_hour", "price of a rank", "$/h"),
     Column::kept("parallel.ep", "ranks of a stage", ""),
     Column::kept("parallel.pp", "pipeline stages", ""),
+    Column::kept("parallel.tp", "tensor parallelism, ranks", ""),
     Column::kept("parallel.micro_batches", "micro-batches", ""),
     Column::kept("parallel.lockstep", "stages in step", ""),
     Column::kept("parallel.hop_us", "hop", "us"),

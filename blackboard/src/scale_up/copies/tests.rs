@@ -200,6 +200,7 @@ fn the_router_routes_as_the_expectation_assumes() {
         expert_inter: 16,
         gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
+        weight_bits: None,
     };
     let cluster = Cluster::new(&[4, 3, 1]).expect("valid");
     let placement = Placement::linear(&cluster, 64).expect("valid");
@@ -223,8 +224,15 @@ fn the_router_routes_as_the_expectation_assumes() {
 #[test]
 fn a_gate_with_groups_sends_what_it_is_expected_to() {
     let gate = GateSpec { n_group: 8, topk_group: 4, ..GateSpec::ungrouped(GateKind::of(&Softmax)) };
-    let shape =
-        LayerShape { hidden: 16, num_experts: 64, top_k: 6, expert_inter: 16, gate, dtype: Dtype::Fp8 };
+    let shape = LayerShape {
+        hidden: 16,
+        num_experts: 64,
+        top_k: 6,
+        expert_inter: 16,
+        gate,
+        dtype: Dtype::Fp8,
+        weight_bits: None,
+    };
     let cluster = Cluster::new(&[4, 3, 1]).expect("valid");
     let spread: Vec<u32> = (0..64).map(|slot| slot * 13 % 64).collect();
     let spread = format!(r#"{{"physical_to_logical_map": {spread:?}}}"#);

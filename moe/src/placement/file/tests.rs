@@ -8,9 +8,9 @@ use topology::Cluster;
 
 /// Four layers, of which the first has no experts.
 fn model() -> Model {
-    let mut model = Model::preset("lab-moe").unwrap();
-    (model.num_layers, model.first_dense_layers, model.moe_layers, model.num_experts) = (4, 1, 3, 4);
-    model
+    let model = Model::preset("lab-moe").unwrap();
+    let layer = model.layer();
+    model.with_experts(4, layer.top_k, layer.gate)
 }
 
 fn read(text: &str) -> Result<LayerPlacements, String> {

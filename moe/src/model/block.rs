@@ -1,45 +1,10 @@
 //! What transforms each token by itself: a dense block, or a router with its experts.
 
+use crate::gate::GateSpec;
 use serde::{Deserialize, Serialize};
 
-/// How a router's logits become scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scoring {
-    /// Softmax over all experts, then the k largest.
-    Softmax,
-    /// The k largest logits, then softmax over those alone.
-    SoftmaxAfterTopk,
-    /// Sigmoid of each logit.
-    Sigmoid,
-    /// Square root of the softplus of each logit (DeepSeek-V4).
-    SqrtSoftplus,
-    /// A table from the token's id; nothing is scored (DeepSeek-V4's first layers).
-    Hash,
-}
-
-/// A gate: its scoring and its limits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// How logits become scores.
-    pub scoring: Scoring,
-    /// Selects by score plus a bias of each expert.
-    pub bias: bool,
-    /// Divides the selected weights by their sum.
-    pub norm_topk: bool,
-    /// Groups of experts.
-    pub n_group: u32,
-    /// Groups that a token may use.
-    pub topk_group: u32,
-    /// A token takes equally many experts of each group (Pangu's MoGE).
-    pub equal_shares: bool,
-    /// Factor on every weight.
-    pub scaling: f64,
-}
-
 /// A feed-forward block.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Block {
     /// The same weights for every token.
@@ -47,6 +12,7 @@ pub enum Block {
         /// Inner width.
         inter: u32,
         /// Three matrices, two of them for a gated activation; else two.
+        #[serde(default = "yes")]
         gated: bool,
     },
     /// A router and its experts.
@@ -54,31 +20,38 @@ pub enum Block {
         /// Experts with weights.
         experts: u32,
         /// Experts that pass a token on as it is.
+        #[serde(default)]
         zero_experts: u32,
         /// Experts a token goes to, those without weights included.
         top_k: u32,
         /// Inner width of an expert.
         inter: u32,
-        /// Width of the rows that experts take and give: the hidden size, or a narrower latent one.
-        width: u32,
+        /// Width of the rows that experts take and give, where it is narrower than the hidden size.
+        latent: Option<u32>,
         /// Three matrices an expert, else two.
+        #[serde(default = "yes")]
         gated: bool,
         /// Experts that every token goes to.
+        #[serde(default)]
         shared_experts: u32,
         /// Inner width of one of these; 0 where there are none.
+        #[serde(default)]
         shared_inter: u32,
         /// How experts are chosen.
-        gate: Gate,
+        gate: GateSpec,
+        /// True where a table from the token's id chooses, and nothing is scored (DeepSeek-V4's first layers).
+        #[serde(default)]
+        hashed: bool,
     },
 }
 
 impl Block {
     /// Weights of one expert, elements; of a dense block none.
     #[must_use]
-    pub fn expert_params(&self) -> u64 {
+    pub fn expert_params(&self, hidden: u32) -> u64 {
         match *self {
             Self::Dense { .. } => 0,
-            Self::Routed { inter, width, gated, .. } => ffn(width, inter, gated),
+            Self::Routed { inter, latent, gated, .. } => ffn(latent.unwrap_or(hidden), inter, gated),
         }
     }
 
@@ -93,14 +66,23 @@ impl Block {
         }
     }
 
+    /// Inner width of what every token goes through: of a dense block, or of all shared experts together.
+    #[must_use]
+    pub const fn common_inter(&self) -> u32 {
+        match *self {
+            Self::Dense { inter, .. } => inter,
+            Self::Routed { shared_experts, shared_inter, .. } => shared_experts * shared_inter,
+        }
+    }
+
     /// Weights of the router, and of the projections to the latent width and back.
     #[must_use]
     pub fn router_params(&self, hidden: u32) -> u64 {
         let h = u64::from(hidden);
         match *self {
             Self::Dense { .. } => 0,
-            Self::Routed { experts, zero_experts, width, .. } => {
-                let latent = if width == hidden { 0 } else { 2 * h * u64::from(width) };
+            Self::Routed { experts, zero_experts, latent, .. } => {
+                let latent = latent.map_or(0, |width| 2 * h * u64::from(width));
                 h * (u64::from(experts) + u64::from(zero_experts)) + latent
             }
         }
@@ -142,6 +124,10 @@ impl Block {
             }
         }
     }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn ffn(width: u32, inter: u32, gated: bool) -> u64 {

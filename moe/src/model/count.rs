@@ -1,9 +1,10 @@
 //! Parameters and bytes, added up over parts and layers.
 
-use super::Architecture;
 use super::mixer::Cache;
 use super::storage::Part;
+use super::{Layer, Model};
 use serde::Serialize;
+use topology::Dtype;
 
 /// Weights by part, elements, or their stored bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -47,31 +48,52 @@ impl Parts {
     }
 }
 
-impl Architecture {
+impl Model {
     /// Every tensor of the text model, elements: both embeddings in, layers that predict further tokens not.
     #[must_use]
     pub fn params(&self) -> Parts {
-        self.sum(&self.order, true, |_, _, params| params)
+        self.sum(self.layers(), true, |_, _, params| params)
     }
 
     /// What one token uses: of routed experts those it goes to.
     #[must_use]
-    pub fn active_params(&self) -> Parts {
-        self.sum(&self.order, false, |_, _, params| params)
+    pub fn active(&self) -> Parts {
+        self.sum(self.layers(), false, |_, _, params| params)
+    }
+
+    /// Every tensor of the text model, elements.
+    #[must_use]
+    pub fn total_params(&self) -> f64 {
+        self.params().total()
+    }
+
+    /// Elements that a token uses. Both embedding matrices count, which is why this is above some published figures.
+    #[must_use]
+    pub fn active_params(&self) -> f64 {
+        self.active().total()
     }
 
     /// Elements of the layers that predict further tokens; each has a projection from both its inputs.
     #[must_use]
     pub fn mtp_params(&self) -> f64 {
         let h = f64::from(self.hidden);
-        let layers = self.sum(&self.mtp_order, true, |_, _, params| params);
+        let kinds = self.mtp_order.iter().filter_map(|&kind| self.kinds.get(usize::from(kind)));
+        let layers = self.sum(kinds, true, |_, _, params| params);
         layers.without_embeddings() + 2.0 * h * h * f64::from(self.mtp_depth)
     }
 
     /// Stored bytes of the weights, by part.
     #[must_use]
     pub fn weight_bytes(&self) -> Parts {
-        self.sum(&self.order, true, |layer, part, params| params * self.storage.bits(layer, part) / 8.0)
+        self.sum(self.layers(), true, |layer, part, params| params * self.storage.bits(layer, part) / 8.0)
+    }
+
+    /// Bytes of the weights in memory, by part, where the arithmetic is in `dtype`; see [`super::Storage::held_bits`].
+    #[must_use]
+    pub fn held_bytes(&self, dtype: Dtype) -> Parts {
+        self.sum(self.layers(), true, |layer, part, params| {
+            params * self.storage.held_bits(layer, part, dtype) / 8.0
+        })
     }
 
     /// What a sequence of `context` tokens holds in the caches of all layers, and what its next token reads of them.
@@ -82,7 +104,12 @@ impl Architecture {
         (held, mixers().fold(Cache::default(), |sum, mixer| sum + mixer.read(context)))
     }
 
-    fn sum(&self, order: &[u16], all_experts: bool, of: impl Fn(Option<usize>, Part, f64) -> f64) -> Parts {
+    fn sum<'a>(
+        &self,
+        layers: impl Iterator<Item = &'a Layer>,
+        all_experts: bool,
+        of: impl Fn(Option<usize>, Part, f64) -> f64,
+    ) -> Parts {
         let h = f64::from(self.hidden);
         let streams = f64::from(self.residual_streams);
         let table = h * f64::from(self.vocab);
@@ -93,7 +120,7 @@ impl Architecture {
             norms: of(None, Part::Norms, h),
             ..Parts::default()
         };
-        for (at, layer) in self.of(order).enumerate() {
+        for (at, layer) in layers.enumerate() {
             let of = |part, params| of(Some(at), part, params);
             let sublayers = (layer.mixers.len() + layer.blocks.len()) as f64;
             // Hyper-connections mix the streams before and after each: (2 + n) n gates from n h inputs.
@@ -104,14 +131,14 @@ impl Architecture {
             }
             for block in &layer.blocks {
                 let shared = block.shared_params(self.hidden) as f64;
-                if block.expert_params() == 0 {
+                if block.expert_params(self.hidden) == 0 {
                     parts.dense += of(Part::Dense, shared);
                     continue;
                 }
                 let experts = if all_experts { block.experts() } else { block.active_experts() };
                 parts.shared += of(Part::Shared, shared);
                 parts.router += of(Part::Router, block.router_params(self.hidden) as f64);
-                parts.experts += of(Part::Experts, experts * block.expert_params() as f64);
+                parts.experts += of(Part::Experts, experts * block.expert_params(self.hidden) as f64);
             }
         }
         parts

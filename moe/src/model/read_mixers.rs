@@ -1,6 +1,6 @@
 //! The mixers of a layer, read from their fields.
 
-use super::ArchitectureError;
+use super::ConfigError;
 use super::mixer::{Index, Mixer, Span, StateKind};
 use super::patterns::Mixing;
 use super::read::Reader;
@@ -14,7 +14,7 @@ impl Reader<'_> {
         at: u32,
         hidden: u32,
         own_cache: bool,
-    ) -> Result<Vec<Mixer>, ArchitectureError> {
+    ) -> Result<Vec<Mixer>, ConfigError> {
         let fields = self.fields;
         let reach = |field| fields.required(field, u32::MAX);
         Ok(match word {
@@ -33,13 +33,7 @@ impl Reader<'_> {
         })
     }
 
-    fn attention(
-        &self,
-        span: Span,
-        at: u32,
-        hidden: u32,
-        own_cache: bool,
-    ) -> Result<Mixer, ArchitectureError> {
+    fn attention(&self, span: Span, at: u32, hidden: u32, own_cache: bool) -> Result<Mixer, ConfigError> {
         let fields = self.fields;
         let width = |field| fields.required(field, MAX_ATTENTION);
         let heads = width("num_attention_heads")?;
@@ -90,12 +84,12 @@ impl Reader<'_> {
                 );
             }
         };
-        let v_head_dim = fields.number("v_head_dim", 1, MAX_ATTENTION)?.unwrap_or(head_dim);
+        let v_head_dim = fields.number("v_head_dim", 1, MAX_ATTENTION)?.filter(|&width| width != head_dim);
         let output_gate = fields.flag("attn_output_gate")?.unwrap_or(false);
         Ok(Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, own_cache })
     }
 
-    fn index(&self) -> Result<Option<Index>, ArchitectureError> {
+    fn index(&self) -> Result<Option<Index>, ConfigError> {
         let fields = self.fields;
         let Some(topk) = fields.number("index_topk", 1, u32::MAX)? else { return Ok(None) };
         if let Some(types) = fields.list("indexer_types")?
@@ -107,7 +101,7 @@ impl Reader<'_> {
         Ok(Some(Index { heads, head_dim: fields.required("index_head_dim", MAX_ATTENTION)?, topk }))
     }
 
-    fn linear(&self, hidden: u32) -> Result<Mixer, ArchitectureError> {
+    fn linear(&self, hidden: u32) -> Result<Mixer, ConfigError> {
         let fields = self.fields;
         let width = |field| Ok(u64::from(fields.required(field, MAX_ATTENTION)?));
         let h = u64::from(hidden);
@@ -157,7 +151,7 @@ impl Reader<'_> {
         Err(fields.wrong("linear_num_value_heads", problem))
     }
 
-    fn mamba(&self, hidden: u32) -> Result<Mixer, ArchitectureError> {
+    fn mamba(&self, hidden: u32) -> Result<Mixer, ConfigError> {
         let fields = self.fields;
         let width = |field| Ok(u64::from(fields.required(field, MAX_INTER)?));
         let h = u64::from(hidden);
@@ -196,7 +190,7 @@ impl Reader<'_> {
         })
     }
 
-    fn short_conv(&self, hidden: u32) -> Result<Mixer, ArchitectureError> {
+    fn short_conv(&self, hidden: u32) -> Result<Mixer, ConfigError> {
         let h = u64::from(hidden);
         let kernel = u64::from(self.fields.required("conv_kernel", MAX_INTER)?);
         let (weights, conv_state) = (4 * h * h + h * kernel, (kernel - 1) * h);

@@ -1,22 +1,23 @@
-//! A configuration put together to an architecture.
+//! A configuration put together to a model.
 
-use super::block::{Block, Gate, Scoring};
+use super::block::Block;
 use super::fields::Fields;
 use super::mixer::{Mixer, Span};
 use super::patterns::{Forward, OTHER_WORDS, forwards, mixers, of_letter};
 use super::storage::Storage;
-use super::{Architecture, ArchitectureError, Layer, defaults, text, unread};
+use super::{ConfigError, Layer, Model, Order, defaults, text, unread};
+use crate::gate::{Gate, GateKind, GateSpec, Sigmoid, Softmax, SoftmaxAfterTopk, SqrtSoftplus};
 use crate::shape::{MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_LAYERS, MAX_TOP_K, MAX_VOCAB};
 use serde_json::{Map, Value};
 
-impl Architecture {
+impl Model {
     /// Reads the text of a `config.json`; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`ArchitectureError`] with the field and the remedy: text that is no JSON object or too long, a field that is missing or
+    /// [`ConfigError`] with the field and the remedy: text that is no JSON object or too long, a field that is missing or
     /// impossible, or that may change the cost and is not understood.
-    pub fn from_config(json: &str, origin: &str) -> Result<Self, ArchitectureError> {
-        let whole = |problem| ArchitectureError { origin: origin.to_owned(), field: None, problem };
+    pub fn from_config(json: &str, origin: &str) -> Result<Self, ConfigError> {
+        let whole = |problem| ConfigError { origin: origin.to_owned(), field: None, problem };
         let object = text::object(json).map_err(whole)?;
         let stated = Fields::new(origin, &object);
         let model_type = stated.word("model_type")?.unwrap_or("").to_owned();
@@ -24,7 +25,9 @@ impl Architecture {
         let missing = assumed.iter().filter(|(key, _)| !stated.has(key) && !stated.says_nothing(key));
         let assumed: Map<String, Value> = missing.map(|(key, value)| (key.clone(), value.clone())).collect();
         let fields = Fields::new(origin, &object).or(&assumed);
-        Reader { fields: &fields }.architecture(model_type, &assumed)
+        let model = Reader { fields: &fields }.model(&model_type, &assumed)?;
+        model.validate_as(origin).map_err(|error| whole(error.to_string()))?;
+        Ok(model)
     }
 }
 
@@ -47,11 +50,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn architecture(
-        &self,
-        model_type: String,
-        assumed: &Map<String, Value>,
-    ) -> Result<Architecture, ArchitectureError> {
+    fn model(&self, model_type: &str, assumed: &Map<String, Value>) -> Result<Model, ConfigError> {
         let fields = self.fields;
         fields.word("model_type")?;
         let hidden = fields.required("hidden_size", MAX_HIDDEN)?;
@@ -90,29 +89,31 @@ impl Reader<'_> {
         let storage = Storage::read(fields, n)?;
         let name = fields.word("_name_or_path")?.filter(|name| !name.is_empty() && !name.starts_with('/'));
         let ignored = unread::settle(fields, &self.understood(&kinds.0))?;
-        let name = name.or_else(|| Some(model_type.as_str()).filter(|name| !name.is_empty()));
+        let name = name.or_else(|| Some(model_type).filter(|name| !name.is_empty()));
         let mut assumed: Vec<String> =
             assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         assumed.extend(self.assumed_of_blocks());
-        Ok(Architecture {
+        Ok(Model {
             name: name.unwrap_or(fields.origin).to_owned(),
-            model_type,
+            source: fields.origin.to_owned(),
             hidden,
             vocab,
             tied_embeddings,
             residual_streams,
-            kinds: kinds.0,
-            order,
+            published_total: None,
+            published_active: None,
+            order: Order::of(&order),
             mtp_order,
             mtp_depth,
             storage,
+            kinds: kinds.0,
             other_parts: fields.other_parts.clone(),
             assumed,
             ignored,
         })
     }
 
-    fn num_layers(&self) -> Result<u32, ArchitectureError> {
+    fn num_layers(&self) -> Result<u32, ConfigError> {
         let fields = self.fields;
         let letters = fields.word("hybrid_override_pattern")?.map(|letters| letters.chars().count() as u32);
         match (fields.number("num_hidden_layers", 1, MAX_LAYERS)?, letters) {
@@ -132,7 +133,7 @@ impl Reader<'_> {
         experts: Option<u32>,
         hidden: u32,
         at: u32,
-    ) -> Result<Vec<Block>, ArchitectureError> {
+    ) -> Result<Vec<Block>, ConfigError> {
         Ok(match forward {
             Forward::Nothing => Vec::new(),
             Forward::Dense => vec![self.dense(experts.is_some())?],
@@ -196,11 +197,11 @@ impl Reader<'_> {
     }
 
     /// Whether blocks have three matrices.
-    fn gated(&self) -> Result<bool, ArchitectureError> {
+    fn gated(&self) -> Result<bool, ConfigError> {
         Ok(self.fields.flag("gated")?.unwrap_or_else(|| !self.plain()))
     }
 
-    fn dense(&self, beside_experts: bool) -> Result<Block, ArchitectureError> {
+    fn dense(&self, beside_experts: bool) -> Result<Block, ConfigError> {
         // Llama 4 has a width of its own for dense layers; Granite without experts has what stands for shared ones alone.
         let own = if beside_experts { "intermediate_size_mlp" } else { "shared_expert_intermediate_size" };
         let own = self.fields.number(own, 0, MAX_INTER)?.filter(|&width| width > 0);
@@ -209,7 +210,7 @@ impl Reader<'_> {
         Ok(Block::Dense { inter, gated: self.gated()? })
     }
 
-    fn routed(&self, experts: u32, hidden: u32, at: u32) -> Result<Block, ArchitectureError> {
+    fn routed(&self, experts: u32, hidden: u32, at: u32) -> Result<Block, ConfigError> {
         let fields = self.fields;
         let zero_experts = fields.number("zero_expert_num", 0, MAX_EXPERTS)?.unwrap_or(0);
         fields.word("zero_expert_type")?;
@@ -224,35 +225,34 @@ impl Reader<'_> {
                 Some(width) => (u32::from(width > 0), width),
                 None => (count, if count > 0 { inter } else { 0 }),
             };
-        let width = fields.number("moe_latent_size", 1, hidden)?.unwrap_or(hidden);
-        let gate = self.gate(experts, at)?;
+        let latent = fields.number("moe_latent_size", 1, hidden)?.filter(|&width| width < hidden);
+        let hash_layers = fields.number("num_hash_layers", 0, MAX_LAYERS)?.unwrap_or(0);
         Ok(Block::Routed {
             experts,
             zero_experts,
             top_k,
             inter,
-            width,
+            latent,
             gated: self.gated()?,
             shared_experts,
             shared_inter,
-            gate,
+            gate: self.gate(experts)?,
+            hashed: at < hash_layers,
         })
     }
 
-    fn gate(&self, experts: u32, at: u32) -> Result<Gate, ArchitectureError> {
+    fn gate(&self, experts: u32) -> Result<GateSpec, ConfigError> {
         let fields = self.fields;
-        let scoring = match fields.word("scoring_func")? {
-            None | Some("softmax" | "topk") => Scoring::Softmax,
-            Some("softmax_after_topk") => Scoring::SoftmaxAfterTopk,
-            Some("sigmoid" | "noaux_tc") => Scoring::Sigmoid,
-            Some("sqrtsoftplus") => Scoring::SqrtSoftplus,
+        let rule: &'static dyn Gate = match fields.word("scoring_func")? {
+            None | Some("softmax" | "topk") => &Softmax,
+            Some("softmax_after_topk") => &SoftmaxAfterTopk,
+            Some("sigmoid" | "noaux_tc") => &Sigmoid,
+            Some("sqrtsoftplus") => &SqrtSoftplus,
             Some(other) => {
                 let problem = format!("{other} is not understood; give softmax, sigmoid or sqrtsoftplus");
                 return Err(fields.wrong("scoring_func", &problem));
             }
         };
-        let hashed = fields.number("num_hash_layers", 0, MAX_LAYERS)?.unwrap_or(0);
-        let scoring = if at < hashed { Scoring::Hash } else { scoring };
         let method = fields.word("topk_method")?;
         let limited = !matches!(method, Some("greedy"));
         let n_group = fields.number("n_group", 1, experts)?.filter(|_| limited).unwrap_or(1);
@@ -265,19 +265,18 @@ impl Reader<'_> {
         }
         let flag = fields.flag("use_routing_bias")?.unwrap_or(false);
         let bias = method.map_or(flag, |method| method == "noaux_tc");
-        Ok(Gate {
-            scoring,
-            bias,
-            norm_topk: fields.flag("norm_topk_prob")?.unwrap_or(true),
+        let norm_topk = fields.flag("norm_topk_prob")?.unwrap_or(true);
+        Ok(GateSpec {
+            kind: GateKind::of(rule).bias(bias).norm_topk(norm_topk),
             n_group,
             topk_group,
             equal_shares: fields.flag("equal_shares")?.unwrap_or(false),
-            scaling: fields.factor("routed_scaling_factor")?.unwrap_or(1.0),
+            routed_scaling_factor: fields.factor("routed_scaling_factor")?.unwrap_or(1.0) as f32,
         })
     }
 
     /// Tokens predicted beyond the next, each by a layer like the last, as most files don't say otherwise.
-    fn mtp_depth(&self) -> Result<u32, ArchitectureError> {
+    fn mtp_depth(&self) -> Result<u32, ConfigError> {
         let fields = self.fields;
         let count = fields.number("num_nextn_predict_layers", 0, 64)?.unwrap_or(0);
         let modules = fields.number("num_mtp_modules", 0, 64)?.unwrap_or(0);

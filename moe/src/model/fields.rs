@@ -1,6 +1,6 @@
 //! Fields of a configuration under all the names they go by; remembers which were read.
 
-use super::ArchitectureError;
+use super::ConfigError;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -220,13 +220,13 @@ impl<'a> Fields<'a> {
     }
 
     /// An error about a field.
-    pub(super) fn wrong(&self, field: &str, problem: &str) -> ArchitectureError {
+    pub(super) fn wrong(&self, field: &str, problem: &str) -> ConfigError {
         let origin = self.origin.to_owned();
-        ArchitectureError { origin, field: Some(field.to_owned()), problem: format!("{field}: {problem}") }
+        ConfigError { origin, field: Some(field.to_owned()), problem: format!("{field}: {problem}") }
     }
 
     /// A number from `min` to `max`, where the field is there. A list of one number, or of equal ones, is that number.
-    pub(super) fn number(&self, field: &str, min: u32, max: u32) -> Result<Option<u32>, ArchitectureError> {
+    pub(super) fn number(&self, field: &str, min: u32, max: u32) -> Result<Option<u32>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         let one = match value.as_array().map(Vec::as_slice) {
             Some([first, rest @ ..]) if rest.iter().all(|other| other == first) => first,
@@ -242,7 +242,7 @@ impl<'a> Fields<'a> {
     }
 
     /// As [`Self::number`]; an error where the field is missing.
-    pub(super) fn required(&self, field: &str, max: u32) -> Result<u32, ArchitectureError> {
+    pub(super) fn required(&self, field: &str, max: u32) -> Result<u32, ConfigError> {
         self.number(field, 1, max)?.ok_or_else(|| {
             let names =
                 ALIASES.iter().find(|(name, _)| *name == field).map_or(String::new(), |(_, others)| {
@@ -252,7 +252,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(super) fn flag(&self, field: &str) -> Result<Option<bool>, ArchitectureError> {
+    pub(super) fn flag(&self, field: &str) -> Result<Option<bool>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         value
             .as_bool()
@@ -260,19 +260,19 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.wrong(key, &format!("{}; give true or false", short(value))))
     }
 
-    pub(super) fn word(&self, field: &str) -> Result<Option<&'a str>, ArchitectureError> {
+    pub(super) fn word(&self, field: &str) -> Result<Option<&'a str>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| self.wrong(key, &format!("{}; give a word", short(value))))
     }
 
-    pub(super) fn list(&self, field: &str) -> Result<Option<&'a [Value]>, ArchitectureError> {
+    pub(super) fn list(&self, field: &str) -> Result<Option<&'a [Value]>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         let list = value.as_array().map(|list| Some(list.as_slice()));
         list.ok_or_else(|| self.wrong(key, &format!("{}; give a list", short(value))))
     }
 
     /// A positive number that need not be whole.
-    pub(super) fn factor(&self, field: &str) -> Result<Option<f64>, ArchitectureError> {
+    pub(super) fn factor(&self, field: &str) -> Result<Option<f64>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         let number = value.as_f64().filter(|number| number.is_finite() && *number > 0.0);
         number.map(Some).ok_or_else(|| self.wrong(key, &format!("{}; give a number above 0", short(value))))
@@ -284,7 +284,7 @@ impl<'a> Fields<'a> {
         field: &str,
         first: u64,
         num_layers: u32,
-    ) -> Result<Option<BTreeSet<u32>>, ArchitectureError> {
+    ) -> Result<Option<BTreeSet<u32>>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
         let parsed: Option<Vec<u64>> = match value {
             Value::Array(list) => list.iter().map(Value::as_u64).collect(),

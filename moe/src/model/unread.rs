@@ -1,6 +1,6 @@
 //! Fields that nobody asked for: those that may change the cost refuse, the others are listed.
 
-use super::ArchitectureError;
+use super::ConfigError;
 use super::fields::{Fields, short};
 use serde_json::Value;
 
@@ -228,8 +228,8 @@ const HARMLESS: &[&str] = &[
 /// Refuses a field that may change the cost and was not understood; the names of all others.
 ///
 /// # Errors
-/// [`ArchitectureError`] with the field's name.
-pub(super) fn settle(fields: &Fields<'_>, understood: &[&str]) -> Result<Vec<String>, ArchitectureError> {
+/// [`ConfigError`] with the field's name.
+pub(super) fn settle(fields: &Fields<'_>, understood: &[&str]) -> Result<Vec<String>, ConfigError> {
     let harmless = |key: &str, value: &Value| {
         says_nothing(value)
             || HARMLESS.iter().any(|pattern| matches(pattern, key))

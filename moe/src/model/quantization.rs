@@ -1,73 +1,11 @@
-//! Formats of stored weights: what `quantization_config` says, module by module; apart from the format of arithmetic and of the cache.
+//! What `quantization_config` says of the stored weights, module by module.
 
-use super::ArchitectureError;
+use super::ConfigError;
 use super::fields::{Fields, short};
+use super::storage::{Format, Part, Storage};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-
-/// A format of stored weights.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// 32 bits.
-    Fp32,
-    /// 16 bits, with either exponent.
-    Bf16,
-    /// 8 bits, one scale a matrix or channel.
-    Fp8,
-    /// 8 bits, an FP32 scale for each block of so many rows and columns.
-    Fp8Blocks(u32, u32),
-    /// 4 bits, an 8-bit scale for each 32 (OCP MX).
-    Mxfp4,
-    /// 4 bits, an 8-bit scale for each 16.
-    Nvfp4,
-    /// 4 bits (NF4), a scale of 8 bits for each 64 and one of 32 for each 256 of these.
-    Nf4Twice,
-    /// Integers of so many bits, an FP16 scale for each group of so many; group 0: a scale a channel.
-    Int(u32, u32),
-}
-
-impl Format {
-    /// Bits of one weight with its share of the scales.
-    #[must_use]
-    pub fn bits(self) -> f64 {
-        match self {
-            Self::Fp32 => 32.0,
-            Self::Bf16 => 16.0,
-            Self::Fp8 => 8.0,
-            Self::Fp8Blocks(rows, columns) => 8.0 + 32.0 / (f64::from(rows) * f64::from(columns)),
-            Self::Mxfp4 => 4.25,
-            Self::Nvfp4 => 4.5,
-            Self::Nf4Twice => 4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0),
-            Self::Int(bits, 0) => bits.into(),
-            Self::Int(bits, group) => f64::from(bits) + 16.0 / f64::from(group),
-        }
-    }
-}
-
-/// Parts of a model that are stored in formats of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// The input embedding.
-    Embedding,
-    /// The output head.
-    Head,
-    /// Norms, and the mixing of residual streams.
-    Norms,
-    /// Routers, and projections to latent widths.
-    Router,
-    /// Attention and recurrences.
-    Mixer,
-    /// Dense blocks.
-    Dense,
-    /// Shared experts.
-    Shared,
-    /// Routed experts.
-    Experts,
-}
 
 /// Names of modules of a part, in the naming of each family; `{}` is the layer.
 fn modules(part: Part) -> &'static [&'static str] {
@@ -111,61 +49,9 @@ fn modules(part: Part) -> &'static [&'static str] {
 /// What stands before `layers.` in the families.
 const PREFIXES: [&str; 5] = ["", "model.", "model.language_model.", "language_model.model.", "backbone."];
 
-/// Formats of the weights of a model, and of its cache.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Storage {
-    /// Format of what nothing else is said of.
-    pub base: Format,
-    /// Format of the products that are quantised: attention, dense blocks, shared and routed experts.
-    pub products: Format,
-    /// Format of routed experts.
-    pub experts: Format,
-    /// Parts of layers that keep the base format, each with its layer.
-    #[serde(default)]
-    pub left_out: Vec<(u32, Part)>,
-    /// True where the output head is quantised with the products.
-    #[serde(default)]
-    pub head: bool,
-    /// Bits of an element of the cache, where the file says.
-    #[serde(default)]
-    pub cache_bits: Option<u32>,
-}
-
 impl Storage {
-    /// Everything in one format.
-    #[must_use]
-    pub const fn plain(base: Format) -> Self {
-        Self { base, products: base, experts: base, left_out: Vec::new(), head: false, cache_bits: None }
-    }
-
-    /// Bits of a weight of `part` in layer `layer`.
-    pub(super) fn bits(&self, layer: Option<usize>, part: Part) -> f64 {
-        let format = match part {
-            Part::Embedding | Part::Norms | Part::Router => self.base,
-            Part::Head => {
-                if self.head {
-                    self.products
-                } else {
-                    self.base
-                }
-            }
-            Part::Mixer | Part::Dense | Part::Shared | Part::Experts => {
-                let left_out = layer.is_some_and(|layer| {
-                    self.left_out.iter().any(|&(at, left)| at as usize == layer && left == part)
-                });
-                match part {
-                    _ if left_out => self.base,
-                    Part::Experts => self.experts,
-                    _ => self.products,
-                }
-            }
-        };
-        format.bits()
-    }
-
     /// What the fields of a configuration of `num_layers` layers say.
-    pub(super) fn read(fields: &Fields<'_>, num_layers: u32) -> Result<Self, ArchitectureError> {
+    pub(super) fn read(fields: &Fields<'_>, num_layers: u32) -> Result<Self, ConfigError> {
         let dtype = match fields.word("torch_dtype")? {
             None => fields.word("dtype")?,
             word => word,
@@ -200,7 +86,7 @@ impl Storage {
         fields: &Fields<'_>,
         config: &Map<String, Value>,
         num_layers: u32,
-    ) -> Result<(), ArchitectureError> {
+    ) -> Result<(), ConfigError> {
         let config = Quantised { fields, config };
         // What changes single modules in ways that are not looked at.
         for key in
@@ -240,7 +126,7 @@ struct Quantised<'a> {
 }
 
 impl Quantised<'_> {
-    fn wrong(&self, key: &str, problem: &str) -> ArchitectureError {
+    fn wrong(&self, key: &str, problem: &str) -> ConfigError {
         self.fields.wrong(&format!("quantization_config.{key}"), problem)
     }
 
@@ -264,7 +150,7 @@ impl Quantised<'_> {
     }
 
     /// The format of products.
-    fn format(&self, method: &str) -> Result<Format, ArchitectureError> {
+    fn format(&self, method: &str) -> Result<Format, ConfigError> {
         if let Some(groups) =
             self.get("config_groups").and_then(Value::as_object).filter(|_| !self.is_mixed())
         {
@@ -318,7 +204,7 @@ impl Quantised<'_> {
     }
 
     /// The format of routed experts where it is another.
-    fn of_experts(&self) -> Result<Option<Format>, ArchitectureError> {
+    fn of_experts(&self) -> Result<Option<Format>, ConfigError> {
         if !self.is_mixed() && self.get("moe_quant_algo").is_none() {
             return Ok(None);
         }
@@ -342,7 +228,7 @@ impl Quantised<'_> {
         }
     }
 
-    fn left_out(&self) -> Result<LeftOut, ArchitectureError> {
+    fn left_out(&self) -> Result<LeftOut, ConfigError> {
         let mut left = LeftOut::default();
         for key in
             ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]

@@ -1,6 +1,6 @@
 //! Which layer is of which kind, from any of the ways in which configurations say it.
 
-use super::ArchitectureError;
+use super::ConfigError;
 use super::fields::{Fields, short};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub(super) const OTHER_WORDS: [&str; 6] = [
 ];
 
 /// Mixers of `n` layers.
-pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ArchitectureError> {
+pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ConfigError> {
     let all = |of: &dyn Fn(u32) -> Mixing| Ok((0..n).map(of).collect());
     if let Some(letters) = fields.word("hybrid_override_pattern")? {
         return letters.chars().map(|letter| Ok(of_letter(fields, letter)?.0)).collect();
@@ -91,7 +91,7 @@ pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, Archite
 }
 
 /// Layers with windows, where a window is given and used.
-fn windows(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ArchitectureError> {
+fn windows(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ConfigError> {
     let used = fields.flag("use_sliding_window")?;
     let from = fields.number("max_window_layers", 0, u32::MAX)?;
     if !fields.has("sliding_window") || used == Some(false) {
@@ -121,11 +121,7 @@ fn windows(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ArchitectureError
 }
 
 /// Feed-forward blocks of `n` layers, `experts` telling whether there are any to route to.
-pub(super) fn forwards(
-    fields: &Fields<'_>,
-    n: u32,
-    experts: bool,
-) -> Result<Vec<Forward>, ArchitectureError> {
+pub(super) fn forwards(fields: &Fields<'_>, n: u32, experts: bool) -> Result<Vec<Forward>, ConfigError> {
     if let Some(letters) = fields.word("hybrid_override_pattern")? {
         return letters.chars().map(|letter| Ok(of_letter(fields, letter)?.1)).collect();
     }
@@ -146,7 +142,7 @@ pub(super) fn forwards(
 }
 
 /// Which layers have experts.
-fn routed(fields: &Fields<'_>, n: u32) -> Result<Vec<bool>, ArchitectureError> {
+fn routed(fields: &Fields<'_>, n: u32) -> Result<Vec<bool>, ConfigError> {
     let mut routed = vec![true; n as usize];
     let mut keep =
         |of: &dyn Fn(u32) -> bool| (0..n).zip(&mut routed).for_each(|(layer, routed)| *routed &= of(layer));
@@ -195,7 +191,7 @@ fn routed(fields: &Fields<'_>, n: u32) -> Result<Vec<bool>, ArchitectureError> {
 }
 
 /// Nemotron's letters.
-pub(super) fn of_letter(fields: &Fields<'_>, letter: char) -> Result<(Mixing, Forward), ArchitectureError> {
+pub(super) fn of_letter(fields: &Fields<'_>, letter: char) -> Result<(Mixing, Forward), ConfigError> {
     match letter {
         'M' => Ok((Mixing::Mamba, Forward::Nothing)),
         '*' => Ok((Mixing::Full, Forward::Nothing)),
@@ -207,7 +203,7 @@ pub(super) fn of_letter(fields: &Fields<'_>, letter: char) -> Result<(Mixing, Fo
     }
 }
 
-fn mixing(fields: &Fields<'_>, field: &str, word: &Value) -> Result<Mixing, ArchitectureError> {
+fn mixing(fields: &Fields<'_>, field: &str, word: &Value) -> Result<Mixing, ConfigError> {
     match word.as_str().unwrap_or("") {
         "full_attention" | "attention" | "full" | "global" | "global_attention" => Ok(Mixing::Full),
         "sliding_attention" | "sliding_window" | "local" | "local_attention" => Ok(Mixing::Window),
@@ -230,7 +226,7 @@ fn one_each<'a>(
     field: &str,
     list: &'a [Value],
     n: u32,
-) -> Result<Vec<&'a Value>, ArchitectureError> {
+) -> Result<Vec<&'a Value>, ConfigError> {
     if list.len() < n as usize {
         return Err(fields.wrong(field, &format!("{} entries for {n} layers; give one a layer", list.len())));
     }

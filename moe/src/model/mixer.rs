@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 /// How far attention looks back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Span {
     /// All that came before.
+    #[default]
     Full,
     /// The last so many tokens.
     Window(u32),
@@ -101,7 +102,7 @@ pub enum StateKind {
 }
 
 /// What mixes the tokens of a sequence in a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Mixer {
     /// Grouped-query attention (multi-head where `kv_heads == heads`).
@@ -112,13 +113,16 @@ pub enum Mixer {
         kv_heads: u32,
         /// Width of a query's or key's head.
         head_dim: u32,
-        /// Width of a value's head.
-        v_head_dim: u32,
+        /// Width of a value's head, where it is another.
+        v_head_dim: Option<u32>,
         /// How far it looks back.
+        #[serde(default)]
         span: Span,
         /// A gate as wide as the queries on what comes out.
+        #[serde(default)]
         output_gate: bool,
         /// False where keys and values are those of an earlier layer.
+        #[serde(default = "yes")]
         own_cache: bool,
     },
     /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434).
@@ -136,6 +140,7 @@ pub enum Mixer {
         /// Width of a head's value.
         v_head: u32,
         /// A gate as wide as the values on what comes out.
+        #[serde(default)]
         output_gate: bool,
         /// What chooses the keys to be read, where not all are.
         index: Option<Index>,
@@ -166,8 +171,10 @@ pub enum Mixer {
         /// Weights, elements.
         weights: u64,
         /// State of a sequence, elements.
+        #[serde(default)]
         state: u64,
         /// Last inputs of its convolution that are held, elements.
+        #[serde(default)]
         conv_state: u64,
     },
 }
@@ -179,15 +186,16 @@ impl Mixer {
         let h = u64::from(hidden);
         match *self {
             Self::Grouped { heads, kv_heads, head_dim, v_head_dim, output_gate, own_cache, .. } => {
-                let (q, k, v) = (wide(heads, head_dim), wide(kv_heads, head_dim), wide(kv_heads, v_head_dim));
+                let v_head = v_head_dim.unwrap_or(head_dim);
+                let (q, k, v) = (wide(heads, head_dim), wide(kv_heads, head_dim), wide(kv_heads, v_head));
                 let keys = if own_cache { k + v } else { 0 };
-                h * (q * (1 + u64::from(output_gate)) + keys + wide(heads, v_head_dim))
+                h * (q * (1 + u64::from(output_gate)) + keys + wide(heads, v_head))
             }
             Self::Latent { heads, q_lora, kv_lora, qk_nope, qk_rope, v_head, output_gate, index } => {
                 let (d_c, rope) = (u64::from(kv_lora), u64::from(qk_rope));
                 let query = wide(heads, qk_nope) + wide(heads, qk_rope);
-                let query = q_lora.map_or(h * query, |rank| u64::from(rank) * (h + query + 1));
-                let keys = h * (d_c + rope) + d_c * (wide(heads, qk_nope) + wide(heads, v_head) + 1);
+                let query = q_lora.map_or(h * query, |rank| u64::from(rank) * (h + query));
+                let keys = h * (d_c + rope) + d_c * (wide(heads, qk_nope) + wide(heads, v_head));
                 let value = wide(heads, v_head);
                 let out = value * h * (1 + u64::from(output_gate));
                 // Index: queries from the compressed query, one key a token, a weight a head.
@@ -218,21 +226,43 @@ impl Mixer {
         }
     }
 
+    /// Elements of one entry of its cache: a token's keys and values, or its latent and rotary key; of a recurrence none.
+    #[must_use]
+    pub fn entry(&self) -> u64 {
+        match *self {
+            Self::Grouped { kv_heads, head_dim, v_head_dim, .. } => {
+                wide(kv_heads, head_dim) + wide(kv_heads, v_head_dim.unwrap_or(head_dim))
+            }
+            Self::Latent { kv_lora, qk_rope, .. } => u64::from(kv_lora) + u64::from(qk_rope),
+            Self::Compressed { head_dim, .. } => head_dim.into(),
+            Self::State { .. } => 0,
+        }
+    }
+
+    /// The share of the cache that each of `tp` ranks has that divide the heads: key heads are divided as far as they go, a latent or a shared
+    /// key is on all of them.
+    #[must_use]
+    pub fn cache_share(&self, tp: u32) -> f64 {
+        match *self {
+            Self::Grouped { kv_heads, .. } => 1.0 / f64::from(kv_heads.min(tp)),
+            Self::Latent { .. } | Self::Compressed { .. } => 1.0,
+            Self::State { .. } => 1.0 / f64::from(tp),
+        }
+    }
+
     /// What a sequence of `context` tokens holds.
     #[must_use]
     pub fn held(&self, context: u64) -> Cache {
         match *self {
-            Self::Grouped { kv_heads, head_dim, v_head_dim, span, own_cache, .. } => {
-                let entry = wide(kv_heads, head_dim) + wide(kv_heads, v_head_dim);
-                Cache::of(u64::from(own_cache) * span.kept(context) * entry)
+            Self::Grouped { span, own_cache, .. } => {
+                Cache::of(u64::from(own_cache) * span.kept(context) * self.entry())
             }
-            Self::Latent { kv_lora, qk_rope, index, .. } => {
-                let entries = context * (u64::from(kv_lora) + u64::from(qk_rope));
-                Cache { index_keys: index_keys(index, context), ..Cache::of(entries) }
+            Self::Latent { index, .. } => {
+                Cache { index_keys: index_keys(index, context), ..Cache::of(context * self.entry()) }
             }
-            Self::Compressed { head_dim, window, ratio, index, .. } => {
+            Self::Compressed { window, ratio, index, .. } => {
                 let groups = context.checked_div(ratio.into()).unwrap_or(0);
-                let entries = (context.min(window.into()) + groups) * u64::from(head_dim);
+                let entries = (context.min(window.into()) + groups) * self.entry();
                 Cache { index_keys: index_keys(index, groups), ..Cache::of(entries) }
             }
             Self::State { state, conv_state, .. } => Cache { state, conv_state, ..Cache::default() },
@@ -244,18 +274,16 @@ impl Mixer {
     pub fn read(&self, context: u64) -> Cache {
         match *self {
             // Another layer's cache is read all the same.
-            Self::Grouped { kv_heads, head_dim, v_head_dim, span, .. } => {
-                Cache::of(span.kept(context) * (wide(kv_heads, head_dim) + wide(kv_heads, v_head_dim)))
-            }
-            Self::Latent { kv_lora, qk_rope, index: Some(index), .. } => {
-                let entries = context.min(index.topk.into()) * (u64::from(kv_lora) + u64::from(qk_rope));
+            Self::Grouped { span, .. } => Cache::of(span.kept(context) * self.entry()),
+            Self::Latent { index: Some(index), .. } => {
+                let entries = context.min(index.topk.into()) * self.entry();
                 Cache { index_keys: index_keys(Some(index), context), ..Cache::of(entries) }
             }
-            Self::Compressed { head_dim, window, ratio, index: Some(index), .. } => {
+            Self::Compressed { window, ratio, index: Some(index), .. } => {
                 let groups = context.checked_div(ratio.into()).unwrap_or(0);
                 let entries = context.min(window.into()) + groups.min(index.topk.into());
                 let index_keys = index_keys(Some(index), groups);
-                Cache { index_keys, ..Cache::of(entries * u64::from(head_dim)) }
+                Cache { index_keys, ..Cache::of(entries * self.entry()) }
             }
             Self::Latent { .. } | Self::Compressed { .. } | Self::State { .. } => self.held(context),
         }
@@ -290,6 +318,10 @@ impl Mixer {
             Self::State { kind, state, .. } => format!("{kind:?} with a state of {state}"),
         }
     }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn index_keys(index: Option<Index>, entries: u64) -> u64 {

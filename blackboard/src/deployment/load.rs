@@ -1,0 +1,179 @@
+//! What one rank of a deployment does in a step and holds: work through all layers, weights, caches.
+
+use super::Deployment;
+use crate::units::{Bytes, BytesPerS, FlopPerS, Tokens};
+use moe::model::{Block, Layer};
+use moe::work::{CommonWeights, RankLoad, RankPart, TokenLoad, Work};
+
+impl Deployment {
+    /// Ranks of a stage.
+    pub(super) fn group(&self) -> u32 {
+        self.ranks / self.stages
+    }
+
+    /// What a rank of a stage has of the work that every token asks for.
+    fn part(&self) -> RankPart {
+        RankPart::new(&self.model, (self.dtype, self.kv_dtype), self.common, self.tp, self.group())
+    }
+
+    /// Sequences of `all` that a group of tensor parallelism works on: one at least where it has the weights to itself, since then a single
+    /// sequence keeps one group busy and the others idle.
+    pub(super) fn of_group(&self, all: Tokens) -> Tokens {
+        let mean = all.0 * f64::from(self.tp) / f64::from(self.group());
+        match self.common {
+            CommonWeights::Even => Tokens(mean),
+            CommonWeights::Replicated => Tokens(mean.max(all.0.min(1.0))),
+        }
+    }
+
+    /// Tokens that a step computes of so many sequences: their newest, and drafts.
+    pub(super) fn computed(&self, sequences: Tokens) -> Tokens {
+        sequences * f64::from(self.drafts.tokens())
+    }
+
+    /// The next token of one sequence, with the drafts after it. A context of 0 stands for none: nothing is looked at.
+    fn one_token(&self) -> RankLoad {
+        let (context, tokens) = (self.context.0.round() as u64, u64::from(self.drafts.tokens()));
+        let one = match context.checked_sub(1) {
+            Some(cached) => self.model.reaches().of_sequence(cached, tokens),
+            None => TokenLoad { sequences: 1, tokens, ..TokenLoad::default() },
+        };
+        RankLoad { decode: one, prefill: TokenLoad::default() }
+    }
+
+    /// The work of a busy rank for a micro-batch, through all layers: its group's sequences, and an even part of the experts that the tokens of all
+    /// are expected to go to.
+    pub(super) fn step_work(&self, micro_batch: Tokens) -> Work {
+        let (part, one) = (self.part(), self.one_token());
+        let sequences = self.of_group(micro_batch).0;
+        let layer = |layer: u32, load: &RankLoad, tokens: Tokens| {
+            let own = self.model.mixer_work(layer, load, &part)
+                + self.model.block_work(layer, load.tokens(), &part);
+            let block = self.model.layer_at(layer).routed();
+            self.of_sequences(own, sequences)
+                + block.map_or(Work::default(), |block| self.experts(layer, block, tokens))
+        };
+        let mut work = self.of_sequences(self.model.head_work(one.tokens(), &part), sequences);
+        for (first, layers) in self.layers() {
+            work += layer(first, &one, self.computed(micro_batch)) * layers;
+        }
+        for drafting in self.drafting() {
+            work += layer(drafting, &one.drafting(), micro_batch);
+        }
+        work + self.of_sequences(self.model.draft_work(1, &part), sequences) * f64::from(self.drafts.depth)
+    }
+
+    /// Layers like those that draft, in the order in which they run.
+    pub(super) fn drafting(&self) -> Vec<u32> {
+        self.model.draft_layers(self.drafts.depth).unwrap_or_default()
+    }
+
+    /// `one` sequence's work for so many: weights are read once.
+    fn of_sequences(&self, one: Work, sequences: f64) -> Work {
+        Work { weights: one.weights, ..one * sequences }
+    }
+
+    /// Layers that are alike by their first, and how many there are.
+    fn layers(&self) -> Vec<(u32, f64)> {
+        let kinds = self.model.alike(0..self.model.num_layers());
+        kinds.into_iter().map(|(_, layers)| (layers[0], layers.len() as f64)).collect()
+    }
+
+    /// The mean rank's part of a layer's routed experts for the tokens of all ranks.
+    fn experts(&self, layer: u32, block: &Block, tokens: Tokens) -> Work {
+        let params = block.expert_params(self.model.hidden) as f64;
+        let bits = self.model.storage.held_bits(Some(layer as usize), moe::model::Part::Experts, self.dtype);
+        let ranks = f64::from(self.group());
+        Work {
+            flops: 2.0 * params * tokens.0 * block.active_experts() / ranks,
+            weights: block.experts() * touched(block, tokens) * params * bits / 8.0 / ranks,
+            cache: 0.0,
+        }
+    }
+
+    /// The share of a layer's experts that a micro-batch is expected to go to; 1 where there are none.
+    pub(super) fn touched(&self, micro_batch: Tokens) -> f64 {
+        self.model.routed().map_or(1.0, |block| touched(block, micro_batch))
+    }
+
+    /// FLOP of a rank's routed experts where each rank sends `tokens`: what it sends, others send it.
+    pub(super) fn expert_flops(&self, tokens: Tokens) -> f64 {
+        let of = |layer: &Layer| {
+            let block = layer.routed();
+            block.map_or(0.0, |block| {
+                2.0 * block.active_experts() * block.expert_params(self.model.hidden) as f64
+            })
+        };
+        let kinds = self.layers();
+        tokens.0 * kinds.iter().map(|&(first, layers)| layers * of(self.model.layer_at(first))).sum::<f64>()
+    }
+
+    /// The batch at which arithmetic takes as long as reading all weights that the ranks hold, and their caches: without a context B*,
+    /// `rho N_tot / N_act` where each rank has an even part of the weights. `None` where arithmetic never catches up. Source: T, S1, S2.
+    pub(super) fn optimal_batch(&self, flops: FlopPerS, bandwidth: BytesPerS) -> Option<Tokens> {
+        let all = self.step_work(Tokens(f64::INFINITY)).weights / bandwidth.0;
+        let groups = f64::from(self.group() / self.tp);
+        // A sequence on each group.
+        let each = self.step_work(Tokens(groups));
+        let gain = each.flops / flops.0 - each.cache / bandwidth.0;
+        (gain > 0.0).then(|| Tokens(groups * all / gain))
+    }
+
+    pub(super) fn with_context(&self, context: f64) -> Self {
+        Self { context: Tokens(context), ..self.clone() }
+    }
+
+    /// Weights on a rank, the mean over its stage and over the stages.
+    pub(super) fn weights_held(&self) -> Bytes {
+        let (part, model) = (self.part(), &self.model);
+        let [embedding, head] = model.embedding_bytes(&part);
+        let one_matrix = model.tied_embeddings && self.stages == 1;
+        let ends = if one_matrix { embedding } else { embedding + head };
+        let experts = model.held_bytes(self.dtype).experts / f64::from(self.group());
+        // Drafting layers are held once, however often they run.
+        let layers = model.draft_layers(self.drafts.depth.min(model.mtp_depth)).unwrap_or_default();
+        let drafting: f64 = layers.iter().map(|&layer| self.layer_held(layer, &part)).sum();
+        let all = model.common_bytes(0..model.num_layers(), &part) + ends + experts + drafting;
+        Bytes(all / f64::from(self.stages))
+    }
+
+    /// Weights of a layer on a rank.
+    fn layer_held(&self, layer: u32, part: &RankPart) -> f64 {
+        let all = self.model.layer_at(layer).routed();
+        let every = all.map_or(0.0, |block| self.experts(layer, block, Tokens(f64::INFINITY)).weights);
+        self.model.common_bytes(layer..layer + 1, part) + every
+    }
+
+    /// One sequence's cache on one rank of its group, all stages.
+    fn cache_of_sequence(&self) -> Bytes {
+        let growth = self.model.cache_growth(0..self.model.num_layers(), self.kv_dtype, self.tp);
+        Bytes(growth.bytes(self.context.0.round() as u64))
+    }
+
+    /// One sequence's cache, all layers.
+    #[must_use]
+    pub fn cache_per_sequence(&self) -> Bytes {
+        Self { tp: 1, ..self.clone() }.cache_of_sequence()
+    }
+
+    /// Caches on a rank.
+    pub(super) fn cache_held(&self) -> Bytes {
+        self.of_group(self.batch).0 * self.cache_of_sequence() / f64::from(self.stages)
+    }
+
+    /// The sequences in flight whose caches fit beside the weights, on all ranks; buffers are left out. Infinite without a cache.
+    pub(super) fn capacity_batch(&self, capacity: Bytes, weights: Bytes) -> Tokens {
+        let left = (capacity - weights).max(Bytes::ZERO);
+        if left == Bytes::ZERO {
+            return Tokens::ZERO;
+        }
+        let groups = f64::from(self.group() / self.tp);
+        Tokens(groups * (left / (self.cache_of_sequence() / f64::from(self.stages))))
+    }
+}
+
+/// The share of a block's experts that `tokens` are expected to go to, `1 - (1 - k/E)^T`, all alike to the gate.
+fn touched(block: &Block, tokens: Tokens) -> f64 {
+    let chosen = block.active_experts() / block.experts().max(1.0);
+    -(tokens.0 * (-chosen.min(1.0)).ln_1p()).exp_m1()
+}
