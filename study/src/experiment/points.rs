@@ -78,14 +78,17 @@ impl Axis {
 
     /// Changes values; rows that no longer differ are one.
     fn map(&mut self, key: &str, change: impl Fn(&Value) -> Option<Value>) {
-        let changed = std::mem::take(&mut self.rows).into_iter().map(|row| {
-            let entries = row.0.into_iter().map(|(known, value)| {
-                let changed = if known == key { change(&value) } else { None };
-                (known, changed.unwrap_or(value))
-            });
-            Ordered(entries.collect())
-        });
-        self.rows = distinct(changed);
+        let mut changed = false;
+        for (_, value) in self.rows.iter_mut().flat_map(|row| &mut row.0).filter(|(known, _)| known == key) {
+            if let Some(other) = change(value) {
+                *value = other;
+                changed = true;
+            }
+        }
+        // Each is compared with all before it.
+        if changed {
+            self.rows = distinct(std::mem::take(&mut self.rows));
+        }
     }
 }
 

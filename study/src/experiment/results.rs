@@ -28,6 +28,8 @@ pub struct Results {
     first: String,
     /// The lines by point, without line ends.
     lines: BTreeMap<usize, String>,
+    /// The points themselves where no file has them.
+    made: BTreeMap<usize, PointLine>,
     in_order: bool,
 }
 
@@ -115,8 +117,8 @@ impl Results {
     /// Results that no file has.
     #[must_use]
     pub fn in_memory(header: Header) -> Self {
-        let (path, first, lines) = (PathBuf::new(), String::new(), BTreeMap::new());
-        Self { path, file: None, header, first, lines, in_order: true }
+        let (path, first, lines, made) = (PathBuf::new(), String::new(), BTreeMap::new(), BTreeMap::new());
+        Self { path, file: None, header, first, lines, made, in_order: true }
     }
 
     /// Opens or begins the results of `header`'s experiment.
@@ -179,13 +181,13 @@ impl Results {
             }
         }
         let (path, file, header) = (path.to_owned(), Some(file), header.clone());
-        Ok(Self { path, file, header, first: text, lines, in_order })
+        Ok(Self { path, file, header, first: text, lines, made: BTreeMap::new(), in_order })
     }
 
     /// True if the point is finished.
     #[must_use]
     pub fn has(&self, point: usize) -> bool {
-        self.lines.contains_key(&point)
+        self.lines.contains_key(&point) || self.made.contains_key(&point)
     }
 
     /// How many are finished.
@@ -199,12 +201,14 @@ impl Results {
     /// # Errors
     /// [`ExperimentError::Io`].
     pub fn append(&mut self, line: &PointLine) -> Result<(), ExperimentError> {
+        let Some(file) = &mut self.file else {
+            self.made.insert(line.point, line.clone());
+            return Ok(());
+        };
         let text =
             serde_json::to_string(line).map_err(|error| results_error(&self.path, error.to_string()))?;
-        if let Some(file) = &mut self.file {
-            let written = file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_data());
-            written.map_err(|source| io_error(&self.path, source))?;
-        }
+        let written = file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_data());
+        written.map_err(|source| io_error(&self.path, source))?;
         self.in_order &= self.lines.last_key_value().is_none_or(|(&last, _)| last < line.point);
         self.lines.insert(line.point, text);
         Ok(())
@@ -234,7 +238,7 @@ impl Results {
         let shard = Shard { index: self.header.shard, count: self.header.shards };
         let missing = (0..self.header.points).filter(|&point| shard.has(point) && !self.has(point)).collect();
         let lines = self.lines.values().map(|line| serde_json::from_str(line));
-        let lines = lines.collect::<Result<_, _>>();
+        let lines = lines.chain(self.made.into_values().map(Ok)).collect::<Result<_, _>>();
         let lines = lines.map_err(|error| results_error(&self.path, error.to_string()))?;
         let files = self.file.map(|_| self.path).into_iter().collect();
         Ok(Merged { header: self.header, lines, missing, files })

@@ -11,6 +11,9 @@ use coordinator::pace::Host;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+/// Most points that are finished and not written down.
+const AHEAD: usize = 16;
+
 /// Runs `points` on `jobs` threads without workers. `note` is told how far points are, `done` of every finished one.
 ///
 /// # Errors
@@ -25,8 +28,8 @@ pub fn run_offline(
 ) -> Result<(), ExperimentError> {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        // No thread runs far ahead of what is on disk.
-        let (send, finished) = mpsc::sync_channel::<Result<PointLine, ExperimentError>>(1);
+        // No thread runs far ahead of what is on disk, nor waits for each line.
+        let (send, finished) = mpsc::sync_channel::<Result<PointLine, ExperimentError>>(AHEAD);
         for _ in 0..jobs.min(points.len()) {
             let (send, next) = (send.clone(), &next);
             scope.spawn(move || {
