@@ -51,7 +51,7 @@ impl Deployment {
                 + self.model.block_work(layer, load.tokens(), &part);
             let block = self.model.layer_at(layer).routed();
             self.of_sequences(own, sequences)
-                + block.map_or(Work::default(), |block| self.experts(layer, block, tokens))
+                + block.map_or_else(Work::default, |block| self.experts(layer, block, tokens))
         };
         let mut work = self.of_sequences(self.model.head_work(one.tokens(), &part), sequences);
         for (first, layers) in self.layers() {

@@ -31,7 +31,7 @@ impl Deployment {
         let copies = even_copies(self.scheme, self.racks_of_stage(), in_rack, &self.rule(block))?;
         let row_bytes = RowBytes::new(self.model.row_width());
         let own = self.of_group(micro_batch) / f64::from(self.tp);
-        let tokens_per_rank = self.tokens_per_rank.unwrap_or(self.computed(own));
+        let tokens_per_rank = self.tokens_per_rank.unwrap_or_else(|| self.computed(own));
         let links = self.links(group);
         let of = |tokens| a2a_time_on(self.scheme, copies, tokens, row_bytes, &links).total();
         let drafting = self.drafting().into_iter().filter(|&layer| self.model.is_moe_layer(layer)).count();

@@ -199,7 +199,7 @@ fn widths_under_other_names() {
 
 #[test]
 fn nothing_is_a_word_too() {
-    let mixer = |fields: Value| read(&small(fields)).kinds[0].mixers[0].clone();
+    let mixer = |fields: Value| read(&small(fields)).kinds[0].mixers[0];
     let full = |mixer: Mixer| matches!(mixer, Mixer::Grouped { span: Span::Full, .. });
     // Mistral's class assumes a window; files that say null, or -1, have none.
     assert!(!full(mixer(json!({"model_type": "mistral", "num_experts": 0}))));

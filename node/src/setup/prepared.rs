@@ -179,7 +179,7 @@ impl PreparedRun {
     #[must_use]
     pub fn layer_on_frames(&self, stop: Stop) -> u16 {
         let Some((stack, stage)) = self.stage() else { return self.layer() };
-        let layer = layer_at(stack, stage, stop.layer).unwrap_or(stack.model.num_layers());
+        let layer = layer_at(stack, stage, stop.layer).unwrap_or_else(|| stack.model.num_layers());
         u16::try_from(layer).expect("layers are bounded")
     }
 

@@ -5,7 +5,7 @@ use super::{CompareError, CompareSpec, Configuration};
 use crate::placing::{Sample, sample};
 use blackboard::scale_up::{expected_copies, gate_copies};
 use blackboard::{BlackboardError, CopiesPerToken};
-use moe::{ExpertId, PlannedTraffic, RoutingSpec, RowBytes, plan_traffic};
+use moe::{ExpertId, PlannedTraffic, Routing, RoutingSpec, RowBytes, plan_traffic};
 use serde::{Deserialize, Serialize};
 use topology::{LinkClass, busiest_port};
 
@@ -32,7 +32,7 @@ impl ExpectedKind {
             Self::GroupCounts => {
                 "closed form for the model's gate, given how 65536 drawn tokens spread over its groups; standard error below 0.2%"
             }
-            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens; standard error about 0.5%",
+            Self::MonteCarlo => "Monte Carlo of at least 20000 other tokens",
             Self::TraceMean => "mean over all recorded rows at every rank",
         }
     }
@@ -43,6 +43,8 @@ impl ExpectedKind {
 pub struct Expected {
     /// Copies of a token's row that leave a rank, forwarded hops included.
     pub copies: CopiesPerToken,
+    /// Standard errors of `copies`, where tokens were drawn; `None` for more than 1,024 ranks.
+    pub error: Option<CopiesPerToken>,
     /// What the busiest port of each kind carries, in copies a token of a rank, where experts are not alike.
     pub busiest: Option<CopiesPerToken>,
     /// How it was computed.
@@ -85,7 +87,8 @@ impl<'a> Expectations<'a> {
         if let Some((copies, kind)) = closed {
             match copies {
                 Ok(copies) => {
-                    return Ok(Expected { copies, busiest: None, kind, rows_per_slot: self.even_rows(row) });
+                    let rows_per_slot = self.even_rows(row);
+                    return Ok(Expected { copies, error: None, busiest: None, kind, rows_per_slot });
                 }
                 // Too many sets of groups to sum: sample them.
                 Err(BlackboardError::GroupSets { .. } | BlackboardError::Terms { .. }) => {}
@@ -135,12 +138,62 @@ impl<'a> Expectations<'a> {
                 *sum += rows as f64 * weight * step_tokens;
             }
         }
-        Ok(Expected {
-            copies,
-            busiest,
-            kind: if self.spec.is_trace() { ExpectedKind::TraceMean } else { ExpectedKind::MonteCarlo },
-            rows_per_slot,
-        })
+        let (kind, error) = match self.spec.is_trace() {
+            true => (ExpectedKind::TraceMean, None),
+            false => (ExpectedKind::MonteCarlo, standard_error(row, sample)),
+        };
+        Ok(Expected { copies, error, busiest, kind, rows_per_slot })
+    }
+}
+
+/// Batches whose means tell the standard error.
+const BATCHES: usize = 20;
+/// Most ranks for which it is told: a batch has a matrix of all pairs.
+const ERROR_RANKS: u32 = 1024;
+
+/// Standard errors of the mean copies of `sample`, by the method of batch means: the tokens of each rank are cut into batches, and the
+/// variance of the mean is that of the batches' means over their number, steps and seeds apart.
+fn standard_error(row: &Configuration, sample: &Sample) -> Option<CopiesPerToken> {
+    let mut variance = CopiesPerToken::default();
+    for routings in &sample.routings {
+        let most = routings.iter().map(Routing::tokens).max().unwrap_or(0) as usize;
+        let batches = BATCHES.min(most);
+        if batches < 2 || sample.num_ranks > ERROR_RANKS {
+            return None;
+        }
+        let means: Vec<CopiesPerToken> = (0..batches)
+            .map(|batch| {
+                let part: Vec<Routing> =
+                    routings.iter().map(|routing| part_of(routing, batch, batches)).collect();
+                let bytes = RowBytes::new(1);
+                let plan = plan_traffic(row.scheme, &row.cluster, &row.placement, &part, bytes);
+                let tokens = plan.tokens.max(1) as f64;
+                CopiesPerToken {
+                    intra: plan.copies.intra as f64 / tokens,
+                    inter: plan.copies.inter as f64 / tokens,
+                }
+            })
+            .collect();
+        let of_mean = |value: fn(&CopiesPerToken) -> f64| {
+            let count = batches as f64;
+            let mean = means.iter().map(value).sum::<f64>() / count;
+            let squares: f64 = means.iter().map(|batch| (value(batch) - mean).powi(2)).sum();
+            squares / (count - 1.0) / count / (sample.routings.len() as f64).powi(2)
+        };
+        variance.intra += of_mean(|copies| copies.intra);
+        variance.inter += of_mean(|copies| copies.inter);
+    }
+    Some(CopiesPerToken { intra: variance.intra.sqrt(), inter: variance.inter.sqrt() })
+}
+
+/// The tokens of one of `batches` equal parts.
+fn part_of(routing: &Routing, batch: usize, batches: usize) -> Routing {
+    let (tokens, k) = (routing.tokens() as usize, routing.top_k as usize);
+    let entries = batch * tokens / batches * k..(batch + 1) * tokens / batches * k;
+    Routing {
+        top_k: routing.top_k,
+        topk_idx: routing.topk_idx[entries.clone()].to_vec(),
+        topk_weights: routing.topk_weights[entries].to_vec(),
     }
 }
 

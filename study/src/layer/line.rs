@@ -165,6 +165,8 @@ impl Line<'_> {
             inter_copies_per_token: 0.0,
             expected_intra: copies.intra,
             expected_inter: copies.inter,
+            expected_intra_error: self.expected.error.map(|error| error.intra),
+            expected_inter_error: self.expected.error.map(|error| error.inter),
             dispatch_us: 0.0,
             combine_us: 0.0,
             a2a_us: 0.0,

@@ -53,6 +53,10 @@ pub struct Record {
     pub expected_intra: f64,
     /// What the gate in use leads one to expect of the second.
     pub expected_inter: f64,
+    /// Standard error of `expected_intra`; `None` where no tokens were drawn, or too many ranks drew them.
+    pub expected_intra_error: Option<f64>,
+    /// The same of `expected_inter`.
+    pub expected_inter_error: Option<f64>,
     /// Dispatch time.
     pub dispatch_us: f64,
     /// Combine time.

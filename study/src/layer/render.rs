@@ -125,10 +125,8 @@ impl Report {
                     "copies: counted, a token; --wide has those expected and every other column.".to_owned()
                 }
                 false => {
-                    format!(
-                        "copies: counted, and below them as expected ({}).",
-                        record.expected_kind.describe()
-                    )
+                    let kind = record.expected_kind.describe();
+                    format!("copies: counted, and below them as expected ({kind}{}).", self.error_told())
                 }
             });
         }
@@ -136,6 +134,21 @@ impl Report {
             "slowdown ({best}): against one rack with the same gate; flat against flat, the others against dedup."
         ));
         lines
+    }
+
+    /// The largest standard error of what is expected, where tokens were drawn.
+    fn error_told(&self) -> String {
+        let errors = self.rows.iter().flat_map(|record| {
+            [
+                (record.expected_intra, record.expected_intra_error),
+                (record.expected_inter, record.expected_inter_error),
+            ]
+        });
+        let shares = errors.filter_map(|(mean, error)| error.map(|error| error / mean));
+        match shares.filter(|share| share.is_finite()).max_by(f64::total_cmp) {
+            Some(most) => format!("; standard error at most {:.1}%", 100.0 * most),
+            None => String::new(),
+        }
     }
 
     /// The least and the most measured rounds of a row.

@@ -94,6 +94,35 @@ fn counted_copies_of_many_tokens_are_the_expected_ones() {
     }
 }
 
+/// Tokens that are drawn where a closed form is known: it is within four standard errors, and these are what theory has.
+#[test]
+fn the_standard_error_of_drawn_tokens_is_told() {
+    let mut even = default_spec();
+    even.shape.gate = even.shape.gate.unlimited();
+    let spec = CompareSpec { routing: RoutingSpec::Zipf { exponent: 0.0 }, ..even.clone() };
+    let rows = configurations(&spec, &mut Vec::new()).expect("valid");
+    let (mut drawn, mut known) = (expected::Expectations::new(&spec), expected::Expectations::new(&even));
+    for row in &rows {
+        let (expected, exact) = (drawn.of(row).expect("drawn"), known.of(row).expect("a closed form"));
+        assert_eq!((expected.kind, exact.error), (ExpectedKind::MonteCarlo, None));
+        let error = expected.error.expect("drawn");
+        for (drawn, exact, error) in [
+            (expected.copies.intra, exact.copies.intra, error.intra),
+            (expected.copies.inter, exact.copies.inter, error.inter),
+        ] {
+            assert!((drawn - exact).abs() <= 4.0 * error + 1e-12, "{}: {drawn} {exact} {error}", row.title);
+        }
+        // One copy or none: the variance of a token is p(1 - p). Twenty batches know an error to a sixth of it.
+        // (Where all experts are in one rack, the source alone decides: no error.)
+        let p = exact.copies.inter;
+        if row.scheme == DispatchScheme::Hierarchical && row.limit.is_none() && row.placement_name == "linear"
+        {
+            let theory = (p * (1.0 - p) / 20_000.0).sqrt();
+            assert!((error.inter / theory - 1.0).abs() < 0.5, "{}: {} {theory}", row.title, error.inter);
+        }
+    }
+}
+
 #[test]
 fn every_row_of_a_small_comparison_is_verified_in_the_simulator() {
     let spec = CompareSpec {

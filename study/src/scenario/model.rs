@@ -68,7 +68,7 @@ pub fn fitting_model(
         return Ok((model, Some(note)));
     }
     let model = named_model(name)?;
-    let (has, own_k) = (model.layer().num_experts, top_k.unwrap_or(model.layer().top_k));
+    let (has, own_k) = (model.layer().num_experts, top_k.unwrap_or_else(|| model.layer().top_k));
     if has == experts && own_k == k {
         return Ok((model, None));
     }

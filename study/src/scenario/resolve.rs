@@ -114,9 +114,9 @@ impl Scenario {
         let own = model.storage.arithmetic();
         let dtype = place.dtype(self.dtype, own, &mut notes)?;
         words.dtype = words.dtype.filter(|&given| Ok(given) != place.dtype(None, own, &mut Vec::new()));
-        let kv_dtype = self.kv_dtype.unwrap_or(model.storage.cache());
+        let kv_dtype = self.kv_dtype.unwrap_or_else(|| model.storage.cache());
         words.kv_dtype = words.kv_dtype.filter(|&given| given != model.storage.cache());
-        let common = self.common_weights.unwrap_or(common_of(&model));
+        let common = self.common_weights.unwrap_or_else(|| common_of(&model));
         words.common_weights = Some(common).filter(|common| *common != common_of(&model));
         words.micro_batches = words.micro_batches.filter(|&given| given != self.pp);
         let rack_sizes = place.racks(&self.said_of_racks(), DEFAULT_RACKS, DEFAULT_RANKS_PER_RACK)?;
