@@ -64,7 +64,7 @@ fn the_gate_is_in_lists_errors_and_documentation() {
     let dir = tempfile::tempdir().expect("a directory");
     assert!(works(&["policies"]).contains("\nsoftplus"));
     assert!(works(&["policies", "--json"]).contains("\"softplus\""));
-    let preset = works(&["model", "lab-moe"]);
+    let preset = works(&["model", "lab-moe", "--toml"]);
     let misspelt = written(dir.path(), "misspelt.toml", &preset.replace("softmax", "softpluss"));
     let error = fails(&["compare", "--model", &misspelt, "--backend=analytic"]);
     assert!(error.contains("no gate is called `softpluss`, did you mean `softplus`?"), "{error}");
@@ -75,7 +75,7 @@ fn the_gate_is_in_lists_errors_and_documentation() {
 #[test]
 fn the_gate_routes_in_every_command_that_takes_a_model() {
     let dir = tempfile::tempdir().expect("a directory");
-    let preset = works(&["model", "lab-moe"]);
+    let preset = works(&["model", "lab-moe", "--toml"]);
     assert!(preset.contains("softmax"), "{preset}");
     let model = written(dir.path(), "own.toml", &preset.replace("softmax", "softplus"));
     assert!(works(&["model", &model]).contains("softplus"));

@@ -113,14 +113,30 @@ impl Block {
     pub fn name(&self) -> String {
         match *self {
             Self::Dense { inter, .. } => format!("dense {inter}"),
-            Self::Routed { experts, zero_experts, top_k, inter, shared_experts, shared_inter, .. } => {
+            Self::Routed {
+                experts,
+                zero_experts,
+                top_k,
+                inter,
+                shared_experts,
+                shared_inter,
+                gate,
+                hashed,
+                ..
+            } => {
                 let zero = if zero_experts > 0 { format!(" + {zero_experts} zero") } else { String::new() };
                 let shared = if shared_experts > 0 {
                     format!(", {shared_experts} shared of {shared_inter}")
                 } else {
                     String::new()
                 };
-                format!("{experts}{zero} experts of {inter}, top-{top_k}{shared}")
+                let groups = match (gate.n_group, gate.equal_shares) {
+                    (1, _) => String::new(),
+                    (groups, true) => format!(" in equal shares of {groups} groups"),
+                    (groups, false) => format!(" in {} of {groups} groups", gate.topk_group),
+                };
+                let rule = if hashed { "a table" } else { gate.kind.gate().name() };
+                format!("{experts}{zero} experts of {inter}, top-{top_k}{groups} by {rule}{shared}")
             }
         }
     }
