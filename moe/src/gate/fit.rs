@@ -267,10 +267,15 @@ impl<'a> Thresholds<'a> {
             for turn in 0..turns {
                 // Each group has the arrivals of another, and there each expert those of another.
                 let within = (turn + turn * size / turns) % size;
-                let of = |at: usize| (at / size + turn) * size % experts + (at + within) % size;
-                let times = rarity.iter().enumerate().map(|(at, rarity)| drawn[of(at)] * rarity);
                 race.clear();
-                race.extend((0..).zip(times).map(|(expert, time)| u64::from(time.to_bits()) << 32 | expert));
+                for (group, rarity) in rarity.chunks_exact(size).enumerate() {
+                    let (after, before) = drawn[(group + turn) * size % experts..][..size].split_at(within);
+                    let first = group * size;
+                    let times = before.iter().chain(after).zip(rarity).map(|(time, rarity)| time * rarity);
+                    race.extend(
+                        (first as u64..).zip(times).map(|(id, time)| u64::from(time.to_bits()) << 32 | id),
+                    );
+                }
                 token.add(&race, &fit.weight, &mut all);
             }
         }

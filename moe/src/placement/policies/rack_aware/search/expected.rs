@@ -29,7 +29,7 @@ struct Tokens {
     /// How many are alike.
     count: Vec<f64>,
     /// What each kind has: `wide` places in the table of powers, `group * (top_k + 1) + picks`; 0 for nothing more.
-    of_group: Vec<u16>,
+    of_group: Vec<u32>,
     wide: usize,
 }
 
@@ -64,12 +64,12 @@ pub(super) struct Expected {
 
 impl Tokens {
     /// Of the number of tokens with so many picks of each group, (group, picks) pairs.
-    fn new(seen: &BTreeMap<Vec<(u8, u8)>, f64>, top_k: usize) -> Self {
+    fn new(seen: &BTreeMap<Vec<(u16, u16)>, f64>, top_k: usize) -> Self {
         let wide = seen.keys().map(Vec::len).max().unwrap_or(0).max(1);
-        let place = |&(group, picks): &(u8, u8)| u16::from(group) * (top_k as u16 + 1) + u16::from(picks);
-        let of = |of: &Vec<(u8, u8)>| {
+        let place = |&(group, picks): &(u16, u16)| u32::from(group) * (top_k as u32 + 1) + u32::from(picks);
+        let of = |of: &Vec<(u16, u16)>| {
             let none = std::iter::repeat_n(0, wide - of.len());
-            of.iter().map(place).chain(none).collect::<Vec<u16>>()
+            of.iter().map(place).chain(none).collect::<Vec<u32>>()
         };
         Self { count: seen.values().copied().collect(), of_group: seen.keys().flat_map(of).collect(), wide }
     }
@@ -80,13 +80,13 @@ impl Expected {
     pub(super) fn new(places: &Places, sample: &Sample, groups: usize) -> Self {
         let (racks, experts) = (places.racks, places.count.len());
         let size = experts / groups;
-        let mut seen: Vec<BTreeMap<Vec<(u8, u8)>, f64>> = vec![BTreeMap::new(); racks];
+        let mut seen: Vec<BTreeMap<Vec<(u16, u16)>, f64>> = vec![BTreeMap::new(); racks];
         let (mut with, mut picks) = (vec![0.0; groups], vec![0.0; groups]);
         for (picked, rack) in sample.experts.chunks(sample.top_k).zip(&sample.racks) {
-            let mut of_group: BTreeMap<u8, u8> = BTreeMap::new();
+            let mut of_group: BTreeMap<u16, u16> = BTreeMap::new();
             picked
                 .iter()
-                .for_each(|&expert| *of_group.entry((expert as usize / size) as u8).or_default() += 1);
+                .for_each(|&expert| *of_group.entry((expert as usize / size) as u16).or_default() += 1);
             for (&group, &count) in &of_group {
                 with[usize::from(group)] += 1.0;
                 picks[usize::from(group)] += f64::from(count);
@@ -192,7 +192,7 @@ impl Expected {
         let tokens = &self.tokens[source];
         let kinds = tokens.count.iter().zip(tokens.of_group.chunks_exact(tokens.wide));
         let missed: f64 = kinds
-            .map(|(count, of)| of.iter().fold(*count, |miss, &at| miss * self.powers[usize::from(at)]))
+            .map(|(count, of)| of.iter().fold(*count, |miss, &at| miss * self.powers[at as usize]))
             .sum();
         self.visits[pair] = self.sent[source] - missed;
     }
@@ -209,8 +209,8 @@ impl Expected {
             slope.fill(0.0);
             let tokens = &self.tokens[pair / self.racks];
             for (count, of) in tokens.count.iter().zip(tokens.of_group.chunks_exact(tokens.wide)) {
-                let miss = of.iter().fold(*count, |miss, &at| miss * self.powers[usize::from(at)]);
-                for at in of.iter().map(|&at| usize::from(at)) {
+                let miss = of.iter().fold(*count, |miss, &at| miss * self.powers[at as usize]);
+                for at in of.iter().map(|&at| at as usize) {
                     slope[at / picks] += miss * (at % picks) as f64;
                 }
             }
@@ -273,9 +273,11 @@ impl Crossings for Expected {
         let mut moved = std::mem::take(&mut self.moved);
         for (to, added) in added.iter_mut().enumerate().filter(|&(to, _)| to != from) {
             places.routes_moved(expert, [from, to], &mut moved);
-            let mut sum = 0.0;
+            let (mut sum, mut before) = (0.0, self.served[expert].as_slice());
             for source in 0..racks {
-                let before = self.served[expert].iter().filter(|served| usize::from(served.source) == source);
+                let own = before.iter().take_while(|served| usize::from(served.source) == source).count();
+                let served;
+                (served, before) = before.split_at(own);
                 let odds = self.odds[expert * racks + source];
                 let odds_of = |rack: u8| {
                     parts(&moved, source)
@@ -283,12 +285,12 @@ impl Crossings for Expected {
                         .map(|(_, part)| part * odds)
                         .sum::<f64>()
                 };
-                for served in before.clone() {
+                for served in served {
                     let change = [served.odds, odds_of(served.rack)];
                     sum += self.change(expert, source, usize::from(served.rack), change);
                 }
                 for (rack, part) in parts(&moved, source) {
-                    if before.clone().all(|served| served.rack != rack) {
+                    if served.iter().all(|served| served.rack != rack) {
                         sum += self.change(expert, source, usize::from(rack), [0.0, part * odds]);
                     }
                 }

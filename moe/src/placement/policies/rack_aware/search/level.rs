@@ -1,6 +1,7 @@
 //! Loads under a limit at the least cost: between racks first, where there is most room, then rank by rank.
 
 use super::{Bound, Search, Slot};
+use std::ops::Range;
 
 /// Part of the way from the mean to the limit that racks may carry, so that ranks can be packed within the limit.
 const RACK_SLACK: f64 = 0.5;
@@ -35,6 +36,15 @@ impl Search {
     fn level_racks(&mut self, caps: &[f64], bound: &Bound) {
         let (slots, mut moves) = (self.slots(), self.moves());
         let racks = self.racks;
+        let mut load: Vec<f64> =
+            slots.iter().map(|&(rank, at)| self.packing.load[self.packing.held[rank][at] as usize]).collect();
+        // Slots of a rack are neighbours.
+        let of_rack: Vec<Range<usize>> = (0..racks)
+            .map(|rack| {
+                let end = |rack: usize| slots.partition_point(|&(rank, _)| self.rack_of[rank] < rack);
+                end(rack)..end(rack + 1)
+            })
+            .collect();
         for _ in 0..slots.len() {
             let over = |rack: usize| self.rack_load[rack] - caps[rack];
             let Some(a) = (0..racks).rev().max_by(|&a, &b| over(a).total_cmp(&over(b))) else { return };
@@ -43,27 +53,27 @@ impl Search {
             if over <= 0.0 {
                 return;
             }
-            let load = |(rank, at): Slot| self.packing.load[self.packing.held[rank][at] as usize];
-            let held = |&slot: &usize| self.rack_of[slots[slot].0] == a;
-            let (mine, others): (Vec<usize>, Vec<usize>) = (0..slots.len()).partition(held);
-            for &mine in &mine {
-                for &theirs in &others {
-                    let b = self.rack_of[slots[theirs].0];
-                    let given = load(slots[mine]) - load(slots[theirs]);
-                    if given <= 0.0 || self.rack_load[b] + given > caps[b] {
-                        continue;
-                    }
-                    let cost = moves[mine * racks + b] + moves[theirs * racks + a];
-                    let rating = (cost.max(0) + 1) as f64 / given.min(over);
-                    if best.is_none_or(|(found, ..)| rating < found)
-                        && self.fits(bound, slots[mine], slots[theirs])
-                    {
-                        best = Some((rating, mine, theirs));
+            for mine in of_rack[a].clone() {
+                for b in (0..racks).filter(|&b| b != a) {
+                    let (leaving, room) = (moves[mine * racks + b], caps[b] - self.rack_load[b]);
+                    for theirs in of_rack[b].clone() {
+                        let given = load[mine] - load[theirs];
+                        if given <= 0.0 || given > room {
+                            continue;
+                        }
+                        let cost = leaving + moves[theirs * racks + a];
+                        let rating = (cost.max(0) + 1) as f64 / given.min(over);
+                        if best.is_none_or(|(found, ..)| rating < found)
+                            && self.fits(bound, slots[mine], slots[theirs])
+                        {
+                            best = Some((rating, mine, theirs));
+                        }
                     }
                 }
             }
             let Some((_, mine, theirs)) = best else { return };
             self.swap(slots[mine], slots[theirs]);
+            load.swap(mine, theirs);
             self.renew(&slots, [mine, theirs], &mut moves);
         }
     }
