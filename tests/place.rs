@@ -84,6 +84,35 @@ fn what_can_not_be_placed_is_refused() {
 }
 
 #[test]
+fn balance_is_traded_for_copies() {
+    let load: Vec<u32> = (0..32).map(|expert| 40 + (expert * 13 + 7) % 32 * 10 + expert / 4 * 30).collect();
+    let loads = Loads::new(&json!({ "logical_count": [load] }).to_string());
+    let size = ["--ranks=8", "--racks=4", "--slots=40", "--top-k=4", "--json"];
+    let place = |more: &[&str]| -> Value {
+        serde_json::from_str(&loads.text(&[&size[..], more].concat())).expect("JSON")
+    };
+    let at = |balance: &str| place(&["--placement=rack-aware", balance])["layers"][0].clone();
+    let [even, uneven] = [at("--balance=1"), at("--balance=0.8")];
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let balance = |layer: &Value| number(&layer["balancedness"]);
+    let copies = |layer: &Value| number(&layer["inter_rack_copies_per_token"]["hierarchical"]);
+    assert!(balance(&uneven) >= 0.8 && balance(&even) > balance(&uneven), "{even} {uneven}");
+    assert!(copies(&uneven) < copies(&even), "{even} {uneven}");
+    let table = place(&["--compare", "--balance=0.8"]);
+    let rows: Vec<&Value> = table["policies"].as_array().expect("rows").iter().collect();
+    let row = |name: &str| rows.iter().copied().find(|row| row["policy"] == name).expect(name);
+    assert_eq!(number(&row("rack-aware")["mean_balancedness"]), balance(&uneven));
+    let scheme = |name: &str| number(&row(name)["inter_rack_copies_per_token"]["hierarchical"]);
+    assert!(scheme("fewest copies") <= scheme("eplb").min(scheme("eplb-global")) + 0.03);
+    loads.refused(
+        &["--ranks=8", "--balance=0.9", "--policy=eplb"],
+        "--balance is for rack-aware, not for eplb",
+    );
+    let error = support::fails(&mut loads.place(&["--ranks=8", "--balance=2"]), 2);
+    assert!(error.contains("give a number above 0 and up to 1, which is even"), "{error}");
+}
+
+#[test]
 fn all_policies_side_by_side() {
     let loads = Loads::new(LOADS);
     let args = ["--ranks=8", "--racks=2", "--slots=16", "--top-k=2", "--compare"];
@@ -166,6 +195,49 @@ fn a_layer_is_a_placement_file_of_compare() {
         command.args(["--placement", &path]);
         support::works(&mut command);
     }
+}
+
+#[test]
+fn a_change_says_what_it_moves_and_when_it_pays() {
+    let load: Vec<u32> = (0..32).map(|expert| 400 - expert * 11).collect();
+    let loads = Loads::new(&json!({ "logical_count": [load] }).to_string());
+    let args = ["--ranks=8", "--racks=2", "--slots=40", "--model=granite-1b", "--json"];
+    let old = loads.text(&[&args[..], &["--placement=eplb"]].concat());
+    let old: Value = serde_json::from_str(&old).expect("JSON");
+    let file = Loads::new(&old["layers"][0].to_string());
+    let from = format!("--from={}", file.0.path().display());
+    let change = |more: &[&str]| -> Value {
+        let text = loads.text(&[&args[..], &[&from], more].concat());
+        serde_json::from_str::<Value>(&text).expect("JSON")["change"].clone()
+    };
+    let same = change(&["--placement=eplb"]);
+    assert_eq!(
+        (&same["experts"], &same["move_us"], &same["pays_after_steps"]),
+        (&json!(0), &json!(0.0), &json!(0))
+    );
+    let new = change(&["--placement=rack-aware", "--scheme=flat", "--tokens=64"]);
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let sum = |ports: &Value, class: &str| -> f64 {
+        ports[class].as_array().expect("ranks").iter().map(number).sum()
+    };
+    assert!(number(&new["experts"]) > 0.0 && number(&new["move_us"]) > 0.0, "{new}");
+    for class in ["scale_up", "scale_out"] {
+        assert_eq!(sum(&new["sent_bytes_per_rank"], class), number(&new["bytes"][class]));
+        assert_eq!(sum(&new["received_bytes_per_rank"], class), number(&new["bytes"][class]));
+    }
+    // Three matrices of 1024 x 512, FP8: 1,572,864 B each.
+    let all = number(&new["bytes"]["scale_up"]) + number(&new["bytes"]["scale_out"]);
+    assert_eq!(all, number(&new["experts"]) * 1_572_864.0);
+    let [before, after] = ["before", "after"].map(|when| number(&new["step_us"][when]));
+    let steps = (number(&new["move_us"]) / (before - after)).ceil();
+    assert!(before > after && number(&new["pays_after_steps"]) == steps, "{new}");
+    let text = loads.text(&["--ranks=8", "--racks=2", "--slots=40", "--policy=rack-aware", &from]);
+    assert!(text.contains("change from") && text.contains("a step of these layers takes"), "{text}");
+    loads.refused(&["--ranks=8", "--racks=2", "--slots=48", &from], "give --slots as before");
+    loads.refused(
+        &["--ranks=8", "--scheme=flat"],
+        "--scheme is how rows travel in the steps that --from is about",
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `railyard place`: from measured expert loads to a placement of every layer, and what it makes of them.
 
+mod change;
 mod compare;
 mod report;
 
@@ -8,10 +9,11 @@ use crate::failure::Failure;
 use crate::output;
 use crate::programs::programs;
 use anyhow::bail;
+use change::Changed;
 use moe::evaluation::Evaluation;
 use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
-use moe::placement::{Demand, PlacementPolicy, export};
+use moe::placement::{Aim, Demand, PlacementPolicy, RackAware, export};
 use moe::{LayerShape, Placement, PlacementError, RoutingSpec};
 use study::scenario::{Studied, command, said};
 use topology::Cluster;
@@ -60,11 +62,20 @@ fn text(args: &PlaceArgs) -> anyhow::Result<String> {
         );
     }
     let job = Job::new(args, &load, &studied)?;
-    let policy = studied.placement.policy()?;
+    let aimed = args.balance.map(|balance| RackAware { aim: Aim::Balance(balance) });
+    let own = studied.placement.policy()?;
+    let policy: &dyn PlacementPolicy = match &aimed {
+        Some(aimed) if own.name() == aimed.name() || args.scenario.placement.is_none() => aimed,
+        Some(aimed) => bail!("--balance is for {}, not for {}", aimed.name(), own.name()),
+        None => own,
+    };
+    if args.from.is_none() && !args.scenario.scheme.is_empty() {
+        bail!("--scheme is how rows travel in the steps that --from is about: give it too");
+    }
     match args.export {
         _ if args.is_side_by_side() => Ok(compare::run(args, &job, policy)),
         Some(system) => exported(&job, policy, system),
-        None => placed(args, &job, policy),
+        None => placed(args, &job, policy, &studied),
     }
 }
 
@@ -206,12 +217,26 @@ fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn placed(args: &PlaceArgs, job: &Job, policy: &dyn PlacementPolicy) -> anyhow::Result<String> {
+fn placed(
+    args: &PlaceArgs,
+    job: &Job,
+    policy: &dyn PlacementPolicy,
+    studied: &Studied,
+) -> anyhow::Result<String> {
     let layers = job.place(policy, job.slots)?;
+    let change =
+        args.from.as_deref().map(|file| Changed::new(file, args.tokens.unwrap_or(32), job, &layers, studied));
+    let change = change.transpose()?;
     Ok(if args.json {
-        format!("{:#}\n", report::object(job, policy.name(), &layers))
+        let mut object = report::object(job, policy.name(), &layers);
+        if let Some(change) = change {
+            object["change"] = change.object();
+        }
+        format!("{object:#}\n")
     } else {
-        report::table(job, policy.name(), &layers, output::width(args.wide))
+        let width = output::width(args.wide);
+        let told = change.map_or_else(Vec::new, |change| change.sentences());
+        report::table(job, policy.name(), &layers, &told, width)
     })
 }
 

@@ -5,7 +5,7 @@ use super::{Job, Placed, plural, with_experts};
 use crate::cli::PlaceArgs;
 use crate::output;
 use moe::PlacementError;
-use moe::placement::{POLICIES, PlacementPolicy};
+use moe::placement::{Aim, POLICIES, PlacementPolicy, RackAware};
 use serde_json::{Value, json};
 use study::text_table::{Column, TextTable};
 
@@ -18,10 +18,13 @@ struct Row {
     layers: Result<Vec<Placed>, PlacementError>,
 }
 
-/// Every policy, and `own` if it is none of the registry.
+/// Every policy, `own` in its place or, if it is none of the registry, after them, and the other end of `rack-aware`.
 pub(super) fn run(args: &PlaceArgs, job: &Job, own: &dyn PlacementPolicy) -> String {
     let named = POLICIES.named(own.name()).is_ok();
-    let policies = POLICIES.iter().map(|policy| policy as _).chain((!named).then_some(own));
+    let fewest = RackAware { aim: Aim::FewestCopies };
+    let of_registry =
+        POLICIES.iter().map(|policy| if policy.name() == own.name() { own } else { policy as _ });
+    let policies = of_registry.chain([&fewest as _]).chain((!named).then_some(own));
     let row = |policy: &dyn PlacementPolicy| {
         let slots = args.scenario.slots.filter(|_| policy.is_for_demand());
         Row { name: policy.name().to_owned(), layers: job.place(policy, slots) }

@@ -8,7 +8,13 @@ use study::text_table::{Column, TextTable, wrapped};
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
 
-pub(super) fn table(job: &Job, policy: &str, layers: &[Placed], width: Option<usize>) -> String {
+pub(super) fn table(
+    job: &Job,
+    policy: &str,
+    layers: &[Placed],
+    told: &[String],
+    width: Option<usize>,
+) -> String {
     let slots = layers[0].placement.num_slots();
     let heading = format!("{}, {slots} slots, policy {policy}", job.heading());
     let mut table = TextTable::new([
@@ -43,6 +49,7 @@ pub(super) fn table(job: &Job, policy: &str, layers: &[Placed], width: Option<us
             fullest(&bytes) as f64 / 1e9
         ));
     }
+    lines.extend_from_slice(told);
     page(&heading, &table, &lines, width)
 }
 

@@ -1,5 +1,6 @@
 //! Where experts are to be, as a comparison or a serving run is told: what a word leads to.
 
+mod change;
 mod exec;
 mod process;
 mod request;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use topology::did_you_mean;
 
+pub use change::{Change, StepPrice};
 pub use exec::{Exec, Programs};
 pub use request::{PlaceError, PlacementRequest};
 pub(crate) use request::{Sample, sample};
