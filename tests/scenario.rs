@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 24] = [
+const OTHERS: [&str; 26] = [
     "tokens",
     "experts",
     "base",
@@ -42,6 +42,8 @@ const OTHERS: [&str; 24] = [
     "sweep",
     "loads",
     "groups",
+    "from",
+    "balance",
     "layer",
     "export",
     "set",

@@ -10,6 +10,7 @@ use crate::output;
 use crate::programs::programs;
 use anyhow::bail;
 use change::Changed;
+use moe::DispatchScheme;
 use moe::evaluation::Evaluation;
 use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
@@ -69,7 +70,7 @@ fn text(args: &PlaceArgs) -> anyhow::Result<String> {
         Some(aimed) => bail!("--balance is for {}, not for {}", aimed.name(), own.name()),
         None => own,
     };
-    if args.from.is_none() && !args.scenario.scheme.is_empty() {
+    if args.from.is_none() && args.scenario.scheme.iter().any(|scheme| *scheme != DispatchScheme::Dedup) {
         bail!("--scheme is how rows travel in the steps that --from is about: give it too");
     }
     match args.export {
@@ -91,6 +92,7 @@ impl PlaceArgs {
         words.model.clone_from(&self.scenario.model);
         words.placement.clone_from(&self.scenario.placement);
         if self.is_side_by_side() {
+            words.scheme.retain(|scheme| *scheme != DispatchScheme::Dedup);
             words.slots = self.scenario.slots.filter(|&slots| slots != studied.model.layer().num_experts);
         }
         let words = said(&Self { scenario: self.scenario.with(words), ..self.clone() });
