@@ -91,7 +91,11 @@ impl Deployment {
                 return refuse(
                     name,
                     value,
-                    format!("give a finite number {}", if least > 0.0 { "above 0" } else { "of at least 0" }),
+                    format!(
+                        "give a finite number {}, at most {:e}",
+                        if least > 0.0 { "above 0" } else { "of at least 0" },
+                        most * 1e6
+                    ),
                 );
             }
         }
@@ -197,10 +201,16 @@ impl Deployment {
         let rate = gained * (micro_batches.min(stages) * (micro_batch / pass));
         let kv_ratio = times.kv / times.compute;
         let optimal = self.with_context(0.0).optimal_batch(flops, bandwidth);
-        let (weights, kv) = (self.weights_held(), self.cache_held());
+        let (held, sequences) = (self.held(), self.of_group(self.batch).0);
+        let mean = |of: &dyn Fn(&(Bytes, Bytes)) -> Bytes| {
+            Bytes(held.iter().map(|stage| of(stage).0).sum::<f64>() / stages)
+        };
+        let (weights, kv) = (mean(&|stage| stage.0), sequences * mean(&|stage| stage.1));
         let expert_compute = Flop(self.expert_flops(a2a.tokens_per_rank)) / flops;
         let capacity = Bytes(self.hardware.hbm_bytes as f64 * self.memory_share);
-        let needed = weights + kv + a2a.buffers;
+        // The fullest stage decides.
+        let stages_need = held.iter().map(|&(weights, cache)| weights + sequences * cache + a2a.buffers);
+        let needed = stages_need.fold(Bytes::ZERO, Bytes::max);
         Ok(Estimate {
             ranks: self.ranks,
             batch: self.batch.0,
@@ -224,7 +234,7 @@ impl Deployment {
             usd_per_mtok: (f64::from(self.ranks) * self.price / rate).per_mtok(),
             optimal_batch: optimal.map_or(f64::INFINITY, |batch| batch.0),
             optimal_batch_with_kv: self.optimal_batch(flops, bandwidth).map(|batch| batch.0),
-            capacity_batch: Some(self.capacity_batch(capacity, weights).0).filter(|batch| batch.is_finite()),
+            capacity_batch: Some(self.capacity_batch(capacity, &held).0).filter(|batch| batch.is_finite()),
             kv_over_compute: kv_ratio,
             a2a_over_expert_compute: if expert_compute > Seconds::ZERO {
                 a2a.time / expert_compute

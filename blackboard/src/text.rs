@@ -33,8 +33,9 @@ fn trimmed(text: &str) -> &str {
 pub fn estimate(estimate: &Estimate) -> String {
     let e = estimate;
     let bound = format!("{:?}", e.bound_by).to_lowercase();
-    let with_kv =
-        e.optimal_batch_with_kv.map_or_else(|| "none: the cache outgrows arithmetic".to_owned(), number);
+    let with_kv = e
+        .optimal_batch_with_kv
+        .map_or_else(|| "none: caches and states outgrow arithmetic".to_owned(), number);
     let capacity = e.capacity_batch.map_or_else(|| "any number".to_owned(), number);
     let lines = [
         ("compute", format!("{} ms", number(e.t_compute_ms))),
@@ -90,8 +91,12 @@ pub fn estimate(estimate: &Estimate) -> String {
         (
             "batch",
             format!(
-                "optimal {} sequences by weights, with this context {with_kv}; memory holds {capacity}",
-                number(e.optimal_batch)
+                "optimal {} by weights, with this context {with_kv}; memory holds {capacity}",
+                if e.optimal_batch.is_finite() {
+                    number(e.optimal_batch) + " sequences"
+                } else {
+                    "none".to_owned()
+                }
             ),
         ),
         (

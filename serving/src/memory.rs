@@ -38,12 +38,12 @@ pub fn stage_memory(
     let rows_bytes = u64::from(policy.max_num_batched_tokens.div_ceil(stack.tp)) * row_bytes;
     let last = stack.stages().len() - 1;
     let capacity = (hardware.hbm_bytes as f64 * shares.used).floor() as u64;
-    // Drafting layers are held once, however often they run, with as many slots as the layers that they are like.
-    let drafting = stack.drafting().into_iter().take(model.mtp_order.len()).map(|layer| {
-        let slots = if model.is_moe_layer(layer) { placements.of(layer).max_slots_per_rank() } else { 0 };
-        model.common_bytes(layer..layer + 1, &part) + f64::from(slots) * expert_bytes
-    });
-    let drafting: f64 = drafting.sum();
+    let (layers, common_drafting, drafting_cache) = model.draft_held(stack.drafts, &part);
+    // With as many slots as the layers that they are like.
+    let slots_of = |&layer: &u32| {
+        if model.is_moe_layer(layer) { f64::from(placements.of(layer).max_slots_per_rank()) } else { 0.0 }
+    };
+    let drafting = common_drafting + layers.iter().map(slots_of).sum::<f64>() * expert_bytes;
     let stage = |(index, stage): (usize, &moe::stack::Stage)| {
         let routed: Vec<u32> = stage.layers.clone().filter(|&layer| model.is_moe_layer(layer)).collect();
         let slots = |rank| routed.iter().map(|&layer| placements.of(layer).slots_of(rank).len()).sum();
@@ -56,13 +56,17 @@ pub fn stage_memory(
         let common = model.common_bytes(stage.layers.clone(), &part) + ends;
         let drafting = if index == last { drafting } else { 0.0 };
         let weights_bytes = (common + slots as f64 * expert_bytes + drafting).ceil() as u64;
+        let mut cache = model.cache_growth(stage.layers.clone(), stack.kv_dtype, stack.tp);
+        if index == last {
+            cache.add_all(&drafting_cache);
+        }
         let left = capacity.saturating_sub(weights_bytes).saturating_sub(rows_bytes);
         StageMemory {
             capacity_bytes: capacity,
             weights_bytes,
             buffers_bytes: rows_bytes,
             kept_bytes: (left as f64 * shares.kept).floor() as u64,
-            cache: model.cache_growth(stage.layers.clone(), stack.kv_dtype, stack.tp),
+            cache,
         }
     };
     stack.stages().iter().enumerate().map(stage).collect()

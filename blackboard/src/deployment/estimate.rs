@@ -115,15 +115,15 @@ pub struct Estimate {
     pub inter_copies_per_token: f64,
     /// Share of a layer's experts that the tokens of a micro-batch are expected to go to.
     pub experts_touched: f64,
-    /// Weights on a rank.
+    /// Weights on a rank, the mean over the stages.
     pub weights_gb_per_rank: f64,
-    /// KV cache on a rank.
+    /// KV cache on a rank, the mean over the stages.
     pub kv_gb_per_rank: f64,
     /// Rows under way and activations on a rank.
     pub buffers_gb_per_rank: f64,
     /// Memory of a rank without the reserve.
     pub capacity_gb_per_rank: f64,
-    /// All three over the capacity.
+    /// All three on the fullest stage over the capacity.
     pub memory_use: f64,
     /// `fits`, or by how much it does not.
     pub verdict: String,

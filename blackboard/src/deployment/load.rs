@@ -4,6 +4,7 @@ use super::Deployment;
 use crate::units::{Bytes, BytesPerS, FlopPerS, Tokens};
 use moe::model::{Block, Layer};
 use moe::work::{CommonWeights, RankLoad, RankPart, TokenLoad, Work};
+use std::ops::Range;
 
 impl Deployment {
     /// Ranks of a stage.
@@ -123,52 +124,61 @@ impl Deployment {
         Self { context: Tokens(context), ..self.clone() }
     }
 
-    /// Weights on a rank, the mean over its stage and over the stages.
-    pub(super) fn weights_held(&self) -> Bytes {
+    /// Layers of each stage, as evenly as possible, the first stages one more.
+    fn stage_layers(&self) -> impl Iterator<Item = Range<u32>> {
+        let (layers, stages) = (self.model.num_layers(), self.stages);
+        let first = move |stage: u32| stage * (layers / stages) + stage.min(layers % stages);
+        (0..stages).map(move |stage| first(stage)..first(stage + 1))
+    }
+
+    /// Weights and one sequence's cache on a rank of each stage, the mean over the stage's ranks.
+    pub(super) fn held(&self) -> Vec<(Bytes, Bytes)> {
         let (part, model) = (self.part(), &self.model);
         let [embedding, head] = model.embedding_bytes(&part);
-        let one_matrix = model.tied_embeddings && self.stages == 1;
-        let ends = if one_matrix { embedding } else { embedding + head };
-        let experts = model.held_bytes(self.dtype).experts / f64::from(self.group());
-        // Drafting layers are held once, however often they run.
-        let layers = model.draft_layers(self.drafts.depth.min(model.mtp_depth)).unwrap_or_default();
-        let drafting: f64 = layers.iter().map(|&layer| self.layer_held(layer, &part)).sum();
-        let all = model.common_bytes(0..model.num_layers(), &part) + ends + experts + drafting;
-        Bytes(all / f64::from(self.stages))
-    }
-
-    /// Weights of a layer on a rank.
-    fn layer_held(&self, layer: u32, part: &RankPart) -> f64 {
-        let all = self.model.layer_at(layer).routed();
-        let every = all.map_or(0.0, |block| self.experts(layer, block, Tokens(f64::INFINITY)).weights);
-        self.model.common_bytes(layer..layer + 1, part) + every
-    }
-
-    /// One sequence's cache on one rank of its group, all stages.
-    fn cache_of_sequence(&self) -> Bytes {
-        let growth = self.model.cache_growth(0..self.model.num_layers(), self.kv_dtype, self.tp);
-        Bytes(growth.bytes(self.context.0.round() as u64))
+        let (drafting, drafting_bytes, drafting_cache) = model.draft_held(self.drafts.depth, &part);
+        let context = self.context.0.round() as u64;
+        let experts = |layer: u32| {
+            let block = model.layer_at(layer).routed();
+            block.map_or(0.0, |block| self.experts(layer, block, Tokens(f64::INFINITY)).weights)
+        };
+        let last = self.stages - 1;
+        let of = |(stage, layers): (u32, Range<u32>)| {
+            let ends = match (stage == 0, stage == last) {
+                (true, true) if model.tied_embeddings => embedding,
+                (first, last) => f64::from(u8::from(first)) * embedding + f64::from(u8::from(last)) * head,
+            };
+            let mut weights = model.common_bytes(layers.clone(), &part) + ends;
+            weights += model
+                .alike(layers.clone())
+                .iter()
+                .map(|(_, alike)| alike.len() as f64 * experts(alike[0]))
+                .sum::<f64>();
+            let mut cache = model.cache_growth(layers, self.kv_dtype, self.tp).bytes(context);
+            if stage == last {
+                weights += drafting_bytes + drafting.iter().map(|&layer| experts(layer)).sum::<f64>();
+                cache += drafting_cache.bytes(context);
+            }
+            (Bytes(weights), Bytes(cache))
+        };
+        (0..).zip(self.stage_layers()).map(of).collect()
     }
 
     /// One sequence's cache, all layers.
     #[must_use]
     pub fn cache_per_sequence(&self) -> Bytes {
-        Self { tp: 1, ..self.clone() }.cache_of_sequence()
+        let growth = self.model.cache_growth(0..self.model.num_layers(), self.kv_dtype, 1);
+        Bytes(growth.bytes(self.context.0.round() as u64))
     }
 
-    /// Caches on a rank.
-    pub(super) fn cache_held(&self) -> Bytes {
-        self.of_group(self.batch).0 * self.cache_of_sequence() / f64::from(self.stages)
-    }
-
-    /// The sequences in flight whose caches fit beside the weights, on all ranks; buffers are left out. Infinite without a cache.
-    pub(super) fn capacity_batch(&self, capacity: Bytes, weights: Bytes) -> Tokens {
-        let left = (capacity - weights).max(Bytes::ZERO);
-        if left == Bytes::ZERO {
-            return Tokens::ZERO;
-        }
+    /// The sequences in flight whose caches fit beside the weights of every stage, on all ranks; buffers are left out. Infinite without a
+    /// cache.
+    pub(super) fn capacity_batch(&self, capacity: Bytes, held: &[(Bytes, Bytes)]) -> Tokens {
         let groups = f64::from(self.group() / self.tp);
-        Tokens(groups * (left / (self.cache_of_sequence() / f64::from(self.stages))))
+        let of = |&(weights, cache): &(Bytes, Bytes)| match (capacity - weights).max(Bytes::ZERO) {
+            Bytes::ZERO => 0.0,
+            left => left / cache,
+        };
+        Tokens(groups * held.iter().map(of).fold(f64::INFINITY, f64::min))
     }
 }
 

@@ -87,6 +87,9 @@ fn drafts_that_hold_make_tokens_and_cost_their_passes() {
     // Caches are read once for both tokens, and once more in the drafting layer; weights once, and its own.
     near(one.t_kv_ms / none.t_kv_ms, 62.0 / 61.0);
     near(one.t_weights_ms / none.t_weights_ms, 1.0 + 12.4 / 671.0);
+    // Held are one layer with its projection, 11.6 GB, and its cache.
+    near((one.weights_gb_per_rank - none.weights_gb_per_rank) * 64.0, 11.6);
+    assert!((one.kv_gb_per_rank / none.kv_gb_per_rank * 61.0 - 62.0).abs() < 1e-9);
     assert!(one.step_ms > none.step_ms && one.step_ms < 1.2 * none.step_ms);
     near(one.t_compute_ms / none.t_compute_ms, 2.0 + 1.0 / 61.0);
     let error = of(1, 1.5).expect_err("no probability").to_string();

@@ -333,3 +333,14 @@ fn the_row_of_the_page_on_extending_is_the_one_that_counts() {
     config.as_object_mut().unwrap().remove("num_experts");
     assert!(matches!(read(&config).kinds[0].blocks[..], [Block::Routed { experts: 8, .. }]));
 }
+
+/// What the tool that quantised a model says of its experts counts, and not the word that the model it was made from had.
+#[test]
+fn experts_are_stored_as_the_last_tool_says() {
+    let config = json!({"expert_dtype": "fp4", "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128],
+        "quant_algo": "MIXED_PRECISION", "moe_quant_algo": "NVFP4"}});
+    assert_eq!(read(&small(config)).storage.experts, Format::Nvfp4);
+    let head = json!({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["language_model.lm_head"]}});
+    assert!(!read(&small(head)).storage.head);
+    assert!(read(&small(json!({"n_group": false, "topk_group": false}))).layer().gate.n_group == 1);
+}

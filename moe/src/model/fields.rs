@@ -228,6 +228,9 @@ impl<'a> Fields<'a> {
     /// A number from `min` to `max`, where the field is there. A list of one number, or of equal ones, is that number.
     pub(super) fn number(&self, field: &str, min: u32, max: u32) -> Result<Option<u32>, ConfigError> {
         let Some((key, value)) = self.find(field) else { return Ok(None) };
+        if *value == Value::Bool(false) {
+            return Ok(None);
+        }
         let one = match value.as_array().map(Vec::as_slice) {
             Some([first, rest @ ..]) if rest.iter().all(|other| other == first) => first,
             _ => value,

@@ -37,6 +37,14 @@ impl CacheGrowth {
         growth
     }
 
+    /// Adds another's.
+    pub fn add_all(&mut self, other: &Self) {
+        self.fixed += other.fixed;
+        for &Piece { each, most, bytes } in &other.pieces {
+            self.add(each, most, bytes);
+        }
+    }
+
     /// What `tokens` take, bytes.
     #[must_use]
     pub fn bytes(&self, tokens: u64) -> f64 {

@@ -47,7 +47,8 @@ fn modules(part: Part) -> &'static [&'static str] {
 }
 
 /// What stands before `layers.` in the families.
-const PREFIXES: [&str; 5] = ["", "model.", "model.language_model.", "language_model.model.", "backbone."];
+const PREFIXES: [&str; 6] =
+    ["", "model.", "model.language_model.", "language_model.", "language_model.model.", "backbone."];
 
 impl Storage {
     /// What the fields of a configuration of `num_layers` layers say.
@@ -64,12 +65,15 @@ impl Storage {
             }
         };
         let mut storage = Self::plain(base);
+        let mut of_experts = false;
         if let Some((_, config)) = fields.find("quantization_config") {
             let config = config.as_object();
             let config = config.ok_or_else(|| fields.wrong("quantization_config", "give an object"))?;
-            storage.quantised(fields, config, num_layers)?;
+            of_experts = storage.quantised(fields, config, num_layers)?;
         }
         storage.experts = match fields.word("expert_dtype")? {
+            // What the tool says that quantised them counts; the word is the base model's then.
+            _ if of_experts => storage.experts,
             None => storage.experts,
             Some("fp4") => Format::Mxfp4,
             Some("fp8") => storage.products,
@@ -86,7 +90,7 @@ impl Storage {
         fields: &Fields<'_>,
         config: &Map<String, Value>,
         num_layers: u32,
-    ) -> Result<(), ConfigError> {
+    ) -> Result<bool, ConfigError> {
         let config = Quantised { fields, config };
         // What changes single modules in ways that are not looked at.
         for key in
@@ -103,7 +107,8 @@ impl Storage {
         let format = config.format(method)?;
         // gpt-oss: what MXFP4 is for are the experts; all else is left out by name, or by default.
         self.products = if method == "mxfp4" { self.base } else { format };
-        self.experts = config.of_experts()?.unwrap_or(format);
+        let of_experts = config.of_experts()?;
+        self.experts = of_experts.unwrap_or(format);
         self.cache_bits = config.cache_bits();
         let left = config.left_out()?;
         for layer in 0..num_layers {
@@ -115,7 +120,7 @@ impl Storage {
         }
         // Checkpoints keep the head as it is unless their tool says otherwise.
         self.head = matches!(method, "compressed-tensors" | "modelopt") && !left.has(Part::Head, 0);
-        Ok(())
+        Ok(of_experts.is_some())
     }
 }
 
@@ -315,7 +320,8 @@ impl LeftOut {
             return Err(format!("more than {PATTERNS_MAX} patterns; give names"));
         }
         let made = regex::RegexBuilder::new(&expression).size_limit(1 << 20).build();
-        self.patterns.push(made.map_err(|error| format!("{pattern:?}: {error}"))?);
+        self.patterns
+            .push(made.map_err(|_| format!("{pattern:?} is no regular expression that is understood"))?);
         Ok(())
     }
 

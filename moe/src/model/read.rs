@@ -93,6 +93,12 @@ impl Reader<'_> {
         let mut assumed: Vec<String> =
             assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         assumed.extend(self.assumed_of_blocks());
+        let origin = fields.origin.to_ascii_lowercase();
+        if !fields.has("quantization_config")
+            && ["fp4", "fp8", "int4", "awq", "gptq"].iter().any(|word| origin.contains(word))
+        {
+            assumed.push("weights as if not quantised: there is no quantization_config".to_owned());
+        }
         Ok(Model {
             name: name.unwrap_or(fields.origin).to_owned(),
             source: fields.origin.to_owned(),

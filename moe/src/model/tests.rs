@@ -24,7 +24,7 @@ fn impossible_models_are_refused_by_field() {
             own_cache: true,
         }
     }
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 21] = [
         ("hidden = 65537", |m| m.hidden = MAX_HIDDEN + 1),
         ("experts = 0", |m| routed(m, |experts, _, _| *experts = 0)),
         ("order.layers = 0", |m| m.order.layers = 0),
@@ -35,6 +35,22 @@ fn impossible_models_are_refused_by_field() {
         ("number of routed blocks of a layer = 2", |m| m.kinds[0].blocks = vec![m.kinds[1].blocks[0]; 2]),
         ("shared_inter = 0", |m| routed(m, |_, inter, _| *inter = 0)),
         ("vocab = 0", |m| m.vocab = 0),
+        ("name = a\\nb", |m| m.name = "a\nb".to_owned()),
+        ("mtp_depth = 1", |m| m.mtp_order.clear()),
+        ("storage.experts = Fp8Blocks(0, 128)", |m| m.storage.experts = Format::Fp8Blocks(0, 128)),
+        ("storage.base = Int(0, 0)", |m| m.storage.base = Format::Int(0, 0)),
+        ("storage.cache_bits = 7", |m| m.storage.cache_bits = Some(7)),
+        ("own_cache = false", |m| {
+            let Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, .. } =
+                grouped(8, 4, Span::Full)
+            else {
+                return;
+            };
+            mixer(
+                m,
+                Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, own_cache: false },
+            );
+        }),
         ("topk_group = 9", |m| routed(m, |_, _, gate| gate.topk_group = 9)),
         ("routed_scaling_factor = NaN", |m| routed(m, |_, _, gate| gate.routed_scaling_factor = f32::NAN)),
         ("kv_heads = 3", |m| mixer(m, grouped(3, 4, Span::Full))),
@@ -44,7 +60,7 @@ fn impossible_models_are_refused_by_field() {
     for (said, change) in changes {
         let mut model = Model::preset("deepseek-v3").unwrap();
         change(&mut model);
-        let message = model.validate().unwrap_err().to_string();
+        let message = model.validate_as("deepseek-v3").unwrap_err().to_string();
         assert!(message.starts_with(&format!("deepseek-v3: {said} is not possible; give ")), "{message}");
     }
 }

@@ -243,7 +243,7 @@ pub(super) fn settle(fields: &Fields<'_>, understood: &[&str]) -> Result<Vec<Str
     };
     let others: String = others.iter().map(|(key, value)| format!("; {key}: {}", short(value))).collect();
     let problem = format!(
-        "{}{others} may change the cost, and what it means is not understood; a copy of the file without it is read",
+        "{}{others} may change the cost, and what it means is not understood; a copy of the file without it is read, as another model",
         short(value)
     );
     Err(fields.wrong(key, &problem))

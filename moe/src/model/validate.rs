@@ -1,6 +1,6 @@
 //! Checks of a model's numbers against the limits and against each other, for models written by hand.
 
-use super::{Block, Layer, MAX_REACHES, Mixer, Model, ModelError, Span};
+use super::{Block, Format, Layer, MAX_REACHES, Mixer, Model, ModelError, Span, Storage};
 use crate::shape::{
     MAX_ATTENTION, MAX_EXPERTS, MAX_HIDDEN, MAX_INTER, MAX_LAYERS, MAX_TOP_K, MAX_VOCAB, in_range,
 };
@@ -9,6 +9,8 @@ use crate::shape::{
 const MAX_KINDS: u32 = 1_024;
 /// Most mixers, and most blocks, of one layer.
 const MAX_PARTS: u32 = 8;
+/// Most characters of a name.
+const MAX_NAME: usize = 256;
 /// Most elements that a state or its weights may have.
 const MAX_STATE: u64 = 1 << 40;
 
@@ -46,12 +48,74 @@ impl Model {
             self.validate_layer(layer, origin)?;
         }
         check("number of ways of looking back", count(self.ways().len()), 0, MAX_REACHES as u32)?;
+        self.validate_shared(origin)?;
+        self.validate_storage(origin)?;
+        if self.name.chars().count() > MAX_NAME || self.name.chars().any(char::is_control) {
+            let shown: String = self.name.chars().take(32).collect();
+            return Err(invalid(
+                origin,
+                "name",
+                shown.escape_debug(),
+                format!("at most {MAX_NAME} printable characters"),
+            ));
+        }
+        if self.mtp_depth > 0 && self.mtp_order.is_empty() {
+            return Err(invalid(
+                origin,
+                "mtp_depth",
+                self.mtp_depth,
+                "mtp_order with the kinds of the layers that predict further tokens, too".to_owned(),
+            ));
+        }
         let factors = [self.published_total, self.published_active];
         match factors.into_iter().flatten().find(|params| !(params.is_finite() && *params > 0.0)) {
             Some(params) => {
                 Err(invalid(origin, "published parameters", params, "a number above 0".to_owned()))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Layers that use an earlier one's cache have an earlier one with such a cache.
+    fn validate_shared(&self, origin: &str) -> Result<(), ModelError> {
+        let mut held = Vec::new();
+        for mixer in self.layers().flat_map(|layer| &layer.mixers) {
+            match mixer {
+                Mixer::Grouped { own_cache: false, .. } if !held.contains(&mixer.entry()) => {
+                    let remedy = "true, or an earlier layer with a cache of the same width".to_owned();
+                    return Err(invalid(origin, "own_cache", "false", remedy));
+                }
+                Mixer::Grouped { own_cache: true, .. } if !held.contains(&mixer.entry()) => {
+                    held.push(mixer.entry());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Formats of storage that have bits.
+    fn validate_storage(&self, origin: &str) -> Result<(), ModelError> {
+        let Storage { base, products, experts, cache_bits, left_out, .. } = &self.storage;
+        for (field, format) in
+            [("storage.base", base), ("storage.products", products), ("storage.experts", experts)]
+        {
+            let sound = match *format {
+                Format::Fp8Blocks(rows, columns) => rows > 0 && columns > 0,
+                Format::Int(bits, _) => (2..=8).contains(&bits),
+                _ => true,
+            };
+            if !sound {
+                let remedy = "integers of 2 to 8 bits, blocks of at least one row and column".to_owned();
+                return Err(invalid(origin, field, format!("{format:?}"), remedy));
+            }
+        }
+        in_range(origin, "number of storage.left_out", count(left_out.len()), 0, 8 * MAX_LAYERS)?;
+        match cache_bits {
+            Some(bits) if ![4, 8, 16, 32].contains(bits) => {
+                Err(invalid(origin, "storage.cache_bits", bits, "4, 8 or 16".to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 

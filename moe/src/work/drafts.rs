@@ -1,7 +1,7 @@
 //! Multi-token prediction: layers beside the model draft further tokens, which the next step checks all at once.
 
 use super::{RankLoad, RankPart, Work};
-use crate::model::{Model, ModelError};
+use crate::model::{CacheGrowth, Model, ModelError};
 use crate::seed::{Purpose, generator};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ impl Model {
         }
         if self.mtp_order.is_empty() || self.mtp_depth == 0 {
             return Err(not_built(
-                "multi-token prediction without layers that predict further tokens (mtp_order)",
+                "multi-token prediction: the model has no layers that predict further tokens (mtp_order)",
             ));
         }
         let each = self.mtp_order.len().div_ceil(self.mtp_depth as usize);
@@ -91,6 +91,22 @@ impl Model {
         };
         let passes: Vec<&[u16]> = self.mtp_order.chunks(each).collect();
         (0..depth as usize).flat_map(|pass| passes[pass % passes.len()]).map(like).collect()
+    }
+
+    /// What drafting layers hold on a rank beside routed experts: bytes of weights, and how their caches grow. Each is held once, however
+    /// often it runs.
+    #[must_use]
+    pub fn draft_held(&self, depth: u32, part: &RankPart) -> (Vec<u32>, f64, CacheGrowth) {
+        let modules = depth.min(self.mtp_depth);
+        let layers = self.draft_layers(modules).unwrap_or_default();
+        let h = f64::from(self.hidden);
+        let projections = 2.0 * h * h * f64::from(modules) * part.share * part.dtype.bytes();
+        let (mut bytes, mut growth) = (projections, CacheGrowth::default());
+        for &layer in &layers {
+            bytes += self.common_bytes(layer..layer + 1, part);
+            growth.add_all(&self.cache_growth(layer..layer + 1, part.kv_dtype, part.tp));
+        }
+        (layers, bytes, growth)
     }
 
     /// What a pass of the drafting layers does beside them: the projection of a state and an embedding to one, and the head, of `tokens`.
@@ -123,6 +139,9 @@ mod tests {
         let v3 = Model::preset("deepseek-v3").unwrap();
         assert_eq!(v3.draft_layers(2).unwrap(), [3, 3]);
         let error = Model::preset("mixtral").unwrap().draft_layers(1).unwrap_err().to_string();
-        assert!(error.starts_with("mixtral-8x7b: multi-token prediction without layers"), "{error}");
+        assert!(
+            error.starts_with("mixtral-8x7b: multi-token prediction: the model has no layers"),
+            "{error}"
+        );
     }
 }
