@@ -63,16 +63,13 @@ pub struct RackAware {
 impl PlacementPolicy for RackAware {
     fn name(&self) -> &str {
         match self.aim {
-            Aim::FewestCopies => "fewest copies",
+            Aim::FewestCopies => "rack-aware, fewest copies",
             _ => "rack-aware",
         }
     }
 
     fn help(&self) -> &str {
-        match self.aim {
-            Aim::FewestCopies => "rack-aware, as even as the EPLB that sends fewer copies",
-            _ => "as even as EPLB, no expert twice on a rank, tokens in as few racks as that allows",
-        }
+        "as even as EPLB, no expert twice on a rank, tokens in as few racks as that allows"
     }
 
     /// Any number of experts, ranks and racks; slots are split evenly over the ranks, those left over evenly over the racks.
@@ -145,17 +142,8 @@ impl<'a> Task<'a> {
         }
         starts.push(packed);
         let most = chosen.min(limit);
-        let mut best = None;
-        for packing in self.searched(&starts, limit, &sample) {
-            let placement = self.finished(packing, most)?;
-            let visits = visits(cluster, &placement, &sample).iter().sum::<u64>();
-            if best.as_ref().is_none_or(|&(_, fewest)| visits < fewest) {
-                best = Some((placement, visits));
-            }
-        }
-        let (mut best, _) = best.expect("there were starts");
+        let mut best = self.finished(self.searched(&starts, limit, &sample), most)?;
         let Some(judges) = &judges else { return Ok(best) };
-        // What EPLB does as well as the search stays as it is.
         let mut fewest = visits(cluster, &best, judges);
         for packing in eplb.into_iter().filter(|packing| over(packing.fullest(), limit) <= 0.0) {
             let placement = self.finished(packing, most)?;
@@ -180,39 +168,27 @@ impl<'a> Task<'a> {
         evener(cluster, load, counts, packed, enough)
     }
 
-    /// What comes of `starts`: of those within `limit` the one with the least cost, else the least full. Where picks are known all within
-    /// the limit, for routes are only about those of the finished placement.
-    fn searched(&self, starts: &[Packing], limit: f64, sample: &Sample) -> Vec<Packing> {
-        let has_picks = self.demand.has_picks();
-        let over = |search: &Search| over(search.fullest(), limit);
-        let mut searches: Vec<Search> = Vec::new();
-        for (at, packing) in starts.iter().enumerate() {
-            // Racks of whole groups are better than what is packed by load, the last start, unless they are too uneven.
-            let done = self.demand.is_in_groups() && searches.iter().any(|search| over(search) <= 0.0);
-            if at + 1 == starts.len() && done && !has_picks {
-                break;
+    /// The best that comes of `starts`: of those within `limit` the one with the least cost, else the least full.
+    fn searched(&self, starts: &[Packing], limit: f64, sample: &Sample) -> Packing {
+        // Swaps between racks without regard to ranks go further, but where picks are known they may lose a good beginning.
+        let ways: &[usize] = if self.demand.has_picks() { &[RACK_PASSES, 0] } else { &[RACK_PASSES] };
+        let searches = starts.iter().flat_map(|packing| ways.iter().map(move |&passes| (packing, passes)));
+        let searches = searches.map(|(packing, passes)| {
+            let mut search = Search::new(self.cluster, &self.by_rack, self.demand, sample, packing.clone());
+            if passes > 0 {
+                search.improve_racks(limit, passes);
             }
-            // Swaps between racks without regard to ranks go further, but where picks are known they may lose a good beginning.
-            let ways: &[usize] = if has_picks { &[RACK_PASSES, 0] } else { &[RACK_PASSES] };
-            for &passes in ways {
-                let mut search =
-                    Search::new(self.cluster, &self.by_rack, self.demand, sample, packing.clone());
-                if passes > 0 {
-                    search.improve_racks(limit, passes);
-                }
-                search.even_out(limit);
-                search.improve(limit, TRIAL_PASSES);
-                searches.push(search);
-            }
-        }
-        searches.sort_by(|a, b| over(a).total_cmp(&over(b)).then(a.cost().cmp(&b.cost())));
-        let within = searches.iter().take_while(|search| over(search) <= 0.0).count();
-        searches.truncate(if has_picks { within.max(1) } else { 1 });
-        let finish = |mut search: Search| {
-            search.improve(limit, PASSES);
-            search.finish()
-        };
-        searches.into_iter().map(finish).collect()
+            search.even_out(limit);
+            search.improve(limit, TRIAL_PASSES);
+            search
+        });
+        let best = searches.reduce(|a, b| {
+            let order = over(a.fullest(), limit).total_cmp(&over(b.fullest(), limit));
+            if order.then(a.cost().cmp(&b.cost())).is_le() { a } else { b }
+        });
+        let mut search = best.expect("there were starts");
+        search.improve(limit, PASSES);
+        search.finish()
     }
 
     /// With replicas chosen for the demand, no rank above `most` where that can be.

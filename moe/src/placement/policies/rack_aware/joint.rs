@@ -7,7 +7,7 @@ use rand::RngExt;
 use topology::Cluster;
 
 /// Slots packed, over all counts of replicas that are tried.
-const SLOTS_TRIED: usize = 1 << 14;
+const SLOTS_TRIED: usize = 1 << 15;
 /// How much fuller the fullest rank may get by a step of the search, when it begins; less and less, and nothing in the end.
 const BACKWARDS: f64 = 0.1;
 

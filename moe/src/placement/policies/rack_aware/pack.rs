@@ -125,14 +125,9 @@ impl Packing {
 
     /// The rank of `ranks` with room that carries least and fulfils `also`.
     fn lightest(&self, ranks: &[usize], also: impl Fn(&Self, usize) -> bool) -> Option<usize> {
-        let mut lightest: Option<usize> = None;
-        for &rank in ranks {
-            let lighter = lightest.is_none_or(|lightest| self.carried[rank] < self.carried[lightest]);
-            if lighter && self.held[rank].len() < self.room[rank] && also(self, rank) {
-                lightest = Some(rank);
-            }
-        }
-        lightest
+        let open =
+            ranks.iter().copied().filter(|&rank| self.held[rank].len() < self.room[rank] && also(self, rank));
+        open.min_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]))
     }
 
     fn put(&mut self, rank: usize, expert: u32) {
