@@ -63,13 +63,16 @@ pub struct RackAware {
 impl PlacementPolicy for RackAware {
     fn name(&self) -> &str {
         match self.aim {
-            Aim::FewestCopies => "rack-aware, fewest copies",
+            Aim::FewestCopies => "fewest copies",
             _ => "rack-aware",
         }
     }
 
     fn help(&self) -> &str {
-        "as even as EPLB, no expert twice on a rank, tokens in as few racks as that allows"
+        match self.aim {
+            Aim::FewestCopies => "rack-aware, as even as the EPLB that sends fewer copies",
+            _ => "as even as EPLB, no expert twice on a rank, tokens in as few racks as that allows",
+        }
     }
 
     /// Any number of experts, ranks and racks; slots are split evenly over the ranks, those left over evenly over the racks.
