@@ -80,32 +80,7 @@ impl Deployment {
                 return refuse(name, 0.0, "give at least 1".to_owned());
             }
         }
-        let most = f64::from(u32::MAX);
-        for (name, value, least) in [
-            ("batch", self.batch.0, f64::MIN_POSITIVE),
-            ("context", self.context.0, 0.0),
-            ("tokens-per-rank", self.tokens_per_rank.map_or(1.0, |tokens| tokens.0), 0.0),
-            ("price", self.price.0 * 3600.0, 0.0),
-        ] {
-            if !(least..=most * 1e6).contains(&value) {
-                return refuse(
-                    name,
-                    value,
-                    format!(
-                        "give a finite number {}, at most {:e}",
-                        if least > 0.0 { "above 0" } else { "of at least 0" },
-                        most * 1e6
-                    ),
-                );
-            }
-        }
-        if !(self.memory_share > 0.0 && self.memory_share <= 1.0) {
-            return refuse(
-                "memory-share",
-                self.memory_share,
-                "give a share above 0, and at most 1".to_owned(),
-            );
-        }
+        self.validate_inputs()?;
         let drafting = self
             .drafts
             .validate()
@@ -148,6 +123,38 @@ impl Deployment {
                 "micro-batches",
                 self.micro_batches().into(),
                 format!("give at least 1, and at most the {} sequences in flight", self.batch.0),
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks the inputs that are mere numbers.
+    fn validate_inputs(&self) -> Result<(), BlackboardError> {
+        let refuse = |name, value: f64, must: String| Err(BlackboardError::Input { name, value, must });
+        let most = f64::from(u32::MAX);
+        for (name, value, least) in [
+            ("batch", self.batch.0, f64::MIN_POSITIVE),
+            ("context", self.context.0, 0.0),
+            ("tokens-per-rank", self.tokens_per_rank.map_or(1.0, |tokens| tokens.0), 0.0),
+            ("price", self.price.0 * 3600.0, 0.0),
+        ] {
+            if !(least..=most * 1e6).contains(&value) {
+                return refuse(
+                    name,
+                    value,
+                    format!(
+                        "give a finite number {}, at most {:e}",
+                        if least > 0.0 { "above 0" } else { "of at least 0" },
+                        most * 1e6
+                    ),
+                );
+            }
+        }
+        if !(self.memory_share > 0.0 && self.memory_share <= 1.0) {
+            return refuse(
+                "memory-share",
+                self.memory_share,
+                "give a share above 0, and at most 1".to_owned(),
             );
         }
         Ok(())

@@ -99,21 +99,23 @@ pub fn estimate(estimate: &Estimate) -> String {
                 }
             ),
         ),
-        (
-            "memory",
-            format!(
-                "{} GB weights + {} GB cache + {} GB buffers a rank of {} GB usable ({}%): {}",
-                number(e.weights_gb_per_rank),
-                number(e.kv_gb_per_rank),
-                number(e.buffers_gb_per_rank),
-                number(e.capacity_gb_per_rank),
-                number(100.0 * e.memory_use),
-                e.verdict
-            ),
-        ),
+        ("memory", memory(e)),
     ];
     let lines = lines.iter().filter(|(name, _)| *name != "tensor-par" || e.t_tp_ms > 0.0);
     lines.map(|(key, value)| format!("{key:<10} = {value}\n")).collect()
+}
+
+/// What lies in a rank's memory.
+fn memory(e: &Estimate) -> String {
+    format!(
+        "{} GB weights + {} GB cache + {} GB buffers a rank of {} GB usable ({}%): {}",
+        number(e.weights_gb_per_rank),
+        number(e.kv_gb_per_rank),
+        number(e.buffers_gb_per_rank),
+        number(e.capacity_gb_per_rank),
+        number(100.0 * e.memory_use),
+        e.verdict
+    )
 }
 
 #[cfg(test)]
