@@ -4,7 +4,6 @@ use super::mixer::Cache;
 use super::storage::Part;
 use super::{Layer, Model};
 use serde::Serialize;
-use topology::Dtype;
 
 /// Weights by part, elements, or their stored bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -86,14 +85,6 @@ impl Model {
     #[must_use]
     pub fn weight_bytes(&self) -> Parts {
         self.sum(self.layers(), true, |layer, part, params| params * self.storage.bits(layer, part) / 8.0)
-    }
-
-    /// Bytes of the weights in memory, by part, where the arithmetic is in `dtype`; see [`super::Storage::held_bits`].
-    #[must_use]
-    pub fn held_bytes(&self, dtype: Dtype) -> Parts {
-        self.sum(self.layers(), true, |layer, part, params| {
-            params * self.storage.held_bits(layer, part, dtype) / 8.0
-        })
     }
 
     /// What a sequence of `context` tokens holds in the caches of all layers, and what its next token reads of them.
