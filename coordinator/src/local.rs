@@ -16,7 +16,7 @@ use crate::server::{self, ClusterHandle, NodeRunner, ServerConfig};
 use moe::stack::StepBatch;
 use node::net::{ClusterCa, Role, TransportOptions};
 use node::worker::{WorkerConfig, WorkerError, run_worker};
-use process::Process;
+use process::Processes;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const COORDINATOR_NAME: &str = "coordinator";
 /// How long a worker looks for its coordinator, which is there before it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How often workers that end are started anew in one step, before the run ends: what kills them may be the step itself.
+const RESTARTS_MAX: u32 = 3;
 /// How long workers may take to end after they were told to leave, before they are killed.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -116,7 +118,7 @@ impl Interrupts {
 /// Workers of either kind.
 #[derive(Debug)]
 enum Workers {
-    Processes(Vec<Process>),
+    Processes(Box<Processes>),
     Tasks(JoinSet<(String, Result<(), WorkerError>)>),
 }
 
@@ -128,6 +130,8 @@ pub struct LocalCluster {
     interrupts: Interrupts,
     /// Number of workers started: no more will come.
     size: u32,
+    /// Workers started anew in the step under way.
+    restarts: u32,
 }
 
 impl LocalCluster {
@@ -147,8 +151,6 @@ impl LocalCluster {
         // Clients have no certificate of this authority.
         let (handle, _) = server::start(server)?;
         let address = handle.address().to_string();
-        // The certificates are read when a worker starts, so that they can go once all have registered.
-        let mut certificates = None;
         let workers = match &config.workers {
             WorkerKind::Tasks => {
                 let mut tasks = JoinSet::new();
@@ -160,36 +162,31 @@ impl LocalCluster {
                         identity: authority.issue(&name, Role::Node)?,
                         name: name.clone(),
                         connect_timeout: CONNECT_LIMIT,
+                        rejoin: None,
                         transport: config.transport,
                     };
-                    tasks.spawn(async move { (name, run_worker(worker).await) });
+                    tasks.spawn(async move { (name, run_worker(worker, std::future::pending()).await) });
                 }
                 Workers::Tasks(tasks)
             }
             WorkerKind::Processes { program } => {
-                // Mode 0700, as tempfile makes them.
-                let directory =
-                    tempfile::Builder::new().prefix("railyard-").tempdir().map_err(LocalError::Directory)?;
-                let mut processes = Vec::with_capacity(config.names.len());
-                for name in &config.names {
-                    authority.issue(name, Role::Node)?.save(directory.path())?;
-                    processes.push(Process::spawn(program, &address, directory.path(), name)?);
-                }
-                certificates = Some(directory);
-                Workers::Processes(processes)
+                let processes = Processes::start(program.clone(), address, authority, &config.names)?;
+                Workers::Processes(Box::new(processes))
             }
         };
         let size = u32::try_from(config.names.len()).unwrap_or(u32::MAX);
-        let mut cluster = Self { nodes: handle.runner(), workers, interrupts, size };
+        let mut cluster = Self { nodes: handle.runner(), workers, interrupts, size, restarts: 0 };
         let forming = Duration::from_nanos(config.limits.forming_ns);
         let Self { workers, interrupts, .. } = &mut cluster;
         tokio::select! {
             biased;
             () = interrupts.next() => return Err(RunError::Interrupted.into()),
-            error = first_end(workers) => return Err(error.into()),
+            (_, error) = first_end(workers) => return Err(error.into()),
             formed = handle.wait_for_nodes(size, forming) => formed?,
         }
-        drop(certificates);
+        if let Workers::Processes(processes) = &mut cluster.workers {
+            processes.forget_certificates();
+        }
         Ok(cluster)
     }
 
@@ -203,7 +200,7 @@ impl LocalCluster {
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
         match &self.workers {
-            Workers::Processes(processes) => processes.iter().filter_map(Process::id).collect(),
+            Workers::Processes(processes) => processes.ids(),
             Workers::Tasks(_) => Vec::new(),
         }
     }
@@ -214,11 +211,7 @@ impl LocalCluster {
         self.handle().shutdown().await;
         let all_ended = async {
             match &mut self.workers {
-                Workers::Processes(processes) => {
-                    for process in processes {
-                        let _ = process.wait().await;
-                    }
-                }
+                Workers::Processes(processes) => processes.all_end().await,
                 Workers::Tasks(tasks) => while tasks.join_next().await.is_some() {},
             }
         };
@@ -227,18 +220,29 @@ impl LocalCluster {
     }
 }
 
-/// As [`NodeRunner`], and ends at once when a worker ends or Ctrl-C is pressed.
+/// As [`NodeRunner`], and ends at once when Ctrl-C is pressed. A worker process that ends is started anew, a few times in a step.
 impl Runner for LocalCluster {
     async fn open(&mut self, request: &RunRequest) -> Result<(), RunError> {
         let needed = request.setup.cluster.num_ranks();
         if self.size < needed {
             return Err(RunError::TooFewNodes { there: self.size, needed });
         }
-        unless_ended(&mut self.workers, &mut self.interrupts, self.nodes.open(request)).await
+        let handle = self.handle().clone();
+        let Self { nodes, workers, interrupts, restarts, .. } = self;
+        *restarts = 0;
+        mending(&handle, workers, interrupts, restarts, nodes.open(request)).await
     }
 
     async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        unless_ended(&mut self.workers, &mut self.interrupts, self.nodes.step(batch)).await
+        let handle = self.handle().clone();
+        let Self { nodes, workers, interrupts, restarts, .. } = self;
+        let record = mending(&handle, workers, interrupts, restarts, nodes.step(batch)).await?;
+        if std::mem::take(restarts) > 0
+            && let Workers::Processes(processes) = workers
+        {
+            processes.forget_certificates();
+        }
+        Ok(record)
     }
 
     fn close(&mut self) {
@@ -246,17 +250,36 @@ impl Runner for LocalCluster {
     }
 }
 
-/// What `work` yields, unless a worker ends or Ctrl-C is pressed.
-async fn unless_ended<T>(
+/// What `work` yields, unless workers end that can't be started anew, or Ctrl-C is pressed.
+async fn mending<T>(
+    handle: &ClusterHandle,
     workers: &mut Workers,
     interrupts: &mut Interrupts,
+    restarts: &mut u32,
     work: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
-    tokio::select! {
-        biased;
-        () = interrupts.next() => Err(RunError::Interrupted),
-        error = first_end(workers) => Err(error),
-        result = work => result,
+    let mut work = std::pin::pin!(work);
+    loop {
+        let (at, error) = tokio::select! {
+            biased;
+            () = interrupts.next() => return Err(RunError::Interrupted),
+            ended = first_end(workers) => ended,
+            result = &mut work => return result,
+        };
+        match workers {
+            Workers::Processes(processes)
+                if *restarts < RESTARTS_MAX && !matches!(error, RunError::Interrupted) =>
+            {
+                *restarts += 1;
+                tracing::warn!("{error}; it is started anew");
+                handle.give_up(processes.name(at), &error.to_string()).await;
+                if let Err(again) = processes.restart(at) {
+                    tracing::error!("{again}");
+                    return Err(error);
+                }
+            }
+            _ => return Err(error),
+        }
     }
 }
 
@@ -270,10 +293,10 @@ impl Drop for LocalCluster {
     }
 }
 
-/// The first worker that ends, which none should. Cancel safe.
-async fn first_end(workers: &mut Workers) -> RunError {
+/// The first worker that ends, which none should: which one, and how. Cancel safe.
+async fn first_end(workers: &mut Workers) -> (usize, RunError) {
     match workers {
-        Workers::Processes(processes) => process::first_end(processes).await,
+        Workers::Processes(processes) => processes.first_end().await,
         Workers::Tasks(tasks) => match tasks.join_next().await {
             None => std::future::pending().await,
             Some(ended) => {
@@ -282,7 +305,7 @@ async fn first_end(workers: &mut Workers) -> RunError {
                     Ok((name, Err(error))) => (name, error.to_string()),
                     Err(error) => ("of this process".to_owned(), error.to_string()),
                 };
-                RunError::Worker { name, status, last_line: None }
+                (0, RunError::Worker { name, status, last_line: None })
             }
         },
     }

@@ -45,6 +45,8 @@ pub struct StepRecord {
     /// How far from a stop's common start some rank may have begun, for its clock is known no better, wall ns: `[stops]`; 0 where all
     /// ranks share the coordinator's clock.
     pub clock_error_ns: Vec<u64>,
+    /// How often the step was begun anew because a seat was lost; everything else is of the last time.
+    pub replays: u32,
 }
 
 impl StepRecord {

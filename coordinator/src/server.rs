@@ -1,17 +1,18 @@
 //! The coordinator on QUIC and the wall clock: one task owns the state machine, two serve each node, and handles command it.
 //!
-//! The task that owns the machine never waits for a node: it writes into bounded queues, and a node whose queue is full is lost.
+//! All of it runs on a thread of its own, so that nodes are heard and hear whatever its process computes. The task that owns the machine
+//! never waits for a node: it writes into bounded queues, and a node whose queue is full is lost.
 
+mod handle;
 mod link;
 mod session;
 
+pub use handle::{ClusterHandle, NodeRunner};
 pub use session::Session;
 
-use crate::error::RunError;
 use crate::machine::{Coordinator, CoordinatorEvent, Limits};
-use crate::run::{RunRequest, Runner, StepRecord};
+use crate::run::RunRequest;
 use link::{Input, Link};
-use moe::stack::StepBatch;
 use node::control::NodeId;
 use node::net::clock::monotonic_ns;
 use node::net::{BindError, Endpoint, Identity, Peer, TransportOptions, this_machine};
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
+use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
@@ -33,8 +35,8 @@ const EVENTS_MAX: usize = 1024;
 const CLIENTS_MAX: usize = 16;
 /// How long nodes have to leave before their connections are closed.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-/// How long a closing endpoint may take to tell its peers.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a closing endpoint may take to tell its peers: one that is dead does not answer.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Settings of a coordinator.
 #[derive(Debug)]
@@ -55,24 +57,40 @@ pub type Clients = mpsc::Receiver<Peer>;
 #[derive(Debug)]
 enum Command {
     Open { request: Box<RunRequest>, session: Opening },
-    Shutdown { done: oneshot::Sender<()> },
+    GiveUp { name: String, reason: String },
+    Shutdown { leave: bool, done: oneshot::Sender<()> },
 }
 
-/// A running coordinator. Clones command the same one; it shuts down with the last of them.
-#[derive(Clone, Debug)]
-pub struct ClusterHandle {
-    commands: mpsc::Sender<Command>,
-    events: broadcast::Sender<CoordinatorEvent>,
-    members: watch::Receiver<Membership>,
-    address: SocketAddr,
+/// Why a coordinator did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No thread.
+    #[error("no thread for the coordinator: {0}")]
+    Thread(std::io::Error),
 }
 
-/// Starts a coordinator on the present tokio runtime.
+/// Starts a coordinator.
 ///
 /// # Errors
-/// [`BindError`], for instance when the port is taken.
-pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), BindError> {
-    let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
+/// [`StartError`], for instance when the port is taken.
+pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    let bound = {
+        let _inside = runtime.enter();
+        Endpoint::bind(config.bind, &config.identity, config.transport)
+    };
+    let endpoint = match bound {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // A runtime may not end within another.
+            runtime.shutdown_background();
+            return Err(error.into());
+        }
+    };
     let address = endpoint.local_address();
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
@@ -94,7 +112,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), BindError
         commands,
         inputs,
     };
-    tokio::spawn(async move {
+    let serve = async move {
         let accepting = tokio::spawn(link::accept(endpoint.clone(), inputs_in, clients_in));
         let done = shell.drive().await;
         accepting.abort();
@@ -102,110 +120,10 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), BindError
         for done in done {
             let _ = done.send(());
         }
-    });
-    Ok((ClusterHandle { commands: commands_in, events, members, address }, clients))
-}
-
-impl ClusterHandle {
-    /// Where nodes and clients find the coordinator.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Nodes that are members now.
-    #[must_use]
-    pub fn num_nodes(&self) -> u32 {
-        self.members.borrow().nodes
-    }
-
-    /// Cores of all machines that nodes run on now, each machine counted once.
-    #[must_use]
-    pub fn num_cores(&self) -> u32 {
-        self.members.borrow().cores
-    }
-
-    /// News from now on. A listener that lags misses the oldest.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<CoordinatorEvent> {
-        self.events.subscribe()
-    }
-
-    /// Waits until there are `needed` nodes.
-    ///
-    /// # Errors
-    /// [`RunError::TooFewNodes`] after `limit`, [`RunError::Closed`] when the coordinator shuts down meanwhile.
-    pub async fn wait_for_nodes(&self, needed: u32, limit: Duration) -> Result<(), RunError> {
-        let mut members = self.members.clone();
-        match timeout(limit, members.wait_for(|there| there.nodes >= needed)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(RunError::Closed),
-            Err(_) => Err(RunError::TooFewNodes { there: self.num_nodes().min(needed), needed }),
-        }
-    }
-
-    /// Seats a run on the nodes, to be stepped; nothing else runs until the session is dropped. Dropping the future gives it up.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn open(&self, request: &RunRequest) -> Result<Session, RunError> {
-        if !request.setup.payload {
-            return Err(RunError::NoPayload);
-        }
-        let (session, opening, opened) = session::new();
-        let command = Command::Open { request: Box::new(request.clone()), session: opening };
-        self.commands.send(command).await.map_err(|_| RunError::Closed)?;
-        opened.await.unwrap_or(Err(RunError::Closed))?;
-        Ok(session)
-    }
-
-    /// The nodes as a runner.
-    #[must_use]
-    pub fn runner(&self) -> NodeRunner {
-        NodeRunner { handle: self.clone(), session: None }
-    }
-
-    /// Tells all nodes to leave, waits for them a few seconds at most, and closes the port.
-    pub async fn shutdown(&self) {
-        let (done, answer) = oneshot::channel();
-        if self.commands.send(Command::Shutdown { done }).await.is_ok() {
-            let _ = answer.await;
-        }
-    }
-}
-
-/// The nodes of a cluster over QUIC, as a runner.
-#[derive(Debug)]
-pub struct NodeRunner {
-    handle: ClusterHandle,
-    session: Option<Session>,
-}
-
-impl NodeRunner {
-    /// The cluster.
-    #[must_use]
-    pub fn handle(&self) -> &ClusterHandle {
-        &self.handle
-    }
-}
-
-impl Runner for NodeRunner {
-    async fn open(&mut self, request: &RunRequest) -> Result<(), RunError> {
-        self.session = None;
-        self.session = Some(self.handle.open(request).await?);
-        Ok(())
-    }
-
-    async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        match &mut self.session {
-            Some(session) => session.step(batch).await,
-            None => Err(RunError::Closed),
-        }
-    }
-
-    fn close(&mut self) {
-        self.session = None;
-    }
+    };
+    let thread = move || runtime.block_on(serve);
+    std::thread::Builder::new().name("coordinator".to_owned()).spawn(thread).map_err(StartError::Thread)?;
+    Ok((ClusterHandle::new(commands_in, events, members, address), clients))
 }
 
 /// How large the cluster is.
@@ -247,11 +165,12 @@ impl Shell {
                 }
                 command = self.commands.recv(), if leave_by.is_none() || !self.commands.is_closed() => match command {
                     Some(Command::Open { request, session }) => self.open(*request, session),
-                    Some(Command::Shutdown { done: asked }) => {
+                    Some(Command::GiveUp { name, reason }) => self.give_up(&name, &reason),
+                    Some(Command::Shutdown { leave, done: asked }) => {
                         done.push(asked);
-                        self.leave(&mut leave_by);
+                        self.leave(&mut leave_by, leave);
                     }
-                    None => self.leave(&mut leave_by),
+                    None => self.leave(&mut leave_by, true),
                 },
                 () = sleep_until(now, deadline) => {}
                 asked = session::asked(&mut self.session) => self.step(asked),
@@ -260,11 +179,13 @@ impl Shell {
         }
     }
 
-    fn leave(&mut self, leave_by: &mut Option<u64>) {
+    /// Nodes that are told to leave have some time for it.
+    fn leave(&mut self, leave_by: &mut Option<u64>, leave: bool) {
         if leave_by.is_none() {
-            let limit_ns = u64::try_from(LEAVE_LIMIT.as_nanos()).expect("a few seconds");
+            let limit = if leave { LEAVE_LIMIT } else { Duration::ZERO };
+            let limit_ns = u64::try_from(limit.as_nanos()).expect("a few seconds");
             *leave_by = Some(monotonic_ns() + limit_ns);
-            self.machine.shutdown();
+            self.machine.shutdown(leave);
         }
     }
 
@@ -274,6 +195,14 @@ impl Shell {
             self.step(None);
         }
         self.flush();
+    }
+
+    fn give_up(&mut self, name: &str, reason: &str) {
+        let members = self.machine.members();
+        if let Some((node, _)) = members.into_iter().find(|(_, member)| member.name == name) {
+            self.links.remove(&node);
+            self.machine.handle_lost(monotonic_ns(), node, reason);
+        }
     }
 
     fn open(&mut self, request: RunRequest, opening: Opening) {
@@ -311,7 +240,7 @@ impl Shell {
                 match &joined {
                     Ok(node) => drop(self.links.insert(*node, link)),
                     Err(error) => {
-                        link.refuse(&error.to_string());
+                        link.refuse(error);
                         self.tell(CoordinatorEvent::Refused {
                             reason: format!("{name} at {address}: {error}"),
                         });
@@ -357,6 +286,9 @@ impl Shell {
             CoordinatorEvent::StepDone { .. } => tracing::debug!(?event),
             CoordinatorEvent::NodeComplained { name, error } => tracing::warn!("{name}: {error}"),
             CoordinatorEvent::Refused { reason } => tracing::warn!("refused {reason}"),
+            CoordinatorEvent::NodeSuspected { .. } | CoordinatorEvent::RunInterrupted { .. } => {
+                tracing::warn!(?event);
+            }
             _ => tracing::info!(?event),
         }
         // Nobody need listen.

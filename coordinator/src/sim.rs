@@ -57,7 +57,7 @@ impl SimRunner {
     pub fn open_blocking(&mut self, request: &RunRequest) -> Result<(), RunError> {
         self.close();
         let seats = SimCluster::new(Arc::new(request.setup.clone()))?;
-        let made = || Coordinator::new(NOW_NS, 0, "", Limits::default());
+        let made = || Coordinator::new(NOW_NS, 0, "", Limits { beat_ms: 0, ..Limits::default() });
         let machine = self.machine.get_or_insert_with(made);
         for rank in (machine.num_members()..request.setup.cluster.num_ranks()).map(RankId) {
             let home = Machine { id: String::new(), cores: 1 };
@@ -110,7 +110,7 @@ impl Open {
                     self.seats.prepare(rank, step, columns)?;
                     say(machine, node, FromNode::Prepared { run, step });
                 }
-                ToNode::Begin { step, stop, .. } => {
+                ToNode::Begin { run, step, stop, .. } => {
                     // Stages know nothing of each other but go through the same stops: in memory one waits for the other.
                     let at = begun.iter().position(|&(other, _)| other == stop).unwrap_or_else(|| {
                         begun.push((stop, 0));
@@ -119,10 +119,14 @@ impl Open {
                     begun[at].1 += 1;
                     if begun[at].1 == ranks as usize {
                         begun.swap_remove(at);
-                        self.go(machine, step, stop)?;
+                        self.go(machine, (run, step), stop)?;
                     }
                 }
-                ToNode::Welcome { .. } | ToNode::Ping { .. } | ToNode::Abort { .. } | ToNode::Shutdown => {}
+                ToNode::Welcome { .. }
+                | ToNode::Ping { .. }
+                | ToNode::Beat
+                | ToNode::Abort { .. }
+                | ToNode::Shutdown => {}
             }
         }
         match machine.poll_session() {
@@ -133,8 +137,8 @@ impl Open {
     }
 
     /// Goes through a stop with all ranks.
-    fn go(&mut self, machine: &mut Coordinator, step: u32, stop: Stop) -> Result<(), SimError> {
-        let (run, half) = (self.run, stop.half);
+    fn go(&mut self, machine: &mut Coordinator, (run, step): (u64, u32), stop: Stop) -> Result<(), SimError> {
+        let half = stop.half;
         for (rank, (report, outputs)) in (0..).map(RankId).zip(self.seats.go(stop)?) {
             say(machine, node_of(rank), FromNode::Closed { run, step, half, report });
             if let Some(outputs) = outputs {

@@ -11,6 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use topology::{Picos, RankId};
 
+/// Application error code of a connection that the coordinator turns away for now.
+pub const TRY_AGAIN: u32 = 3;
+
 /// A process in the cluster. A seat in an epoch is a [`topology::RankId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
@@ -33,8 +36,19 @@ pub struct Machine {
 /// Who sits where: index = rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeatPlan {
-    /// Node and address of each rank, `[num_ranks]`.
-    pub seats: Vec<(NodeId, SocketAddr)>,
+    /// The node of each rank, `[num_ranks]`.
+    pub seats: Vec<Occupant>,
+}
+
+/// The node on a seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occupant {
+    /// Its number.
+    pub node: NodeId,
+    /// The name that its certificate shows.
+    pub name: String,
+    /// Where its peers dial it.
+    pub address: SocketAddr,
 }
 
 /// How emulated time maps to the wall clock. Only the QUIC shell reads it.
@@ -60,9 +74,13 @@ impl Default for Pacing {
 pub enum ToNode {
     /// Answer to a registration.
     Welcome {
-        /// The node's name from now on.
+        /// The node's number from now on.
         node: NodeId,
+        /// How often both ends say [`Self::Beat`] and [`FromNode::Beat`], ms; 0 for never.
+        beat_ms: u32,
     },
+    /// The coordinator is alive.
+    Beat,
     /// Take a seat in a run; answer [`FromNode::Configured`] once all peers are connected.
     Configure {
         /// The run, as the ranks of the node's stage are told it ([`Setup::for_stage`]).
@@ -159,7 +177,11 @@ pub enum FromNode {
         run: u64,
         /// One line.
         error: String,
+        /// The node at the other end of a link that broke.
+        peer: Option<NodeId>,
     },
+    /// The node is alive, whatever it computes.
+    Beat,
     /// Answer to a ping.
     Pong {
         /// The time in the ping.

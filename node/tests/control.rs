@@ -12,7 +12,7 @@ use moe::plan::DispatchScheme;
 use moe::routing::{GateLimit, RoutingSpec};
 use moe::stack::{Chunk, Column, Stack};
 use moe::work::CommonWeights;
-use node::control::{FromNode, Machine, NodeId, Pacing, PhaseReport, SeatPlan, ToNode};
+use node::control::{FromNode, Machine, NodeId, Occupant, Pacing, PhaseReport, SeatPlan, ToNode};
 use node::net::frames::{HEADER_BYTES, decode, encode};
 use node::program::{MoveProgram, Program, StackProgram, Stop};
 use node::setup::Setup;
@@ -41,7 +41,13 @@ fn to_node() -> Vec<ToNode> {
         Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), 2, &layer.cluster).unwrap();
     let stack = Program::Stack(StackProgram::linear(stack, &layer.cluster).unwrap());
     let configure = |setup: Setup| {
-        let seats = (1..=4).map(|node| (NodeId(node), ([127, 0, 0, 1], 9).into())).collect();
+        let seats = (1..=4)
+            .map(|node| Occupant {
+                node: NodeId(node),
+                name: format!("n{node}"),
+                address: ([127, 0, 0, 1], 9).into(),
+            })
+            .collect();
         let (setup, seats) = (Arc::new(setup), Arc::new(SeatPlan { seats }));
         ToNode::Configure { setup, seats, pacing: Pacing::default() }
     };
@@ -49,7 +55,8 @@ fn to_node() -> Vec<ToNode> {
     let column = Column { chunks: vec![chunk; 3], ended: vec![1, 2] };
     let stop = Stop { half: 1, layer: 2, phase: Phase::Hop };
     vec![
-        ToNode::Welcome { node: NodeId(3) },
+        ToNode::Welcome { node: NodeId(3), beat_ms: 250 },
+        ToNode::Beat,
         configure(Setup { program: Program::Moves(moves), ..layer.clone() }),
         configure(Setup { program: stack, routing: RoutingSpec::Gate, ..layer.clone() }),
         configure(Setup { gate_limit: Some(limit), ..layer }),
@@ -81,7 +88,7 @@ fn from_node() -> Vec<FromNode> {
         FromNode::Prepared { run: 1, step: 2 },
         FromNode::Closed { run: 1, step: 2, half: 0, report },
         FromNode::Finished { run: 1, step: 2, half: 1, digests: vec![3; 9] },
-        FromNode::Failed { run: 0, error: "no".to_owned() },
+        FromNode::Failed { run: 0, error: "no".to_owned(), peer: Some(NodeId(4)) },
         FromNode::Pong { sent_ns: 1, node_ns: 2 },
     ]
 }

@@ -12,7 +12,7 @@ use moe::plan::DispatchScheme;
 use moe::routing::RoutingSpec;
 use moe::stack::{Chunk, Column, Stack};
 use moe::work::CommonWeights;
-use node::control::{FromNode, NodeId, Pacing, SeatPlan, ToNode};
+use node::control::{FromNode, NodeId, Occupant, Pacing, SeatPlan, ToNode};
 use node::net::frames::{VERSION, encode};
 use node::net::{ClusterCa, Endpoint, Peer, Role, TransportOptions, recv_message, send_message};
 use node::program::{LayerProgram, MoveProgram, Program, StackProgram, Stop};
@@ -44,20 +44,22 @@ impl Liar {
         let authority = ClusterCa::new().unwrap();
         let identity = authority.issue("yard", Role::Coordinator).unwrap();
         let endpoint = Endpoint::bind((HERE, 0).into(), &identity, TransportOptions::default()).unwrap();
-        let worker = tokio::spawn(run_worker(WorkerConfig {
+        let config = WorkerConfig {
             coordinator: endpoint.local_address().to_string(),
             bind: HERE,
             advertise: None,
             identity: authority.issue("w", Role::Node).unwrap(),
             name: "w".to_owned(),
             connect_timeout: Duration::from_secs(10),
+            rejoin: None,
             transport: TransportOptions::default(),
-        }));
+        };
+        let worker = tokio::spawn(run_worker(config, std::future::pending()));
         let peer = endpoint.accept().await.unwrap().establish().await.unwrap();
         let (send, recv) = peer.connection.accept_bi().await.unwrap();
         let mut liar = Self { _endpoint: endpoint, _peer: peer, send, recv, worker };
         assert!(matches!(liar.hear().await, FromNode::Register { .. }));
-        liar.say(&ToNode::Welcome { node: NodeId(1) }).await;
+        liar.say(&ToNode::Welcome { node: NodeId(1), beat_ms: 0 }).await;
         liar
     }
 
@@ -87,7 +89,7 @@ impl Liar {
     async fn error(&mut self) -> String {
         let error = loop {
             match self.hear().await {
-                FromNode::Failed { run: RUN, error } => break error,
+                FromNode::Failed { run: RUN, error, .. } => break error,
                 FromNode::Failed { .. } => panic!("of another run"),
                 _ => {}
             }
@@ -104,7 +106,12 @@ impl Liar {
 }
 
 fn seats(nodes: &[u32]) -> SeatPlan {
-    SeatPlan { seats: nodes.iter().map(|&node| (NodeId(node), (HERE, 9).into())).collect() }
+    let seat = |&node: &u32| Occupant {
+        node: NodeId(node),
+        name: if node == 1 { "w".to_owned() } else { format!("w{node}") },
+        address: (HERE, 9).into(),
+    };
+    SeatPlan { seats: nodes.iter().map(seat).collect() }
 }
 
 /// A layer on one rank.
@@ -311,9 +318,9 @@ async fn an_unknown_program_and_an_endless_list_end_the_worker_by_name() {
     let at = bytes.windows(program.len()).position(|window| window == program).unwrap();
     let mut unknown = bytes.clone();
     unknown[at] = 9;
-    // The list of seats comes before the pacing of three numbers, as its length, a node and an address.
+    // The list of seats comes before the pacing of three numbers, as its length, a node, a name of one letter and an address.
     let mut endless = bytes.clone();
-    let list = bytes.len() - 24 - (4 + 4 + 4 + 2) - 8;
+    let list = bytes.len() - 24 - (4 + 9 + 4 + 4 + 2) - 8;
     assert_eq!(endless[list..list + 8], [1, 0, 0, 0, 0, 0, 0, 0]);
     endless[list..list + 8].fill(0xff);
     let mut long = bytes[..5].to_vec();
@@ -324,7 +331,7 @@ async fn an_unknown_program_and_an_endless_list_end_the_worker_by_name() {
         (unknown, "malformed control message"),
         (endless, "malformed control message"),
         (long, "a control message of 4294967295 bytes"),
-        (old, "the peer's control messages have version 2, ours 3"),
+        (old, "the peer's control messages have version 3, ours 4"),
     ] {
         let mut liar = Liar::new().await;
         liar.send.write_all(&lie).await.unwrap();

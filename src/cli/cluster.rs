@@ -111,6 +111,9 @@ pub(crate) struct NodeArgs {
     /// Seconds to look for the coordinator
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub(crate) connect_limit: u32,
+    /// Seconds to look for it again once it is gone; 0: leave then
+    #[arg(long, value_name = "S", default_value_t = 600)]
+    pub(crate) rejoin_limit: u32,
     /// Datagram size, as the coordinator's [default: 1452, with --leave-with-stdin 6500]
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES")]
     pub(crate) datagram_bytes: Option<u16>,

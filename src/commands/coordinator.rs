@@ -39,7 +39,8 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
         }
         output::say("serving clients");
         interrupts.next().await;
-        handle.shutdown().await;
+        // Its nodes wait for the next coordinator.
+        handle.close().await;
         Ok(())
     })
 }

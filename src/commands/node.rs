@@ -25,21 +25,33 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
         identity,
         name: args.name.clone(),
         connect_timeout: Duration::from_secs(args.connect_limit.into()),
+        rejoin: Some(args.rejoin_limit)
+            .filter(|&limit| limit > 0 && !local)
+            .map(|limit| Duration::from_secs(limit.into())),
         transport: TransportOptions { datagram_bytes: args.datagram_bytes.unwrap_or(default_bytes) },
     };
     block_on(async {
-        let mut worker = Box::pin(run_worker(config));
         if local {
             // Ctrl-C ends it as it ends any process: its coordinator sees by the signal that this was no failure.
-            return tokio::select! {
-                ended = worker => ended.map_err(Failure::failed),
-                _ = stdin_closed() => Err(Failure::Failed(anyhow::anyhow!("stdin closed: the coordinator is gone"))),
+            let mut orphan = false;
+            let gone = "stdin closed: the coordinator is gone";
+            let closed = async {
+                let _ = stdin_closed().await;
+                orphan = true;
+                gone.to_owned()
+            };
+            let ended = run_worker(config, closed).await;
+            return if orphan {
+                Err(Failure::Failed(anyhow::anyhow!(gone)))
+            } else {
+                ended.map_err(Failure::failed)
             };
         }
         let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
-        tokio::select! {
-            ended = &mut worker => ended.map_err(Failure::failed),
-            () = interrupts.next() => Ok(()),
-        }
+        let stopped = async {
+            interrupts.next().await;
+            "it was told to stop by a signal".to_owned()
+        };
+        run_worker(config, stopped).await.map_err(Failure::failed)
     })
 }

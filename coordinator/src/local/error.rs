@@ -1,7 +1,8 @@
 //! Why a cluster on this machine did not start.
 
 use crate::error::RunError;
-use node::net::{BindError, CertError};
+use crate::server::StartError;
+use node::net::CertError;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -14,7 +15,7 @@ pub enum LocalError {
     Cert(#[from] CertError),
     /// No coordinator.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Start(#[from] StartError),
     /// No directory for the certificates.
     #[error("cannot make a directory for the certificates: {0}; set TMPDIR to one that can be written")]
     Directory(io::Error),

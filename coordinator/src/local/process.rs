@@ -1,17 +1,19 @@
-//! One worker process: started with pipes to its stdin and stderr, its last words kept, killed when dropped.
+//! Worker processes: started with pipes to their stdin and stderr, their last words kept, started anew, killed when dropped.
 
 use super::error::LocalError;
 use crate::error::RunError;
+use node::net::{ClusterCa, Role};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
@@ -28,7 +30,7 @@ const SIGINT: i32 = 2;
 type Lines = Arc<Mutex<VecDeque<String>>>;
 
 #[derive(Debug)]
-pub(super) struct Process {
+struct Process {
     name: String,
     child: Child,
     lines: Lines,
@@ -38,12 +40,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn spawn(
-        program: &Path,
-        coordinator: &str,
-        certs: &Path,
-        name: &str,
-    ) -> Result<Self, LocalError> {
+    fn spawn(program: &Path, coordinator: &str, certs: &Path, name: &str) -> Result<Self, LocalError> {
         let mut command = Command::new(program);
         command.args(["node", "--coordinator", coordinator, "--certs"]).arg(certs);
         command.args(["--name", name, "--leave-with-stdin"]);
@@ -57,15 +54,6 @@ impl Process {
         // Waiting for a child would close its stdin.
         let stdin = child.stdin.take();
         Ok(Self { name: name.to_owned(), child, lines, reader, _stdin: stdin })
-    }
-
-    pub(super) fn id(&self) -> Option<u32> {
-        self.child.id()
-    }
-
-    /// Cancel safe.
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
     }
 
     /// Why it ended, once it has.
@@ -91,21 +79,89 @@ impl Drop for Process {
     }
 }
 
-/// The first process that ends. Cancel safe.
-pub(super) async fn first_end(processes: &mut [Process]) -> RunError {
-    let (at, status) = {
-        let mut waits: Vec<_> = processes.iter_mut().map(|process| Box::pin(process.wait())).collect();
-        poll_fn(|context| {
-            let ended =
-                waits.iter_mut().enumerate().find_map(|(at, wait)| match wait.as_mut().poll(context) {
-                    Poll::Ready(status) => Some((at, status)),
-                    Poll::Pending => None,
-                });
-            ended.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    };
-    processes[at].obituary(status).await
+/// All worker processes of a cluster, and what it takes to start one anew.
+#[derive(Debug)]
+pub(super) struct Processes {
+    program: PathBuf,
+    coordinator: String,
+    authority: ClusterCa,
+    /// Certificates are read when a worker starts, so that they can go once all have registered; mode 0700, as tempfile makes it.
+    certificates: Option<TempDir>,
+    running: Vec<Process>,
+}
+
+impl Processes {
+    /// Starts a worker a name.
+    pub(super) fn start(
+        program: PathBuf,
+        coordinator: String,
+        authority: ClusterCa,
+        names: &[String],
+    ) -> Result<Self, LocalError> {
+        let running = Vec::with_capacity(names.len());
+        let mut processes = Self { program, coordinator, authority, certificates: None, running };
+        for name in names {
+            let process = processes.spawn(name)?;
+            processes.running.push(process);
+        }
+        Ok(processes)
+    }
+
+    fn spawn(&mut self, name: &str) -> Result<Process, LocalError> {
+        let directory = match self.certificates.take() {
+            Some(directory) => directory,
+            None => tempfile::Builder::new().prefix("railyard-").tempdir().map_err(LocalError::Directory)?,
+        };
+        self.authority.issue(name, Role::Node)?.save(directory.path())?;
+        let process = Process::spawn(&self.program, &self.coordinator, directory.path(), name);
+        self.certificates = Some(directory);
+        process
+    }
+
+    pub(super) fn name(&self, at: usize) -> &str {
+        &self.running[at].name
+    }
+
+    /// Starts a worker that has ended anew. The certificates that it reads stay until the next is started, or all are gone.
+    pub(super) fn restart(&mut self, at: usize) -> Result<(), LocalError> {
+        let name = self.running[at].name.clone();
+        self.running[at] = self.spawn(&name)?;
+        Ok(())
+    }
+
+    /// All have registered.
+    pub(super) fn forget_certificates(&mut self) {
+        self.certificates = None;
+    }
+
+    /// Process ids, in the order of names.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.running.iter().filter_map(|process| process.child.id()).collect()
+    }
+
+    pub(super) async fn all_end(&mut self) {
+        for process in &mut self.running {
+            let _ = process.child.wait().await;
+        }
+    }
+
+    /// The first process that ends: which one, and how. Cancel safe.
+    pub(super) async fn first_end(&mut self) -> (usize, RunError) {
+        let (at, status) = {
+            let mut waits: Vec<_> =
+                self.running.iter_mut().map(|process| Box::pin(process.child.wait())).collect();
+            poll_fn(|context| {
+                let ended =
+                    waits.iter_mut().enumerate().find_map(|(at, wait)| match wait.as_mut().poll(context) {
+                        Poll::Ready(status) => Some((at, status)),
+                        Poll::Pending => None,
+                    });
+                ended.map_or(Poll::Pending, Poll::Ready)
+            })
+            .await
+        };
+        (at, self.running[at].obituary(status).await)
+    }
 }
 
 /// The exit status in words.

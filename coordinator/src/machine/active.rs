@@ -1,25 +1,21 @@
 //! The run under way: what it waits for, from whom, until when, and what has come of its step so far.
 
+use super::course::{Course, Turn};
 use super::limits::Limits;
+use super::reported;
 use super::schedule::{Opening, Schedule};
 use super::task::Task;
+use crate::error::RunError;
 use crate::run::StepRecord;
-use moe::stack::{BatchError, StepBatch};
+use moe::stack::StepBatch;
 use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
 use node::program::Stop;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::{Picos, RankId};
+use topology::RankId;
 
 /// Names listed in an error before the rest is counted.
 const NAMES_MAX: usize = 4;
-/// Largest lateness histogram that a node may send, bytes; a full one of two digits takes some 40 KiB.
-const LATENESS_BYTES_MAX: usize = 64 << 10;
-/// Longest phase that a node may report, so that sums over all phases of a step fit: five hours of emulated time.
-const PHASE_MAX: Picos = Picos(1 << 54);
-/// Largest count, or CPU time in ns, that it may report of a phase, so that sums over all ranks fit.
-const COUNT_MAX: u64 = 1 << 48;
-
 /// What every seat has been told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -65,8 +61,10 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(super) struct Active {
-    pub(super) run: u64,
-    task: Task,
+    /// What control messages and frames call the run: each segment of a run has a number of its own, so that nothing of an earlier one is
+    /// taken for one of this.
+    pub(super) segment: u64,
+    course: Course,
     schedule: Schedule,
     seats: Arc<SeatPlan>,
     seated: BTreeMap<NodeId, (RankId, String)>,
@@ -86,21 +84,21 @@ impl Active {
     /// A run whose seats are told to configure themselves at `now_ns`.
     pub(super) fn new(
         now_ns: u64,
-        (cluster_id, run, epoch): (u64, u64, u32),
-        mut task: Task,
+        (cluster_id, segment, epoch): (u64, u64, u32),
+        mut course: Course,
         seats: Arc<SeatPlan>,
-        names: Vec<String>,
         limits: Limits,
     ) -> (Self, Vec<(NodeId, ToNode)>) {
         let ranks = (0..).map(RankId);
-        let seated =
-            seats.seats.iter().zip(names).zip(ranks).map(|(((node, _), name), rank)| (*node, (rank, name)));
-        let messages = task.configure((cluster_id, run, epoch), &seats);
+        let seated = seats.seats.iter().zip(ranks).map(|(seat, rank)| (seat.node, (rank, seat.name.clone())));
+        course.begin_segment();
+        let task = &mut course.task;
+        let messages = task.configure((cluster_id, segment, epoch), &seats);
         let mut active = Self {
-            run,
+            segment,
             seated: seated.collect(),
             schedule: Schedule::new(task.program().stops(), task.program().num_stages()),
-            task,
+            course,
             seats,
             step: 0,
             waits: Vec::new(),
@@ -114,28 +112,37 @@ impl Active {
         (active, messages)
     }
 
-    /// Steps complete.
-    pub(super) fn steps(&self) -> u32 {
-        self.step
+    /// The run's number.
+    pub(super) fn run(&self) -> u64 {
+        self.course.run
     }
 
-    /// Command: the next step. `None` if it can't take one now.
-    pub(super) fn step(
-        &mut self,
-        now_ns: u64,
-        batch: StepBatch,
-    ) -> Result<Option<Vec<(NodeId, ToNode)>>, BatchError> {
-        self.task.program().validate_batch(&batch)?;
-        if !self.waits.is_empty() {
-            return Ok(None);
+    /// Steps complete.
+    pub(super) fn steps(&self) -> u32 {
+        self.course.committed()
+    }
+
+    /// What is left of it when a seat is lost.
+    pub(super) fn into_course(self) -> Course {
+        self.course
+    }
+
+    fn task(&self) -> &Task {
+        &self.course.task
+    }
+
+    /// Command: the next step. Nothing to tell where the seats still catch up.
+    pub(super) fn step(&mut self, now_ns: u64, batch: StepBatch) -> Result<Vec<(NodeId, ToNode)>, RunError> {
+        self.course.ask(batch)?;
+        match self.waits.is_empty().then(|| self.turn(now_ns)) {
+            Some(Next::Tell(messages)) => Ok(messages),
+            _ => Ok(Vec::new()),
         }
-        self.task.take(batch);
-        Ok(Some(self.prepare(now_ns)))
     }
 
     /// Nodes of the run, by rank.
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.seats.seats.iter().map(|(node, _)| *node)
+        self.seats.seats.iter().map(|seat| seat.node)
     }
 
     /// Name and rank of a seated node.
@@ -148,11 +155,11 @@ impl Active {
         let rank = node.and_then(|node| self.seated.get(&node)).map(|(rank, _)| *rank);
         let of_rank = self.waits.iter().find(|wait| rank.is_some_and(|rank| wait.is_for(rank)));
         match of_rank.or_else(|| self.first()).map(|wait| wait.asked) {
-            None => format!("a pause of run {} after {} steps", self.run, self.step),
-            Some(Asked::Configure) => format!("the configuration of run {}", self.run),
-            Some(Asked::Prepare) => format!("the preparation of step {} of run {}", self.step, self.run),
+            None => format!("a pause of run {} after {} steps", self.run(), self.steps()),
+            Some(Asked::Configure) => format!("the configuration of run {}", self.run()),
+            Some(Asked::Prepare) => format!("the preparation of step {} of run {}", self.steps(), self.run()),
             Some(Asked::Stop(opening)) => {
-                format!("the {} of step {} of run {}", self.stop_name(opening), self.step, self.run)
+                format!("the {} of step {} of run {}", self.stop_name(opening), self.steps(), self.run())
             }
         }
     }
@@ -169,7 +176,7 @@ impl Active {
 
     fn stop_name(&self, opening: Opening) -> String {
         let Stop { half, layer, phase } = self.schedule.program()[opening.at];
-        let program = self.task.program();
+        let program = self.task().program();
         if program.stack().is_none() {
             return phase.to_string();
         }
@@ -210,20 +217,20 @@ impl Active {
                 let is = |stop: Stop| stop.half == half && stop.phase == report.phase;
                 let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("closed"))?;
                 let stop = opening.at;
-                self.check(&report)?;
+                reported::check(&report, self.seats.seats.len())?;
                 if self.phases[stop][at].replace(report).is_some() {
                     return Err(format!("it closed {} twice", self.stop_name(opening)));
                 }
-                let owes = self.task.program().finishes_at(self.schedule.program()[stop]);
+                let owes = self.task().program().finishes_at(self.schedule.program()[stop]);
                 if owes && self.digests[usize::from(half)][at].is_none() {
                     return Ok(Next::Wait);
                 }
                 self.answered(Asked::Stop(opening), rank)?
             }
             FromNode::Finished { step, half, digests, .. } if step == self.step => {
-                let is = |stop: Stop| stop.half == half && self.task.program().finishes_at(stop);
+                let is = |stop: Stop| stop.half == half && self.task().program().finishes_at(stop);
                 let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("finished"))?;
-                let tokens = self.task.digests_of(rank, half);
+                let tokens = self.task().digests_of(rank, half);
                 if digests.len() != tokens {
                     return Err(format!("it finished {} of its {tokens} tokens", digests.len()));
                 }
@@ -242,7 +249,7 @@ impl Active {
 
     /// An open stop of a rank.
     fn open_stop(&self, rank: RankId, is: impl Fn(Stop) -> bool) -> Option<Opening> {
-        let stage = self.task.program().stage_of(rank);
+        let stage = self.task().program().stage_of(rank);
         self.waits.iter().find_map(|wait| match wait.asked {
             Asked::Stop(opening) if opening == self.schedule.of(opening.at, stage) => {
                 is(self.schedule.program()[opening.at]).then_some(opening)
@@ -272,48 +279,17 @@ impl Active {
         Ok(Some((wait.asked, wait.start_ns)))
     }
 
-    fn check(&self, report: &PhaseReport) -> Result<(), String> {
-        let ranks = self.seats.seats.len();
-        if let Some((to, _)) = report.sent_bytes.iter().find(|(to, _)| to.0 as usize >= ranks) {
-            return Err(format!("it reported bytes to {to} of {ranks} ranks"));
-        }
-        if !report.sent_bytes.is_sorted_by(|(before, _), (after, _)| before < after) {
-            return Err("it reported bytes to ranks that don't ascend".to_owned());
-        }
-        let bytes = report.sent_bytes.iter().fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes));
-        let counts = [
-            ("frames", report.frames),
-            ("ns of CPU", report.cpu_ns),
-            ("bytes sent", bytes),
-            ("UDP bytes", report.udp_bytes),
-        ];
-        if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > COUNT_MAX) {
-            return Err(format!("it reported {count} {what} of one phase"));
-        }
-        let longest = report.measured.max(report.stamped);
-        if longest > PHASE_MAX {
-            return Err(format!("it reported a phase of {longest}"));
-        }
-        if report.overtaken > report.frames {
-            return Err(format!("it reported {} of {} frames as overtaken", report.overtaken, report.frames));
-        }
-        if report.lateness_ns.len() > LATENESS_BYTES_MAX {
-            return Err(format!("it reported a histogram of {} bytes", report.lateness_ns.len()));
-        }
-        Ok(())
-    }
-
     /// All have answered: on to what waited for it.
     fn advance(&mut self, now_ns: u64, (asked, start_ns): (Asked, u64)) -> Next {
         match asked {
-            Asked::Configure => Next::Opened,
+            Asked::Configure => self.turn(now_ns),
             Asked::Prepare => Next::Tell(self.begin_ready(now_ns)),
             Asked::Stop(opening) => {
                 let wall_ns = &mut self.wall_ns[opening.at];
                 *wall_ns = now_ns.saturating_sub(start_ns).max(*wall_ns);
                 self.schedule.close(opening);
                 if self.schedule.is_done() {
-                    self.finish_step()
+                    self.finish_step(now_ns)
                 } else {
                     Next::Tell(self.begin_ready(now_ns))
                 }
@@ -330,23 +306,39 @@ impl Active {
         messages
     }
 
-    fn finish_step(&mut self) -> Next {
+    /// Goes on with what the run has in hand.
+    fn turn(&mut self, now_ns: u64) -> Next {
+        match self.course.turn() {
+            Turn::Step(batch) => {
+                self.course.task.take(batch);
+                Next::Tell(self.prepare(now_ns))
+            }
+            Turn::Open => Next::Opened,
+            Turn::Wait => Next::Wait,
+        }
+    }
+
+    fn finish_step(&mut self, now_ns: u64) -> Next {
+        self.step += 1;
         let all = std::mem::take(&mut self.phases).into_iter();
         let all = all.map(|reports| reports.into_iter().flatten().collect());
         let phases = self.schedule.program().iter().copied().zip(all).collect();
         let digests = std::mem::take(&mut self.digests).into_iter();
         let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
-        let (answered, digests) = self.task.answered(self.step, digests);
-        let record = StepRecord {
-            step: self.step,
+        let (step, replays) = (self.course.committed(), self.course.replays());
+        if !self.course.complete() {
+            return self.turn(now_ns);
+        }
+        let (answered, digests) = self.task().answered(step, digests);
+        Next::Stepped(Box::new(StepRecord {
+            step,
             answered,
             phases,
             digests,
             wall_ns: std::mem::take(&mut self.wall_ns),
             clock_error_ns: std::mem::take(&mut self.clock_error_ns),
-        };
-        self.step += 1;
-        Next::Stepped(Box::new(record))
+            replays,
+        }))
     }
 
     fn prepare(&mut self, now_ns: u64) -> Vec<(NodeId, ToNode)> {
@@ -354,23 +346,23 @@ impl Active {
         let (ranks, stops) = (self.seats.seats.len(), self.schedule.program().len());
         self.schedule.reset();
         self.phases = vec![vec![None; ranks]; stops];
-        self.digests = vec![vec![None; ranks]; usize::from(self.task.program().halves())];
+        self.digests = vec![vec![None; ranks]; usize::from(self.task().program().halves())];
         self.wall_ns = vec![0; stops];
         self.clock_error_ns = vec![0; stops];
-        self.task.prepare(self.run, self.step, &self.seats)
+        self.task().prepare(self.segment, self.step, &self.seats)
     }
 
     fn begin(&mut self, now_ns: u64, opening: Opening, messages: &mut Vec<(NodeId, ToNode)>) {
         let ranks = self.seats.seats.len() as u64;
         let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
-        let expected_ns = self.task.expected_phase_ns();
+        let expected_ns = self.task().expected_phase_ns();
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
         self.wait(start_at_ns, Asked::Stop(opening), limit_ns);
         let stop = self.schedule.program()[opening.at];
-        let (run, step) = (self.run, self.step);
-        for ((node, _), rank) in self.seats.seats.iter().zip((0..).map(RankId)) {
+        let (run, step) = (self.segment, self.step);
+        for (seat, rank) in self.seats.seats.iter().zip((0..).map(RankId)) {
             if self.is_asked(Asked::Stop(opening), rank) {
-                messages.push((*node, ToNode::Begin { run, step, stop, start_at_ns }));
+                messages.push((seat.node, ToNode::Begin { run, step, stop, start_at_ns }));
             }
         }
     }
@@ -385,7 +377,7 @@ impl Active {
     }
 
     fn wait(&mut self, start_ns: u64, asked: Asked, limit_ns: u64) {
-        let ranks = (0..self.task.num_ranks()).map(RankId);
+        let ranks = (0..self.task().num_ranks()).map(RankId);
         let owing: Vec<bool> = ranks.map(|rank| self.is_asked(asked, rank)).collect();
         let left = owing.iter().filter(|owing| **owing).count();
         self.waits.push(Wait { asked, owing, left, start_ns, limit_ns });
@@ -395,7 +387,7 @@ impl Active {
         match asked {
             Asked::Configure | Asked::Prepare => true,
             Asked::Stop(Opening { stage, .. }) => {
-                stage.is_none_or(|stage| stage == self.task.program().stage_of(rank))
+                stage.is_none_or(|stage| stage == self.task().program().stage_of(rank))
             }
         }
     }
@@ -414,5 +406,6 @@ fn message_name(message: &FromNode) -> &'static str {
         FromNode::Finished { .. } => "finished",
         FromNode::Failed { .. } => "failed",
         FromNode::Pong { .. } => "pong",
+        FromNode::Beat => "beat",
     }
 }

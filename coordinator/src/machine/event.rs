@@ -53,6 +53,36 @@ pub enum CoordinatorEvent {
         /// Its ranks.
         ranks: u32,
     },
+    /// A node has been silent for too long; it takes no seat.
+    NodeSuspected {
+        /// Its name.
+        name: String,
+        /// For how long, ns.
+        silence_ns: u64,
+    },
+    /// A node that was suspected is heard again.
+    NodeHeard {
+        /// Its name.
+        name: String,
+    },
+    /// A run has lost a seat, or a link between seats, and waits for nodes.
+    RunInterrupted {
+        /// The run.
+        run: u64,
+        /// What happened, one line.
+        reason: String,
+    },
+    /// A run that was interrupted has its seats again.
+    RunResumed {
+        /// The run.
+        run: u64,
+        /// Its epoch from now on.
+        epoch: u32,
+        /// Steps complete, which stay.
+        done: u32,
+        /// Since the loss was noticed, ns.
+        after_ns: u64,
+    },
     /// A step is complete on every rank.
     StepDone {
         /// The run.

@@ -25,12 +25,35 @@ pub enum JoinError {
         "the id of its machine has {0} bytes, at most {NAME_BYTES_MAX}; run one build of railyard everywhere"
     )]
     Machine(usize),
+    /// Another process has the name, and is alive.
+    #[error(
+        "a live process has the name {0} already; give each node a name and a certificate of its own, or end the other process"
+    )]
+    Taken(String),
+    /// The certificate is another's.
+    #[error(
+        "it registered as {name:?} with a certificate of {certificate}; start it with --name {certificate}"
+    )]
+    Certificate {
+        /// The name that it gave.
+        name: String,
+        /// The name in its certificate.
+        certificate: String,
+    },
     /// No room.
     #[error("the cluster has {NODES_MAX} nodes already; start another coordinator for more")]
     Full,
     /// The coordinator is shutting down.
     #[error("the coordinator is shutting down; start the node again when it is back")]
     Closing,
+}
+
+impl JoinError {
+    /// Whether the same node may be let in a little later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Taken(_) | Self::Closing)
+    }
 }
 
 /// A node that has registered.
@@ -46,6 +69,17 @@ pub struct Member {
     pub(super) clock: NodeClock,
     /// Pings that are still to follow the one under way.
     pub(super) pings_left: u32,
+    /// When it was last heard, by the coordinator's clock, ns; never later than now.
+    pub(super) heard_ns: u64,
+    /// Whether it has been silent for too long.
+    pub(super) suspected: bool,
+}
+
+impl Member {
+    /// Whether it may take a seat.
+    pub(super) fn can_sit(&self) -> bool {
+        !self.suspected
+    }
 }
 
 /// All registered nodes.
@@ -60,26 +94,26 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Adds a node under a new id; a member of the same name is replaced, for its process was started anew.
+    /// Adds a node under a new id.
     pub(super) fn join(
         &mut self,
+        now_ns: u64,
         name: &str,
         address: SocketAddr,
         machine: Machine,
         clock: NodeClock,
-    ) -> Result<(NodeId, Option<NodeId>), JoinError> {
+    ) -> Result<NodeId, JoinError> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
             return Err(JoinError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
         }
         if machine.id.len() > NAME_BYTES_MAX {
             return Err(JoinError::Machine(machine.id.len()));
         }
-        let replaced = self.by_name.get(name).copied();
-        if replaced.is_none() && self.nodes.len() >= NODES_MAX {
-            return Err(JoinError::Full);
+        if self.by_name.contains_key(name) {
+            return Err(JoinError::Taken(name.to_owned()));
         }
-        if let Some(old) = replaced {
-            self.take(old);
+        if self.nodes.len() >= NODES_MAX {
+            return Err(JoinError::Full);
         }
         self.last += 1;
         self.epoch += 1;
@@ -88,18 +122,13 @@ impl Members {
         let cores = self.machines.entry(machine.id.clone()).or_default();
         *cores = machine.cores.max(*cores);
         let name = name.to_owned();
-        self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0 });
-        Ok((node, replaced))
+        let (heard_ns, suspected) = (now_ns, false);
+        self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0, heard_ns, suspected });
+        Ok(node)
     }
 
     /// Takes a node out.
     pub(super) fn leave(&mut self, node: NodeId) -> Option<Member> {
-        let member = self.take(node)?;
-        self.epoch += 1;
-        Some(member)
-    }
-
-    fn take(&mut self, node: NodeId) -> Option<Member> {
         let member = self.nodes.remove(&node)?;
         self.by_name.remove(&member.name);
         let id = &member.machine.id;
@@ -108,6 +137,7 @@ impl Members {
             Some(cores) => self.machines.insert(id.clone(), cores),
             None => self.machines.remove(id),
         };
+        self.epoch += 1;
         Some(member)
     }
 
@@ -127,6 +157,18 @@ impl Members {
 
     pub(super) fn contains(&self, node: NodeId) -> bool {
         self.nodes.contains_key(&node)
+    }
+
+    pub(super) fn get(&self, node: NodeId) -> Option<&Member> {
+        self.nodes.get(&node)
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NodeId, &mut Member)> {
+        self.nodes.iter_mut().map(|(node, member)| (*node, member))
     }
 
     pub(super) fn get_mut(&mut self, node: NodeId) -> Option<&mut Member> {
@@ -190,7 +232,7 @@ mod tests {
         let mut members = Members::default();
         for (name, id, cores) in [("a", "one", 2), ("b", "one", 4), ("c", "two", 8)] {
             members
-                .join(name, address(), Machine { id: id.to_owned(), cores }, NodeClock::new(false))
+                .join(0, name, address(), Machine { id: id.to_owned(), cores }, NodeClock::new(false))
                 .unwrap();
         }
         assert_eq!(members.cores(), 12);
@@ -202,7 +244,7 @@ mod tests {
     fn nodes_sit_by_rack_and_number_whatever_order_they_come_in() {
         let mut members = Members::default();
         for name in ["rack1-0", "rack0-10", "rack0-9", "rack10-0", "rack0-0", "rack2-1"] {
-            members.join(name, address(), machine(), NodeClock::new(false)).unwrap();
+            members.join(0, name, address(), machine(), NodeClock::new(false)).unwrap();
         }
         let names: Vec<_> = members.seating().iter().map(|(_, member)| member.name.as_str()).collect();
         assert_eq!(names, ["rack0-0", "rack0-9", "rack0-10", "rack1-0", "rack2-1", "rack10-0"]);
@@ -210,14 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_again_replaces_the_process_before_it() {
+    fn a_name_is_that_of_one_live_process() {
         let mut members = Members::default();
-        let (first, none) = members.join("a", address(), machine(), NodeClock::new(false)).unwrap();
-        let (second, replaced) = members.join("a", address(), machine(), NodeClock::new(false)).unwrap();
-        assert_eq!((none, replaced, members.len(), members.epoch()), (None, Some(first), 1, 2));
+        let join = |members: &mut Members| members.join(0, "a", address(), machine(), NodeClock::new(false));
+        let first = join(&mut members).unwrap();
+        let refused = join(&mut members).unwrap_err();
+        assert!(refused.may_pass() && refused.to_string().contains("live process"), "{refused}");
+        assert_eq!((members.len(), members.epoch()), (1, 1));
+        members.leave(first).unwrap();
+        let second = join(&mut members).unwrap();
         assert!(members.contains(second) && !members.contains(first));
         assert!(members.leave(first).is_none());
-        assert_eq!(members.epoch(), 2);
+        assert_eq!(members.epoch(), 3);
     }
 
     #[test]
@@ -225,7 +271,7 @@ mod tests {
         let mut members = Members::default();
         for name in ["", "a\nb", &"x".repeat(256)] {
             assert!(matches!(
-                members.join(name, address(), machine(), NodeClock::new(false)),
+                members.join(0, name, address(), machine(), NodeClock::new(false)),
                 Err(JoinError::Name(_))
             ));
         }

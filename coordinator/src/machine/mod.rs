@@ -6,15 +6,22 @@
 //! [`Coordinator::poll_transmit`], [`Coordinator::poll_event`], [`Coordinator::poll_session`], [`Coordinator::poll_timeout`].
 //!
 //! A run: Configure, all Configured; for each step that is asked for Prepare, all Prepared; Begin of each stop of its program, closed by all
-//! of a stage before what follows it there; all Finished. Every wait but that for the next step has a limit. The first thing that goes wrong
-//! aborts the run on every seat.
+//! of a stage before what follows it there; all Finished. Every wait but that for the next step has a limit. A seat that is lost ends a
+//! segment of the run, and another begins where it was, under a new epoch (see [`course`]); anything else that goes wrong ends the run on
+//! every seat.
 
 mod active;
+mod caches;
 mod clock;
+mod course;
 mod event;
 mod limits;
 mod members;
+mod pulse;
+mod recovery;
+mod reported;
 mod schedule;
+mod seating;
 mod session;
 mod task;
 
@@ -26,11 +33,12 @@ use crate::error::RunError;
 use active::{Active, Next};
 use clock::NodeClock;
 use members::Members;
-use node::control::{FromNode, Machine, NodeId, SeatPlan, ToNode};
-use std::collections::{BTreeMap, VecDeque};
+use node::control::{FromNode, Machine, NodeId, ToNode};
+use pulse::Pulse;
+use recovery::{Blaming, Forming};
+use seating::Seating;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use task::Task;
 
 /// Pings to a node of another machine while it prepares a step, one after the other: the fastest answer tells most.
 const PINGS: u32 = 4;
@@ -39,20 +47,10 @@ const PINGS: u32 = 4;
 enum State {
     Idle,
     /// Waits for nodes.
-    Forming {
-        run: u64,
-        task: Box<Task>,
-        deadline_ns: u64,
-    },
+    Forming(Forming),
     Active(Box<Active>),
     /// Aborted; listens a little longer for a better explanation.
-    Ending {
-        run: u64,
-        error: RunError,
-        during: String,
-        seated: BTreeMap<NodeId, String>,
-        until_ns: u64,
-    },
+    Blaming(Box<Blaming>),
 }
 
 /// The state machine.
@@ -62,8 +60,11 @@ pub struct Coordinator {
     machine_id: String,
     limits: Limits,
     members: Members,
+    seating: Seating,
+    pulse: Pulse,
     changed_ns: u64,
     last_run: u64,
+    last_segment: u64,
     state: State,
     closing: bool,
     transmits: VecDeque<(NodeId, ToNode)>,
@@ -78,10 +79,13 @@ impl Coordinator {
         Self {
             cluster_id,
             machine_id: machine_id.to_owned(),
+            pulse: Pulse::new(now_ns, &limits),
             limits,
             members: Members::default(),
+            seating: Seating::default(),
             changed_ns: now_ns,
             last_run: 0,
+            last_segment: 0,
             state: State::Idle,
             closing: false,
             transmits: VecDeque::new(),
@@ -114,11 +118,12 @@ impl Coordinator {
         self.members.epoch()
     }
 
-    /// Command: end the run under way and tell all nodes to leave.
-    pub fn shutdown(&mut self) {
+    /// Command: end the run under way, take nobody in any more, and tell all nodes to leave where they should; others look for a
+    /// coordinator again.
+    pub fn shutdown(&mut self, leave: bool) {
         self.closing = true;
         self.end(RunError::Closed);
-        for (node, _) in self.members.seating() {
+        for (node, _) in self.members.seating().into_iter().filter(|_| leave) {
             self.transmits.push_back((node, ToNode::Shutdown));
         }
     }
@@ -138,15 +143,12 @@ impl Coordinator {
             return Err(JoinError::Closing);
         }
         let clock = NodeClock::new(machine.id != self.machine_id);
-        let (node, replaced) = self.members.join(name, address, machine, clock)?;
-        self.changed_ns = now_ns;
-        if let Some(old) = replaced {
-            let reason = "another process registered under its name";
-            self.transmits.push_back((old, ToNode::Shutdown));
-            self.tell_left(old, name.to_owned(), reason.to_owned());
-            self.lose_seat(now_ns, old, reason);
+        let node = self.members.join(now_ns, name, address, machine, clock)?;
+        if self.members.len() == 1 {
+            self.pulse.start(now_ns);
         }
-        self.transmits.push_back((node, ToNode::Welcome { node }));
+        self.changed_ns = now_ns;
+        self.transmits.push_back((node, ToNode::Welcome { node, beat_ms: self.limits.beat_ms }));
         self.transmits.push_back((node, ToNode::Ping { sent_ns: now_ns }));
         self.events.push_back(CoordinatorEvent::NodeJoined {
             node,
@@ -163,7 +165,15 @@ impl Coordinator {
         let Some(member) = self.members.get_mut(node) else {
             return;
         };
+        member.heard_ns = now_ns;
+        if std::mem::take(&mut member.suspected) {
+            let name = member.name.clone();
+            self.events.push_back(CoordinatorEvent::NodeHeard { name });
+            self.try_start(now_ns);
+        }
+        let Some(member) = self.members.get_mut(node) else { return };
         match message {
+            FromNode::Beat => {}
             FromNode::Pong { sent_ns, node_ns } => {
                 let agrees = member.clock.handle_answer(sent_ns, node_ns, now_ns);
                 if member.pings_left > 0 {
@@ -173,14 +183,14 @@ impl Coordinator {
                 let seated = matches!(&self.state, State::Active(active) if active.label(node).is_some());
                 if !agrees && seated {
                     let node = member.name.clone();
-                    self.fail(now_ns, RunError::Clock { node });
+                    self.end(RunError::Clock { node });
                 }
             }
-            FromNode::Register { .. } => self.breach(now_ns, node, "it registered twice".to_owned()),
-            FromNode::Failed { run, error } => match &self.state {
-                State::Active(active) if run == 0 || run == active.run => {
+            FromNode::Register { .. } => self.breach(node, "it registered twice".to_owned()),
+            FromNode::Failed { run, error, peer } => match &self.state {
+                State::Active(active) if run == 0 || run == active.segment => {
                     if let Some(node) = active.label(node) {
-                        self.fail(now_ns, RunError::Failed { node, error: one_line(&error) });
+                        self.complain(now_ns, RunError::Failed { node, error: one_line(&error) }, peer);
                     }
                 }
                 // While all leave, links between nodes end in whatever order.
@@ -195,11 +205,11 @@ impl Coordinator {
             | FromNode::Closed { run, .. }
             | FromNode::Finished { run, .. } => {
                 if let State::Active(active) = &mut self.state
-                    && active.run == run
+                    && active.segment == run
                 {
                     match active.handle(now_ns, node, message) {
-                        Ok(next) => self.advance(now_ns, run, next),
-                        Err(what) => self.breach(now_ns, node, what),
+                        Ok(next) => self.advance(now_ns, next),
+                        Err(what) => self.breach(node, what),
                     }
                 }
             }
@@ -221,17 +231,40 @@ impl Coordinator {
         if self.poll_timeout().is_none_or(|at| at > now_ns) {
             return;
         }
+        self.look(now_ns);
+        if self.state_timeout().is_none_or(|at| at > now_ns) {
+            return;
+        }
         match &self.state {
             State::Idle => {}
-            State::Forming { task, .. } => {
-                let needed = task.num_ranks();
-                self.end(RunError::TooFewNodes { there: self.members.len(), needed });
+            State::Forming(forming) => {
+                let needed = forming.course.task.num_ranks();
+                let missing = RunError::TooFewNodes { there: self.members.len(), needed };
+                self.end(forming.lost.as_ref().map_or(missing, |(error, _)| error.clone()));
             }
             State::Active(active) => {
                 let (nodes, during, limit_s) = (active.owing(), active.during(None), active.limit_s());
-                self.fail(now_ns, RunError::Timeout { nodes, during, limit_s });
+                self.end(RunError::Timeout { nodes, during, limit_s });
             }
-            State::Ending { error, .. } => self.end(error.clone()),
+            State::Blaming(_) => self.give_up_blaming(now_ns),
+        }
+    }
+
+    /// Looks who is silent, and beats.
+    fn look(&mut self, now_ns: u64) {
+        let Some(silent) = self.pulse.look(now_ns, &mut self.members) else { return };
+        for (node, silence_ns) in silent.suspected {
+            if let Some(member) = self.members.get(node) {
+                let name = member.name.clone();
+                self.events.push_back(CoordinatorEvent::NodeSuspected { name, silence_ns });
+            }
+        }
+        for (node, silence_ns) in silent.lost {
+            let silent_s = silence_ns as f64 / 1e9;
+            self.handle_lost(now_ns, node, &format!("it was silent for {silent_s:.1} s"));
+        }
+        for (node, _) in self.members.seating() {
+            self.transmits.push_back((node, ToNode::Beat));
         }
     }
 
@@ -248,36 +281,16 @@ impl Coordinator {
     /// Output: when [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        match &self.state {
-            State::Idle => None,
-            State::Forming { deadline_ns, .. } => Some(*deadline_ns),
-            State::Active(active) => active.deadline_ns(),
-            State::Ending { until_ns, .. } => Some(*until_ns),
-        }
+        self.state_timeout().into_iter().chain(self.pulse.due_ns(&self.members)).min()
     }
 
-    /// Seats a run that waits for nodes, once they are there.
-    fn try_start(&mut self, now_ns: u64) {
-        let there = self.members.len();
-        let (run, task) = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Forming { run, task, .. } if there >= task.num_ranks() => (run, task),
-            other => {
-                self.state = other;
-                return;
-            }
-        };
-        let ranks = task.num_ranks();
-        let mut seating = self.members.seating();
-        seating.truncate(ranks as usize);
-        let seats =
-            SeatPlan { seats: seating.iter().map(|(node, member)| (*node, member.address)).collect() };
-        let names = seating.iter().map(|(_, member)| member.name.clone()).collect();
-        let epoch = self.members.epoch();
-        let numbers = (self.cluster_id, run, epoch);
-        let (active, messages) = Active::new(now_ns, numbers, *task, Arc::new(seats), names, self.limits);
-        self.events.push_back(CoordinatorEvent::RunStarted { run, epoch, ranks });
-        self.transmits.extend(messages);
-        self.state = State::Active(Box::new(active));
+    fn state_timeout(&self) -> Option<u64> {
+        match &self.state {
+            State::Idle => None,
+            State::Forming(forming) => Some(forming.deadline_ns),
+            State::Active(active) => active.deadline_ns(),
+            State::Blaming(blaming) => Some(blaming.until_ns),
+        }
     }
 
     /// Sends commands of the active run. Instants in them become instants of each node's own clock, and a clock that isn't the
@@ -303,11 +316,11 @@ impl Coordinator {
         }
     }
 
-    fn advance(&mut self, now_ns: u64, run: u64, next: Next) {
+    fn advance(&mut self, now_ns: u64, next: Next) {
         let State::Active(active) = &self.state else {
             return;
         };
-        let done = active.steps();
+        let (run, done) = (active.run(), active.steps());
         match next {
             Next::Wait => {}
             Next::Tell(messages) => self.tell(now_ns, messages),
@@ -319,61 +332,21 @@ impl Coordinator {
         }
     }
 
-    fn breach(&mut self, now_ns: u64, node: NodeId, what: String) {
+    fn breach(&mut self, node: NodeId, what: String) {
         if let State::Active(active) = &self.state
             && let Some(label) = active.label(node)
         {
             let during = active.during(Some(node));
-            self.fail(now_ns, RunError::Protocol { node: label, during, what });
-        }
-    }
-
-    /// The run can't go on without this seat; a complaint under consideration is explained by its loss.
-    fn lose_seat(&mut self, now_ns: u64, node: NodeId, reason: &str) {
-        let reason = one_line(reason);
-        match &mut self.state {
-            State::Active(active) => {
-                if let Some(label) = active.label(node) {
-                    let during = active.during(Some(node));
-                    self.fail(now_ns, RunError::Lost { node: label, during, reason });
-                }
-            }
-            State::Ending { seated, error: RunError::Failed { .. }, during, .. } => {
-                if let Some(node) = seated.remove(&node) {
-                    let during = std::mem::take(during);
-                    self.end(RunError::Lost { node, during, reason });
-                }
-            }
-            State::Ending { .. } | State::Idle | State::Forming { .. } => {}
-        }
-    }
-
-    /// Aborts the active run on every seat; a complaint is kept open for a while, anything else ends the run.
-    fn fail(&mut self, now_ns: u64, error: RunError) {
-        let State::Active(active) = &self.state else {
-            return;
-        };
-        if !matches!(error, RunError::Failed { .. }) {
-            return self.end(error);
-        }
-        let (run, during) = (active.run, active.during(None));
-        let seated = active.nodes().filter_map(|node| Some((node, active.label(node)?))).collect();
-        self.abort();
-        let until_ns = now_ns.saturating_add(self.limits.blame_ns);
-        self.state = State::Ending { run, error, during, seated, until_ns };
-    }
-
-    fn abort(&mut self) {
-        if let State::Active(active) = &self.state {
-            let run = active.run;
-            let there = active.nodes().filter(|node| self.members.contains(*node));
-            self.transmits.extend(there.map(|node| (node, ToNode::Abort { run })));
+            self.end(RunError::Protocol { node: label, during, what });
         }
     }
 
     /// Ends whatever run there is.
     fn end(&mut self, error: RunError) {
-        self.abort();
+        if let State::Active(active) = &self.state {
+            let (segment, nodes) = (active.segment, active.nodes().collect::<Vec<_>>());
+            self.abort(segment, &nodes);
+        }
         let run = self.under_way();
         self.state = State::Idle;
         self.session_events.extend(run.map(|run| (run, SessionEvent::Failed(error))));

@@ -1,7 +1,8 @@
 //! Commands and outputs of runs, whose steps are asked for one by one.
 
+use super::course::Course;
 use super::event::SessionEvent;
-use super::task::Task;
+use super::recovery::Forming;
 use super::{Coordinator, State};
 use crate::error::RunError;
 use crate::run::RunRequest;
@@ -20,14 +21,14 @@ impl Coordinator {
         if let Some(run) = self.under_way() {
             return Err(RunError::Busy { run });
         }
-        let task = Task::new(request);
-        let needed = task.num_ranks();
+        let course = Box::new(Course::new(self.last_run + 1, request));
+        let needed = course.task.num_ranks();
         let deadline_ns = self.changed_ns.saturating_add(self.limits.forming_ns);
         if self.members.len() < needed && now_ns >= deadline_ns {
             return Err(RunError::TooFewNodes { there: self.members.len(), needed });
         }
         self.last_run += 1;
-        self.state = State::Forming { run: self.last_run, task: Box::new(task), deadline_ns };
+        self.state = State::Forming(Forming { course, deadline_ns, lost: None });
         self.try_start(now_ns);
         Ok(self.last_run)
     }
@@ -35,14 +36,19 @@ impl Coordinator {
     /// Command: the next step of a run. `batch` is that of a whole model, and has no columns where a step's tokens are always the same.
     ///
     /// # Errors
-    /// [`RunError::Batch`] for a batch that can't be, [`RunError::StepUnderWay`] before the last step is complete,
+    /// [`RunError::Batch`] for a batch that can't be, [`RunError::StepUnderWay`] before the run is open or the last step complete,
     /// [`RunError::Closed`] without such a run.
     pub fn step(&mut self, now_ns: u64, run: u64, batch: StepBatch) -> Result<(), RunError> {
-        let State::Active(active) = &mut self.state else { return Err(RunError::Closed) };
-        if active.run != run {
+        if self.under_way() != Some(run) {
             return Err(RunError::Closed);
         }
-        let messages = active.step(now_ns, batch)?.ok_or(RunError::StepUnderWay { run })?;
+        let messages = match &mut self.state {
+            State::Active(active) => active.step(now_ns, batch)?,
+            // It is run once there are seats again.
+            State::Forming(Forming { course, .. }) => return course.ask(batch),
+            State::Blaming(blaming) => return blaming.course_mut().ask(batch),
+            State::Idle => return Err(RunError::Closed),
+        };
         self.tell(now_ns, messages);
         Ok(())
     }
@@ -64,8 +70,9 @@ impl Coordinator {
     pub(super) fn under_way(&self) -> Option<u64> {
         match &self.state {
             State::Idle => None,
-            State::Forming { run, .. } | State::Ending { run, .. } => Some(*run),
-            State::Active(active) => Some(active.run),
+            State::Forming(forming) => Some(forming.course.run),
+            State::Blaming(blaming) => Some(blaming.run()),
+            State::Active(active) => Some(active.run()),
         }
     }
 }

@@ -18,6 +18,10 @@ pub(super) struct Task {
     halves: Halves,
     /// Those that are not answered yet, newest first.
     batches: VecDeque<Batch>,
+    /// Number of the run's first step, as it was asked for.
+    first_step: u32,
+    /// Steps that the setups leave out.
+    left_out: u32,
 }
 
 /// A batch under way.
@@ -40,11 +44,43 @@ impl Batch {
 impl Task {
     pub(super) fn new(request: RunRequest) -> Self {
         let RunRequest { setup, pacing, expected_phase_ns } = request;
+        let first_step = setup.first_step;
         let setups = match setup.program.num_stages() {
             1 => vec![Arc::new(setup)],
             stages => (0..stages).map(|stage| Arc::new(setup.for_stage(stage))).collect(),
         };
-        Self { setups, pacing, expected_phase_ns, halves: Halves::default(), batches: VecDeque::new() }
+        let (halves, batches) = (Halves::default(), VecDeque::new());
+        Self { setups, pacing, expected_phase_ns, halves, batches, first_step, left_out: 0 }
+    }
+
+    /// For seats that have nothing, and whose first step comes after `steps` of the run.
+    pub(super) fn restart(&mut self, steps: u32) {
+        (self.halves, self.batches) = (Halves::default(), VecDeque::new());
+        let more = steps - std::mem::replace(&mut self.left_out, steps);
+        if more == 0 {
+            return;
+        }
+        for setup in &mut self.setups {
+            let setup = Arc::make_mut(setup);
+            setup.first_step = self.first_step.saturating_add(steps);
+            if let Program::Moves(moves) = &mut setup.program {
+                // A program has one round at least, be it one that nobody asks for.
+                moves.rounds.drain(..(more as usize).min(moves.rounds.len() - 1));
+            }
+        }
+    }
+
+    /// Whether some expert of some layer has more than one slot.
+    pub(super) fn has_replicas(&self) -> bool {
+        self.setups.iter().any(|setup| match &setup.program {
+            Program::Layer(layer) => layer.placement.num_slots() > layer.placement.num_experts(),
+            Program::Moves(_) => false,
+            Program::Stack(own) => own
+                .placements
+                .distinct()
+                .iter()
+                .any(|placement| placement.num_slots() > placement.num_experts()),
+        })
     }
 
     pub(super) fn program(&self) -> &Program {
@@ -99,7 +135,7 @@ impl Task {
     }
 
     fn tell(&self, plan: &SeatPlan, message: impl Fn(RankId) -> ToNode) -> Vec<(NodeId, ToNode)> {
-        plan.seats.iter().zip((0..).map(RankId)).map(|((node, _), rank)| (*node, message(rank))).collect()
+        plan.seats.iter().zip((0..).map(RankId)).map(|(seat, rank)| (seat.node, message(rank))).collect()
     }
 
     /// Digests that a rank owes in a step, for a half of its batch.

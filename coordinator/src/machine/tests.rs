@@ -1,14 +1,16 @@
 //! The machine on a fake clock, with scripted nodes.
 
+mod recovery;
 mod sessions;
 
 use super::*;
 use crate::run::{RunRequest, StepRecord};
 use crate::testing::request;
 use moe::stack::StepBatch;
-use node::control::PhaseReport;
+use node::control::{Occupant, PhaseReport};
 use node::program::Stop;
 use node::wire::Phase;
+use std::collections::BTreeMap;
 use topology::{Picos, RankId};
 
 const MS: u64 = 1_000_000;
@@ -29,8 +31,13 @@ struct Yard {
 }
 
 impl Yard {
+    /// Without beats, and nothing that is lost is waited for.
     fn new(nodes: u32) -> Self {
-        let machine = Coordinator::new(0, 9, "m", Limits::default());
+        Self::with(nodes, Limits { beat_ms: 0, return_ns: 0, ..Limits::default() })
+    }
+
+    fn with(nodes: u32, limits: Limits) -> Self {
+        let machine = Coordinator::new(0, 9, "m", limits);
         let mut yard = Self {
             machine,
             now: 0,
@@ -200,7 +207,8 @@ fn a_run_of_two_ranks_steps_through_every_phase_in_lockstep() {
             kinds.push(match &pair[0].1 {
                 ToNode::Configure { setup, seats, .. } => {
                     assert_eq!((setup.cluster_id, setup.run, setup.epoch), (9, run, 3));
-                    assert_eq!(seats.seats[1], (NodeId(2), ([127, 0, 0, 1], 1001).into()));
+                    let address = ([127, 0, 0, 1], 1001).into();
+                    assert_eq!(seats.seats[1], Occupant { node: NodeId(2), name: "n1".to_owned(), address });
                     "configure".to_owned()
                 }
                 ToNode::Prepare { step, .. } => format!("prepare {step}"),
@@ -337,11 +345,11 @@ fn a_failure_aborts_all_and_is_told_after_the_grace() {
     let run = yard.submit(two(), 3).unwrap();
     yard.answer(None);
     yard.sent.clear();
-    yard.say(NodeId(1), FromNode::Failed { run, error: "row misrouted".to_owned() });
+    yard.say(NodeId(1), FromNode::Failed { run, error: "row misrouted".to_owned(), peer: None });
     assert_eq!(yard.aborts(), [NodeId(1), NodeId(2)]);
     assert!(yard.outcomes.is_empty());
     // The other's complaint is a consequence.
-    yard.say(NodeId(2), FromNode::Failed { run, error: "peer gone".to_owned() });
+    yard.say(NodeId(2), FromNode::Failed { run, error: "peer gone".to_owned(), peer: None });
     yard.pass(250 * MS);
     assert_eq!(yard.error(), (run, "n0 (rank 0) failed: row misrouted".to_owned()));
 }
@@ -350,7 +358,7 @@ fn a_failure_aborts_all_and_is_told_after_the_grace() {
 fn a_loss_explains_the_complaint_before_it() {
     let mut yard = Yard::new(2);
     let run = yard.submit(two(), 3).unwrap();
-    yard.say(NodeId(1), FromNode::Failed { run, error: "n1 is gone".to_owned() });
+    yard.say(NodeId(1), FromNode::Failed { run, error: "n1 is gone".to_owned(), peer: None });
     yard.pass(100 * MS);
     yard.lose(NodeId(2), "killed");
     let (_, error) = yard.error();
@@ -372,7 +380,7 @@ fn messages_of_an_aborted_run_are_ignored() {
         FromNode::Prepared { run: old, step: 0 },
         FromNode::Closed { run: old, step: 0, half: 0, report: report(Phase::Dispatch) },
         FromNode::Finished { run: old, step: 0, half: 0, digests: Vec::new() },
-        FromNode::Failed { run: old, error: "late".to_owned() },
+        FromNode::Failed { run: old, error: "late".to_owned(), peer: None },
     ] {
         yard.say(NodeId(1), stale);
     }
@@ -488,26 +496,6 @@ fn the_epoch_counts_changes_of_membership_not_runs() {
 }
 
 #[test]
-fn a_restarted_process_takes_its_name_back() {
-    let mut yard = Yard::new(2);
-    let run = yard.submit(two(), 3).unwrap();
-    yard.sent.clear();
-    let again = yard.join("n1");
-    assert_eq!(again, NodeId(3));
-    assert!(yard.sent.contains(&(NodeId(2), ToNode::Shutdown)));
-    assert!(yard.sent.contains(&(NodeId(1), ToNode::Abort { run })));
-    let (_, error) = yard.error();
-    assert!(error.contains("another process registered under its name"), "{error}");
-    // Its old connection may end whenever it likes.
-    yard.lose(NodeId(2), "closed");
-    yard.say(NodeId(2), FromNode::Configured { run });
-    yard.sent.clear();
-    yard.submit(two(), 3).unwrap();
-    let seats: Vec<_> = yard.sent.iter().map(|(node, _)| *node).collect();
-    assert_eq!(seats, [NodeId(1), NodeId(3)]);
-}
-
-#[test]
 fn nodes_of_another_machine_are_told_instants_of_their_own_clock() {
     const AHEAD: u64 = 7_000_000_000_000;
     let mut yard = Yard::new(2);
@@ -583,7 +571,7 @@ fn shutdown_ends_the_run_and_sends_everyone_home() {
     let mut yard = Yard::new(2);
     let run = yard.submit(two(), 3).unwrap();
     yard.sent.clear();
-    yard.machine.shutdown();
+    yard.machine.shutdown(true);
     yard.collect();
     let abort = ToNode::Abort { run };
     let expected = [abort.clone(), abort, ToNode::Shutdown, ToNode::Shutdown];
@@ -593,14 +581,17 @@ fn shutdown_ends_the_run_and_sends_everyone_home() {
     let refused = yard.machine.handle_register(0, "x", ([127, 0, 0, 1], 1).into(), machine());
     assert_eq!(refused, Err(JoinError::Closing));
     let news = yard.events.len();
-    yard.say(NodeId(1), FromNode::Failed { run: 0, error: "the link with node 2 broke".to_owned() });
+    yard.say(
+        NodeId(1),
+        FromNode::Failed { run: 0, error: "the link with node 2 broke".to_owned(), peer: None },
+    );
     assert_eq!(yard.events.len(), news, "links break where all leave");
 }
 
 #[test]
 fn a_complaint_outside_of_a_run_is_news() {
     let mut yard = Yard::new(1);
-    yard.say(NodeId(1), FromNode::Failed { run: 0, error: "two\nlines".to_owned() });
+    yard.say(NodeId(1), FromNode::Failed { run: 0, error: "two\nlines".to_owned(), peer: None });
     let news = CoordinatorEvent::NodeComplained { name: "n0".to_owned(), error: "two lines".to_owned() };
     assert_eq!(yard.events.last(), Some(&news));
 }

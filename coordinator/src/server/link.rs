@@ -1,7 +1,7 @@
 //! Connections to the coordinator: who they are, and the two tasks that carry a node's messages.
 
 use crate::machine::JoinError;
-use node::control::{FromNode, Machine, NodeId, ToNode};
+use node::control::{FromNode, Machine, NodeId, TRY_AGAIN, ToNode};
 use node::net::transport::IDLE_TIMEOUT;
 use node::net::{Accepting, Endpoint, MessageError, Peer, Role, recv_message, send_message};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
@@ -58,8 +58,9 @@ impl Link {
     }
 
     /// Closes the connection for a reason that the node is told.
-    pub(super) fn refuse(self, reason: &str) {
-        self.connection.close(REFUSED, reason.as_bytes());
+    pub(super) fn refuse(self, error: &JoinError) {
+        let code = if error.may_pass() { TRY_AGAIN.into() } else { REFUSED };
+        self.connection.close(code, error.to_string().as_bytes());
     }
 }
 
@@ -146,6 +147,9 @@ async fn admit(
             "its first message was no registration; run one build of railyard everywhere".to_owned(),
         ));
     };
+    if name != peer.name {
+        return Err(refuse(JoinError::Certificate { name, certificate: peer.name.clone() }.to_string()));
+    }
     if address.ip().is_unspecified() {
         address.set_ip(connection.remote_address().ip());
     }
@@ -197,9 +201,10 @@ async fn write(
         let input = match send_message(&mut send, &message).await {
             Ok(()) if last => return,
             Ok(()) => continue,
-            Err(error @ (MessageError::TooLarge { .. } | MessageError::Encode(_))) => {
-                Input::Message { node, message: FromNode::Failed { run: 0, error: error.to_string() } }
-            }
+            Err(error @ (MessageError::TooLarge { .. } | MessageError::Encode(_))) => Input::Message {
+                node,
+                message: FromNode::Failed { run: 0, error: error.to_string(), peer: None },
+            },
             // The reader sees the same and knows why.
             Err(_) => return,
         };

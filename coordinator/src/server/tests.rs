@@ -1,6 +1,8 @@
 //! The shell with scripted nodes on real connections.
 
 use super::*;
+use crate::error::RunError;
+use crate::run::StepRecord;
 use crate::run::run_steps;
 use crate::testing::request;
 use node::control::{FromNode, Machine, PhaseReport, ToNode};
@@ -38,7 +40,7 @@ fn config(authority: &ClusterCa, port: u16) -> ServerConfig {
         bind: ([127, 0, 0, 1], port).into(),
         identity: authority.issue("yard", Role::Coordinator).unwrap(),
         transport: TransportOptions::default(),
-        limits: Limits::default(),
+        limits: Limits { beat_ms: 0, return_ns: 0, ..Limits::default() },
     }
 }
 
@@ -141,7 +143,7 @@ async fn nodes_register_run_and_are_told_to_leave() {
         );
         let Some(ToNode::Configure { seats, .. }) = heard.get(2) else { panic!("{name} was not configured") };
         assert_eq!(
-            seats.seats[1].1,
+            seats.seats[1].address,
             ([127, 0, 0, 1], 7).into(),
             "an unspecified address becomes the one seen"
         );

@@ -47,6 +47,8 @@ pub(super) enum ActiveError {
     Cluster { got: u64, mine: u64 },
     #[error("a frame of run {run}, epoch {epoch}, came to run {my_run}, epoch {my_epoch}")]
     Run { run: u64, epoch: u32, my_run: u64, my_epoch: u32 },
+    #[error("{peer} sent a frame in the name of {claimed}; run one build of railyard everywhere")]
+    Sender { peer: RankId, claimed: RankId },
     #[error("{0} frames wait for a phase that has not begun: peers run ahead of the coordinator")]
     Early(usize),
     #[error("a job died: {0}")]
@@ -91,11 +93,11 @@ impl Active {
         plan: &SeatPlan,
     ) -> Result<Option<(RankId, u32)>, ActiveError> {
         let (seats, ranks) = (plan.seats.len(), setup.cluster.num_ranks());
-        let nodes: BTreeSet<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
+        let nodes: BTreeSet<NodeId> = plan.seats.iter().map(|seat| seat.node).collect();
         if seats != ranks as usize || nodes.len() != seats {
             return Err(ActiveError::Seats { seats, ranks });
         }
-        let found = plan.seats.iter().zip((0..).map(RankId)).find(|((seated, _), _)| *seated == node);
+        let found = plan.seats.iter().zip((0..).map(RankId)).find(|(seat, _)| seat.node == node);
         let Some((_, rank)) = found else { return Ok(None) };
         Ok(Some((rank, setup.validate_for(rank)?)))
     }
@@ -108,7 +110,7 @@ impl Active {
         pacing: Pacing,
         links: &Links,
     ) -> Result<Vec<Self>, ActiveError> {
-        let nodes: Vec<NodeId> = plan.seats.iter().map(|(node, _)| *node).collect();
+        let nodes: Vec<NodeId> = plan.seats.iter().map(|seat| seat.node).collect();
         let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup), stage)?);
         let dilation = pacing.network_dilation.max(1);
@@ -170,15 +172,23 @@ impl Active {
         Ok(())
     }
 
+    /// The rank of a node; `None` where it has no seat.
+    pub(super) fn rank_of(&self, node: NodeId) -> Option<RankId> {
+        self.nodes.iter().zip((0..).map(RankId)).find(|(seated, _)| **seated == node).map(|(_, rank)| rank)
+    }
+
     /// Input: a frame from a peer, at any time.
-    pub(super) fn handle_arrival(&mut self, frame: Frame) -> Result<(), ActiveError> {
+    pub(super) fn handle_arrival(&mut self, peer: RankId, frame: Frame) -> Result<(), ActiveError> {
         if frame.flow.cluster != self.setup.cluster_id {
             return Err(ActiveError::Cluster { got: frame.flow.cluster, mine: self.setup.cluster_id });
         }
         let Flow { run, epoch, .. } = frame.flow;
         let Setup { run: my_run, epoch: my_epoch, .. } = *self.setup;
-        if run < my_run {
+        if (run, epoch) < (my_run, my_epoch) {
             return Ok(());
+        }
+        if frame.source != peer {
+            return Err(ActiveError::Sender { peer, claimed: frame.source });
         }
         if (run, epoch) != (my_run, my_epoch) {
             return Err(ActiveError::Run { run, epoch, my_run, my_epoch });

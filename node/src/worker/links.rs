@@ -1,36 +1,57 @@
 //! Streams between workers: one connection a pair, one unidirectional stream a direction and traffic class.
 //!
-//! The node with the lower id dials. A stream begins with eight bytes: the sender's node id and the class. A reader takes a
-//! frame's header, checks all that it can show before it allocates, and passes whole frames on; a writer encodes and sends.
+//! The node with the lower id dials; a link that broke is dialled by whoever knows, for the other end may not. A stream begins with eight bytes: the sender's node id and the class. Nothing more is read of it
+//! until the seats are known and the certificate at the other end is the one of that node's seat. Then a reader takes a frame's header,
+//! checks all that it can show before it allocates, and passes whole frames on with their sender; a writer encodes and sends.
 
-use crate::control::{NodeId, SeatPlan};
+use crate::control::{NodeId, Occupant, SeatPlan};
 use crate::net::{Endpoint, LinkError, Peer, Role};
 use crate::wire::{Frame, HEADER_BYTES, TrafficClass, WireError, body_bytes, decode, encode};
 use bytes::Bytes;
 use quinn::{Connection, ReadExactError, RecvStream, SendStream};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// A frame, or the end of the links' trustworthiness.
-pub(super) type Arrival = Result<Frame, LinkFailure>;
+/// What came from a node: a frame, or the end of its link.
+pub(super) type Arrival = (NodeId, Result<Frame, LinkFailure>);
 
 /// Frames for one peer that QUIC has not yet taken. Credits bound the bytes; this bounds the count.
 const UNSENT_FRAMES_MAX: usize = 8192;
 /// How long a full mesh may take to form after the coordinator asks for it.
 const MESH_TIMEOUT: Duration = Duration::from_secs(45);
+/// Connections that one name may have here: that of this epoch, and some that nobody has closed yet.
+const CONNECTIONS_OF_NAME_MAX: usize = 4;
+/// Streams of a connection that are read at once: one a class, and those of a run that has just ended.
+const READERS_MAX: usize = 4;
 
 /// A broken link or a broken frame.
 #[derive(Debug, Error)]
 pub(super) enum LinkFailure {
     /// A peer can't be reached, or is not of this cluster.
-    #[error("no link with a peer: {0}")]
-    Dial(#[from] LinkError),
+    #[error("no link with {name}: {error}")]
+    Unreachable {
+        /// The other end.
+        peer: NodeId,
+        /// Its name.
+        name: String,
+        /// Why.
+        error: Box<LinkError>,
+    },
+    /// Another process answers where a peer should be.
+    #[error("at the address of {name} is {found}: {peer} is not who the seats say")]
+    Impostor {
+        /// The other end.
+        peer: NodeId,
+        /// Its name by the seats.
+        name: String,
+        /// The name in the certificate.
+        found: String,
+    },
     /// Peers that never called.
     #[error("no link with {peers} within {} s: did they start, and can they reach this node?", MESH_TIMEOUT.as_secs())]
     Mesh {
@@ -61,6 +82,17 @@ pub(super) enum LinkFailure {
     },
 }
 
+impl LinkFailure {
+    /// The node at the other end, where it is one that did connect.
+    pub(super) fn peer(&self) -> Option<NodeId> {
+        match self {
+            Self::Wire { peer, .. } | Self::Broken { peer, .. } | Self::Stuck { peer } => Some(*peer),
+            Self::Unreachable { peer, .. } | Self::Impostor { peer, .. } => Some(*peer),
+            Self::Mesh { .. } => None,
+        }
+    }
+}
+
 /// Sending ends towards one peer.
 #[derive(Debug)]
 struct Lanes {
@@ -69,20 +101,38 @@ struct Lanes {
     rows: mpsc::Sender<Frame>,
 }
 
-#[derive(Debug, Default)]
+/// Who has a seat: the names that certificates must show.
+type Names = BTreeMap<NodeId, String>;
+
+#[derive(Debug)]
 struct Shared {
+    seated: watch::Sender<Arc<Names>>,
+    /// Connections of peers that are who the seats say.
     connections: Mutex<BTreeMap<NodeId, Connection>>,
     changed: Notify,
 }
 
 impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest is the one to send on: the one before may have broken unnoticed.
     fn add(&self, peer: NodeId, connection: Connection) {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_insert(connection);
+        self.lock().insert(peer, connection);
         self.changed.notify_waiters();
     }
 
     fn get(&self, peer: NodeId) -> Option<Connection> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).cloned()
+        self.lock().get(&peer).cloned()
+    }
+
+    /// Whether `node` of that name has a seat, once the seats of its run are known here; false where they are another's, or don't come.
+    async fn is_seated(&self, node: NodeId, name: &str) -> bool {
+        let mut seated = self.seated.subscribe();
+        let known = seated.wait_for(|names| names.contains_key(&node));
+        let known = timeout(MESH_TIMEOUT, known).await;
+        matches!(known, Ok(Ok(names)) if names.get(&node).is_some_and(|seat| seat == name))
     }
 }
 
@@ -98,7 +148,8 @@ pub(super) struct Links {
 
 impl Links {
     pub(super) fn new(endpoint: Endpoint, arrivals: mpsc::Sender<Arrival>) -> Self {
-        let shared = Arc::new(Shared::default());
+        let seated = watch::Sender::new(Arc::default());
+        let shared = Arc::new(Shared { seated, connections: Mutex::default(), changed: Notify::new() });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(endpoint.clone(), Arc::clone(&shared), arrivals.clone()));
         Self { endpoint, arrivals, shared, lanes: BTreeMap::new(), tasks }
@@ -106,34 +157,41 @@ impl Links {
 
     /// Connects with every peer of the plan that is not connected yet; returns when all have called or been called.
     pub(super) async fn connect(&mut self, me: NodeId, plan: &SeatPlan) -> Result<(), LinkFailure> {
-        let peers: BTreeMap<NodeId, SocketAddr> =
-            plan.seats.iter().copied().filter(|(node, _)| *node != me).collect();
+        let peers: BTreeMap<NodeId, &Occupant> =
+            plan.seats.iter().filter(|seat| seat.node != me).map(|seat| (seat.node, seat)).collect();
         self.endpoint.expect_peers(u32::try_from(peers.len()).unwrap_or(u32::MAX).max(1));
-        let gone: Vec<NodeId> = self
-            .lanes
-            .iter()
-            .filter(|(_, lanes)| lanes.connection.close_reason().is_some())
-            .map(|(node, _)| *node)
-            .collect();
-        for node in gone {
-            self.lanes.remove(&node);
-            self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
-        }
+        let names: Names = peers.iter().map(|(node, seat)| (*node, seat.name.clone())).collect();
+        let mut broken = BTreeSet::new();
+        self.shared.lock().retain(|node, connection| {
+            let stays = connection.close_reason().is_none();
+            if !stays {
+                broken.insert(*node);
+            }
+            stays
+        });
+        self.lanes.retain(|node, lanes| {
+            let newest = self.shared.get(*node);
+            newest.is_some_and(|newest| newest.stable_id() == lanes.connection.stable_id())
+        });
+        self.shared.seated.send_replace(Arc::new(names));
         let mut dials = JoinSet::new();
-        for (&peer, &address) in peers.range(next(me)..) {
-            if self.shared.get(peer).is_none() {
-                let endpoint = self.endpoint.clone();
+        for (&peer, seat) in &peers {
+            if (peer > me || broken.contains(&peer)) && self.shared.get(peer).is_none() {
+                let (endpoint, address) = (self.endpoint.clone(), seat.address);
                 dials.spawn(async move { (peer, endpoint.dial(address, Role::Node).await) });
             }
         }
         while let Some(dialled) = dials.join_next().await {
             let (peer, link) = dialled.expect("a dial does not panic");
-            let Peer { connection, .. } = link?;
-            self.tasks.spawn(accept_streams(
-                connection.clone(),
-                Arc::clone(&self.shared),
-                self.arrivals.clone(),
-            ));
+            let name = peers[&peer].name.clone();
+            let unreachable =
+                |error| LinkFailure::Unreachable { peer, name: name.clone(), error: Box::new(error) };
+            let link = link.map_err(unreachable)?;
+            if link.name != name {
+                return Err(LinkFailure::Impostor { peer, name, found: link.name });
+            }
+            let connection = link.connection.clone();
+            self.tasks.spawn(accept_streams(link, Arc::clone(&self.shared), self.arrivals.clone()));
             self.shared.add(peer, connection.clone());
             self.open(me, peer, connection).await?;
         }
@@ -143,7 +201,9 @@ impl Links {
         let shared = Arc::clone(&self.shared);
         let all_called = async {
             loop {
-                let changed = shared.changed.notified();
+                let mut changed = std::pin::pin!(shared.changed.notified());
+                // One that comes while it is looked counts.
+                changed.as_mut().enable();
                 if missing(self).is_empty() {
                     return;
                 }
@@ -151,8 +211,8 @@ impl Links {
             }
         };
         if timeout(MESH_TIMEOUT, all_called).await.is_err() {
-            let peers = missing(self).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Err(LinkFailure::Mesh { peers });
+            let names = missing(self).iter().map(|peer| peers[peer].name.clone()).collect::<Vec<_>>();
+            return Err(LinkFailure::Mesh { peers: names.join(", ") });
         }
         for peer in peers.into_keys() {
             if !self.lanes.contains_key(&peer) {
@@ -201,20 +261,21 @@ impl Links {
     }
 }
 
-fn next(node: NodeId) -> NodeId {
-    NodeId(node.0.saturating_add(1))
-}
-
 /// Takes connections of peers as they come.
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>, arrivals: mpsc::Sender<Arrival>) {
     let mut tasks = JoinSet::new();
+    let held: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     while let Some(incoming) = endpoint.accept().await {
-        let (shared, arrivals) = (Arc::clone(&shared), arrivals.clone());
+        let (shared, arrivals, held) = (Arc::clone(&shared), arrivals.clone(), Arc::clone(&held));
         tasks.spawn(async move {
             match incoming.establish().await {
-                Ok(peer) if peer.role == Role::Node => {
-                    accept_streams(peer.connection, shared, arrivals).await
-                }
+                Ok(peer) if peer.role == Role::Node => match Held::take(&held, &peer.name) {
+                    Some(_held) => accept_streams(peer, shared, arrivals).await,
+                    None => {
+                        tracing::warn!("a connection too many of {} was refused", peer.name);
+                        peer.connection.close(1u8.into(), b"your name has connections enough");
+                    }
+                },
                 Ok(peer) => peer.connection.close(1u8.into(), b"workers talk to workers only"),
                 Err(error) => tracing::warn!("a connection was refused: {error}"),
             }
@@ -223,21 +284,64 @@ async fn accept(endpoint: Endpoint, shared: Arc<Shared>, arrivals: mpsc::Sender<
     }
 }
 
+/// One of the connections that a name may have.
+struct Held {
+    names: Arc<Mutex<BTreeMap<String, usize>>>,
+    name: String,
+}
+
+impl Held {
+    fn take(names: &Arc<Mutex<BTreeMap<String, usize>>>, name: &str) -> Option<Self> {
+        let mut counts = names.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(name.to_owned()).or_default();
+        if *count >= CONNECTIONS_OF_NAME_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self { names: Arc::clone(names), name: name.to_owned() })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut counts = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.name);
+            }
+        }
+    }
+}
+
 /// Takes a peer's streams and reads each until it ends.
-async fn accept_streams(connection: Connection, shared: Arc<Shared>, arrivals: mpsc::Sender<Arrival>) {
+async fn accept_streams(peer: Peer, shared: Arc<Shared>, arrivals: mpsc::Sender<Arrival>) {
+    let Peer { connection, name, .. } = peer;
     let mut readers = JoinSet::new();
     while let Ok(mut stream) = connection.accept_uni().await {
-        let mut preamble = [0; 8];
-        if stream.read_exact(&mut preamble).await.is_err() {
-            continue;
+        while readers.len() >= READERS_MAX {
+            // What is read to its end makes room; a peer that opens more waits.
+            let _ = readers.join_next().await;
         }
-        let peer = NodeId(u32::from_le_bytes([preamble[0], preamble[1], preamble[2], preamble[3]]));
-        shared.add(peer, connection.clone());
-        let arrivals = arrivals.clone();
+        let (connection, name) = (connection.clone(), name.clone());
+        let (shared, arrivals) = (Arc::clone(&shared), arrivals.clone());
         readers.spawn(async move {
+            let mut preamble = [0; 8];
+            if stream.read_exact(&mut preamble).await.is_err() {
+                return;
+            }
+            let peer = NodeId(u32::from_le_bytes([preamble[0], preamble[1], preamble[2], preamble[3]]));
+            if !shared.is_seated(peer, &name).await {
+                tracing::warn!("{name} called as {peer}, which has no seat, or another name: refused");
+                connection.close(1u8.into(), b"not the node of a seat");
+                return;
+            }
+            if shared.get(peer).is_none_or(|known| known.stable_id() != connection.stable_id()) {
+                shared.add(peer, connection);
+            }
             while let Some(arrival) = read(peer, &mut stream).await {
                 let ends = arrival.is_err();
-                if arrivals.send(arrival).await.is_err() || ends {
+                if arrivals.send((peer, arrival)).await.is_err() || ends {
                     return;
                 }
             }
@@ -246,7 +350,7 @@ async fn accept_streams(connection: Connection, shared: Arc<Shared>, arrivals: m
 }
 
 /// One frame, or `None` at the stream's end.
-async fn read(peer: NodeId, stream: &mut RecvStream) -> Option<Arrival> {
+async fn read(peer: NodeId, stream: &mut RecvStream) -> Option<Result<Frame, LinkFailure>> {
     let broken =
         |error: &dyn std::fmt::Display| Some(Err(LinkFailure::Broken { peer, reason: error.to_string() }));
     let mut header = [0; HEADER_BYTES];
@@ -278,7 +382,8 @@ async fn write(
         let mut buffers = encode(&frame);
         if let Err(error) = stream.write_all_chunks(&mut buffers).await {
             let broken = LinkFailure::Broken { peer, reason: error.to_string() };
-            let _ = arrivals.send(Err(broken)).await;
+            // The worker may be gone.
+            let _ = arrivals.send((peer, Err(broken))).await;
             return;
         }
     }

@@ -6,27 +6,23 @@
 
 mod active;
 mod clock;
+mod line;
 mod links;
 
 use crate::control::{FromNode, NodeId, Pacing, SeatPlan, ToNode};
-use crate::net::clock::monotonic_ns;
-use crate::net::{
-    BindError, Endpoint, FineTimer, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
-    send_message, this_machine,
-};
+use crate::net::{BindError, Endpoint, FineTimer, Identity, LinkError, TransportOptions};
 use crate::setup::Setup;
 use active::{Active, ActiveError};
+use line::{FAREWELL, Line, Registration};
 use links::{Arrival, Links};
 use moe::stack::{Column, StepBatch};
-use quinn::RecvStream;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 /// Settings of a worker.
 #[derive(Debug)]
@@ -43,6 +39,8 @@ pub struct WorkerConfig {
     pub name: String,
     /// How long to look for the coordinator.
     pub connect_timeout: Duration,
+    /// How long to look for it again once it is gone; `None` to leave then.
+    pub rejoin: Option<Duration>,
     /// Datagram size.
     pub transport: TransportOptions,
 }
@@ -63,53 +61,82 @@ pub enum WorkerError {
         /// What the last attempt said.
         last: String,
     },
-    /// The coordinator refused this worker, or shows a foreign certificate.
+    /// The coordinator refused the connection, or shows a foreign certificate.
     #[error(transparent)]
     Refused(#[from] LinkError),
+    /// The coordinator did not let this worker in.
+    #[error("the coordinator turned this node away: {0}")]
+    NotAdmitted(String),
     /// The coordinator is gone.
     #[error("the coordinator's connection ended: {0}; start the coordinator again, then its nodes")]
     CoordinatorLost(String),
     /// The system gave no timer.
     #[error("no timer: {0}")]
     Timer(std::io::Error),
+    /// The system gave no thread.
+    #[error("no thread for the line to the coordinator: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Frames that wait between the streams and the rank.
 const ARRIVALS_MAX: usize = 4096;
-const CONTROL_MESSAGES_MAX: usize = 64;
-/// Pause between two attempts to reach a coordinator that is not there yet.
-const RETRY: Duration = Duration::from_millis(200);
-/// How long the last message may take to leave.
-const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs one worker until the coordinator tells it to leave.
+/// Runs one worker until the coordinator tells it to leave, or `stop` ends, which says why. Either way, and should it panic, its peers
+/// and the coordinator are told that it is gone.
 ///
 /// # Errors
 /// [`WorkerError`] when it never found the coordinator or lost it.
-pub async fn run_worker(config: WorkerConfig) -> Result<(), WorkerError> {
+///
+/// # Panics
+/// As its work does.
+pub async fn run_worker(config: WorkerConfig, stop: impl Future<Output = String>) -> Result<(), WorkerError> {
     let endpoint = Endpoint::bind(SocketAddr::new(config.bind, 0), &config.identity, config.transport)?;
-    let result = serve(&config, &endpoint).await;
-    let _ = timeout(FAREWELL, endpoint.close("worker leaves")).await;
-    result
+    let mut line = Line::start(Arc::new(config), endpoint.local_address().port())?;
+    let (registered_in, registered) = mpsc::channel(1);
+    // A task of its own, so that a panic comes here.
+    let mut work = tokio::spawn(work(endpoint.clone(), registered));
+    let mut stop = std::pin::pin!(stop);
+    let (reason, ended) = loop {
+        tokio::select! {
+            biased;
+            reason = &mut stop => break (reason, None),
+            ended = &mut work => break ("worker leaves".to_owned(), Some(ended)),
+            registration = line.next() => match registration {
+                // Where there is no room the worker has not even taken up the last one.
+                Some(registration) => drop(registered_in.send(registration).await),
+                None => {
+                    work.abort();
+                    let ended = line.ended().await;
+                    let _ = timeout(FAREWELL, endpoint.close("worker leaves")).await;
+                    return ended;
+                }
+            },
+        }
+    };
+    let panic = ended.as_ref().and_then(|ended| ended.as_ref().err()).is_some_and(|error| error.is_panic());
+    let reason = if panic { "it panicked; see its log".to_owned() } else { reason };
+    let close = async { tokio::join!(line.close(reason.clone()), endpoint.close(&reason)) };
+    let _ = timeout(FAREWELL, close).await;
+    match ended {
+        Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Some(Ok(ended)) => ended,
+        Some(Err(_)) | None => Ok(()),
+    }
 }
 
-async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerError> {
-    let coordinator = find_coordinator(config, endpoint).await?;
-    let (mut send, recv) = coordinator.connection.open_bi().await.map_err(|error| lost(&error))?;
-    let port = endpoint.local_address().port();
-    let host = config.advertise.or_else(|| coordinator.connection.local_ip()).unwrap_or(config.bind);
-    let register = FromNode::Register {
-        name: config.name.clone(),
-        address: SocketAddr::new(host, port),
-        machine: this_machine(),
-    };
-    send_message(&mut send, &register).await.map_err(|error| lost(&error))?;
+/// Serves one registration after the other.
+async fn work(endpoint: Endpoint, mut registered: mpsc::Receiver<Registration>) -> Result<(), WorkerError> {
+    let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
+    while let Some(registration) = registered.recv().await {
+        serve(&endpoint, registration, &mut timer).await;
+    }
+    Ok(())
+}
 
-    let (commands_in, mut commands) = mpsc::channel(CONTROL_MESSAGES_MAX);
-    let _reader = AbortOnDrop(tokio::spawn(read_commands(recv, commands_in)));
+/// Does what the coordinator says until the registration ends. The links end with it: to its peers the node has another number next time.
+async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut FineTimer) {
     let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
     let links = Links::new(endpoint.clone(), arrivals_in);
-    let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
     let (node, active, replies) = (NodeId(0), Vec::new(), VecDeque::new());
     let mut worker = Worker { links, node, active, prepared: 0, preparing: 0, replies };
     loop {
@@ -118,46 +145,21 @@ async fn serve(config: &WorkerConfig, endpoint: &Endpoint) -> Result<(), WorkerE
         tokio::task::yield_now().await;
         let outcome = tokio::select! {
             biased;
-            command = commands.recv() => match command {
-                Some(Ok(Some(ToNode::Shutdown))) => return Ok(()),
-                Some(Ok(Some(command))) => worker.handle_command(command).await,
-                Some(Ok(None)) | None => return Err(lost(&"it closed the control stream")),
-                Some(Err(error)) => return Err(lost(&error)),
+            command = registration.commands.recv() => match command {
+                Some(command) => worker.handle_command(command).await,
+                None => return,
             },
             () = timer.sleep_until(deadline_ns), if deadline_ns != u64::MAX => Ok(()),
             arrival = arrivals.recv() => worker.handle_arrival(arrival.expect("links hold a sender")),
             (half, output) = Active::job_done(&mut worker.active) => worker.active[half].handle_output(output),
         };
         if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals)) {
-            let run = worker.run().unwrap_or(0);
-            worker.active.clear();
-            worker.replies.push_back(FromNode::Failed { run, error: error.to_string() });
+            worker.fail(error);
         }
         while let Some(reply) = worker.replies.pop_front() {
-            send_message(&mut send, &reply).await.map_err(|error| lost(&error))?;
-        }
-    }
-}
-
-fn lost(error: &dyn std::fmt::Display) -> WorkerError {
-    WorkerError::CoordinatorLost(error.to_string())
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Reading a message is not cancel safe, so it has a task of its own.
-async fn read_commands(mut recv: RecvStream, commands: mpsc::Sender<Result<Option<ToNode>, MessageError>>) {
-    loop {
-        let message = recv_message(&mut recv).await;
-        let more = matches!(message, Ok(Some(_)));
-        if commands.send(message).await.is_err() || !more {
-            return;
+            if registration.answers.send(reply).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -180,10 +182,7 @@ impl Worker {
     async fn handle_command(&mut self, command: ToNode) -> Result<(), ActiveError> {
         let under_way = self.run();
         match command {
-            ToNode::Welcome { node } => self.node = node,
-            ToNode::Ping { sent_ns } => {
-                self.replies.push_back(FromNode::Pong { sent_ns, node_ns: monotonic_ns() });
-            }
+            ToNode::Welcome { node, .. } => self.node = node,
             ToNode::Configure { setup, seats, pacing } => self.configure(setup, &seats, pacing).await,
             ToNode::Abort { run } if under_way == Some(run) => self.active.clear(),
             ToNode::Prepare { run, step, columns } if under_way == Some(run) => {
@@ -196,7 +195,9 @@ impl Worker {
                 }
                 return self.on_half(stop.half, |active| active.begin(stop, start_at_ns));
             }
-            ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } | ToNode::Shutdown => {}
+            ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } => {}
+            // The line's own.
+            ToNode::Beat | ToNode::Ping { .. } | ToNode::Shutdown => {}
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Worker {
         self.active.clear();
         let reply = match self.take_seat(setup, seats, pacing).await {
             Ok(()) => FromNode::Configured { run },
-            Err(error) => FromNode::Failed { run, error: error.to_string() },
+            Err(error) => failed(run, &error),
         };
         self.replies.push_back(reply);
     }
@@ -244,10 +245,32 @@ impl Worker {
         self.active.iter_mut().try_for_each(each)
     }
 
-    /// A frame without a run to belong to is one that an abort left behind.
-    fn handle_arrival(&mut self, arrival: Arrival) -> Result<(), ActiveError> {
-        let frame = arrival?;
-        self.on_half(frame.flow.micro_batch, |active| active.handle_arrival(frame))
+    /// The run can't go on here.
+    fn fail(&mut self, error: ActiveError) {
+        if let Some(run) = self.run() {
+            self.replies.push_back(failed(run, &error));
+        } else {
+            tracing::warn!("{error}");
+        }
+        self.active.clear();
+    }
+
+    /// A frame without a run to belong to is one that an abort left behind; what a node sends that has no seat is no frame of this run,
+    /// and its link no link of it.
+    fn handle_arrival(&mut self, (peer, arrival): Arrival) -> Result<(), ActiveError> {
+        match self.active.first().map(|active| active.rank_of(peer)) {
+            None => Ok(()),
+            Some(None) => {
+                if let Err(error) = arrival {
+                    tracing::info!("outside of the run: {error}");
+                }
+                Ok(())
+            }
+            Some(Some(rank)) => {
+                let frame = arrival?;
+                self.on_half(frame.flow.micro_batch, |active| active.handle_arrival(rank, frame))
+            }
+        }
     }
 
     /// Number of the run under way.
@@ -285,31 +308,7 @@ impl Worker {
     }
 }
 
-async fn find_coordinator(
-    config: &WorkerConfig,
-    endpoint: &Endpoint,
-) -> Result<crate::net::Peer, WorkerError> {
-    let give_up = Instant::now() + config.connect_timeout;
-    let mut last = String::from("no attempt was made");
-    while Instant::now() < give_up {
-        match tokio::net::lookup_host(&config.coordinator).await.map(|mut found| found.next()) {
-            Ok(Some(address)) => match endpoint.dial(address, Role::Coordinator).await {
-                Ok(peer) => return Ok(peer),
-                Err(
-                    error @ (LinkError::Silent { .. } | LinkError::Dial { .. } | LinkError::Failed { .. }),
-                ) => {
-                    last = error.to_string();
-                }
-                Err(error) => return Err(error.into()),
-            },
-            Ok(None) => last = "the name has no address".to_owned(),
-            Err(error) => last = error.to_string(),
-        }
-        sleep(RETRY).await;
-    }
-    Err(WorkerError::NoCoordinator {
-        address: config.coordinator.clone(),
-        after: config.connect_timeout,
-        last,
-    })
+fn failed(run: u64, error: &ActiveError) -> FromNode {
+    let peer = if let ActiveError::Link(link) = error { link.peer() } else { None };
+    FromNode::Failed { run, error: error.to_string(), peer }
 }

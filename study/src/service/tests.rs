@@ -40,9 +40,10 @@ async fn cluster(
             identity: issue(&name, Role::Node),
             name,
             connect_timeout: Duration::from_secs(10),
+            rejoin: None,
             transport: TransportOptions::default(),
         };
-        tokio::spawn(run_worker(worker));
+        tokio::spawn(run_worker(worker, std::future::pending()));
     }
     handle.wait_for_nodes(nodes, Duration::from_secs(30)).await.expect("all nodes");
     (authority, address, handle)
