@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::SelectionRule;
-use super::drawn::group_picks;
+use super::{SelectionRule, race};
 use crate::seed::{Purpose, generator};
 
 /// Tokens that are drawn for a gate that ranks groups: the standard error of what is expected of a token is below 0.2% then.
@@ -47,7 +46,7 @@ impl GroupCounts {
         let tokens = if rule.equal { 1 } else { TOKENS };
         for token in 0..tokens {
             let mut rng = generator(Purpose::Fit, 1, [token.into(), 0, 0]);
-            *seen.entry(spread(rule.groups, &group_picks(rule, &mut rng))).or_default() += 1;
+            *seen.entry(spread(rule.groups, &race::alike(rule, &mut rng))).or_default() += 1;
         }
         let part = |(spread, count)| (spread, f64::from(count) / f64::from(tokens));
         let spreads = seen.into_iter().map(part).collect();

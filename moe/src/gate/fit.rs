@@ -18,8 +18,6 @@ use crate::seed::{Purpose, generator};
 const MAX_TOKENS: usize = 4096;
 /// The first rounds have this part of the tokens.
 const FIRST_PART: usize = 8;
-/// How far the worst share may be off, by the tokens in use, when the first rounds end, and when the last do.
-const NEAR: [f64; 2] = [0.02, 0.002];
 /// Rounds of each kind at most.
 const ROUNDS: usize = 40;
 /// How far off a share may be.
@@ -54,6 +52,14 @@ impl Fit {
         match self {
             Self::Close => 1 << 18,
             Self::Rough => 1 << 14,
+        }
+    }
+
+    /// How far the worst share may be off, by the tokens in use, when the first rounds end, and when the last do.
+    const fn near(self) -> [f64; 2] {
+        match self {
+            Self::Close => [0.02, 0.002],
+            Self::Rough => [0.04, 0.008],
         }
     }
 
@@ -137,7 +143,7 @@ struct Fitting<'a> {
     weight: Vec<f64>,
     /// Arrivals of mean 1, `[tokens][experts]`.
     arrivals: Vec<f32>,
-    tolerance: f64,
+    fit: Fit,
 }
 
 impl<'a> Fitting<'a> {
@@ -154,13 +160,13 @@ impl<'a> Fitting<'a> {
         };
         let tokens = (fit.arrivals() / wanted.len()).clamp(FIRST_PART, MAX_TOKENS);
         let arrivals = (0..tokens).flat_map(token).collect();
-        Self { rule, wanted, weight, arrivals, tolerance: fit.tolerance() }
+        Self { rule, wanted, weight, arrivals, fit }
     }
 
     fn fitted(mut self) -> Result<Vec<f64>, Unreachable> {
         let mut worst = (0, 0.0);
         let all = self.arrivals.len() / self.wanted.len();
-        for (tokens, near) in [all / FIRST_PART, all].into_iter().zip(NEAR) {
+        for (tokens, near) in [all / FIRST_PART, all].into_iter().zip(self.fit.near()) {
             for _ in 0..ROUNDS {
                 let shares = Thresholds::of(&self, tokens).shares(&self.weight);
                 worst = self.worst(&shares);
@@ -171,7 +177,7 @@ impl<'a> Fitting<'a> {
             }
         }
         let (expert, off) = worst;
-        if off.abs() > self.tolerance {
+        if off.abs() > self.fit.tolerance() {
             let part = self.wanted[expert] / f64::from(self.rule.top_k) * 100.0;
             return unreachable(format!(
                 "expert {expert} has {part:.3}% of the picks, and {:.3}% is as near as the gate comes",
@@ -262,19 +268,22 @@ impl<'a> Thresholds<'a> {
         let common = vec![vec![(0.0, 0.0); 1 << (31 - BIN_SHIFT)]; rule.groups as usize];
         let mut all = Self { rule, common, own: vec![0.0; experts], tokens: (tokens * turns) as f64 };
         let rarity: Vec<f32> = fit.weight.iter().map(|weight| weight.recip() as f32).collect();
-        let (mut race, mut token) = (Vec::with_capacity(experts), Token::new(rule));
+        let (mut race, mut token) = (vec![0; experts], Token::new(rule));
         for drawn in fit.arrivals.chunks(experts).take(tokens) {
             for turn in 0..turns {
                 // Each group has the arrivals of another, and there each expert those of another.
                 let within = (turn + turn * size / turns) % size;
-                race.clear();
-                for (group, rarity) in rarity.chunks_exact(size).enumerate() {
+                for (group, (rarity, race)) in
+                    rarity.chunks_exact(size).zip(race.chunks_exact_mut(size)).enumerate()
+                {
                     let (after, before) = drawn[(group + turn) * size % experts..][..size].split_at(within);
-                    let first = group * size;
-                    let times = before.iter().chain(after).zip(rarity).map(|(time, rarity)| time * rarity);
-                    race.extend(
-                        (first as u64..).zip(times).map(|(id, time)| u64::from(time.to_bits()) << 32 | id),
-                    );
+                    let ids = (group * size) as u64..;
+                    let mut racers = race.iter_mut().zip(rarity).zip(ids);
+                    for part in [before, after] {
+                        for (time, ((key, rarity), id)) in part.iter().zip(&mut racers) {
+                            *key = u64::from((time * rarity).to_bits()) << 32 | id;
+                        }
+                    }
                 }
                 token.add(&race, &fit.weight, &mut all);
             }

@@ -1,7 +1,7 @@
 //! What a placement is made for: how many tokens want which expert, where they come from, which experts go together.
 
 use super::PlacementError;
-use crate::gate::{DrawnGate, Fit, Scratch, SelectionRule, rarities};
+use crate::gate::{Fit, Race, SelectionRule, rarities};
 use crate::seed::{Purpose, generator};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -262,10 +262,10 @@ impl Demand {
             return sample;
         }
         if let Some((rule, rarity)) = &self.gate {
-            let (gate, mut scratch) = (DrawnGate::new(rule, None), Scratch::default());
+            let mut race = Race::new(rule, rarity);
             for at in 0..tokens {
                 let mut rng = generator(Purpose::Demand, seed, [self.layer.into(), at as u64, 1]);
-                gate.draw(&mut rng, Some(rarity), &mut scratch, &mut sample.experts);
+                race.draw(&mut rng, &mut sample.experts);
                 sample.racks.push(match &self.by_rack {
                     Some(by_rack) => self.origin(by_rack, &sample.experts[at * top_k..], &mut rng),
                     None => turn(at, 0),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gate::{DrawnGate, GroupCounts, Scratch};
+use crate::gate::{DrawnGate, GroupCounts, Race, Scratch};
 use std::collections::BTreeSet;
 
 /// The experts of tokens by the definition: scores `b + Gumbel noise`, groups by the sum of their best scores, then the best experts.
@@ -78,13 +78,22 @@ fn a_drawn_gate_takes_experts_as_the_definition_has_it() {
             experts
         });
         let (drawn, groups) = seen(&rule, drawn);
-        let (slow, slow_groups) = seen(&rule, slow(&rule, rarity.unwrap_or(&[1.0; 32]), tokens));
-        assert!(
-            (groups / slow_groups - 1.0).abs() < 0.005,
-            "{rule:?}: {groups} groups a token, {slow_groups}"
-        );
-        for (expert, (share, slow)) in drawn.into_iter().zip(slow).enumerate() {
-            assert!((share / slow - 1.0).abs() < 0.04, "{rule:?}: expert {expert} {share} {slow}");
+        let rarity = rarity.unwrap_or(&[1.0; 32]);
+        let (slow, slow_groups) = seen(&rule, slow(&rule, rarity, tokens));
+        let mut race = Race::new(&rule, rarity);
+        let raced = (0..tokens).map(|token| {
+            let mut experts = Vec::new();
+            race.draw(&mut generator(Purpose::Demand, 6, [token, 0, 0]), &mut experts);
+            experts
+        });
+        for (drawn, groups) in [(drawn, groups), seen(&rule, raced)] {
+            assert!(
+                (groups / slow_groups - 1.0).abs() < 0.005,
+                "{rule:?}: {groups} groups a token, {slow_groups}"
+            );
+            for (expert, (share, slow)) in drawn.into_iter().zip(&slow).enumerate() {
+                assert!((share / slow - 1.0).abs() < 0.04, "{rule:?}: expert {expert} {share} {slow}");
+            }
         }
     }
 }
@@ -96,10 +105,16 @@ fn equal_shares_of_each_group_are_kept_to() {
     let loads: Vec<f64> = (0..32).map(|expert| f64::from(1 + expert % 8)).collect();
     let rarity = rarities(&rule, &loads, Fit::Close).expect("reachable");
     let (gate, mut scratch, tokens) = (DrawnGate::new(&rule, None), Scratch::default(), 100_000_u64);
-    for rarity in [Some(&rarity[..]), None] {
+    let mut race = Race::new(&rule, &rarity);
+    for (rarity, raced) in [(Some(&rarity[..]), false), (None, false), (Some(&rarity[..]), true)] {
         let drawn = (0..tokens).map(|token| {
             let mut experts = Vec::new();
-            gate.draw(&mut generator(Purpose::Demand, 5, [token, 0, 0]), rarity, &mut scratch, &mut experts);
+            let mut rng = generator(Purpose::Demand, 5, [token, 0, 0]);
+            if raced {
+                race.draw(&mut rng, &mut experts);
+            } else {
+                gate.draw(&mut rng, rarity, &mut scratch, &mut experts);
+            }
             assert!((0..4).all(|group| experts.iter().filter(|&&expert| expert / 8 == group).count() == 2));
             experts
         });

@@ -163,7 +163,8 @@ impl<'a> Task<'a> {
         let Self { cluster, slots, ref load, mean, .. } = *self;
         let counts = replica_loads(load, slots, cluster.num_ranks());
         let mut packed = Packing::by_load(cluster, &counts, slots);
-        let enough = mean / EVEN_ENOUGH;
+        let enough =
+            (mean / EVEN_ENOUGH).max(counts::least_full(load, slots, cluster.num_ranks()) * (1.0 + ROUNDING));
         packed.even_out(enough);
         if packed.fullest() <= enough || slots as usize == load.len() {
             return (counts, packed);
@@ -185,7 +186,7 @@ impl<'a> Task<'a> {
             search.improve(limit, TRIAL_PASSES);
             search
         });
-        let best = searches.reduce(|a, b| {
+        let best = searches.reduce(|mut a, mut b| {
             let order = over(a.fullest(), limit).total_cmp(&over(b.fullest(), limit));
             if order.then(a.cost().cmp(&b.cost())).is_le() { a } else { b }
         });

@@ -26,7 +26,7 @@ const MAX_RACKS: usize = 256;
 /// What crosses, as it is reckoned.
 trait Crossings {
     /// Crossings of all tokens, weighted.
-    fn cost(&self) -> i64;
+    fn cost(&mut self) -> i64;
 
     /// Takes note that replicas of `expert` are elsewhere.
     fn serve(&mut self, places: &Places, expert: usize);
@@ -88,8 +88,8 @@ impl Search {
     }
 
     /// Crossings of the sample, weighted.
-    pub(super) fn cost(&self) -> i64 {
-        self.crossings.as_ref().map_or(0, |crossings| crossings.cost())
+    pub(super) fn cost(&mut self) -> i64 {
+        self.crossings.as_mut().map_or(0, |crossings| crossings.cost())
     }
 
     /// Load of the fullest rank.

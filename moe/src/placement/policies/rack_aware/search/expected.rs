@@ -22,6 +22,8 @@ struct Served {
     rack: u8,
     /// Odds that such a token goes there for the expert.
     odds: f64,
+    /// What that adds to `X`.
+    reach: f64,
 }
 
 /// Tokens of a source, by the picks that they have of each group.
@@ -52,9 +54,14 @@ pub(super) struct Expected {
     reach: Vec<f64>,
     /// Tokens of a source that visit a rack, `[racks, racks]`.
     visits: Vec<f64>,
-    /// What more of `X` adds to the visits, `[racks, racks, groups]`, but for pairs that are stale.
+    /// Pairs of racks whose visits are not counted again yet.
+    unvisited: Vec<usize>,
+    /// What more odds of an expert add to the cost, by visits of (group, rack, source), but for pairs that are stale; 0 from a rack to
+    /// itself.
     slope: Vec<f64>,
     stale: Vec<usize>,
+    /// The same by copies.
+    fare: Vec<f64>,
     /// Powers of the odds to miss a rack, of the pair in hand.
     powers: Vec<f64>,
     copies: f64,
@@ -118,8 +125,10 @@ impl Expected {
             served: (0..experts).map(|_| Vec::new()).collect(),
             reach: vec![0.0; racks * racks * groups],
             visits: vec![0.0; racks * racks],
+            unvisited: (0..racks * racks).collect(),
             slope: vec![0.0; racks * racks * groups],
             stale: (0..racks * racks).collect(),
+            fare: vec![0.0; racks * racks * groups],
             powers: vec![1.0; groups * (sample.top_k + 1)],
             copies: 0.0,
             routes: Routes::default(),
@@ -128,8 +137,11 @@ impl Expected {
         for expert in 0..experts {
             expected.decide(places, expert, |_, _| ());
         }
-        for pair in 0..racks * racks {
-            expected.visit(pair);
+        for at in 0..groups * racks * racks {
+            let (group, rack, source) = (at / racks / racks, at / racks % racks, at % racks);
+            if rack != source {
+                expected.fare[at] = COSTS[1] as f64 * expected.kept[group] * expected.sent[source];
+            }
         }
         expected
     }
@@ -149,7 +161,7 @@ impl Expected {
             if source != rack {
                 expected.copies += sign * served.odds * expected.kept[group] * expected.sent[source];
                 expected.reach[(source * expected.racks + rack) * expected.groups + group] +=
-                    sign * expected.log_miss(expert, served.odds);
+                    sign * served.reach;
                 changed(source, rack);
             }
         };
@@ -161,6 +173,7 @@ impl Expected {
                 source: source as u8,
                 rack,
                 odds: odds * part,
+                reach: if usize::from(rack) == source { 0.0 } else { self.log_miss(expert, odds * part) },
             }));
         }
         served.iter().for_each(|served| put(self, served, 1.0));
@@ -203,16 +216,23 @@ impl Expected {
         stale.sort_unstable();
         stale.dedup();
         let picks = self.powers.len() / self.groups;
+        let mut slopes = vec![0.0; self.powers.len()];
         for pair in stale.drain(..) {
+            let (source, rack) = (pair / self.racks, pair % self.racks);
+            if source == rack {
+                continue;
+            }
             self.fill_powers(pair);
-            let slope = &mut self.slope[pair * self.groups..][..self.groups];
-            slope.fill(0.0);
-            let tokens = &self.tokens[pair / self.racks];
+            slopes.fill(0.0);
+            let tokens = &self.tokens[source];
             for (count, of) in tokens.count.iter().zip(tokens.of_group.chunks_exact(tokens.wide)) {
                 let miss = of.iter().fold(*count, |miss, &at| miss * self.powers[at as usize]);
-                for at in of.iter().map(|&at| at as usize) {
-                    slope[at / picks] += miss * (at % picks) as f64;
-                }
+                of.iter().for_each(|&at| slopes[at as usize] += miss);
+            }
+            for (group, slopes) in slopes.chunks_exact(picks).enumerate() {
+                let missed: f64 = (0..).zip(slopes).map(|(picks, missed)| f64::from(picks) * missed).sum();
+                self.slope[(group * self.racks + rack) * self.racks + source] =
+                    COSTS[0] as f64 * missed / self.picks[group];
             }
         }
         self.stale = stale;
@@ -220,14 +240,17 @@ impl Expected {
 
     /// What a change of the odds with which `source` needs `rack` for `expert` adds to the cost, about.
     fn change(&self, expert: usize, source: usize, rack: usize, [before, after]: [f64; 2]) -> f64 {
-        if source == rack {
-            return 0.0;
-        }
-        let [visit, copy] = COSTS.map(|cost| cost as f64);
-        let group = expert / self.size;
-        let slope = self.slope[(source * self.racks + rack) * self.groups + group];
-        visit * slope * (after - before) / ((1.0 - before) * self.picks[group])
-            + copy * self.kept[group] * self.sent[source] * (after - before)
+        let at = (expert / self.size * self.racks + rack) * self.racks + source;
+        (after - before) * (self.slope[at] / (1.0 - before) + self.fare[at])
+    }
+
+    /// The same for all sources of an expert of which none of them has anything in `rack`.
+    fn coming(&self, expert: usize, rack: usize) -> f64 {
+        let at = expert / self.size * self.racks + rack;
+        let row = |of: usize| of * self.racks..(of + 1) * self.racks;
+        let prices = self.slope[row(at)].iter().zip(&self.fare[row(at)]);
+        let odds = &self.odds[row(expert)];
+        prices.zip(odds).map(|((slope, fare), odds)| odds * (slope + fare)).sum()
     }
 }
 
@@ -241,7 +264,12 @@ fn parts(routes: &Routes, source: usize) -> impl Iterator<Item = (u8, f64)> {
 }
 
 impl Crossings for Expected {
-    fn cost(&self) -> i64 {
+    fn cost(&mut self) -> i64 {
+        let mut unvisited = std::mem::take(&mut self.unvisited);
+        unvisited.sort_unstable();
+        unvisited.dedup();
+        unvisited.drain(..).for_each(|pair| self.visit(pair));
+        self.unvisited = unvisited;
         let [visit, copy] = COSTS.map(|cost| cost as f64);
         ((visit * self.visits.iter().sum::<f64>() + copy * self.copies) * UNIT) as i64
     }
@@ -252,7 +280,7 @@ impl Crossings for Expected {
         self.decide(places, expert, |source, rack| changed.push(source * racks + rack));
         changed.sort_unstable();
         changed.dedup();
-        changed.iter().for_each(|&pair| self.visit(pair));
+        self.unvisited.extend(&changed);
         self.stale.extend(changed);
     }
 
@@ -264,9 +292,7 @@ impl Crossings for Expected {
             let leaving: f64 =
                 (0..racks).map(|source| self.change(expert, source, from, [odds(source), 0.0])).sum();
             for (to, added) in added.iter_mut().enumerate().filter(|&(to, _)| to != from) {
-                let coming: f64 =
-                    (0..racks).map(|source| self.change(expert, source, to, [0.0, odds(source)])).sum();
-                *added = ((leaving + coming) * UNIT) as i64;
+                *added = ((leaving + self.coming(expert, to)) * UNIT) as i64;
             }
             return;
         }

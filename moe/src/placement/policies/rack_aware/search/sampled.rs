@@ -192,7 +192,7 @@ impl Sampled {
 }
 
 impl Crossings for Sampled {
-    fn cost(&self) -> i64 {
+    fn cost(&mut self) -> i64 {
         self.cost
     }
 

@@ -31,6 +31,7 @@ impl Search {
         promising.sort_unstable();
         // What was worked out for a slot is only good until it is swapped.
         let mut failures = vec![0_u32; slots.len()];
+        let mut cost = self.cost();
         for (_, first, second) in promising {
             let both = [first as usize, second as usize];
             let [mine, theirs] = both.map(|slot| slots[slot]);
@@ -40,11 +41,13 @@ impl Search {
             {
                 continue;
             }
-            let before = self.cost();
             self.swap(mine, theirs);
-            let failed = self.cost() >= before;
+            let after = self.cost();
+            let failed = after >= cost;
             if failed {
                 self.swap(mine, theirs);
+            } else {
+                cost = after;
             }
             for slot in both {
                 failures[slot] += if failed { 1 } else { FAILURES };
@@ -72,15 +75,18 @@ impl Search {
         }
         promising.sort_unstable();
         let mut failures = vec![0; sums.len()];
+        let mut cost = self.cost();
         for (_, a, b) in promising {
             if failures[a] >= FAILURES || failures[b] >= FAILURES {
                 continue;
             }
-            let before = self.cost();
             self.exchange(a, b);
-            let failed = self.cost() >= before;
+            let after = self.cost();
+            let failed = after >= cost;
             if failed {
                 self.exchange(a, b);
+            } else {
+                cost = after;
             }
             for rank in [a, b] {
                 failures[rank] += if failed { 1 } else { FAILURES };
