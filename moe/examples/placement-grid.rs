@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let mut cells = String::new();
                 for policy in policies {
                     let placement = Placement::by(policy, &cluster, Some(slots), &demand)?;
-                    let judged = Evaluation::new(&cluster, &placement, &demand, 1)?;
+                    let judged = Evaluation::new(&cluster, &placement, &demand)?;
                     cells += &format!(" {:.3} {:.3} |", judged.copies[2].inter, judged.balancedness);
                 }
                 println!("| {name} | {ranks}/{racks}/{slots} |{cells}");

@@ -6,15 +6,6 @@ use crate::placement::{Demand, Placement, PlacementError};
 use crate::plan::{DispatchScheme, token_hops};
 use topology::{Cluster, RankId};
 
-/// Least number of tokens that copies are counted on; a longer record is counted whole, up to [`MAX_TOKENS`].
-const TOKENS: usize = 4096;
-/// Tokens that the layers of one record share where a gate is drawn, and the most of one layer.
-const DRAWN_TOKENS: [usize; 2] = [1 << 17, 1 << 15];
-/// Most tokens that copies are counted on.
-const MAX_TOKENS: usize = 1 << 16;
-/// Seed of the tokens that are drawn where there is no record: others than those that a placement is made with.
-const SEED: u64 = 1;
-
 /// Expected row copies a token, forwarded hops included.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TokenCopies {
@@ -46,7 +37,7 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Judges `placement` by `demand`, which is one of `layers` alike: loads and flat copies exactly, the other copies on recorded picks
+    /// Judges `placement` by `demand`: loads and flat copies exactly, the other copies on recorded picks
     /// where there are any, else on tokens that its gate draws, or that are drawn independently with each expert's load.
     ///
     /// # Errors
@@ -54,16 +45,9 @@ impl Evaluation {
     ///
     /// # Panics
     /// If `demand` has another number of experts than `placement`.
-    pub fn new(
-        cluster: &Cluster,
-        placement: &Placement,
-        demand: &Demand,
-        layers: usize,
-    ) -> Result<Self, PlacementError> {
+    pub fn new(cluster: &Cluster, placement: &Placement, demand: &Demand) -> Result<Self, PlacementError> {
         demand.check(cluster)?;
-        let [of_all, most] = DRAWN_TOKENS;
-        let least = if demand.is_gated() { (of_all / layers.max(1)).clamp(TOKENS / 4, most) } else { TOKENS };
-        let (copies, inter_errors) = copies(cluster, placement, demand, least);
+        let (copies, inter_errors) = copies(cluster, placement, demand);
         let chosen_rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
         let rank_load = crate::load::rank_load(cluster, placement, demand.load());
         let rack_load = cluster
@@ -122,15 +106,9 @@ fn flat(cluster: &Cluster, placement: &Placement, demand: &Demand) -> TokenCopie
     if tokens == 0.0 { sum } else { TokenCopies { intra: sum.intra / tokens, inter: sum.inter / tokens } }
 }
 
-/// Mean over at least `least` tokens of the demand, those of a rack spread over its ranks; standard errors of those between racks.
-fn copies(
-    cluster: &Cluster,
-    placement: &Placement,
-    demand: &Demand,
-    least: usize,
-) -> ([TokenCopies; 3], [f64; 3]) {
-    let tokens = demand.recorded().clamp(least, MAX_TOKENS);
-    let sample = demand.sample(cluster, tokens, SEED);
+/// Means over the tokens that judge the demand's placements, those of a rack spread over its ranks; standard errors of those between racks.
+fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> ([TokenCopies; 3], [f64; 3]) {
+    let sample = demand.judges(cluster);
     let (mut sums, mut squares) = ([TokenCopies::default(); 3], [0.0; 3]);
     let mut sent = vec![0_u32; cluster.num_racks() as usize];
     let (mut hosts, mut hops): (Vec<RankId>, Vec<_>) = (Vec::new(), Vec::new());
@@ -154,7 +132,7 @@ fn copies(
             *square += inter * inter;
         }
     }
-    let count = tokens as f64;
+    let count = sample.racks.len() as f64;
     let mean = |sum: TokenCopies| TokenCopies { intra: sum.intra / count, inter: sum.inter / count };
     let copies = [flat(cluster, placement, demand), mean(sums[1]), mean(sums[2])];
     let error = |at: usize| ((squares[at] / count - copies[at].inter.powi(2)).max(0.0) / count).sqrt();

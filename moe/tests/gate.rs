@@ -62,7 +62,7 @@ fn what_crosses_is_what_the_gate_sends() {
         for policy in POLICIES.iter() {
             let slots = policy.is_for_demand().then_some(72);
             let placement = Placement::by(policy, &cluster, slots, &demand).expect("placed");
-            let judged = Evaluation::new(&cluster, &placement, &demand, 1).expect("judged");
+            let judged = Evaluation::new(&cluster, &placement, &demand).expect("judged");
             let slow = crossings(&cluster, &placement, &rarity);
             for ((copies, error), slow) in judged.copies.iter().zip(judged.inter_errors).skip(1).zip(slow) {
                 let near = 0.01 * slow + 2.0 * error;

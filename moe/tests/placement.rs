@@ -27,7 +27,7 @@ fn as_even_as_eplb_and_less_across_racks_on_every_kind_of_demand() {
                 let by = |policy: &dyn PlacementPolicy| {
                     let placement = place(policy, &cluster, slots, &seen.clone().in_groups(racks));
                     [&seen, &unseen]
-                        .map(|demand| Evaluation::new(&cluster, &placement, demand, 1).expect("valid"))
+                        .map(|demand| Evaluation::new(&cluster, &placement, demand).expect("valid"))
                 };
                 let [global, _] = by(&EplbGlobal);
                 let [_, nodes] = by(&Eplb);
@@ -87,12 +87,12 @@ fn no_more_copies_than_either_eplb_at_its_balancedness_and_fewer_than_the_global
         .into_iter()
         .flat_map(|rule| loads_in_groups().map(|load| (rule, load)))
     {
-        let demand = Demand::new(load, 8).under(&rule).expect("such loads can be").in_groups(8);
+        let demand = Demand::new(load, 8).under(&rule).expect("such loads can be").in_groups(8).one_of(8);
         for (racks, size, slots) in [(4, 8, 256), (8, 8, 320), (2, 36, 288)] {
             let cluster = Cluster::uniform(racks, size).expect("valid");
             let judged = |policy: &dyn PlacementPolicy| {
                 let placement = place(policy, &cluster, slots, &demand);
-                Evaluation::new(&cluster, &placement, &demand, 8).expect("valid")
+                Evaluation::new(&cluster, &placement, &demand).expect("valid")
             };
             let [groups, global, even, fewest] = [
                 judged(&Eplb),
@@ -126,7 +126,7 @@ fn counts_of_replicas_and_their_packing_are_found_together() {
     let demand = Demand::new(vec![660, 600, 130, 126, 22, 14, 10, 8], 2);
     let fullest = |policy: &dyn PlacementPolicy| {
         let placement = place(policy, &cluster, 16, &demand);
-        let evaluation = Evaluation::new(&cluster, &placement, &demand, 1).expect("valid");
+        let evaluation = Evaluation::new(&cluster, &placement, &demand).expect("valid");
         evaluation.rank_load.iter().copied().fold(0.0, f64::max)
     };
     let [global, ours] = [fullest(&EplbGlobal), fullest(&RackAware::default())];
@@ -179,7 +179,7 @@ proptest! {
         let demand = Demand::new(load, top_k);
         let placement = place(&RackAware::default(), &cluster, slots, &demand);
         prop_assert_eq!(placement.num_slots(), slots);
-        let evaluation = Evaluation::new(&cluster, &placement, &demand, 1).expect("valid");
+        let evaluation = Evaluation::new(&cluster, &placement, &demand).expect("valid");
         prop_assert_eq!(evaluation.duplicates, 0);
         let counts: Vec<u32> = cluster.ranks().map(|rank| placement.slots_of(rank).len() as u32).collect();
         prop_assert!(counts.iter().all(|&count| count == slots / ranks || count == slots.div_ceil(ranks)));
@@ -187,12 +187,46 @@ proptest! {
         prop_assert_eq!(all, slots);
         if slots.is_multiple_of(ranks) {
             let eplb = place(&EplbGlobal, &cluster, slots, &demand);
-            let global = Evaluation::new(&cluster, &eplb, &demand, 1).expect("valid");
+            let global = Evaluation::new(&cluster, &eplb, &demand).expect("valid");
             // Two replicas on a rank may come out evener than any placement without.
             prop_assert!(
                 global.duplicates > 0 || evaluation.balancedness >= global.balancedness - 0.01,
                 "{} {}", evaluation.balancedness, global.balancedness
             );
+        }
+    }
+
+    /// Counted on the tokens that judge all three: EPLB's own placement stays unless another one sends fewer.
+    #[test]
+    fn fewest_copies_are_never_more_than_of_either_eplb_at_its_balancedness(
+        racks in 1_u32..5,
+        size in 1_u32..5,
+        by_group in 2_u32..9,
+        extra in 0_u32..3,
+        kept in 1_u32..4,
+        gated in any::<bool>(),
+        load in prop::collection::vec(prop_oneof![Just(500_u64), 100_u64..1000], 32),
+    ) {
+        let cluster = Cluster::uniform(racks, size).expect("valid");
+        let (groups, experts) = (2 * racks.max(2), 2 * racks.max(2) * by_group);
+        let load: Vec<u64> = (0..experts as usize).map(|expert| load[expert % 32] + expert as u64).collect();
+        let slots = (experts.div_ceil(cluster.num_ranks()) + extra) * cluster.num_ranks();
+        prop_assume!(slots <= experts * cluster.num_ranks());
+        let rule = SelectionRule { experts, top_k: 2, groups, kept: if gated { kept } else { groups }, summed: 1, equal: false };
+        let Ok(demand) = Demand::new(load, 2).under(&rule) else { return Ok(()) };
+        let demand = demand.in_groups(groups).one_of(32);
+        let judged = |policy: &dyn PlacementPolicy| {
+            Evaluation::new(&cluster, &place(policy, &cluster, slots, &demand), &demand).expect("valid")
+        };
+        let copies = |evaluation: &Evaluation| evaluation.copies[2].inter;
+        let [global, in_groups] = [judged(&EplbGlobal), judged(&Eplb)];
+        let better = if copies(&in_groups) < copies(&global) { in_groups } else { global };
+        let fewest = judged(&RackAware { aim: Aim::FewestCopies });
+        prop_assert_eq!(fewest.duplicates, 0);
+        // What has an expert twice on a rank is no placement of ours.
+        if better.duplicates == 0 {
+            prop_assert!(copies(&fewest) <= copies(&better) + 1e-12, "{} {}", copies(&fewest), copies(&better));
+            prop_assert!(fewest.balancedness >= better.balancedness - 1e-9);
         }
     }
 }

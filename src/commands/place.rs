@@ -106,7 +106,8 @@ impl Job {
         let cluster = studied.cluster()?;
         let (num_experts, top_k) = (load.num_experts(), studied.model.layer().top_k);
         let numbered = load.layer_ids().iter().copied().enumerate();
-        let asked = numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number));
+        let asked: Vec<(usize, u32)> =
+            numbered.filter(|&(_, number)| args.layer.is_none_or(|layer| layer == number)).collect();
         let racks = cluster.num_racks();
         let rule = studied.selection();
         let one_a_rack = args.is_side_by_side() && num_experts.is_multiple_of(racks);
@@ -114,9 +115,9 @@ impl Job {
         let groups = args.groups.unwrap_or(own);
         let demand = |&(at, number): &(usize, u32)| -> anyhow::Result<_> {
             let demand = Demand::measured(&cluster, load, at, top_k)?.of_layer(number);
-            Ok((number, demand.under(&rule)?.in_groups(groups)))
+            Ok((number, demand.under(&rule)?.in_groups(groups).one_of(asked.len())))
         };
-        let layers = side_by_side(&asked.collect::<Vec<_>>(), demand)?;
+        let layers = side_by_side(&asked, demand)?;
         if let (Some(layer), true) = (args.layer, layers.is_empty()) {
             let ids = load.layer_ids();
             let (first, last) = (ids.iter().min().unwrap_or(&0), ids.iter().max().unwrap_or(&0));
@@ -134,7 +135,7 @@ impl Job {
     fn place(&self, policy: &dyn PlacementPolicy, slots: Option<u32>) -> Result<Vec<Placed>, PlacementError> {
         let place = |(layer, demand): &(u32, Demand)| {
             let placement = Placement::by(policy, &self.cluster, slots, demand)?;
-            let evaluation = Evaluation::new(&self.cluster, &placement, demand, self.layers.len())?;
+            let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
             Ok(Placed { layer: *layer, placement, evaluation })
         };
         side_by_side(&self.layers, place)

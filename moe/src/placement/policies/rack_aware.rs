@@ -36,9 +36,7 @@ const COSTS: [i64; 2] = [16, 1];
 const TOKENS: usize = 1024;
 /// Tokens times racks, at most, as long as there are half as many tokens: work grows with both.
 const TOKENS_AND_RACKS: usize = 5120;
-/// Tokens by which EPLB's variants and our own are told apart; others than those of the search.
-const JUDGED: usize = 4096;
-/// Standard errors by which ours must be ahead there, else EPLB's stays as it is.
+/// Standard errors by which ours must be ahead of EPLB's variants, counted on tokens that it was not made with, else EPLB's stays as it is.
 const AHEAD: f64 = 2.0;
 /// Below this balancedness other counts of replicas are tried.
 const EVEN_ENOUGH: f64 = 0.98;
@@ -115,11 +113,10 @@ impl<'a> Task<'a> {
         let Self { cluster, demand, .. } = *self;
         let variants = Variant::both(cluster, self.slots, demand, &self.by_rack, &self.load)?;
         let (counts, mut packed) = self.evenest();
-        let judges = (aim == Aim::FewestCopies).then(|| demand.sample(cluster, JUDGED, 2));
+        let judges = (aim == Aim::FewestCopies).then(|| demand.judges(cluster));
         let fewest = judges.as_ref().and_then(|judges| {
-            variants
-                .iter()
-                .min_by_key(|variant| visits(cluster, &variant.placement, judges).iter().sum::<u64>())
+            let copies = |variant: &&Variant| visits(cluster, &variant.placement, judges).iter().sum::<u64>();
+            variants.iter().min_by_key(copies)
         });
         let Limits { even, tight, chosen } = match (aim, fewest) {
             (Aim::Balance(balance), _) => Limits::of(balance, self.mean),
@@ -145,17 +142,21 @@ impl<'a> Task<'a> {
         }
         starts.push(packed);
         let most = chosen.min(limit);
-        let mut best = self.finished(self.searched(&starts, limit, &sample), most)?;
-        let Some(judges) = &judges else { return Ok(best) };
-        let mut fewest = visits(cluster, &best, judges);
+        let ours = self.finished(self.searched(&starts, limit, &sample), most)?;
+        let Some(judges) = &judges else { return Ok(ours) };
+        // EPLB's own, and what they become with no expert twice on a rank and with replicas chosen for few copies.
+        let mut theirs = Vec::new();
         for packing in eplb.into_iter().filter(|packing| over(packing.fullest(), limit) <= 0.0) {
-            let placement = self.finished(packing, most)?;
-            let visits = visits(cluster, &placement, judges);
-            if !is_fewer(&fewest, &visits) {
-                (best, fewest) = (placement, visits);
-            }
+            theirs.push(self.finished(packing, most)?);
         }
-        Ok(best)
+        theirs.extend(variants.into_iter().filter(|variant| variant.may_stay(limit)).map(|of| of.placement));
+        let judged = |placement: Placement| (visits(cluster, &placement, judges), placement);
+        let best = theirs.into_iter().map(judged).min_by_key(|(visits, _)| visits.iter().sum::<u64>());
+        let ours = judged(ours);
+        Ok(match best {
+            Some(best) if !is_fewer(&ours.0, &best.0) => best.1,
+            _ => ours.1,
+        })
     }
 
     /// Counts of replicas and a packing of them, with ranks as even as is found.

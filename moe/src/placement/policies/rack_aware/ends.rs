@@ -1,6 +1,6 @@
 //! How even the ranks are to be: the two ends of the front between few copies and even ranks, and what is asked for between them.
 
-use super::{CHOSEN_SLACK, SLACK};
+use super::{CHOSEN_SLACK, SLACK, over};
 use crate::ids::ExpertId;
 use crate::placement::policies::eplb;
 use crate::placement::{Demand, Placement, PlacementError, shares};
@@ -72,6 +72,13 @@ impl Variant {
             });
         }
         Ok(variants)
+    }
+
+    /// Whether it has no expert twice on a rank, and no rank above `limit`.
+    pub(super) fn may_stay(&self, limit: f64) -> bool {
+        let by_rank = self.map.len() / self.placement.num_ranks() as usize;
+        let alone = |held: &[ExpertId]| (1..held.len()).all(|at| !held[..at].contains(&held[at]));
+        over(self.fullest, limit) <= 0.0 && self.map.chunks(by_rank).all(alone)
     }
 
     /// Limits that are its own.
