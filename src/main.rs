@@ -14,6 +14,7 @@ mod step;
 mod subjects;
 mod sweep_flag;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use std::process::ExitCode;
@@ -25,7 +26,18 @@ fn main() -> ExitCode {
         arg.allow_negative_numbers(takes_one)
     };
     let command = Cli::command().mut_subcommands(|command| command.mut_args(numbers));
-    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::ValueValidation => {
+            // What is wrong with a value, and what to give, is all there is to say.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            output::say(&format!("railyard: {line}"));
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
     init_logging(cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Compare(args) => commands::compare::run(&args, cli.quiet),

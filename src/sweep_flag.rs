@@ -1,19 +1,16 @@
 //! `--sweep` of `railyard roofline`: a short form of one line of `[sweep]`.
 
+use crate::subjects::Rooflines;
 use serde::{Serialize, Serializer};
-use study::experiment::{Spacing, Value, range};
+use study::experiment::{Spacing, Subject, Value, range};
 use topology::did_you_mean;
-
-/// What can be varied.
-const INPUTS: [&str; 8] =
-    ["batch", "context", "ranks", "racks", "pp", "micro_batches", "tokens_per_rank", "price"];
 
 /// One input and its values, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
     /// As it was typed.
     text: String,
-    /// One of [`INPUTS`].
+    /// A key of [`Rooflines`].
     pub(crate) input: String,
     pub(crate) values: Vec<Value>,
 }
@@ -24,7 +21,7 @@ impl Serialize for Sweep {
     }
 }
 
-/// `batch=1..8192`, `batch=1..8192*2`, `context=0..1e6:1e5`, `ranks=8,64,72`.
+/// `batch=1..8192`, `batch=1..8192*2`, `context=0..1e6:1e5`, `ranks=8,64,72`, `scheme=flat,dedup`.
 pub(crate) fn sweep(text: &str) -> Result<Sweep, String> {
     let form = |problem: String| {
         format!(
@@ -33,15 +30,16 @@ pub(crate) fn sweep(text: &str) -> Result<Sweep, String> {
     };
     let (name, values) = text.split_once('=').ok_or_else(|| form("no `=`".to_owned()))?;
     let input = name.trim().replace('-', "_");
-    if !INPUTS.contains(&input.as_str()) {
-        let meant = did_you_mean(&input, INPUTS);
-        let remedy = if meant.is_empty() { format!("; there are {}", INPUTS.join(", ")) } else { meant };
+    let inputs = Rooflines::default().keys();
+    if !inputs.contains(&input) {
+        let meant = did_you_mean(&input, inputs.iter().map(String::as_str));
+        let remedy = if meant.is_empty() { format!("; there are {}", inputs.join(", ")) } else { meant };
         return Err(format!("no input is called `{name}`{remedy}"));
     }
     let spaced =
         |rest: &str, mark: char| rest.split_once(mark).map(|(to, by)| (to.to_owned(), by.to_owned()));
     let values = match values.split_once("..") {
-        None => values.split(',').map(number).collect(),
+        None => values.split(',').map(item).collect(),
         Some((from, rest)) => {
             let (to, spacing) = if let Some((to, factor)) = spaced(rest, '*') {
                 (to, Spacing::Factor(size(&factor).map_err(form)?))
@@ -54,6 +52,14 @@ pub(crate) fn sweep(text: &str) -> Result<Sweep, String> {
         }
     };
     Ok(Sweep { text: text.to_owned(), input, values: values.map_err(form)? })
+}
+
+/// One of several values: a number or a word, which the input takes or refuses.
+fn item(text: &str) -> Result<Value, String> {
+    match text.trim().parse::<f64>() {
+        Err(_) if !text.trim().is_empty() => Ok(Value::Text(text.trim().to_owned())),
+        _ => number(text),
+    }
 }
 
 /// A number, whole where it is written so.
@@ -82,6 +88,20 @@ mod tests {
         assert_eq!(values("batch=1..9*2"), "1,2,4,8");
         assert_eq!(values("context=0..1e6:5e5"), "0,500000,1000000");
         assert_eq!(values("price=2,3.5"), "2,3.5");
+        assert_eq!(values("common-weights=replicated,even"), "replicated,even");
+        for input in [
+            "tp",
+            "mtp-depth",
+            "mtp-acceptance",
+            "memory-share",
+            "throttle",
+            "top-k",
+            "dtype",
+            "scheme",
+            "mode",
+        ] {
+            sweep(&format!("{input}=1,2")).expect(input);
+        }
         assert_eq!(sweep("micro-batches=1").expect("either hyphen").input, "micro_batches");
         assert_eq!(sweep("batch=1..10000").expect("many").values.len(), 10_000);
     }
@@ -96,6 +116,7 @@ mod tests {
             ("batch=0..8*2", "above 0"),
             ("batch=1..1e9", "more than"),
             ("batch=1,inf", "`inf` is no number"),
+            ("batch=1,", "`` is no number"),
         ] {
             let error = sweep(text).expect_err(text);
             assert!(error.contains(problem) && error.contains("batch=1..8192*2"), "{error}");

@@ -125,6 +125,40 @@ fn a_sweep_is_a_table_csv_or_json() {
 }
 
 #[test]
+fn a_sweep_goes_over_any_word_of_the_scenario() {
+    let step = |more: &[&str]| {
+        let args =
+            ["roofline", "--batch=512", "--context=4096", "--mtp-depth=1", "--mtp-acceptance=0.8", "--json"];
+        json(&[&args[..], more].concat())
+    };
+    for (word, values) in [
+        ("tp", &["1", "2", "4"][..]),
+        ("mtp-depth", &["1", "2"]),
+        ("mtp-acceptance", &["0.5", "0.9"]),
+        ("common-weights", &["replicated", "even"]),
+        ("ranks-per-rack", &["8", "16"]),
+        ("memory-share", &["0.5", "0.8"]),
+        ("throttle", &["4", "9"]),
+        ("top-k", &["4", "8"]),
+        ("kv-dtype", &["bf16", "fp8"]),
+        ("scheme", &["flat", "hierarchical"]),
+        ("hardware", &["h100", "gb200"]),
+        ("mode", &["max", "sum"]),
+    ] {
+        let points = step(&[&format!("--sweep={word}={}", values.join(","))]);
+        for (point, value) in points["points"].as_array().expect("a list").iter().zip(values) {
+            let alone = step(&[&format!("--{word}={value}")]);
+            assert_eq!(point["step_ms"], alone["step_ms"], "{word}={value}");
+        }
+        assert_eq!(points["points"].as_array().map(Vec::len), Some(values.len()), "{word}");
+    }
+    let table = text(&["roofline", "--sweep=common-weights=replicated,even"]);
+    assert!(table.contains("\nreplicated ") && table.contains("\neven "), "{table}");
+    refused(&["roofline", "--sweep=tp=1,many"], &["tp", "many"]);
+    refused(&["roofline", "--sweep=batch=1,many"], &["batch", "`many` is no number"]);
+}
+
+#[test]
 fn impossible_deployments_are_refused_and_too_large_ones_named() {
     refused(&["roofline", "--ranks=0"], &["rack 0 has 0 ranks"]);
     refused(&["roofline", "--top-k=257"], &["top_k: 257: give between 1 and the 256 experts of deepseek-v3"]);

@@ -136,7 +136,7 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--gate=limit:0"], "limit:M"),
         (&["compare", "--latency=fast"], "a latency is zero, preset"),
         (&["compare", "--dilation=0"], "a dilation is `auto`"),
-        (&["compare", "--seeds=5-1"], "a range goes up, such as 1-5"),
+        (&["compare", "--seeds=5-1"], "`5-1`: a range goes up, such as 1-5\n"),
         (&["compare", "--routing=zipf"], "zipf:S"),
         (&["compare", "--experts=real"], "modelled or gemm"),
         (&["compare", "--seeds=3,3"], "one of the seeds stands twice"),

@@ -79,6 +79,23 @@ fn every_command_gives_the_same_answer_to_a_word_that_is_none() {
 }
 
 #[test]
+fn a_program_that_fails_is_told_with_its_word() {
+    for command in [&PLACE[..], &COMPARE[..]] {
+        let word = ["--placement=exec:false"];
+        let error = fails(&[command, &word].concat());
+        assert!(error.contains("railyard: placement: exec:false: ended with exit status: 1"), "{error}");
+    }
+}
+
+#[test]
+fn the_comparison_of_policies_fits_80_columns() {
+    let table = works(&["place", "--loads", "loads-32.json", "--ranks=4", "--racks=2", "--slots=40"]);
+    let widths = table.lines().filter(|line| line.starts_with('─')).map(|line| line.chars().count());
+    let widths: Vec<usize> = widths.collect();
+    assert!(widths.len() > 1 && widths.iter().all(|&width| width <= 80), "{table}");
+}
+
+#[test]
 fn every_policy_stands_in_help_and_in_the_comparison_of_policies() {
     let rows: serde_json::Value =
         serde_json::from_str(&works(&[&PLACE[..], &["--compare"]].concat())).expect("JSON");

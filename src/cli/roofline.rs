@@ -44,8 +44,8 @@ pub(crate) struct RooflineArgs {
     /// `max`: all overlaps (lower bound); `sum`: reading the cache overlaps nothing
     #[arg(long, value_name = "MODE", default_value = "max")]
     pub(crate) mode: Mode,
-    /// Vary one input: NAME=A..B, NAME=A..B:STEP, NAME=A..B*FACTOR or NAME=A,B,C (batch, context, ranks, racks, pp,
-    /// micro-batches, tokens-per-rank, price)
+    /// Vary one input, named as its flag: NAME=A..B, NAME=A..B:STEP, NAME=A..B*FACTOR or NAME=A,B,C, such as
+    /// batch=1..8192*2, tp=1,2,4 or scheme=flat,dedup
     #[arg(long, value_name = "SWEEP", value_parser = sweep)]
     pub(crate) sweep: Option<Sweep>,
     /// Every column of a sweep's table, even where the terminal is narrower

@@ -16,7 +16,7 @@ use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
 use moe::placement::{Aim, Demand, PlacementPolicy, RackAware, export};
 use moe::{LayerShape, Placement, PlacementError, RoutingSpec};
-use study::scenario::{Studied, command, said};
+use study::scenario::{ScenarioError, Studied, command, said};
 use topology::Cluster;
 
 /// What the flags mean.
@@ -215,6 +215,11 @@ fn side_by_side<T: Sync, U: Send, E: Send>(
     })
 }
 
+/// The word that a policy, a file or a program fails for.
+fn refused(error: PlacementError) -> ScenarioError {
+    ScenarioError::new("placement", error)
+}
+
 /// What makes a noun mean `count`.
 fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
@@ -226,7 +231,7 @@ fn placed(
     policy: &dyn PlacementPolicy,
     studied: &Studied,
 ) -> anyhow::Result<String> {
-    let layers = job.place(policy, job.slots)?;
+    let layers = job.place(policy, job.slots).map_err(refused)?;
     let change =
         args.from.as_deref().map(|file| Changed::new(file, args.tokens.unwrap_or(32), job, &layers, studied));
     let change = change.transpose()?;
@@ -245,7 +250,7 @@ fn placed(
 
 fn exported(job: &Job, policy: &dyn PlacementPolicy, system: ExportArg) -> anyhow::Result<String> {
     let place = |(layer, demand): &(u32, Demand)| {
-        Ok((*layer, Placement::by(policy, &job.cluster, job.slots, demand)?))
+        Ok((*layer, Placement::by(policy, &job.cluster, job.slots, demand).map_err(refused)?))
     };
     let placements: Vec<(u32, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();

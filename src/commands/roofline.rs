@@ -136,10 +136,12 @@ fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
         });
         if ANSWERS.contains(&name) { column } else { column.extra() }
     });
-    let mut table = TextTable::new(std::iter::once(Column::right(sweep.input.as_str())).chain(columns));
+    let words = sweep.values.iter().any(|value| value.number().is_none());
+    let input = if words { Column::left(sweep.input.as_str()) } else { Column::right(sweep.input.as_str()) };
+    let mut table = TextTable::new(std::iter::once(input).chain(columns));
     for row in 0..rows {
         let (value, flat) = &points[row * (points.len() - 1) / (rows - 1).max(1)];
-        let value = text::number(value.number().unwrap_or(f64::NAN));
+        let value = value.number().map_or_else(|| value.to_string(), text::number);
         let words = COLUMNS.map(|column| match cell(flat.record, column).as_str() {
             "true" => "yes".to_owned(),
             "false" => "no".to_owned(),

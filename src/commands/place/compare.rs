@@ -46,7 +46,7 @@ fn table(job: &Job, rows: &[Row], width: Option<usize>) -> String {
         Column::right("crossing\nflat"),
         Column::right("\ndedup"),
         Column::right("\nhierarchical"),
-        Column::right("twice on\na rank").extra(),
+        Column::right("twice\na rank").extra(),
     ];
     let said = rows
         .iter()
