@@ -47,6 +47,7 @@ fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens
         expert_inter: 16,
         gate,
         dtype: Dtype::Fp8,
+        gated: true,
         weight_bits: None,
     };
     let cluster = Cluster::new(racks).unwrap();

@@ -3,6 +3,7 @@
 use crate::error::RunError;
 use crate::run::RunRequest;
 use crate::sim::SimRunner;
+use moe::LayerShape;
 use moe::experts::ExpertKind;
 use moe::model::{Block, Layer};
 use moe::stack::StepBatch;
@@ -73,7 +74,7 @@ pub fn pace(setup: &Setup, batch: &StepBatch, cores: u32) -> Result<(Pacing, u64
     let dense_inter = setup.program.stack().map_or(0, |stack| {
         stack.model.kinds.iter().flat_map(Layer::dense).map(Block::common_inter).max().unwrap_or(0)
     });
-    let flops = 6.0 * f64::from(shape.hidden) * f64::from(shape.expert_inter.max(dense_inter));
+    let flops = LayerShape { expert_inter: shape.expert_inter.max(dense_inter), ..shape }.expert_flops(1);
     let rows = tokens * f64::from(shape.top_k.max(1));
     let compute_s = match setup.experts {
         ExpertKind::Modelled => rows * f64::from(shape.hidden) * MODELLED_S_PER_ELEMENT,

@@ -124,6 +124,7 @@ fn request(racks: &[u32]) -> RunRequest {
         expert_inter: 64,
         gate,
         dtype: Dtype::Fp8,
+        gated: true,
         weight_bits: None,
     };
     let placement = Placement::linear(&cluster, shape.num_experts).unwrap();

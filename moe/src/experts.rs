@@ -1,4 +1,4 @@
-//! The mathematics of one layer's experts: cheap checkable maps, or real SwiGLU products on seeded weights.
+//! The mathematics of one layer's experts: cheap checkable maps, or real products on seeded weights.
 //!
 //! Either way an expert is a function of a row alone: the result for a row has the same bits whatever rows it is
 //! computed with, so that batches may be cut and ordered freely without changing an output.
@@ -25,7 +25,7 @@ pub enum ExpertKind {
     /// `y[i] = a * x[i] + b * x[(i + s) mod hidden]` with a, b, s of the expert: costs next to nothing, and a row that
     /// reached the wrong expert or arrived with elements out of place gives a different result.
     Modelled,
-    /// `w2 (silu(w1 x) * w3 x)` in f32, weights seeded and rounded to BF16.
+    /// `w2 (silu(w1 x) * w3 x)` in f32, `w2 relu(w1 x)^2` for experts of two matrices; weights seeded and rounded to BF16.
     Gemm,
 }
 
@@ -60,7 +60,7 @@ pub struct Experts {
 #[derive(Debug)]
 enum Body {
     Modelled(Vec<modelled::Mix>),
-    Gemm(gemm::SwigluExperts),
+    Gemm(gemm::GemmExperts),
 }
 
 impl Experts {
@@ -73,14 +73,12 @@ impl Experts {
                     .map(|e| modelled::Mix::new(&mut generator(seed, layer, ExpertId(e)), shape.hidden))
                     .collect(),
             ),
-            ExpertKind::Gemm => {
-                Body::Gemm(gemm::SwigluExperts::new(shape.hidden, shape.expert_inter, seed, layer))
-            }
+            ExpertKind::Gemm => Body::Gemm(gemm::GemmExperts::new(shape, seed, layer)),
         };
         Self { hidden: shape.hidden as usize, num_experts: shape.num_experts, body }
     }
 
-    /// Keeps at most `bytes` of gemm weights (f32, 12 * hidden * inter bytes an expert) instead of
+    /// Keeps at most `bytes` of gemm weights (f32, 12 * hidden * inter bytes an expert of three matrices) instead of
     /// [`WEIGHT_CACHE_BYTES`]. Experts that find no room are made again at every call: slower, same outputs.
     #[must_use]
     pub fn with_cache_limit(mut self, bytes: usize) -> Self {

@@ -25,7 +25,7 @@ pub const MAX_INTER: u32 = 1_048_576;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerShape {
-    /// Width of a token's hidden state, in elements.
+    /// Width of the rows that experts take and give, in elements: that of a token's hidden state, or the model's narrower latent one.
     pub hidden: u32,
     /// Routed experts of the layer.
     pub num_experts: u32,
@@ -35,6 +35,9 @@ pub struct LayerShape {
     pub expert_inter: u32,
     /// How experts are scored, limited and weighted.
     pub gate: GateSpec,
+    /// Three matrices an expert, two of them for a gated activation; else two.
+    #[serde(default = "yes")]
+    pub gated: bool,
     /// Type of the arithmetic, and of the expert weights in memory where nothing else is said.
     #[serde(default = "default_dtype")]
     pub dtype: Dtype,
@@ -45,6 +48,10 @@ pub struct LayerShape {
 
 fn default_dtype() -> Dtype {
     Dtype::Fp8
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl LayerShape {
@@ -80,16 +87,21 @@ impl LayerShape {
         self.gate.selection(self.num_experts, self.top_k)
     }
 
-    /// Bytes of one expert's weights: three matrices of `hidden x expert_inter`.
+    /// Elements of one expert's weights: three matrices of `hidden x expert_inter`, or two.
+    fn expert_weights(&self) -> f64 {
+        f64::from(2 + u8::from(self.gated)) * f64::from(self.hidden) * f64::from(self.expert_inter)
+    }
+
+    /// Bytes of one expert's weights.
     pub fn expert_weight_bytes(&self) -> u64 {
         // Exact for whole bits: the element count is even for every model that has FP4 weights.
         let bytes = self.weight_bits.map_or_else(|| self.dtype.bytes(), |bits| bits / 8.0);
-        (3.0 * f64::from(self.hidden) * f64::from(self.expert_inter) * bytes).ceil() as u64
+        (self.expert_weights() * bytes).ceil() as u64
     }
 
-    /// Floating-point operations (two per multiply-add) of one expert on `rows` rows: `6 * hidden * expert_inter * rows`.
+    /// Floating-point operations of one expert on `rows` rows: two a weight and row.
     pub fn expert_flops(&self, rows: u64) -> f64 {
-        6.0 * f64::from(self.hidden) * f64::from(self.expert_inter) * rows as f64
+        2.0 * self.expert_weights() * rows as f64
     }
 }
 
@@ -126,6 +138,7 @@ mod tests {
             expert_inter: 32,
             gate,
             dtype: Dtype::Bf16,
+            gated: true,
             weight_bits: None,
         }
     }
@@ -138,6 +151,11 @@ mod tests {
         let mxfp4 = LayerShape { weight_bits: Some(4.25), ..shape() };
         assert_eq!(mxfp4.expert_weight_bytes(), 3 * 64 * 32 * 17 / 32);
         assert_eq!(shape().expert_flops(3), 6.0 * 64.0 * 32.0 * 3.0);
+        let two = LayerShape { gated: false, ..shape() };
+        assert_eq!(
+            (two.expert_weight_bytes(), two.expert_flops(3)),
+            (2 * 64 * 32 * 2, 4.0 * 64.0 * 32.0 * 3.0)
+        );
     }
 
     #[test]

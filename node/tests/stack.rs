@@ -5,7 +5,7 @@ mod common;
 use common::{Stepped, step};
 use moe::experts::ExpertKind;
 use moe::gate::GateSpec;
-use moe::model::{Model, Order};
+use moe::model::{Block, Model, Order};
 use moe::placement::{LayerPlacements, Placement};
 use moe::plan::DispatchScheme;
 use moe::routing::{RecordedLoads, RoutingSpec, Workload};
@@ -360,6 +360,26 @@ fn a_step_without_payload_and_a_gate_is_refused() {
     setup.payload = false;
     let error = SimCluster::new(Arc::new(setup.clone())).unwrap_err().to_string();
     assert!(error.contains("give seeded routing"), "{error}");
+}
+
+#[test]
+fn what_whole_steps_do_not_compute_of_experts_is_refused() {
+    let two = |latent_width, table| {
+        let mut changed = model(2, 0, 0, GROUPED, 64);
+        for block in changed.kinds.iter_mut().flat_map(|kind| &mut kind.blocks) {
+            if let Block::Routed { latent, gated, hashed, .. } = block {
+                (*latent, *gated, *hashed) = (latent_width, false, table);
+            }
+        }
+        setup(changed, &[2], 1, DispatchScheme::Flat)
+    };
+    let error = |setup: Setup| SimCluster::new(Arc::new(setup)).unwrap_err().to_string();
+    assert!(error(two(Some(32), false)).contains("narrower latent width"));
+    assert!(error(two(None, true)).contains("a gate scores nothing there"));
+    let mut two = Setup { routing: RoutingSpec::Uniform, experts: ExpertKind::Gemm, ..two(None, true) };
+    check(&two, &batches(2, 1, 3, 1));
+    two.experts = ExpertKind::Modelled;
+    check(&two, &batches(2, 1, 3, 1));
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn overtaking_batch(scheme: DispatchScheme, racks: u32, i: &Inputs) -> f64 {
         expert_inter: 2048,
         gate,
         dtype: Dtype::Fp8,
+        gated: true,
         weight_bits: None,
     };
     let load = port_load(copies(scheme, racks, i.count("gpus"), i), i.get("throttle"), top_k);

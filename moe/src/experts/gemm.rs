@@ -1,8 +1,9 @@
-//! The gemm expert: SwiGLU on weights drawn from a seed, kept in memory up to a bound.
+//! The gemm expert: SwiGLU, or the squared ReLU of two matrices, on weights drawn from a seed, kept in memory up to a bound.
 
 use super::{WEIGHT_CACHE_BYTES, generator};
 use crate::ids::ExpertId;
 use crate::rows::round_bf16;
+use crate::shape::LayerShape;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rand::Rng;
@@ -13,12 +14,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// E[silu(g)^2] for a standard normal g: what w2's scale must undo for outputs of unit variance.
 const SILU_SECOND_MOMENT: f64 = 0.355_8;
+/// E[relu(g)^4] for a standard normal g.
+const SQUARED_RELU_SECOND_MOMENT: f64 = 1.5;
 
-/// `w2 (silu(w1 x) * w3 x)` for every expert of one layer; weights in the `[out, in]` layout of published checkpoints.
+/// `w2 (silu(w1 x) * w3 x)`, or `w2 relu(w1 x)^2` where experts have two matrices, for every expert of one layer; weights in the
+/// `[out, in]` layout of published checkpoints.
 #[derive(Debug)]
-pub(super) struct SwigluExperts {
+pub(super) struct GemmExperts {
     hidden: usize,
     inter: usize,
+    gated: bool,
     seed: u64,
     layer: u32,
     cache_limit: usize,
@@ -31,7 +36,7 @@ struct Weights {
     w1: Vec<f32>,
     /// `[hidden, inter]`
     w2: Vec<f32>,
-    /// `[inter, hidden]`
+    /// `[inter, hidden]`; nothing where experts have two matrices.
     w3: Vec<f32>,
 }
 
@@ -42,11 +47,12 @@ impl fmt::Debug for Weights {
     }
 }
 
-impl SwigluExperts {
-    pub(super) fn new(hidden: u32, inter: u32, seed: u64, layer: u32) -> Self {
+impl GemmExperts {
+    pub(super) fn new(shape: &LayerShape, seed: u64, layer: u32) -> Self {
         Self {
-            hidden: hidden as usize,
-            inter: inter as usize,
+            hidden: shape.hidden as usize,
+            inter: shape.expert_inter as usize,
+            gated: shape.gated,
             seed,
             layer,
             cache_limit: WEIGHT_CACHE_BYTES,
@@ -63,10 +69,14 @@ impl SwigluExperts {
         let weights = self.weights(expert);
         let x = view(rows, n, hidden);
         let mut gate = Array2::zeros((n, inter));
-        let mut up = Array2::zeros((n, inter));
         general_mat_mul(1.0, &x, &view(&weights.w1, inter, hidden).t(), 0.0, &mut gate);
-        general_mat_mul(1.0, &x, &view(&weights.w3, inter, hidden).t(), 0.0, &mut up);
-        gate.zip_mut_with(&up, |gate, up| *gate = *gate / (1.0 + (-*gate).exp()) * up);
+        if self.gated {
+            let mut up = Array2::zeros((n, inter));
+            general_mat_mul(1.0, &x, &view(&weights.w3, inter, hidden).t(), 0.0, &mut up);
+            gate.zip_mut_with(&up, |gate, up| *gate = *gate / (1.0 + (-*gate).exp()) * up);
+        } else {
+            gate.map_inplace(|inner| *inner = inner.max(0.0).powi(2));
+        }
         let mut out = ArrayViewMut2::from_shape((n, hidden), out).expect(WHOLE_ROWS);
         general_mat_mul(1.0, &gate, &view(&weights.w2, hidden, inter).t(), 0.0, &mut out);
     }
@@ -75,11 +85,15 @@ impl SwigluExperts {
         let weights = self.weights(expert);
         let mut inner = vec![0.0; self.inter];
         for (x, out) in rows.chunks_exact(self.hidden).zip(out.chunks_exact_mut(self.hidden)) {
-            let gates_and_ups =
-                weights.w1.chunks_exact(self.hidden).zip(weights.w3.chunks_exact(self.hidden));
-            for (inner, (w1, w3)) in inner.iter_mut().zip(gates_and_ups) {
-                let gate = dot_f64(w1, x);
-                *inner = gate / (1.0 + (-gate).exp()) * dot_f64(w3, x);
+            for (inner, w1) in inner.iter_mut().zip(weights.w1.chunks_exact(self.hidden)) {
+                *inner = dot_f64(w1, x);
+            }
+            if self.gated {
+                for (inner, w3) in inner.iter_mut().zip(weights.w3.chunks_exact(self.hidden)) {
+                    *inner = *inner / (1.0 + (-*inner).exp()) * dot_f64(w3, x);
+                }
+            } else {
+                inner.iter_mut().for_each(|inner| *inner = inner.max(0.0).powi(2));
             }
             for (out, w2) in out.iter_mut().zip(weights.w2.chunks_exact(self.inter)) {
                 *out = dot_f64(w2, &inner);
@@ -96,7 +110,7 @@ impl SwigluExperts {
         }
         let made = Arc::new(self.make(expert));
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        let bytes = 3 * self.hidden * self.inter * size_of::<f32>();
+        let bytes = (2 + usize::from(self.gated)) * self.hidden * self.inter * size_of::<f32>();
         if (cache.len() + 1).saturating_mul(bytes) <= self.cache_limit {
             cache.insert(expert, Arc::clone(&made));
         }
@@ -114,8 +128,11 @@ impl SwigluExperts {
         let mut generator = generator(self.seed, self.layer, expert);
         let elements = hidden * inter;
         let w1 = matrix(&mut generator, elements, 1.0 / hidden as f64);
-        let w3 = matrix(&mut generator, elements, 1.0 / hidden as f64);
-        let w2 = matrix(&mut generator, elements, 1.0 / (SILU_SECOND_MOMENT * inter as f64));
+        let (w3, moment) = match self.gated {
+            true => (matrix(&mut generator, elements, 1.0 / hidden as f64), SILU_SECOND_MOMENT),
+            false => (Vec::new(), SQUARED_RELU_SECOND_MOMENT),
+        };
+        let w2 = matrix(&mut generator, elements, 1.0 / (moment * inter as f64));
         Weights { w1, w2, w3 }
     }
 }
@@ -149,10 +166,11 @@ fn dot_f64(w: &[f32], x: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     #[test]
     fn weights_are_bf16_values_of_the_wanted_variance() {
-        let weights = SwigluExperts::new(300, 200, 1, 0).make(ExpertId(4));
+        let weights = GemmExperts::new(&testing::shape(300, 5, 1, 200), 1, 0).make(ExpertId(4));
         let w2_variance = 1.0 / (SILU_SECOND_MOMENT * 200.0);
         for (w, variance) in [(weights.w1, 1.0 / 300.0), (weights.w2, w2_variance), (weights.w3, 1.0 / 300.0)]
         {

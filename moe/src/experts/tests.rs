@@ -77,6 +77,20 @@ fn float64_agrees_and_outputs_have_unit_variance() {
 }
 
 #[test]
+fn experts_of_two_matrices_agree_with_float64_and_keep_unit_variance() {
+    let two = LayerShape { gated: false, ..shape(256, 1, 192) };
+    let experts = Experts::new(ExpertKind::Gemm, &two, 4, 2);
+    let rows = hidden_states(1, 2, RankId(0), 40, 256);
+    let wide: Vec<f64> = rows.iter().copied().map(f64::from).collect();
+    let mut expected = vec![f64::NAN; wide.len()];
+    experts.apply_f64(ExpertId(0), &wide, &mut expected);
+    let out = apply(&experts, 0, &rows);
+    let error = rms(out.iter().zip(&expected).map(|(&a, b)| f64::from(a) - b));
+    let size = rms(expected.into_iter());
+    assert!(error < 1e-6 && (0.8..1.25).contains(&size), "{error} {size}");
+}
+
+#[test]
 fn experts_layers_and_seeds_differ_and_a_second_maker_agrees() {
     let rows = hidden_states(1, 0, RankId(0), 2, 64);
     for kind in [ExpertKind::Modelled, ExpertKind::Gemm] {

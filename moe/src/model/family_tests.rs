@@ -142,15 +142,18 @@ fn qwen_layers_without_experts_and_the_shared_expert() {
 fn what_ranks_do_not_do_is_refused_by_name() {
     for (config, said) in [
         (with(&deepseek_v3(), "zero_expert_num", json!(8)), "experts that pass a token on"),
-        (with(&deepseek_v3(), "moe_latent_size", json!(1024)), "narrower latent width"),
         (with(&deepseek_v3(), "num_hash_layers", json!(4)), "a table from the token's id"),
-        (with(&mixtral(), "hidden_act", json!("relu2")), "experts of two matrices"),
         (with(&qwen3(), "mlp_only_layers", json!((0..48).collect::<Vec<u32>>())), "has no routed experts"),
     ] {
         let message = read(&config).check_ranks().unwrap_err().to_string();
         assert!(message.starts_with("config.json: ") && message.contains(said), "{message}");
     }
-    for config in [deepseek_v3(), with(&mixtral(), "sliding_window", json!(4096)), maverick()] {
+    for config in [
+        deepseek_v3(),
+        with(&mixtral(), "sliding_window", json!(4096)),
+        maverick(),
+        with(&mixtral(), "num_hash_layers", json!(4)),
+    ] {
         assert!(read(&config).check_ranks().is_ok(), "{config}");
     }
     for (config, said) in [
@@ -160,6 +163,14 @@ fn what_ranks_do_not_do_is_refused_by_name() {
         let message = Model::from_config(&config.to_string(), "config.json").unwrap_err().to_string();
         assert!(message.starts_with("config.json: ") && message.contains(said), "{message}");
     }
+}
+
+#[test]
+fn experts_of_a_latent_width_or_of_two_matrices_take_and_weigh_less() {
+    let shape = read(&with(&deepseek_v3(), "moe_latent_size", json!(1024))).layer();
+    assert_eq!((shape.hidden, shape.expert_weight_bytes()), (1024, 3 * 1024 * 2048));
+    let shape = read(&with(&mixtral(), "hidden_act", json!("relu2"))).layer();
+    assert_eq!(shape.expert_flops(1), 4.0 * 4096.0 * 14_336.0);
 }
 
 #[test]

@@ -10,24 +10,26 @@ impl Model {
     pub fn layer(&self) -> LayerShape {
         let dense = GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk));
         let shape = LayerShape {
-            hidden: self.hidden,
+            hidden: self.row_width(),
             num_experts: 1,
             top_k: 1,
             expert_inter: 0,
             gate: dense,
             dtype: Dtype::Fp8,
+            gated: true,
             weight_bits: None,
         };
         match self.routed().or_else(|| self.kinds.iter().find_map(|kind| kind.blocks.first())) {
-            Some(&Block::Routed { experts, top_k, inter, gate, .. }) => LayerShape {
+            Some(&Block::Routed { experts, top_k, inter, gate, gated, .. }) => LayerShape {
                 num_experts: experts,
                 top_k,
                 expert_inter: inter,
                 gate,
+                gated,
                 weight_bits: (!self.storage.is_plain()).then(|| self.expert_bits()),
                 ..shape
             },
-            Some(&Block::Dense { inter, .. }) => LayerShape { expert_inter: inter, ..shape },
+            Some(&Block::Dense { inter, gated }) => LayerShape { expert_inter: inter, gated, ..shape },
             None => shape,
         }
     }
@@ -63,17 +65,21 @@ impl Model {
         if routed.any(|other| !alike(first, other)) {
             return not_built("layers whose experts have different widths or gates");
         }
-        let Block::Routed { zero_experts, latent, gated, .. } = *first else { return Ok(()) };
+        let Block::Routed { zero_experts, gate, .. } = *first else { return Ok(()) };
         let refusals = [
             (zero_experts > 0, "experts that pass a token on as it is"),
-            (latent.is_some(), "experts of a narrower latent width"),
-            (!gated, "experts of two matrices"),
-            (self.hashes(), "experts by a table from the token's id"),
+            // A table takes any experts, and one shape of layer has one gate.
+            (
+                self.has_tables() && gate.n_group > 1,
+                "experts by a table from the token's id beside gates with groups",
+            ),
         ];
         refusals.into_iter().find(|(found, _)| *found).map_or(Ok(()), |(_, what)| not_built(what))
     }
 
-    fn hashes(&self) -> bool {
+    /// Whether a table from the token's id chooses the experts of some layers.
+    #[must_use]
+    pub fn has_tables(&self) -> bool {
         self.kinds.iter().any(|kind| matches!(kind.routed(), Some(Block::Routed { hashed: true, .. })))
     }
 

@@ -83,7 +83,13 @@ impl LocalLayer {
         let dense = !model.is_moe_layer(layer);
         let inter = model.layer_at(layer).blocks.iter().map(Block::common_inter).sum();
         let block = (inter > 0).then(|| {
-            let shape = LayerShape { num_experts: 1, top_k: 1, expert_inter: inter, ..stack.shape() };
+            let shape = LayerShape {
+                hidden: model.hidden,
+                num_experts: 1,
+                top_k: 1,
+                expert_inter: inter,
+                ..stack.shape()
+            };
             let seed = derived_seed(Purpose::CommonBlock, seed, [0; 3]);
             let limit = WEIGHT_CACHE_BYTES / model.num_layers() as usize;
             Experts::new(kind, &shape, seed, layer).with_cache_limit(limit)

@@ -162,6 +162,16 @@ impl Setup {
             let tp = stack.tp;
             return refuse(format!("tp = {tp}: ranks that compute have sequences of their own; give 1"));
         }
+        if stack.shape().hidden != stack.model.hidden {
+            return refuse(
+                "experts of a narrower latent width: ranks that compute whole steps project no states to it; simulate the run (closed forms or frames), or compare one layer",
+            );
+        }
+        if self.routing == RoutingSpec::Gate && stack.model.has_tables() {
+            return refuse(
+                "experts by a table from the token's id: a gate scores nothing there; give seeded routing, such as uniform",
+            );
+        }
         let Some(Stage { layers, ranks }) = stack.stages().get(stage as usize) else {
             return refuse(format!("stage {stage} of {}", stack.num_stages()));
         };

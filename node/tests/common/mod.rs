@@ -22,7 +22,16 @@ pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32
         equal_shares: false,
         routed_scaling_factor: 1.0,
     };
-    LayerShape { hidden, num_experts, top_k, expert_inter, gate, dtype: Dtype::Fp8, weight_bits: None }
+    LayerShape {
+        hidden,
+        num_experts,
+        top_k,
+        expert_inter,
+        gate,
+        dtype: Dtype::Fp8,
+        gated: true,
+        weight_bits: None,
+    }
 }
 
 /// NVLink-like 900 GB/s in a rack, an eighth between racks, no latency.

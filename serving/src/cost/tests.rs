@@ -6,6 +6,7 @@ use crate::memory::{MemoryShares, stage_memory};
 use crate::trains::TrainPolicy;
 use blackboard::deployment::{Deployment, Mode};
 use blackboard::units::{DollarsPerS, Tokens};
+use moe::model::Block;
 use moe::placement::{LayerPlacements, Placement};
 use moe::stack::Stack;
 use moe::work::{CommonWeights, Drafts, RankLoad, TokenLoad};
@@ -121,12 +122,28 @@ fn parts_one_after_the_other_take_longer_by_the_all_to_all() {
     assert!(halves.experts.0 as f64 > 1.9 * serial.experts.0 as f64);
 }
 
+/// DeepSeek-V3 with experts of two matrices on rows of 2048.
+fn narrow() -> Model {
+    let mut model = Model::preset("deepseek-v3").unwrap();
+    for block in model.kinds.iter_mut().flat_map(|kind| &mut kind.blocks) {
+        if let Block::Routed { latent, gated, .. } = block {
+            (*latent, *gated) = (Some(2048), false);
+        }
+    }
+    model
+}
+
 /// One step by the equations of a whole deployment and by the station's cost of the same ranks.
 #[test]
 fn a_served_step_is_what_the_roofline_says() {
-    for (name, dtype) in
-        [("deepseek-v3", Dtype::Fp8), ("gpt-oss-120b", Dtype::Bf16), ("llama-4-maverick", Dtype::Fp8)]
-    {
+    let preset = |name| Model::preset(name).unwrap();
+    for (model, dtype) in [
+        (preset("deepseek-v3"), Dtype::Fp8),
+        (preset("gpt-oss-120b"), Dtype::Bf16),
+        (preset("llama-4-maverick"), Dtype::Fp8),
+        (narrow(), Dtype::Fp8),
+    ] {
+        let name = model.name.as_str();
         for (common, tp, batch, depth) in [
             (CommonWeights::Replicated, 1, 1, 0),
             (CommonWeights::Replicated, 1, 256, 0),
@@ -135,12 +152,12 @@ fn a_served_step_is_what_the_roofline_says() {
             (CommonWeights::Even, 1, 512, 0),
             (CommonWeights::Even, 2, 64, 0),
         ] {
-            if depth > 0 && Model::preset(name).unwrap().mtp_depth == 0 {
+            if depth > 0 && model.mtp_depth == 0 {
                 continue;
             }
             let scheme = if batch == 512 { DispatchScheme::Flat } else { DispatchScheme::Hierarchical };
             let cluster = Cluster::uniform(2, 8).unwrap();
-            let (model, hardware) = (Model::preset(name).unwrap(), Hardware::preset("gb200").unwrap());
+            let hardware = Hardware::preset("gb200").unwrap();
             let deployment = Deployment {
                 model: model.clone(),
                 hardware: hardware.clone(),
@@ -163,7 +180,7 @@ fn a_served_step_is_what_the_roofline_says() {
                 mode: Mode::Max,
             };
             let told = deployment.estimate().unwrap();
-            let stack = Stack::new(model, dtype, Dtype::Bf16, (common, tp), 1, &cluster).unwrap();
+            let stack = Stack::new(model.clone(), dtype, Dtype::Bf16, (common, tp), 1, &cluster).unwrap();
             let stack = stack.with_drafts(depth).unwrap();
             let experts = stack.shape().num_experts;
             let placement = Placement::linear(&cluster, experts).unwrap();

@@ -101,7 +101,7 @@ pub fn pipeline_row(spec: &CompareSpec) -> Option<PipelineRow> {
     let ranks = spec.rack_sizes.iter().copied().min().filter(|_| spec.tokens > 0)?;
     let flops = spec.hardware.flops(spec.shape.dtype).ok()?;
     let out = spec.fabric.scale_out;
-    let row_bytes = RowBytes::new(spec.shape.hidden).combine;
+    let row_bytes = RowBytes::new(spec.state_width()).combine;
     let hop = out.rate.transfer(u64::from(spec.tokens) * row_bytes).saturating_add(out.latency);
     let step = Step {
         batch: Tokens(f64::from(spec.tokens) * f64::from(ranks)),

@@ -13,6 +13,8 @@ mod analytic;
 mod configuration;
 mod error;
 mod expected;
+#[cfg(test)]
+mod kinds_tests;
 mod left;
 mod line;
 mod measure;

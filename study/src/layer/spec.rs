@@ -224,7 +224,7 @@ impl CompareSpec {
             "throttle": self.fabric.beta(),
             "latencies": self.names(&self.latencies),
             "model": self.model.name,
-            "hidden": self.shape.hidden,
+            "hidden": self.state_width(),
             "num_experts": self.shape.num_experts,
             "top_k": self.shape.top_k,
             "expert_inter": self.shape.expert_inter,
@@ -246,6 +246,12 @@ impl CompareSpec {
             "overlap": "off",
             "notes": self.notes,
         });
+        if self.state_width() != self.shape.hidden {
+            config["latent"] = json!(self.shape.hidden);
+        }
+        if !self.shape.gated {
+            config["expert_matrices"] = json!(2);
+        }
         if let Some(kernels) = &self.hardware.kernels {
             config["combine_scale_up"] = link(kernels.combine.scale_up);
             config["combine_scale_out"] = link(kernels.combine.scale_out);
@@ -253,6 +259,11 @@ impl CompareSpec {
             config["combine_floor_us"] = json!(kernels.combine_floor.as_micros_f64());
         }
         config
+    }
+
+    /// Width of a token's state: of its rows, unless the model's experts take narrower ones.
+    pub(super) fn state_width(&self) -> u32 {
+        if self.shape.hidden == self.model.row_width() { self.model.hidden } else { self.shape.hidden }
     }
 
     /// Rows of the trace, if one is replayed.
@@ -302,11 +313,16 @@ impl CompareSpec {
             (
                 "model",
                 format!(
-                    "{}: hidden {}, {} experts of width {}, top-{}, weights {}; rows FP8 out, BF16 back",
+                    "{}: hidden {}{}, {} experts of width {}{}, top-{}, weights {}; rows FP8 out, BF16 back",
                     self.model.name,
-                    shape.hidden,
+                    self.state_width(),
+                    match shape.hidden {
+                        width if width == self.state_width() => String::new(),
+                        width => format!(", rows of {width}"),
+                    },
                     shape.num_experts,
                     shape.expert_inter,
+                    if shape.gated { "" } else { " and two matrices" },
                     shape.top_k,
                     shape.dtype
                 ),

@@ -200,6 +200,7 @@ fn the_router_routes_as_the_expectation_assumes() {
         expert_inter: 16,
         gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
+        gated: true,
         weight_bits: None,
     };
     let cluster = Cluster::new(&[4, 3, 1]).expect("valid");
@@ -231,6 +232,7 @@ fn a_gate_with_groups_sends_what_it_is_expected_to() {
         expert_inter: 16,
         gate,
         dtype: Dtype::Fp8,
+        gated: true,
         weight_bits: None,
     };
     let cluster = Cluster::new(&[4, 3, 1]).expect("valid");
