@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn read(config: &Value) -> Model {
+pub(super) fn read(config: &Value) -> Model {
     Model::from_config(&config.to_string(), "config.json").unwrap()
 }
 
@@ -12,7 +12,7 @@ fn refused(config: &Value) -> ConfigError {
 }
 
 /// A model of eight layers with 16 experts, and `fields` in place of its own.
-fn small(fields: Value) -> Value {
+pub(super) fn small(fields: Value) -> Value {
     let mut config = json!({
         "model_type": "qwen3_moe", "hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8,
         "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1000, "num_experts": 16,

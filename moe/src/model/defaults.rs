@@ -25,7 +25,7 @@ const DEFAULTS: &[(&[&str], &str)] = &[
         r#"{"num_key_value_heads": 8, "num_experts": 8, "num_experts_per_tok": 2, "scoring_func": "softmax_after_topk"}"#,
     ),
     (
-        &["dbrx", "granitemoe", "granitemoeshared", "granitemoehybrid", "phimoe", "grok-1", "jamba"],
+        &["dbrx", "granitemoe", "granitemoeshared", "granitemoehybrid", "phimoe", "grok-1"],
         r#"{"scoring_func": "softmax_after_topk"}"#,
     ),
     (&["phimoe"], r#"{"num_experts": 16, "num_experts_per_tok": 2}"#),
@@ -68,6 +68,22 @@ const DEFAULTS: &[(&[&str], &str)] = &[
         &["mamba", "falcon_mamba"],
         r#"{"blocks": "none", "tie_word_embeddings": true, "ssm_state_size": 16, "conv_kernel": 4, "expand": 2}"#,
     ),
+    (
+        &["mamba2"],
+        r#"{"blocks": "none", "heads_of_states": true, "num_attention_heads": 128, "head_dim": 64, "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4, "expand": 2}"#,
+    ),
+    (
+        &["gpt2", "gpt_neo", "gptj", "codegen", "gpt_bigcode", "bloom", "mpt", "falcon"],
+        r#"{"intermediate_factor": 4}"#,
+    ),
+    (
+        &["gpt2", "gpt_neo", "gpt_bigcode", "bloom", "mpt", "opt", "falcon", "starcoder2"],
+        r#"{"tie_word_embeddings": true}"#,
+    ),
+    (&["afmoe"], r#"{"scoring_func": "sigmoid", "use_routing_bias": true, "attn_output_gate": true}"#),
+    (&["arctic"], r#"{"scoring_func": "softmax_after_topk", "moe_layer_frequency": 2}"#),
+    (&["mimo_v2_flash"], r#"{"scoring_func": "sigmoid", "use_routing_bias": true}"#),
+    (&["bailing_moe_linear", "bailing_moe_linear_v2"], r#"{"linear_kind": "lightning"}"#),
     (&["jetmoe"], r#"{"attention_experts": 8}"#),
     (&["longcat_flash"], r#"{"use_routing_bias": true, "sublayers": 2}"#),
     (&["pangu_pro_moe", "PanguProMoE"], r#"{"n_group": 8, "topk_group": 8, "equal_shares": true}"#),
@@ -78,11 +94,13 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["falcon_h1"], r#"{"hybrid": "parallel"}"#),
     (
         &["jamba"],
-        r#"{"attn_layer_period": 8, "attn_layer_offset": 4, "expert_layer_period": 2, "expert_layer_offset": 1, "num_experts": 16, "num_experts_per_tok": 2, "ssm_state_size": 16, "conv_kernel": 4, "expand": 2}"#,
+        r#"{"attn_layer_period": 8, "attn_layer_offset": 4, "expert_layer_period": 2, "expert_layer_offset": 1, "num_experts": 16, "num_experts_per_tok": 2, "norm_topk_prob": false, "ssm_state_size": 16, "conv_kernel": 4, "expand": 2}"#,
     ),
     (
         &[
             "gpt2",
+            "gpt_neo",
+            "falcon",
             "gpt_neox",
             "gptj",
             "phi",

@@ -34,6 +34,7 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
             "n_experts",
             "num_moe_experts",
             "moe_num_routed_experts",
+            "moe_num_primary_experts",
         ],
     ),
     (
@@ -49,6 +50,7 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
             "moe_router_topk",
             "num_experts_per_topk",
             "n_activated_experts",
+            "moe_num_active_primary_experts",
         ],
     ),
     (
@@ -72,8 +74,8 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
         "first_k_dense_replace",
         &["num_dense_layers", "n_dense_layers", "moe_layer_start_index", "n_dense_first_layers"],
     ),
-    ("n_group", &["num_expert_group", "moe_n_group", "n_expert_groups"]),
-    ("topk_group", &["moe_topk_group", "n_limited_groups"]),
+    ("n_group", &["num_expert_group", "num_expert_groups", "moe_n_group", "n_expert_groups"]),
+    ("topk_group", &["moe_topk_group", "n_limited_groups", "num_limited_groups"]),
     (
         "scoring_func",
         &[
@@ -82,6 +84,8 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
             "moe_gate_type",
             "router_score_function",
             "moe_router_score_function",
+            "score_func",
+            "moe_router_activation",
         ],
     ),
     (
@@ -94,7 +98,10 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ),
     ("num_nextn_predict_layers", &["mtp_num_hidden_layers", "num_mtp_layers", "mtp_num_layers"]),
     ("sliding_window", &["sliding_window_size", "window_size", "attention_window_size"]),
-    ("sliding_window_pattern", &["_sliding_window_pattern", "window_pattern"]),
+    (
+        "sliding_window_pattern",
+        &["_sliding_window_pattern", "window_pattern", "global_attn_every_n_layers", "global_attn_every_n"],
+    ),
     ("mamba_num_heads", &["mamba_n_heads"]),
     ("mamba_head_dim", &["mamba_d_head"]),
     ("n_groups", &["mamba_n_groups", "mamba_num_groups"]),
@@ -114,12 +121,14 @@ pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ("quantization_config", &["compression_config"]),
     ("tie_word_embeddings", &["tie_embeddings", "tie_embedding"]),
     ("mamba_dt_rank", &["time_step_rank"]),
+    ("sliding_window_layout", &["hybrid_layer_pattern"]),
+    ("intermediate_factor", &["expansion_ratio"]),
 ];
 
 /// Objects in a configuration whose fields stand for the text model's own.
 const NESTED: [&str; 4] = ["attn_config", "ffn_config", "ssm_cfg", "moe_config"];
 /// Objects whose fields are apart from the text model's own: they go by `object.field`.
-const APART: [&str; 1] = ["linear_attn_config"];
+const APART: [&str; 2] = ["linear_attn_config", "attention_other_setting"];
 /// Objects that hold the text model of a larger one, as far in as they nest.
 const TEXT_PARTS: [&str; 7] = [
     "text_config",

@@ -21,7 +21,14 @@ impl Model {
         let model = toml::from_str::<Self>(text).map_err(|error| {
             let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start.min(text.len()))];
             let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-            refused(line, error.message().to_owned())
+            // What the reader says of a table that stands for one of several things.
+            let message = match error.message() {
+                "wanted exactly 1 element, found 0 elements" | "wanted exactly 1 element, more than 1 element" => {
+                    "a part is one thing with its keys, as in { grouped = { heads = 4 } } or span = { window = 128 }; give each a table of its own"
+                }
+                message => message,
+            };
+            refused(line, message.to_owned())
         })?;
         model.read_from(origin)
     }
@@ -78,6 +85,11 @@ mod tests {
             ),
             ("norm_topk", "norm", "own.toml:7: gate `softmax` has no option `norm`; it has norm_topk"),
             ("hidden = 64", "hidden = -1", "own.toml:1: "),
+            (
+                "grouped = { heads = 4, kv_heads = 2, head_dim = 16 }",
+                "",
+                "own.toml:5: a part is one thing with its keys",
+            ),
             ("layers = 4", "layers = 0", "own.toml: order.layers = 0 is not possible"),
             ("layers = 4", "layers = 4000000000", "own.toml: order.layers = 4000000000 is not possible"),
             ("[[0, 1]]", "[[1, 1]]", "own.toml: kind in order.runs = 1 is not possible"),

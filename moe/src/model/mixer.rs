@@ -115,6 +115,8 @@ pub enum Mixer {
         head_dim: u32,
         /// Width of a value's head, where it is another.
         v_head_dim: Option<u32>,
+        /// Rank of the queries' compression, where there is one (Step3).
+        q_lora: Option<u32>,
         /// How far it looks back.
         #[serde(default)]
         span: Span,
@@ -185,11 +187,14 @@ impl Mixer {
     pub fn params(&self, hidden: u32) -> u64 {
         let h = u64::from(hidden);
         match *self {
-            Self::Grouped { heads, kv_heads, head_dim, v_head_dim, output_gate, own_cache, .. } => {
+            Self::Grouped {
+                heads, kv_heads, head_dim, v_head_dim, q_lora, output_gate, own_cache, ..
+            } => {
                 let v_head = v_head_dim.unwrap_or(head_dim);
                 let (q, k, v) = (wide(heads, head_dim), wide(kv_heads, head_dim), wide(kv_heads, v_head));
                 let keys = if own_cache { k + v } else { 0 };
-                h * (q * (1 + u64::from(output_gate)) + keys + wide(heads, v_head))
+                let query = q_lora.map_or(h * q, |rank| u64::from(rank) * (h + q));
+                query + h * (q * u64::from(output_gate) + keys + wide(heads, v_head))
             }
             Self::Latent { heads, q_lora, kv_lora, qk_nope, qk_rope, v_head, output_gate, index } => {
                 let (d_c, rope) = (u64::from(kv_lora), u64::from(qk_rope));

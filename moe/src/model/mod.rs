@@ -197,3 +197,5 @@ mod config_tests;
 mod family_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tool_tests;

@@ -27,13 +27,15 @@ pub(super) enum Forward {
 }
 
 /// Fields that say the pattern of mixers in other words; they count where no list of layers does.
-pub(super) const OTHER_WORDS: [&str; 6] = [
+pub(super) const OTHER_WORDS: [&str; 8] = [
     "full_attention_interval",
     "sliding_window_pattern",
     "attn_layer_period",
     "attn_layer_offset",
     "attn_type_list",
     "attn_layer_indices",
+    "global_attn_every_n_layers",
+    "global_attn_every_n",
 ];
 
 /// Mixers of `n` layers.
@@ -54,6 +56,21 @@ pub(super) fn mixers(fields: &Fields<'_>, n: u32) -> Result<Vec<Mixing>, ConfigE
             .into_iter()
             .map(|word| if word.as_u64() == Some(1) { Mixing::Full } else { Mixing::Linear })
             .collect());
+    }
+    if let Some(list) = fields.list("sliding_window_layout")? {
+        // Chunks as long as the window are how it is computed.
+        fields.find("attention_chunk_size");
+        let list = one_each(fields, "sliding_window_layout", list, n)?;
+        return Ok(list
+            .into_iter()
+            .map(|slides| if slides.as_u64() == Some(1) { Mixing::Window } else { Mixing::Full })
+            .collect());
+    }
+    if let Some(group) = fields.number("layer_group_size", 1, n)? {
+        // What is left of a whole number of groups sees everything.
+        let grouped = n / group * group;
+        let full = |layer| (layer + 1) % group == 0 || layer >= grouped;
+        return all(&|layer| if full(layer) { Mixing::Full } else { Mixing::Linear });
     }
     if let Some(full) = fields.indices("linear_attn_config.full_attn_layers", 1, n)? {
         fields.indices("linear_attn_config.kda_layers", 1, n)?;
@@ -156,6 +173,10 @@ fn routed(fields: &Fields<'_>, n: u32) -> Result<Vec<bool>, ConfigError> {
         let list = one_each(fields, "mlp_layer_types", list, n)?;
         keep(&|layer| list[layer as usize] != &Value::from("dense"));
     }
+    if let Some(list) = fields.list("moe_layer_layout")? {
+        let list = one_each(fields, "moe_layer_layout", list, n)?;
+        keep(&|layer| list[layer as usize] != &Value::from(0));
+    }
     if let Some((key, value)) = fields.find("moe_layer_freq") {
         match value {
             Value::Array(list) => {
@@ -168,9 +189,14 @@ fn routed(fields: &Fields<'_>, n: u32) -> Result<Vec<bool>, ConfigError> {
             }
         }
     }
-    for field in
-        ["decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval", "moe_every_n_layers"]
-    {
+    for field in [
+        "decoder_sparse_step",
+        "interleave_moe_layer_step",
+        "moe_layer_interval",
+        "moe_every_n_layers",
+        "moe_every_n_layer",
+        "moe_layer_frequency",
+    ] {
         if let Some(step) = fields.number(field, 1, u32::MAX)? {
             keep(&|layer| (layer + 1) % step == 0);
         }

@@ -111,10 +111,17 @@ impl Storage {
         self.experts = of_experts.unwrap_or(format);
         self.cache_bits = config.cache_bits();
         let left = config.left_out()?;
+        // What a second tool leaves out of its format keeps that of the first, in which the products are.
+        let over = config.is_mixed() && config.get("weight_block_size").is_some();
         for layer in 0..num_layers {
             for part in [Part::Mixer, Part::Dense, Part::Shared, Part::Experts] {
-                if left.has(part, layer) {
-                    self.left_out.push((layer, part));
+                match left.has(part, layer) {
+                    true if over && part == Part::Experts => {
+                        let problem = format!("experts of layer {layer} in another format; not understood");
+                        return Err(config.wrong("ignore", &problem));
+                    }
+                    true if !over => self.left_out.push((layer, part)),
+                    _ => {}
                 }
             }
         }
@@ -184,6 +191,11 @@ impl Quantised<'_> {
             "gptq" | "awq" | "auto-round" | "auto_round" | "moe_wna16" => {
                 let bits = self.number("bits").filter(|bits| (2..=8).contains(bits));
                 let bits = bits.ok_or_else(|| self.wrong("bits", "give 2 to 8"))?;
+                if self.number("group_size") == Some(0) {
+                    return Err(
+                        self.wrong("group_size", "0; give weights of a group, or -1 for a scale a channel")
+                    );
+                }
                 Ok(Format::Int(bits, self.number("group_size").unwrap_or(0)))
             }
             "bitsandbytes" if is_set("load_in_8bit") => Ok(Format::Int(8, 0)),
@@ -262,6 +274,9 @@ fn word_bits(word: &str) -> Option<u32> {
 fn of_weights(weights: &Value) -> Result<Format, String> {
     let number =
         |key: &str| weights.get(key).and_then(Value::as_u64).map(|number| number.min(1 << 20) as u32);
+    if number("group_size") == Some(0) {
+        return Err("group_size 0; give weights of a group, or null for a scale a channel".to_owned());
+    }
     let group = number("group_size").unwrap_or(0);
     match (weights.get("type").and_then(Value::as_str), number("num_bits")) {
         (Some("float"), Some(4)) if group == 16 => Ok(Format::Nvfp4),

@@ -4,6 +4,7 @@ use super::block::Block;
 use super::fields::Fields;
 use super::mixer::{Mixer, Span};
 use super::patterns::{Forward, OTHER_WORDS, forwards, mixers, of_letter};
+use super::read_mixers::OWN_HEADS;
 use super::storage::Storage;
 use super::{ConfigError, Layer, Model, Order, defaults, text, unread};
 use crate::gate::{Gate, GateKind, GateSpec, Sigmoid, Softmax, SoftmaxAfterTopk, SqrtSoftplus};
@@ -68,7 +69,7 @@ impl Reader<'_> {
             // LongCat: attention and a dense block twice, the experts beside them.
             for _ in 1..sublayers {
                 mixers.extend(mixers.clone());
-                blocks.extend([self.dense(true)?, self.dense(true)?]);
+                blocks.extend([self.dense(true, hidden)?, self.dense(true, hidden)?]);
             }
             order.push(kinds.of(Layer { mixers, blocks }));
         }
@@ -93,6 +94,10 @@ impl Reader<'_> {
         let mut assumed: Vec<String> =
             assumed.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         assumed.extend(self.assumed_of_blocks());
+        if !storage.left_out.is_empty() {
+            let bits = storage.base.bits();
+            assumed.push(format!("modules left out of quantisation in {bits} bits, as dtype says"));
+        }
         let origin = fields.origin.to_ascii_lowercase();
         if !fields.has("quantization_config")
             && ["fp4", "fp8", "int4", "awq", "gptq"].iter().any(|word| origin.contains(word))
@@ -142,8 +147,19 @@ impl Reader<'_> {
     ) -> Result<Vec<Block>, ConfigError> {
         Ok(match forward {
             Forward::Nothing => Vec::new(),
-            Forward::Dense => vec![self.dense(experts.is_some())?],
-            Forward::Routed => vec![self.routed(experts.unwrap_or(0), hidden, at)?],
+            Forward::Dense => vec![self.dense(experts.is_some(), hidden)?],
+            Forward::Routed => {
+                let mut blocks = vec![self.routed(experts.unwrap_or(0), hidden, at)?];
+                // A dense block beside the experts: Arctic's is as wide as the states, Grok-2's has a width of its own.
+                if self.fields.flag("parallel_attn_mlp_res")? == Some(true) {
+                    self.fields.find("use_residual");
+                    blocks.push(Block::Dense { inter: hidden, gated: self.gated()? });
+                }
+                if self.fields.flag("residual_moe")? == Some(true) {
+                    blocks.push(self.dense(true, hidden)?);
+                }
+                blocks
+            }
         })
     }
 
@@ -165,6 +181,10 @@ impl Reader<'_> {
         }
         if !mixers().any(|mixer| matches!(mixer, Mixer::Grouped { span: Span::Window(_), .. })) {
             all.push("sliding_window");
+        }
+        // Of the window's own heads, where there are no windows.
+        if !mixers().any(|mixer| matches!(mixer, Mixer::Grouped { span: Span::Window(_), .. })) {
+            all.extend(OWN_HEADS.iter().flat_map(|(_, names)| *names));
         }
         // Layers that share keys and values do so where they are told to.
         if self.fields.find("use_cla").is_none_or(|(_, shares)| *shares == Value::Bool(false)) {
@@ -207,12 +227,17 @@ impl Reader<'_> {
         Ok(self.fields.flag("gated")?.unwrap_or_else(|| !self.plain()))
     }
 
-    fn dense(&self, beside_experts: bool) -> Result<Block, ConfigError> {
+    fn dense(&self, beside_experts: bool, hidden: u32) -> Result<Block, ConfigError> {
         // Llama 4 has a width of its own for dense layers; Granite without experts has what stands for shared ones alone.
         let own = if beside_experts { "intermediate_size_mlp" } else { "shared_expert_intermediate_size" };
         let own = self.fields.number(own, 0, MAX_INTER)?.filter(|&width| width > 0);
         let plain = self.fields.number("intermediate_size", 1, MAX_INTER)?;
-        let inter = own.or(plain).map_or_else(|| self.fields.required("intermediate_size", MAX_INTER), Ok)?;
+        let factor = match own.or(plain) {
+            Some(_) => None,
+            None => self.fields.number("intermediate_factor", 1, 64)?,
+        };
+        let inter = own.or(plain).or_else(|| factor.map(|factor| factor * hidden));
+        let inter = inter.map_or_else(|| self.fields.required("intermediate_size", MAX_INTER), Ok)?;
         Ok(Block::Dense { inter, gated: self.gated()? })
     }
 
@@ -223,7 +248,10 @@ impl Reader<'_> {
         let top_k = fields.required("num_experts_per_tok", MAX_TOP_K.min(experts + zero_experts))?;
         let inter = match fields.number("moe_intermediate_size", 1, MAX_INTER)? {
             Some(inter) => inter,
-            None => fields.required("intermediate_size", MAX_INTER)?,
+            None => match fields.number("intermediate_size", 1, MAX_INTER)? {
+                Some(inter) => inter,
+                None => fields.required("moe_intermediate_size", MAX_INTER)?,
+            },
         };
         let count = fields.number("n_shared_experts", 0, MAX_EXPERTS)?.unwrap_or(0);
         let (shared_experts, shared_inter) =
@@ -249,7 +277,13 @@ impl Reader<'_> {
 
     fn gate(&self, experts: u32) -> Result<GateSpec, ConfigError> {
         let fields = self.fields;
-        let rule: &'static dyn Gate = match fields.word("scoring_func")? {
+        // SmallThinker says it by a flag: scores of those that are picked.
+        let flagged = match fields.flag("moe_primary_router_apply_softmax")? {
+            Some(true) => Some("softmax_after_topk"),
+            Some(false) => Some("sigmoid"),
+            None => None,
+        };
+        let rule: &'static dyn Gate = match fields.word("scoring_func")?.or(flagged) {
             None | Some("softmax" | "topk") => &Softmax,
             Some("softmax_after_topk") => &SoftmaxAfterTopk,
             Some("sigmoid" | "noaux_tc") => &Sigmoid,

@@ -7,7 +7,29 @@ use super::read::Reader;
 use crate::shape::{MAX_ATTENTION, MAX_INTER};
 use serde_json::Value;
 
+/// Widths that layers with windows may have of their own (MiMo-V2, Step-3.5), by what they are elsewhere.
+pub(super) const OWN_HEADS: [(&str, &[&str]); 4] = [
+    ("num_attention_heads", &["swa_num_attention_heads", "attention_other_setting.num_attention_heads"]),
+    (
+        "num_key_value_heads",
+        &[
+            "swa_num_key_value_heads",
+            "attention_other_setting.num_key_value_heads",
+            "attention_other_setting.num_attention_groups",
+        ],
+    ),
+    ("head_dim", &["swa_head_dim", "attention_other_setting.head_dim"]),
+    ("v_head_dim", &["swa_v_head_dim", "attention_other_setting.v_head_dim"]),
+];
+
 impl Reader<'_> {
+    /// The name of a width in layers of `span`.
+    fn own(&self, field: &'static str, span: Span) -> &'static str {
+        let own = OWN_HEADS.iter().find(|(name, _)| *name == field && matches!(span, Span::Window(_)));
+        let own = own.and_then(|(_, names)| names.iter().copied().find(|name| self.fields.has(name)));
+        own.unwrap_or(field)
+    }
+
     pub(super) fn mixers(
         &self,
         word: Mixing,
@@ -36,7 +58,7 @@ impl Reader<'_> {
     fn attention(&self, span: Span, at: u32, hidden: u32, own_cache: bool) -> Result<Mixer, ConfigError> {
         let fields = self.fields;
         let width = |field| fields.required(field, MAX_ATTENTION);
-        let heads = width("num_attention_heads")?;
+        let heads = width(self.own("num_attention_heads", span))?;
         let index = self.index()?;
         if let Some(ratios) = fields.list("compress_ratios")? {
             let ratio =
@@ -68,14 +90,16 @@ impl Reader<'_> {
                 index,
             });
         }
-        let one_key = fields.flag("multi_query")? == Some(true);
-        let unsaid = if one_key { 1 } else { heads };
-        let kv_heads = fields.number("num_key_value_heads", 1, MAX_ATTENTION)?.unwrap_or(unsaid);
+        let kv_heads = fields.number(self.own("num_key_value_heads", span), 1, MAX_ATTENTION)?;
+        // Falcon's later models say it in numbers, and leave the flag as it was.
+        let in_numbers = fields.flag("new_decoder_architecture")? == Some(true);
+        let one_key = fields.flag("multi_query")? == Some(true) && !in_numbers;
+        let kv_heads = if one_key { 1 } else { kv_heads.unwrap_or(heads) };
         if !heads.is_multiple_of(kv_heads) {
             let problem = format!("{kv_heads}; give a divisor of the {heads} heads");
             return Err(fields.wrong("num_key_value_heads", &problem));
         }
-        let head_dim = match fields.number("head_dim", 1, MAX_ATTENTION)? {
+        let head_dim = match fields.number(self.own("head_dim", span), 1, MAX_ATTENTION)? {
             Some(head_dim) => head_dim,
             None if hidden.is_multiple_of(heads) => hidden / heads,
             None => {
@@ -84,9 +108,11 @@ impl Reader<'_> {
                 );
             }
         };
-        let v_head_dim = fields.number("v_head_dim", 1, MAX_ATTENTION)?.filter(|&width| width != head_dim);
+        let v_head_dim = fields.number(self.own("v_head_dim", span), 1, MAX_ATTENTION)?;
+        let v_head_dim = v_head_dim.filter(|&width| width != head_dim);
         let output_gate = fields.flag("attn_output_gate")?.unwrap_or(false);
-        Ok(Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, own_cache })
+        let q_lora = fields.number("share_q_dim", 1, MAX_ATTENTION)?;
+        Ok(Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, q_lora, span, output_gate, own_cache })
     }
 
     fn index(&self) -> Result<Option<Index>, ConfigError> {
@@ -156,7 +182,13 @@ impl Reader<'_> {
         let width = |field| Ok(u64::from(fields.required(field, MAX_INTER)?));
         let h = u64::from(hidden);
         let (state, kernel) = (width("ssm_state_size")?, width("conv_kernel")?);
-        if !fields.has("mamba_num_heads") {
+        // A model of nothing else names its heads as attention's are.
+        let own = fields.flag("heads_of_states")? == Some(true);
+        let (heads, head_dim) = match own {
+            true => ("num_attention_heads", "head_dim"),
+            false => ("mamba_num_heads", "mamba_head_dim"),
+        };
+        if !fields.has(heads) {
             let inner = h * width("expand")?;
             let rank =
                 fields.number("mamba_dt_rank", 1, MAX_INTER)?.map_or_else(|| h.div_ceil(16), u64::from);
@@ -167,9 +199,9 @@ impl Reader<'_> {
                 conv_state: (kernel - 1) * inner,
             });
         }
-        let heads = width("mamba_num_heads")?;
-        let head_dim = match fields.find("mamba_head_dim") {
-            Some((_, Value::Number(_))) => width("mamba_head_dim")?,
+        let heads = width(heads)?;
+        let head_dim = match fields.find(head_dim) {
+            Some((_, Value::Number(_))) => width(head_dim)?,
             _ => h * width("expand")? / heads,
         };
         let inner = heads * head_dim;

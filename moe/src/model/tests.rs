@@ -19,12 +19,13 @@ fn impossible_models_are_refused_by_field() {
             kv_heads,
             head_dim,
             v_head_dim: None,
+            q_lora: None,
             span,
             output_gate: false,
             own_cache: true,
         }
     }
-    let changes: [(&str, Change); 21] = [
+    let changes: [(&str, Change); 23] = [
         ("hidden = 65537", |m| m.hidden = MAX_HIDDEN + 1),
         ("experts = 0", |m| routed(m, |experts, _, _| *experts = 0)),
         ("order.layers = 0", |m| m.order.layers = 0),
@@ -41,20 +42,18 @@ fn impossible_models_are_refused_by_field() {
         ("storage.base = Int(0, 0)", |m| m.storage.base = Format::Int(0, 0)),
         ("storage.cache_bits = 7", |m| m.storage.cache_bits = Some(7)),
         ("own_cache = false", |m| {
-            let Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, .. } =
-                grouped(8, 4, Span::Full)
-            else {
-                return;
-            };
-            mixer(
-                m,
-                Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, output_gate, own_cache: false },
-            );
+            let mut shared = grouped(8, 4, Span::Full);
+            if let Mixer::Grouped { own_cache, .. } = &mut shared {
+                *own_cache = false;
+            }
+            mixer(m, shared);
         }),
         ("topk_group = 9", |m| routed(m, |_, _, gate| gate.topk_group = 9)),
         ("routed_scaling_factor = NaN", |m| routed(m, |_, _, gate| gate.routed_scaling_factor = f32::NAN)),
         ("kv_heads = 3", |m| mixer(m, grouped(3, 4, Span::Full))),
         ("head_dim = 0", |m| mixer(m, grouped(8, 0, Span::Full))),
+        ("empty kind in kinds = 1", |m| m.kinds[1] = Layer::default()),
+        ("unused kind in kinds = 2", |m| m.kinds.push(m.kinds[0].clone())),
         ("span = 0", |m| mixer(m, grouped(8, 4, Span::Window(0)))),
     ];
     for (said, change) in changes {
@@ -73,6 +72,7 @@ fn a_model_that_looks_back_in_too_many_ways_is_refused() {
         kv_heads: 8,
         head_dim: 4,
         v_head_dim: None,
+        q_lora: None,
         span: Span::Window(tokens),
         output_gate: false,
         own_cache: true,

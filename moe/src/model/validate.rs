@@ -44,8 +44,19 @@ impl Model {
         for &kind in &self.mtp_order {
             check("kind in mtp_order", kind.into(), 0, kinds - 1)?;
         }
-        for layer in &self.kinds {
+        let used = |kind: u16| {
+            self.order.runs.iter().any(|&(used, _)| used == kind) || self.mtp_order.contains(&kind)
+        };
+        for (kind, layer) in (0..).zip(&self.kinds) {
             self.validate_layer(layer, origin)?;
+            if layer.mixers.is_empty() && layer.blocks.is_empty() {
+                let remedy = "mixers, blocks or both for it".to_owned();
+                return Err(invalid(origin, "empty kind in kinds", kind, remedy));
+            }
+            if !used(kind) {
+                let remedy = "it a run in order.runs, or leave it out".to_owned();
+                return Err(invalid(origin, "unused kind in kinds", kind, remedy));
+            }
         }
         check("number of ways of looking back", count(self.ways().len()), 0, MAX_REACHES as u32)?;
         self.validate_shared(origin)?;
@@ -158,11 +169,12 @@ impl Model {
 fn validate_mixer(mixer: &Mixer, origin: &str) -> Result<(), ModelError> {
     let width = |field, value| in_range(origin, field, value, 1, MAX_ATTENTION);
     match *mixer {
-        Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, span, .. } => {
+        Mixer::Grouped { heads, kv_heads, head_dim, v_head_dim, q_lora, span, .. } => {
             width("heads", heads)?;
             in_range(origin, "kv_heads", kv_heads, 1, heads)?;
             width("head_dim", head_dim)?;
             width("v_head_dim", v_head_dim.unwrap_or(1))?;
+            width("q_lora", q_lora.unwrap_or(1))?;
             if let Span::Window(tokens) | Span::Chunk(tokens) = span {
                 in_range(origin, "span", tokens, 1, u32::MAX)?;
             }

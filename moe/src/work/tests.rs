@@ -106,7 +106,7 @@ proptest! {
     #[test]
     fn a_decode_step_reads_what_the_mixer_says(context in 1_u64..5_000, window in 1_u32..600, heads in 1_u32..4) {
         for span in [Span::Full, Span::Window(window), Span::Chunk(window)] {
-            let mixer = Mixer::Grouped { heads, kv_heads: heads, head_dim: 8, v_head_dim: Some(4), span, output_gate: false, own_cache: true };
+            let mixer = Mixer::Grouped { heads, kv_heads: heads, head_dim: 8, v_head_dim: Some(4), q_lora: None, span, output_gate: false, own_cache: true };
             let reaches = Reaches::of(mixer.reaches().into_iter());
             let bytes = mixing::cache_bytes(&mixer, &reaches.of_sequence(context - 1, 1), &reaches, Dtype::Bf16);
             prop_assert_eq!(bytes, mixer.read(context).bytes(16) as f64);

@@ -146,7 +146,9 @@ impl Reader<'_> {
                     return Err(self.fault(&value.span(), format!("{key}: give a table, [{key}]")));
                 }
                 // It would be no setting, and so nothing of what it turns on.
-                (_, DeValue::Table(table)) if opens(&self.keys, &key) && table.is_empty() => {
+                (_, DeValue::Table(table))
+                    if opens(&self.keys, &key) && table.is_empty() && self.subject.turns_on(&key) =>
+                {
                     return Err(self.fault(&at, format!("[{key}] has no keys; give one, or leave it out")));
                 }
                 (_, DeValue::Table(_)) if opens(&self.keys, &key) => {

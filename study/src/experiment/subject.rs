@@ -167,6 +167,11 @@ pub trait Subject: Debug + Sync {
     /// The places of its settings: `tokens` stands in `[experiment]`, `parallel.pp` in `[parallel]`.
     fn keys(&self) -> Vec<String>;
 
+    /// Whether a table of settings, `cache` of `[cache]`, turns on what is off without it: an empty one says nothing then.
+    fn turns_on(&self, _table: &str) -> bool {
+        false
+    }
+
     /// Checks one value, as far as it can be told alone.
     ///
     /// # Errors

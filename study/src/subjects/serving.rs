@@ -107,6 +107,10 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
         serve_spec(&alone, None).map(drop).map_err(|fault| fault.problem)
     }
 
+    fn turns_on(&self, table: &str) -> bool {
+        table == "cache"
+    }
+
     fn backends(&self) -> &'static [BackendKind] {
         &[]
     }

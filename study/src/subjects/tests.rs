@@ -142,6 +142,11 @@ fn every_setting_is_a_place_and_every_fault_has_a_line() {
             ":3: cache.tiers: unknown key `presett`, did you mean `preset`?",
         ),
         (("[serve]", "[cache]\n[serve]"), ":2: [cache] has no keys; give one, or leave it out"),
+        // A table that turns nothing on may be empty.
+        (
+            ("[serve]\nmodel = \"qwen3-30b-a3b\"", "[parallel]\n[slo]\n[serve]\nmodel = \"gpt-9\""),
+            ":5: point 0 (seed 1): serve.model: ",
+        ),
         (("qwen3-30b-a3b", "gpt-9"), ":3: point 0 (seed 1): serve.model: "),
         (("[serve]", "[experiment]\ntokens = 3\n[serve]"), ":3: unknown key `tokens`"),
     ] {
