@@ -3,17 +3,14 @@
 use crate::machine::JoinError;
 use node::control::{FromNode, Machine, NodeId, TRY_AGAIN, ToNode};
 use node::net::transport::IDLE_TIMEOUT;
-use node::net::{Accepting, Endpoint, MessageError, Peer, Role, recv_message, send_message};
+use node::net::{Accepting, Crowd, Endpoint, MessageError, Peer, Role, recv_message, send_message};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Connections that are not registered yet.
-const UNREGISTERED_MAX: usize = 256;
 /// Time for a connected node to register.
 const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 /// Messages that may wait for a node: more than a step takes.
@@ -73,16 +70,13 @@ impl Drop for Link {
 
 /// Accepts connections until the endpoint closes: nodes register, clients are passed on.
 pub(super) async fn accept(endpoint: Endpoint, inputs: mpsc::Sender<Input>, clients: mpsc::Sender<Peer>) {
-    let unregistered = Arc::new(Semaphore::new(UNREGISTERED_MAX));
+    let mut strangers = Crowd::default();
     while let Some(accepting) = endpoint.accept().await {
-        let permit = Arc::clone(&unregistered).acquire_owned().await.expect("the semaphore is never closed");
         let (inputs, clients) = (inputs.clone(), clients.clone());
-        tokio::spawn(async move {
+        strangers.spawn(async move {
             match admit(accepting, &inputs, &clients).await {
-                Ok(Some(registered)) => {
-                    drop(permit);
-                    registered.serve(&inputs).await;
-                }
+                // A stranger no longer.
+                Ok(Some(registered)) => drop(tokio::spawn(async move { registered.serve(&inputs).await })),
                 Ok(None) => {}
                 // The owner of the machine is gone: so is the endpoint.
                 Err(reason) => drop(inputs.send(Input::Refused { reason }).await),

@@ -26,6 +26,10 @@ pub const DIALS_MAX: usize = 12;
 /// it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// First packets that wait for their token.
+const INCOMING_MAX: usize = 1024;
+/// Bytes that may follow one of them meanwhile.
+const INCOMING_BYTES_MAX: u64 = 16 << 10;
 const WELCOME: &[u8] = b"W";
 /// Application error codes of our closes.
 const CLOSED: VarInt = VarInt::from_u32(0);
@@ -113,7 +117,12 @@ impl Endpoint {
         let mut server = None;
         if identity.role().serves() {
             let crypto = Arc::new(tls::server_config(identity)?);
-            server.insert(ServerConfig::with_crypto(crypto)).transport_config(transport);
+            server
+                .insert(ServerConfig::with_crypto(crypto))
+                .transport_config(transport)
+                .max_incoming(INCOMING_MAX)
+                .incoming_buffer_size(INCOMING_BYTES_MAX)
+                .incoming_buffer_size_total(INCOMING_BYTES_MAX * INCOMING_MAX as u64);
         }
         let config = transport::endpoint_config(options)?;
         let quic = quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
@@ -171,9 +180,18 @@ impl Endpoint {
     }
 
     /// The next connection that a peer begins, or `None` once the endpoint is closed. Cancel safe.
+    ///
+    /// A first packet is answered with a token (RFC 9000, section 8.1.2), and only who comes with it, and so can be reached at its
+    /// address, gets a connection: first packets take no memory here.
     pub async fn accept(&self) -> Option<Accepting> {
-        let incoming = self.quic.accept().await?;
-        Some(Accepting { incoming, datagram_bytes: self.datagram_bytes })
+        loop {
+            let incoming = self.quic.accept().await?;
+            if incoming.remote_address_validated() {
+                return Some(Accepting { incoming, datagram_bytes: self.datagram_bytes });
+            }
+            // It may be retried where it is not validated.
+            let _ = incoming.retry();
+        }
     }
 
     /// Closes all connections, telling the peers `reason`, and accepts no more; returns when the peers know

@@ -7,6 +7,7 @@
 
 pub mod certs;
 pub mod clock;
+mod crowd;
 pub mod endpoint;
 pub mod fixed_window;
 pub mod frames;
@@ -19,6 +20,7 @@ pub mod tls;
 pub mod transport;
 
 pub use certs::{ClusterCa, Identity};
+pub use crowd::Crowd;
 pub use endpoint::{Accepting, BindError, Endpoint, Peer};
 pub use frames::{MessageError, recv_message, send_message};
 pub use link_error::LinkError;

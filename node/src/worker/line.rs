@@ -113,16 +113,27 @@ impl Far {
     async fn stay(&self, endpoint: &Endpoint) -> Result<(), WorkerError> {
         let mut limit = self.config.connect_timeout;
         let mut search = Instant::now();
+        let mut turned_away: Option<String> = None;
         loop {
-            let coordinator = self.find(endpoint, search + limit, limit).await?;
+            let coordinator = match (self.find(endpoint, search + limit, limit).await, turned_away.take()) {
+                (Ok(coordinator), before) => {
+                    turned_away = before;
+                    coordinator
+                }
+                // It was found, but did not let this node in as long as it was looked for.
+                (Err(WorkerError::NoCoordinator { .. }), Some(reason)) => {
+                    return Err(WorkerError::NotAdmitted(reason));
+                }
+                (Err(error), _) => return Err(error),
+            };
             match self.serve(&coordinator).await {
                 Ended::Leave => return Ok(()),
                 Ended::NotAdmitted(reason) => return Err(WorkerError::NotAdmitted(reason)),
-                Ended::Later(reason) if Instant::now() >= search + limit => {
-                    return Err(WorkerError::NotAdmitted(reason));
-                }
                 Ended::Later(reason) => {
-                    tracing::warn!("{reason}; trying again");
+                    if turned_away.as_ref() != Some(&reason) {
+                        tracing::warn!("turned away for now: {reason}; trying again");
+                    }
+                    turned_away = Some(reason);
                     sleep(RETRY).await;
                 }
                 Ended::Lost(reason) => {
@@ -130,7 +141,7 @@ impl Far {
                         return Err(WorkerError::CoordinatorLost(reason));
                     };
                     tracing::warn!("the coordinator's connection ended: {reason}; looking for it again");
-                    (limit, search) = (rejoin, Instant::now());
+                    (limit, search, turned_away) = (rejoin, Instant::now(), None);
                     sleep(RETRY).await;
                 }
             }

@@ -5,7 +5,7 @@
 //! checks all that it can show before it allocates, and passes whole frames on with their sender; a writer encodes and sends.
 
 use crate::control::{NodeId, Occupant, SeatPlan};
-use crate::net::{Endpoint, LinkError, Peer, Role};
+use crate::net::{Crowd, Endpoint, LinkError, Peer, Role};
 use crate::wire::{Frame, HEADER_BYTES, TrafficClass, WireError, body_bytes, decode, encode};
 use bytes::Bytes;
 use quinn::{Connection, ReadExactError, RecvStream, SendStream};
@@ -24,6 +24,8 @@ pub(super) type Arrival = (NodeId, Result<Frame, LinkFailure>);
 const UNSENT_FRAMES_MAX: usize = 8192;
 /// How long a full mesh may take to form after the coordinator asks for it.
 const MESH_TIMEOUT: Duration = Duration::from_secs(45);
+/// Peers that have shown who they are and wait to be served.
+const STRANGERS_KNOWN_MAX: usize = 16;
 /// Connections that one name may have here: that of this epoch, and some that nobody has closed yet.
 const CONNECTIONS_OF_NAME_MAX: usize = 4;
 /// Streams of a connection that are read at once: one a class, and those of a run that has just ended.
@@ -263,24 +265,37 @@ impl Links {
 
 /// Takes connections of peers as they come.
 async fn accept(endpoint: Endpoint, shared: Arc<Shared>, arrivals: mpsc::Sender<Arrival>) {
-    let mut tasks = JoinSet::new();
+    let (mut strangers, mut peers) = (Crowd::default(), JoinSet::new());
     let held: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
-    while let Some(incoming) = endpoint.accept().await {
-        let (shared, arrivals, held) = (Arc::clone(&shared), arrivals.clone(), Arc::clone(&held));
-        tasks.spawn(async move {
-            match incoming.establish().await {
-                Ok(peer) if peer.role == Role::Node => match Held::take(&held, &peer.name) {
-                    Some(_held) => accept_streams(peer, shared, arrivals).await,
-                    None => {
-                        tracing::warn!("a connection too many of {} was refused", peer.name);
-                        peer.connection.close(1u8.into(), b"your name has connections enough");
+    let (known, mut come) = mpsc::channel(STRANGERS_KNOWN_MAX);
+    loop {
+        tokio::select! {
+            incoming = endpoint.accept() => {
+                let Some(incoming) = incoming else { return };
+                let known = known.clone();
+                strangers.spawn(async move {
+                    match incoming.establish().await {
+                        Ok(peer) if peer.role == Role::Node => drop(known.send(peer).await),
+                        Ok(peer) => peer.connection.close(1u8.into(), b"workers talk to workers only"),
+                        Err(error) => tracing::warn!("a connection was refused: {error}"),
                     }
-                },
-                Ok(peer) => peer.connection.close(1u8.into(), b"workers talk to workers only"),
-                Err(error) => tracing::warn!("a connection was refused: {error}"),
+                });
             }
-        });
-        while tasks.try_join_next().is_some() {}
+            peer = come.recv() => {
+                let peer: Peer = peer.expect("a sender is held here");
+                while peers.try_join_next().is_some() {}
+                let Some(held) = Held::take(&held, &peer.name) else {
+                    tracing::warn!("a connection too many of {} was refused", peer.name);
+                    peer.connection.close(1u8.into(), b"your name has connections enough");
+                    continue;
+                };
+                let (shared, arrivals) = (Arc::clone(&shared), arrivals.clone());
+                peers.spawn(async move {
+                    let _held = held;
+                    accept_streams(peer, shared, arrivals).await;
+                });
+            }
+        }
     }
 }
 

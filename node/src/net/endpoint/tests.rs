@@ -192,3 +192,29 @@ async fn more_dials_than_turns_all_succeed() {
     b.0.expect_peers(64);
     assert_eq!(b.0.window.bytes(), 64 * 1024);
 }
+
+#[tokio::test]
+async fn a_flood_of_first_packets_is_nobody_and_keeps_nobody_out() {
+    let ca = ClusterCa::new().unwrap();
+    let (dialler, acceptor) = (member(&ca, "a"), member(&ca, "b"));
+    // What a process says first, as anybody could record it.
+    let ear = tokio::net::UdpSocket::bind(ANY).await.unwrap();
+    let address = ear.local_addr().unwrap();
+    let calling = dialler.0.clone();
+    let call = tokio::spawn(async move { calling.dial(address, Role::Node).await.map(drop) });
+    let mut first = vec![0; 2 * usize::from(transport::DATAGRAM_BYTES_MAX)];
+    let bytes = ear.recv(&mut first).await.unwrap();
+    call.abort();
+    let mut voices = Vec::new();
+    for _ in 0..64 {
+        voices.push(tokio::net::UdpSocket::bind(ANY).await.unwrap());
+    }
+    for _ in 0..50 {
+        for voice in &voices {
+            // The port's buffer may be full.
+            let _ = voice.try_send_to(&first[..bytes], acceptor.1);
+        }
+    }
+    let (there, here) = linked(&dialler.0, &acceptor).await;
+    assert_eq!([there.name.as_str(), here.name.as_str()], ["b", "a"]);
+}
