@@ -7,7 +7,9 @@ mod known;
 mod place;
 mod roofline;
 
-pub(crate) use cluster::{CertsArgs, ClusterArgs, CoordinatorArgs, HealthArgs, NodeArgs};
+pub(crate) use cluster::{
+    CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs,
+};
 pub(crate) use compare::CompareArgs;
 pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs};
 pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Ask a coordinator whether it, or one of its nodes, is well
     Health(HealthArgs),
+    /// Empty a node of a running cluster for maintenance, without losing a step
+    Drain(DrainArgs),
     /// The models that have a name, or one as a model file
     Model(ModelArgs),
     /// The hardware that has a name, or one as a cluster file

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Coordinator(args) => commands::coordinator::run(&args),
         Command::Node(args) => commands::node::run(&args),
         Command::Health(args) => commands::health::run(&args),
+        Command::Drain(args) => commands::health::drain(&args),
         Command::Model(args) => commands::presets::models(&args),
         Command::Hardware(args) => commands::presets::hardware(&args),
         Command::Policies { json } => commands::presets::policies(json),

@@ -41,6 +41,12 @@ pub enum RunError {
         /// Ranks of the run.
         needed: u32,
     },
+    /// No node of that name.
+    #[error("no node is called {name}; `railyard health` counts those that are there")]
+    NoNode {
+        /// The name that was asked for.
+        name: String,
+    },
     /// One run at a time.
     #[error("run {run} is under way; wait for its end")]
     Busy {

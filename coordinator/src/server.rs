@@ -10,6 +10,7 @@ mod session;
 pub use handle::{ClusterHandle, NodeRunner};
 pub use session::Session;
 
+use crate::error::RunError;
 use crate::machine::{Coordinator, CoordinatorEvent, Limits};
 use crate::run::RunRequest;
 use link::{Input, Link};
@@ -58,6 +59,7 @@ pub type Clients = mpsc::Receiver<Peer>;
 enum Command {
     Open { request: Box<RunRequest>, session: Opening },
     GiveUp { name: String, reason: String },
+    Drain { name: String, reply: oneshot::Sender<Result<(), RunError>> },
     Shutdown { leave: bool, done: oneshot::Sender<()> },
 }
 
@@ -166,6 +168,10 @@ impl Shell {
                 command = self.commands.recv(), if leave_by.is_none() || !self.commands.is_closed() => match command {
                     Some(Command::Open { request, session }) => self.open(*request, session),
                     Some(Command::GiveUp { name, reason }) => self.give_up(&name, &reason),
+                    // Whoever asked may be gone.
+                    Some(Command::Drain { name, reply }) => {
+                        drop(reply.send(self.machine.drain(monotonic_ns(), &name)));
+                    }
                     Some(Command::Shutdown { leave, done: asked }) => {
                         done.push(asked);
                         self.leave(&mut leave_by, leave);
@@ -272,13 +278,14 @@ impl Shell {
         while let Some(event) = self.machine.poll_event() {
             self.tell(event);
         }
+        // Whoever hears what becomes of a run finds the members as they are.
+        let there = Membership { nodes: self.machine.num_members(), cores: self.machine.num_cores() };
+        self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
         while let Some((run, event)) = self.machine.poll_session() {
             if let Some(session) = self.session.as_mut().filter(|session| session.run == run) {
                 session.handle(event);
             }
         }
-        let there = Membership { nodes: self.machine.num_members(), cores: self.machine.num_cores() };
-        self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
     }
 
     fn tell(&self, event: CoordinatorEvent) {

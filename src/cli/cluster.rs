@@ -129,6 +129,19 @@ Examples:
   railyard health --coordinator localhost:7000 --certs /certs --nodes 16        are 16 nodes there?
   railyard health --coordinator coordinator:7000 --certs /certs --node rack0-3  is this node there?")]
 pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+    /// Least number of nodes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) nodes: u32,
+    /// A node that must be there
+    #[arg(long, value_name = "NAME", env = "RAILYARD_NODE")]
+    pub(crate) node: Option<String>,
+}
+
+/// A coordinator, and who asks it.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
     /// The coordinator
     #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER")]
     pub(crate) coordinator: String,
@@ -138,13 +151,21 @@ pub(crate) struct HealthArgs {
     /// Name of the client's certificate
     #[arg(long, value_name = "NAME", default_value = "cli")]
     pub(crate) name: String,
-    /// Least number of nodes
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) nodes: u32,
-    /// A node that must have registered
-    #[arg(long, value_name = "NAME", env = "RAILYARD_NODE")]
-    pub(crate) node: Option<String>,
     /// Datagram size; 1452 for networks with an MTU of 1500
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
     pub(crate) datagram_bytes: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  railyard drain rack0-3 --coordinator localhost:7000 --certs /certs
+
+A spare takes the node's seat between two steps; where there is none, the run under way is finished first. Then the node is told to
+leave, and no step is lost.")]
+pub(crate) struct DrainArgs {
+    /// The node
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }

@@ -1,7 +1,7 @@
-//! `railyard health`, for the health checks of containers, and the client that it shares with `compare --cluster`.
+//! `railyard health`, for the health checks of containers, `railyard drain`, and the client that they share with `compare --cluster`.
 
 use super::block_on;
-use crate::cli::{ClusterArgs, HealthArgs};
+use crate::cli::{ClientArgs, ClusterArgs, DrainArgs, HealthArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Meter;
@@ -11,22 +11,31 @@ use study::service::{self, ClientError};
 use study::serving::{Packed, ServeRecord};
 
 pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
-    let options = TransportOptions { datagram_bytes: args.datagram_bytes };
-    let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
-    let status = block_on(async {
-        let client = service::Client { address: &args.coordinator, identity: &identity, transport: options };
-        Box::pin(client.status()).await.map_err(failure)
-    })?;
+    let client = Client::asking(&args.client)?;
+    let status = block_on(async { Box::pin(client.client().status()).await.map_err(failure) })?;
     let there = status.nodes.len();
+    let silent = match &status.suspected[..] {
+        [] => String::new(),
+        names => format!("; not heard for a while: {}", names.join(", ")),
+    };
     if there < args.nodes as usize {
-        return Err(Failure::Failed(anyhow::anyhow!("{there} of {} nodes have registered", args.nodes)));
+        let needed = args.nodes;
+        return Err(Failure::Failed(anyhow::anyhow!("{there} of {needed} nodes are there{silent}")));
     }
     if let Some(node) = &args.node
         && !status.nodes.contains(node)
     {
-        return Err(Failure::Failed(anyhow::anyhow!("node {node} has not registered; {there} others have")));
+        return Err(Failure::Failed(anyhow::anyhow!("node {node} is not there; {there} others are{silent}")));
     }
-    output::print(&format!("ok: {there} nodes, {} comparisons under way or waiting\n", status.comparisons))
+    let comparisons = status.comparisons;
+    output::print(&format!("ok: {there} nodes, {comparisons} comparisons under way or waiting{silent}\n"))
+}
+
+/// Empties a node.
+pub(crate) fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let client = Client::asking(&args.client)?;
+    block_on(async { Box::pin(client.client().drain(&args.node)).await.map_err(failure) })?;
+    output::print(&format!("{} has no seat and has left\n", args.node))
 }
 
 /// A running cluster and who asks it.
@@ -45,6 +54,12 @@ impl<'a> Client<'a> {
         let identity = Identity::load(certs, &on.name).map_err(Failure::usage)?;
         let options = TransportOptions { datagram_bytes: on.datagram_bytes };
         Ok(Some(Self { address, identity, options }))
+    }
+
+    fn asking(args: &'a ClientArgs) -> Result<Self, Failure> {
+        let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
+        let options = TransportOptions { datagram_bytes: args.datagram_bytes };
+        Ok(Self { address: &args.coordinator, identity, options })
     }
 
     fn client(&self) -> service::Client<'_> {

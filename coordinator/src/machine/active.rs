@@ -127,6 +127,19 @@ impl Active {
         self.course
     }
 
+    pub(super) fn course(&self) -> &Course {
+        &self.course
+    }
+
+    /// Whether it is the nodes who wait, for the next step.
+    pub(super) fn pauses(&self) -> bool {
+        self.waits.is_empty()
+    }
+
+    pub(super) fn num_ranks(&self) -> u32 {
+        self.task().num_ranks()
+    }
+
     fn task(&self) -> &Task {
         &self.course.task
     }

@@ -73,12 +73,14 @@ pub struct Member {
     pub(super) heard_ns: u64,
     /// Whether it has been silent for too long.
     pub(super) suspected: bool,
+    /// Whether it is to leave as soon as it has no seat.
+    pub(super) draining: bool,
 }
 
 impl Member {
     /// Whether it may take a seat.
     pub(super) fn can_sit(&self) -> bool {
-        !self.suspected
+        !self.suspected && !self.draining
     }
 }
 
@@ -122,8 +124,11 @@ impl Members {
         let cores = self.machines.entry(machine.id.clone()).or_default();
         *cores = machine.cores.max(*cores);
         let name = name.to_owned();
-        let (heard_ns, suspected) = (now_ns, false);
-        self.nodes.insert(node, Member { name, address, machine, clock, pings_left: 0, heard_ns, suspected });
+        let (heard_ns, suspected, draining) = (now_ns, false, false);
+        self.nodes.insert(
+            node,
+            Member { name, address, machine, clock, pings_left: 0, heard_ns, suspected, draining },
+        );
         Ok(node)
     }
 

@@ -328,6 +328,7 @@ impl Coordinator {
             Next::Stepped(record) => {
                 self.events.push_back(CoordinatorEvent::StepDone { run, done });
                 self.session_events.push_back((run, SessionEvent::Stepped(record)));
+                self.release(now_ns);
             }
         }
     }
@@ -350,6 +351,7 @@ impl Coordinator {
         let run = self.under_way();
         self.state = State::Idle;
         self.session_events.extend(run.map(|run| (run, SessionEvent::Failed(error))));
+        self.release(self.changed_ns);
     }
 
     fn tell_left(&mut self, node: NodeId, name: String, reason: String) {

@@ -143,6 +143,46 @@ impl Coordinator {
         self.try_start(now_ns);
     }
 
+    /// Command: empty a node. It takes no seat from now on, and leaves once it has none.
+    ///
+    /// # Errors
+    /// [`RunError::NoNode`].
+    pub fn drain(&mut self, now_ns: u64, name: &str) -> Result<(), RunError> {
+        let no_node = || RunError::NoNode { name: name.to_owned() };
+        let node = self.members.by_name(name).ok_or_else(no_node)?;
+        self.members.get_mut(node).ok_or_else(no_node)?.draining = true;
+        self.release(now_ns);
+        Ok(())
+    }
+
+    /// Lets nodes go that are to leave: those without a seat at once, others between two steps if somebody can take their seats.
+    pub(super) fn release(&mut self, now_ns: u64) {
+        let draining = |machine: &Self| -> Vec<NodeId> {
+            let all = machine.members.seating().into_iter();
+            all.filter(|(_, member)| member.draining).map(|(node, _)| node).collect()
+        };
+        if let State::Active(active) = &self.state
+            && active.pauses()
+            && draining(self).iter().any(|node| active.label(*node).is_some())
+            && self.seating.clone().choose(active.num_ranks(), &self.members).is_some()
+            && active.course().can_go_on()
+            && let State::Active(active) = std::mem::replace(&mut self.state, State::Idle)
+        {
+            let nodes: Vec<NodeId> = active.nodes().collect();
+            self.abort(active.segment, &nodes);
+            let forming =
+                Forming { course: Box::new(active.into_course()), deadline_ns: u64::MAX, lost: None };
+            self.state = State::Forming(forming);
+            self.try_start(now_ns);
+        }
+        for node in draining(self) {
+            let seated = matches!(&self.state, State::Active(active) if active.label(node).is_some());
+            if !seated {
+                self.transmits.push_back((node, ToNode::Shutdown));
+            }
+        }
+    }
+
     /// Tells seats to forget a segment.
     pub(super) fn abort<'a>(&mut self, run: u64, nodes: impl IntoIterator<Item = &'a NodeId>) {
         let there = nodes.into_iter().filter(|node| self.members.contains(**node));

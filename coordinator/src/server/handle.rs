@@ -95,6 +95,28 @@ impl ClusterHandle {
             self.commands.send(Command::GiveUp { name: name.to_owned(), reason: reason.to_owned() }).await;
     }
 
+    /// Empties a node: it takes no seat any more, a spare takes the one that it has between two steps, or its run ends first, and then it
+    /// is told to leave. Returns once it has left.
+    ///
+    /// # Errors
+    /// [`RunError::NoNode`], or [`RunError::Closed`] when the coordinator shuts down meanwhile.
+    pub async fn drain(&self, name: &str) -> Result<(), RunError> {
+        let mut events = self.subscribe();
+        let (reply, answer) = oneshot::channel();
+        let drain = Command::Drain { name: name.to_owned(), reply };
+        self.commands.send(drain).await.map_err(|_| RunError::Closed)?;
+        answer.await.unwrap_or(Err(RunError::Closed))?;
+        loop {
+            match events.recv().await {
+                Ok(CoordinatorEvent::NodeLeft { name: left, .. }) if left == name => return Ok(()),
+                Ok(_) => {}
+                // It may have left in what was missed.
+                Err(broadcast::error::RecvError::Lagged(_)) => return Ok(()),
+                Err(broadcast::error::RecvError::Closed) => return Err(RunError::Closed),
+            }
+        }
+    }
+
     /// Tells all nodes to leave, waits for them a few seconds at most, and closes the port.
     pub async fn shutdown(&self) {
         self.end(true).await;

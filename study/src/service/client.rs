@@ -95,6 +95,18 @@ impl Client<'_> {
         }
     }
 
+    /// Empties a node and waits until it has left, which takes as long as the run that it sits in where there is no spare.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] where there is no such node.
+    pub async fn drain(&self, node: &str) -> Result<(), ClientError> {
+        match self.ask(Request::Drain(node.to_owned()), &mut |_| {}, &mut |_| {}).await? {
+            Reply::Drained => Ok(()),
+            Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
+            _ => Err(self.nonsense()),
+        }
+    }
+
     /// Has the cluster run `spec`. `waiting` is told how many are served before.
     ///
     /// # Errors

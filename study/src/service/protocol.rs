@@ -14,6 +14,8 @@ pub(super) enum Request {
     /// A [`Packed`](crate::serving::Packed) serving run as JSON. Answer [`Reply::Waiting`] any number of times, then
     /// [`Reply::Report`] or [`Reply::Refused`].
     Serve(String),
+    /// Empty a node. Answer [`Reply::Drained`] once it has left, or [`Reply::Refused`].
+    Drain(String),
 }
 
 /// From the coordinator.
@@ -38,13 +40,17 @@ pub(super) enum Reply {
         /// True if the options are at fault.
         usage: bool,
     },
+    /// The node is empty and has left.
+    Drained,
 }
 
 /// How a cluster is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Names of the nodes that have registered, ascending.
+    /// Names of the nodes that are there, ascending.
     pub nodes: Vec<String>,
+    /// Names of those that have been silent for a while and take no seats, ascending.
+    pub suspected: Vec<String>,
     /// Comparisons under way and waiting.
     pub comparisons: u32,
 }

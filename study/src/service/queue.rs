@@ -31,7 +31,8 @@ pub struct Service {
     handle: ClusterHandle,
     out: Option<PathBuf>,
     memory_limit_bytes: Option<u64>,
-    names: Mutex<BTreeMap<NodeId, String>>,
+    /// Names of the nodes, and whether they are suspected.
+    names: Mutex<BTreeMap<NodeId, (String, bool)>>,
     /// Tickets, the one under way first.
     queue: watch::Sender<VecDeque<u64>>,
     next_ticket: AtomicU64,
@@ -130,10 +131,18 @@ impl Service {
 
     fn status(&self) -> Status {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut nodes: Vec<String> = names.values().cloned().collect();
-        nodes.sort();
+        let those = |silent: bool| {
+            let mut those: Vec<String> = names
+                .values()
+                .filter(|(_, suspected)| *suspected == silent)
+                .map(|(name, _)| name.clone())
+                .collect();
+            those.sort();
+            those
+        };
+        let (nodes, suspected) = (those(false), those(true));
         let comparisons = u32::try_from(self.queue.borrow().len()).unwrap_or(u32::MAX);
-        Status { nodes, comparisons }
+        Status { nodes, suspected, comparisons }
     }
 
     async fn serve_client(&self, peer: Peer) -> Result<(), MessageError> {
@@ -153,6 +162,10 @@ impl Service {
             match request {
                 Request::Status => Reply::Status(self.status()),
                 Request::Serve(packed) => self.serve_packed(&packed, &mut waiting).await,
+                Request::Drain(node) => match self.handle.drain(&node).await {
+                    Ok(()) => Reply::Drained,
+                    Err(error) => Reply::Refused { error: error.to_string(), usage: true },
+                },
                 Request::Compare(spec) => last_reply(self.run(*spec, &mut waiting, &mut progress).await),
             }
         };
@@ -246,9 +259,17 @@ async fn follow(service: Arc<Service>, mut events: broadcast::Receiver<Coordinat
         };
         let mut names = service.names.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            CoordinatorEvent::NodeJoined { node, name, .. } => drop(names.insert(node, name)),
+            CoordinatorEvent::NodeJoined { node, name, .. } => drop(names.insert(node, (name, false))),
+            CoordinatorEvent::NodeSuspected { name, .. } => suspect(&mut names, &name, true),
+            CoordinatorEvent::NodeHeard { name } => suspect(&mut names, &name, false),
             CoordinatorEvent::NodeLeft { node, .. } => drop(names.remove(&node)),
             _ => {}
         }
+    }
+}
+
+fn suspect(names: &mut BTreeMap<NodeId, (String, bool)>, of: &str, silent: bool) {
+    for (_, suspected) in names.values_mut().filter(|(name, _)| name == of) {
+        *suspected = silent;
     }
 }

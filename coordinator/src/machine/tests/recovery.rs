@@ -209,3 +209,46 @@ fn caches_are_computed_again_before_the_step_that_was_lost() {
     let Some((_, SessionEvent::Stepped(record))) = yard.session.pop() else { panic!("no record") };
     assert_eq!((record.step, record.answered, record.replays), (3, Some(3), 1));
 }
+
+#[test]
+fn a_node_that_is_drained_hands_its_seat_over_between_two_steps() {
+    let mut yard = Yard::with(2, healing());
+    assert!(matches!(yard.machine.drain(0, "nobody"), Err(RunError::NoNode { .. })));
+    let run = yard.machine.open(yard.now, two()).unwrap();
+    yard.collect();
+    yard.answer(None);
+    yard.machine.step(yard.now, run, StepBatch::default()).unwrap();
+    yard.collect();
+    yard.answer(None);
+    yard.machine.drain(yard.now, "n1").unwrap();
+    yard.collect();
+    yard.join("n2");
+    assert_eq!((yard.aborts(), configured(&yard)), (vec![], vec![]), "not within a step");
+    while yard.answer(None) {}
+    let stepped = |yard: &mut Yard| match yard.session.pop() {
+        Some((_, SessionEvent::Stepped(record))) => (record.step, record.replays),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(stepped(&mut yard), (0, 0));
+    assert!(yard.machine.members().iter().any(|(node, _)| *node == NodeId(2)));
+    let last = yard.events.iter().rev().find(|event| matches!(event, CoordinatorEvent::RunStarted { .. }));
+    assert!(matches!(last, Some(CoordinatorEvent::RunStarted { run: again, .. }) if *again == run));
+    yard.lose(NodeId(2), "it left");
+    yard.machine.step(yard.now, run, StepBatch::default()).unwrap();
+    yard.collect();
+    while yard.answer(None) {}
+    assert_eq!(stepped(&mut yard), (1, 0));
+    // One without a seat goes at once, and without a spare the run is finished first.
+    yard.join("n3");
+    yard.sent.clear();
+    yard.machine.drain(yard.now, "n3").unwrap();
+    yard.collect();
+    assert_eq!(yard.sent, [(NodeId(4), ToNode::Shutdown)]);
+    yard.lose(NodeId(4), "it left");
+    yard.machine.drain(yard.now, "n0").unwrap();
+    yard.collect();
+    assert!(!yard.sent.contains(&(NodeId(1), ToNode::Shutdown)));
+    yard.machine.close(run);
+    yard.collect();
+    assert!(yard.sent.contains(&(NodeId(1), ToNode::Shutdown)));
+}
