@@ -27,11 +27,12 @@ const GROUPED: &str = "grouped = { heads = 4, kv_heads = 2, head_dim = 8 }";
 
 /// `layers` of which the first `dense` have no experts.
 fn model(layers: u32, dense: u32, shared: u32, mixer: &str, hidden: u32) -> Model {
+    // Every kind is used here; the order asked for comes after.
     let text = format!(
         "name = \"test\"
 hidden = {hidden}
 vocab = 100
-order = {{ layers = {layers}, runs = [[0, 1]] }}
+order = {{ layers = {}, runs = [[0, 1], [1, 1]] }}
 [[kinds]]
 mixers = [{{ {mixer} }}]
 blocks = [{{ dense = {{ inter = 48 }} }}]
@@ -39,10 +40,16 @@ blocks = [{{ dense = {{ inter = 48 }} }}]
 mixers = [{{ {mixer} }}]
 [[kinds.blocks]]
 routed = {{ experts = 8, top_k = 3, inter = 24, shared_experts = {shared}, shared_inter = 24, gate.kind.softmax = {{ norm_topk = true }} }}
-"
+",
+        layers.max(2)
     );
     let mut model = Model::from_toml(&text, "test").unwrap();
-    let kinds: Vec<u16> = (0..layers).map(|layer| u16::from(layer >= dense)).collect();
+    let mut kinds: Vec<u16> = (0..layers).map(|layer| u16::from(layer >= dense)).collect();
+    if dense == 0 || dense >= layers {
+        // A model has no kind that none of its layers is of.
+        model.kinds.remove(usize::from(dense > 0));
+        kinds.fill(0);
+    }
     model.order = Order::of(&kinds);
     model
 }

@@ -3,7 +3,7 @@
 use crate::run::RunRequest;
 use moe::stack::{Column, Halves, Split, StepBatch};
 use node::control::{NodeId, Pacing, SeatPlan, ToNode};
-use node::program::Program;
+use node::program::{Program, Stop};
 use node::setup::Setup;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -89,6 +89,11 @@ impl Task {
 
     pub(super) fn num_ranks(&self) -> u32 {
         self.setups[0].cluster.num_ranks()
+    }
+
+    /// Wall time of a stop over its emulated time.
+    pub(super) fn dilation(&self, stop: Stop) -> u64 {
+        if stop.computes() { self.pacing.compute_dilation } else { self.pacing.network_dilation }
     }
 
     pub(super) fn expected_phase_ns(&self) -> u64 {

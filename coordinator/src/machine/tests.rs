@@ -419,10 +419,12 @@ fn answers_of_the_wrong_size_end_the_run() {
     let twice = sent(&[(0, 1), (0, 1)]);
     let sums = sent(&[(0, u64::MAX), (1, u64::MAX)]);
     let late = PhaseReport { measured: Picos::MAX, ..report(Phase::Dispatch) };
+    // An hour, where the coordinator has waited for milliseconds.
+    let longer = PhaseReport { measured: Picos(3_600_000_000_000_000), ..report(Phase::Dispatch) };
     let busy = PhaseReport { cpu_ns: u64::MAX, ..report(Phase::Dispatch) };
     let frames = PhaseReport { frames: u64::MAX, ..report(Phase::Dispatch) };
     let more = PhaseReport { overtaken: 2, ..report(Phase::Dispatch) };
-    for report in [stray, huge, twice, sums, late, busy, frames, more] {
+    for report in [stray, huge, twice, sums, late, longer, busy, frames, more] {
         let mut yard = Yard::new(2);
         let run = yard.submit(two(), 3).unwrap();
         yard.answer(None);

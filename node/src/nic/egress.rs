@@ -4,6 +4,7 @@
 //! long one. A queue is ready now, ready later, or waits for credit.
 
 use super::config::NicConfig;
+use super::error::NicError;
 use super::peers::Peers;
 use super::ready::ReadySet;
 use crate::wire::{Phase, Row, Rows};
@@ -35,6 +36,8 @@ struct PeerQueue {
     rows_queued: u32,
     outstanding_bytes: u64,
     sent_bytes: u64,
+    /// Of them, those that the peer has taken in or is about to.
+    granted_bytes: u64,
     /// When the last credit came: what waited for it can't have left earlier.
     credit_at: Picos,
     /// When the flow is to end: [`OPEN`] until that is known, [`ENDED`] once its last frame has left.
@@ -55,6 +58,7 @@ impl PeerQueue {
         rows_queued: 0,
         outstanding_bytes: 0,
         sent_bytes: 0,
+        granted_bytes: 0,
         credit_at: Picos::ZERO,
         close_at: OPEN,
     };
@@ -202,6 +206,17 @@ impl Egress {
             self.place(place);
         }
         true
+    }
+
+    /// Credit that `from` says it will give.
+    pub(super) fn announce(&mut self, cluster: &Cluster, from: RankId, bytes: u64) -> Result<(), NicError> {
+        let least = self.credit_bytes / 4;
+        let wrong = NicError::Grant { from, bytes, least };
+        let Some(place) = self.peers.place_of(cluster, from) else { return Err(NicError::NoFlow { from }) };
+        let queue = &mut self.queues[place];
+        let granted = queue.granted_bytes.checked_add(bytes).filter(|&granted| granted <= queue.sent_bytes);
+        queue.granted_bytes = granted.filter(|_| bytes >= least.max(1)).ok_or(wrong)?;
+        Ok(())
     }
 
     /// Credit from `from`, that counts from `at` on.

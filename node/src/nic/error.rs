@@ -42,4 +42,30 @@ pub enum NicError {
         /// Its window.
         credit: u64,
     },
+    /// Credit that can't be owed.
+    #[error(
+        "{from} grants {bytes} bytes of credit: at least {least} at once, and no more than it was sent, can be owed"
+    )]
+    Grant {
+        /// Who grants.
+        from: RankId,
+        /// How much.
+        bytes: u64,
+        /// Least that is granted at once.
+        least: u64,
+    },
+    /// A frame that brings nothing and ends nothing, or more rows than a frame has, or rows of no bytes.
+    #[error(
+        "a frame of {rows} rows and {bytes} bytes from {from}, where 1 to {most} rows with values are due"
+    )]
+    Frame {
+        /// Sender of the frame.
+        from: RankId,
+        /// Its rows.
+        rows: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Most rows of a frame.
+        most: u32,
+    },
 }

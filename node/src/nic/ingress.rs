@@ -25,6 +25,7 @@ struct PeerReceipt {
 pub(super) struct Ingress {
     spec: LinkSpec,
     credit_bytes: u64,
+    chunk_rows: u32,
     resolution: Picos,
     port: Port,
     peers: Peers,
@@ -53,6 +54,7 @@ impl Ingress {
         Self {
             spec: config.fabric.link(class),
             credit_bytes: config.credit_bytes,
+            chunk_rows: config.chunk_rows,
             resolution: config.resolution,
             port: Port::new(),
             receipts: vec![PeerReceipt::default(); peers.len()],
@@ -90,8 +92,14 @@ impl Ingress {
             return Err(NicError::Sequence { from, expected: receipt.sequence, got: frame.sequence });
         }
         let bytes = frame.charged_bytes();
+        let rows = frame.rows.len();
+        // What takes no credit would be held without a bound.
+        let filled = rows > 0 && frame.rows.iter().all(|row| !row.data.is_empty());
+        if !(filled || rows == 0 && frame.last.is_some()) || rows > self.chunk_rows as usize {
+            return Err(NicError::Frame { from, rows, bytes, most: self.chunk_rows });
+        }
         receipt.sequence += 1;
-        receipt.rows += u32::try_from(frame.rows.len()).expect("bounded by the frame");
+        receipt.rows = receipt.rows.saturating_add(u32::try_from(rows).expect("bounded by the frame"));
         receipt.outstanding_bytes += bytes;
         if let Some(said) = frame.last {
             receipt.closed = true;

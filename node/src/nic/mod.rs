@@ -158,6 +158,8 @@ impl Nic {
             return Err(NicError::NoFlow { from });
         }
         if frame.class == TrafficClass::Control {
+            let port = index(self.cluster.link_class(self.me, from));
+            self.egress[port].announce(&self.cluster, from, frame.credit_bytes)?;
             *self.credits_coming.entry((frame.arrive, from)).or_default() += frame.credit_bytes;
             return Ok(());
         }

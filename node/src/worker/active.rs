@@ -49,8 +49,14 @@ pub(super) enum ActiveError {
     Run { run: u64, epoch: u32, my_run: u64, my_epoch: u32 },
     #[error("{peer} sent a frame in the name of {claimed}; run one build of railyard everywhere")]
     Sender { peer: RankId, claimed: RankId },
-    #[error("{0} frames wait for a phase that has not begun: peers run ahead of the coordinator")]
-    Early(usize),
+    #[error(
+        "{frames} frames of {peer}, {bytes} bytes, wait for a phase that has not begun: more than its credit"
+    )]
+    Early { peer: RankId, frames: usize, bytes: u64 },
+    #[error(
+        "{peer} sent a frame stamped {stamp}, which is {ahead} ahead of the clock: no port is reserved so far"
+    )]
+    Stamp { peer: RankId, stamp: Picos, ahead: Picos },
     #[error("a job died: {0}")]
     Job(String),
 }
@@ -58,8 +64,10 @@ pub(super) enum ActiveError {
 /// A finished job.
 pub(super) type Output = Result<(Job, JobOutput), String>;
 
-/// Frames of a phase that this worker has not been told to open yet. Credits bound them per peer; this bounds them in all.
-const EARLY_FRAMES_MAX: usize = 16_384;
+/// Frames of one peer of a phase that this worker has not been told to open yet: those that its credit allows, marks and grants.
+const EARLY_FRAMES_MAX: usize = 1024;
+/// How much later than a port can be reserved a stamp may be, wall ns: clocks of two machines differ.
+const STAMP_AHEAD_NS: u64 = 2_000_000_000;
 
 pub(super) struct Active {
     /// Which half of the batches is seated here.
@@ -73,6 +81,8 @@ pub(super) struct Active {
     clock: PhaseClock,
     step: u32,
     early: Vec<Frame>,
+    /// Frames and bytes in it by sender, `[num_ranks]`.
+    early_of: Vec<(usize, u64)>,
     job: Option<JoinHandle<(Job, JobOutput)>>,
     /// A finished job whose charge has not passed yet.
     charged: Option<(Picos, JobId, JobOutput)>,
@@ -126,6 +136,7 @@ impl Active {
             clock: PhaseClock { start_ns: 0, dilation: 1 },
             step: 0,
             early: Vec::new(),
+            early_of: vec![(0, 0); nodes.len()],
             job: None,
             charged: None,
             lateness_ns: new_histogram(),
@@ -149,6 +160,7 @@ impl Active {
     pub(super) fn prepare(&mut self, step: u32, column: Column) -> Result<(), ActiveError> {
         self.step = step;
         self.early.clear();
+        self.early_of.fill((0, 0));
         self.job = None;
         self.charged = None;
         Ok(self.seat.prepare(step, self.half, column)?)
@@ -164,8 +176,10 @@ impl Active {
         self.cpu_before_ns = process_cpu_ns();
         self.seat.begin(stop)?;
         let at = self.seat.at();
+        self.early_of.fill((0, 0));
         for frame in std::mem::take(&mut self.early) {
             if Some((frame.flow, frame.phase)) == at {
+                self.check_stamp(&frame)?;
                 self.seat.handle_arrival(Picos::ZERO, frame)?;
             }
         }
@@ -194,15 +208,39 @@ impl Active {
             return Err(ActiveError::Run { run, epoch, my_run, my_epoch });
         }
         if self.seat.at() == Some((frame.flow, frame.phase)) {
+            self.check_stamp(&frame)?;
             let now = self.clock.emulated(monotonic_ns());
             return Ok(self.seat.handle_arrival(now, frame)?);
         }
-        if self.early.len() >= EARLY_FRAMES_MAX {
-            return Err(ActiveError::Early(self.early.len()));
+        let credit_bytes = self.setup.nic_config(frame.phase).credit_bytes;
+        let (frames, bytes) = &mut self.early_of[peer.0 as usize];
+        *frames += 1;
+        // One row may be more than a window.
+        let most = credit_bytes.max(self.setup.chunk_bytes());
+        *bytes = bytes.saturating_add(frame.charged_bytes());
+        if *frames > EARLY_FRAMES_MAX || *bytes > most {
+            return Err(ActiveError::Early { peer, frames: *frames, bytes: *bytes });
         }
         // Credits that cross the end of a phase have nothing left to act on; `begin` drops them with their phase.
         self.early.push(frame);
         Ok(())
+    }
+
+    /// A stamp says when a port is through with a frame. Ports are reserved little ahead of the clock: what is far ahead would never be
+    /// delivered, and the phase would seem to be this rank's to close.
+    fn check_stamp(&self, frame: &Frame) -> Result<(), ActiveError> {
+        let config = self.setup.nic_config(frame.phase);
+        let link = config.fabric.scale_out;
+        let slowest = link.rate.min(config.fabric.scale_up.rate).transfer(config.chunk_bytes);
+        let wall = PhaseClock { start_ns: 0, ..self.clock }.emulated(STAMP_AHEAD_NS);
+        let reserved = Picos(slowest.0.saturating_mul(4)).saturating_add(link.latency);
+        let reserved = reserved.saturating_add(config.fabric.scale_up.latency).saturating_add(wall);
+        let now = self.clock.emulated(monotonic_ns());
+        if frame.arrive <= now.saturating_add(reserved) {
+            return Ok(());
+        }
+        let ahead = Picos(frame.arrive.0.saturating_sub(now.0));
+        Err(ActiveError::Stamp { peer: frame.source, stamp: frame.arrive, ahead })
     }
 
     /// The output of the next job to end, and at which of the seats; never ends while there is none. Cancel safe.

@@ -1,6 +1,8 @@
 //! Setups for the tests of this crate, and a driver of steps.
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod liar;
+
 use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::model::LayerShape;
 use moe::placement::Placement;
