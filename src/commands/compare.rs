@@ -11,7 +11,7 @@ use ::coordinator::{Limits, LocalCluster, LocalConfig, SimRunner, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
 use std::io::IsTerminal;
-use study::layer::{self, BackendKind, CompareSpec, Page, Report};
+use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report};
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
@@ -25,18 +25,27 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         show_early(&early.to_text(Page { width, early: true }), args.json)?;
     }
     let meter = Meter::new(quiet);
-    let report = match client {
-        Some(client) => block_on_interruptibly(client.compare(&spec, &meter))?,
-        None => block_on_interruptibly(run_here(&spec, args.in_process, &meter))?,
+    let mut finished = Finished::default();
+    let ended = match client {
+        Some(client) => block_on_interruptibly(client.compare(&spec, &meter)),
+        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter)),
     };
     meter.clear();
-    let text = if args.json {
-        report.to_json().map_err(Failure::failed)?
-    } else {
-        report.to_text(Page { width, early: false })
+    let print = |report: &Report| {
+        let text = match args.json {
+            true => report.to_json().map_err(Failure::failed)?,
+            false => report.to_text(Page { width, early: false }),
+        };
+        output::print(&text)
     };
-    output::print(&text)?;
-    verdict(&report)
+    match ended {
+        Ok(report) => print(&report).and_then(|()| verdict(&report)),
+        Err(failure) => {
+            // What it has is worth more than nothing; why there is no more is said all the same.
+            finished.incomplete().as_ref().map_or(Ok(()), print)?;
+            Err(failure)
+        }
+    }
 }
 
 /// Shows the first answer where people look: stdout has it only if it is a terminal.
@@ -62,17 +71,22 @@ fn verdict(report: &Report) -> Result<(), Failure> {
 }
 
 /// Runs `spec` on this machine; workers are there only while it runs, and only if quic is asked for.
-async fn run_here(spec: &CompareSpec, in_process: bool, meter: &Meter) -> Result<Report, Failure> {
+async fn run_here(
+    spec: &CompareSpec,
+    in_process: bool,
+    finished: &mut Finished,
+    meter: &Meter,
+) -> Result<Report, Failure> {
     let host = Host::this(in_process);
     let mut show = |progress| meter.show(&progress);
     if !spec.backends.contains(&BackendKind::Quic) {
-        let report = layer::compare(spec, None::<&mut SimRunner>, host, &mut show);
+        let report = layer::compare(spec, None::<&mut SimRunner>, host, finished, &mut show);
         return Ok(Box::pin(report).await?);
     }
     let racks = spec.cluster().map_err(Failure::usage)?;
     meter.say(&format!("starting {} workers", racks.num_ranks()));
     let mut cluster = start_workers(&racks, in_process).await?;
-    let report = Box::pin(layer::compare(spec, Some(&mut cluster), host, &mut show)).await?;
+    let report = Box::pin(layer::compare(spec, Some(&mut cluster), host, finished, &mut show)).await?;
     cluster.shutdown().await;
     Ok(report)
 }

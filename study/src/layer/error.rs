@@ -56,6 +56,17 @@ pub enum CompareError {
         /// How many.
         waiting: usize,
     },
+    /// A finished row that is none of this comparison's.
+    #[error(
+        "the finished row `{found}` is not {}; it was kept by another build: ask for the comparison anew",
+        wanted.as_ref().map_or_else(|| "one of this comparison's".to_owned(), |wanted| format!("`{wanted}`"))
+    )]
+    Finished {
+        /// What was kept.
+        found: String,
+        /// What belongs in its place, if anything.
+        wanted: Option<String>,
+    },
     /// A backend gave up.
     #[error("{row}: {source}")]
     Run {
@@ -70,6 +81,6 @@ impl CompareError {
     /// True if the options are at fault, not the run: the command then exits with 2.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Run { .. } | Self::Memory { .. } | Self::Busy { .. })
+        !matches!(self, Self::Run { .. } | Self::Memory { .. } | Self::Busy { .. } | Self::Finished { .. })
     }
 }

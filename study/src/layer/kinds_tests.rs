@@ -15,7 +15,13 @@ fn verified(spec: CompareSpec) -> Report {
     let spec = CompareSpec { backends: vec![BackendKind::Analytic, BackendKind::Sim], rounds: 1, ..spec };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let report = runtime
-        .block_on(Box::pin(compare(&spec, None::<&mut SimRunner>, HOST, &mut |_| {})))
+        .block_on(Box::pin(compare(
+            &spec,
+            None::<&mut SimRunner>,
+            HOST,
+            &mut Finished::default(),
+            &mut |_| {},
+        )))
         .expect("a comparison");
     assert!(report.first_failure().is_none(), "{:?}", report.first_failure());
     report

@@ -36,6 +36,12 @@ impl TimeLeft {
         (left_s * self.factor()).ceil() as u32
     }
 
+    /// The next row is finished already.
+    pub(super) fn skip(&mut self) {
+        self.end();
+        self.to_come.pop();
+    }
+
     /// The row under way has ended.
     fn end(&mut self) {
         if let Some((began, paced)) = self.begun.take() {

@@ -13,6 +13,9 @@ mod analytic;
 mod configuration;
 mod error;
 mod expected;
+mod finished;
+#[cfg(test)]
+mod finished_tests;
 #[cfg(test)]
 mod kinds_tests;
 mod left;
@@ -44,6 +47,7 @@ pub use analytic::{PipelineRow, pipeline_row};
 pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
+pub use finished::{About, Finished, FinishedRow};
 pub(crate) use measure::request;
 pub use memory::{Estimate, available_bytes, estimate};
 pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};

@@ -139,6 +139,12 @@ pub struct Record {
 pub struct Report {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
+    /// False where the comparison ended early: rows are missing. Left out where it is true.
+    #[serde(default = "complete", skip_serializing_if = "is_complete")]
+    pub complete: bool,
+    /// Rows that were asked for; only where some are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_asked: Option<usize>,
     /// Seeds that were run.
     pub seeds: Vec<u64>,
     /// All resolved options ([`CompareSpec::config`](super::CompareSpec::config)).
@@ -152,6 +158,15 @@ pub struct Report {
     pub pipeline: Option<PipelineRow>,
     /// The resolved options as lines for people.
     pub header: String,
+}
+
+fn complete() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_complete(complete: &bool) -> bool {
+    *complete
 }
 
 impl Report {

@@ -18,6 +18,9 @@ impl Report {
         if page.early {
             text.push_str("Simulated with the first seed, NOT YET VERIFIED:\n");
         }
+        if let Some(asked) = self.rows_asked {
+            text.push_str(&format!("INCOMPLETE: {} of {asked} rows; it ended early.\n", self.rows.len()));
+        }
         for sentence in sentences(self) {
             text.push_str(&wrapped(&format!("- {sentence}"), page.width, "  "));
         }

@@ -2,6 +2,7 @@
 
 use super::analytic::pipeline_row;
 use super::expected::Expectations;
+use super::finished::{About, Finished};
 use super::left::TimeLeft;
 use super::line::{Line, Simulated};
 use super::measure::{request, simulated_steps};
@@ -28,7 +29,8 @@ pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
 
 /// Runs `spec`. The quic backend, if the spec asks for it, is `quic`, whose ranks live on `host`.
 ///
-/// A row that fails its checks or that the host disturbed twice is in the report, marked.
+/// A row that fails its checks or that the host disturbed twice is in the report, marked. Rows of `finished` are taken from there; those
+/// that come are added to it.
 ///
 /// # Errors
 /// [`CompareError`] when nothing can be run, or a backend gives up.
@@ -36,13 +38,14 @@ pub async fn compare<Q: Runner + Send>(
     spec: &CompareSpec,
     quic: Option<&mut Q>,
     host: Host,
+    finished: &mut Finished,
     progress: ProgressSink<'_>,
 ) -> Result<Report, CompareError> {
     let mut spec = spec.clone();
     let mut notes = std::mem::take(&mut spec.notes);
     let rows = configurations(&spec, &mut notes)?;
     spec.notes = notes;
-    compare_rows(spec, rows, quic, host, progress).await
+    compare_rows(spec, rows, quic, host, finished, progress).await
 }
 
 /// As [`compare`], with these configurations, each after its base.
@@ -54,6 +57,7 @@ pub async fn compare_rows<Q: Runner + Send>(
     rows: Vec<Configuration>,
     mut quic: Option<&mut Q>,
     host: Host,
+    finished: &mut Finished,
     progress: ProgressSink<'_>,
 ) -> Result<Report, CompareError> {
     if spec.backends.contains(&BackendKind::Quic) && quic.is_none() {
@@ -61,7 +65,11 @@ pub async fn compare_rows<Q: Runner + Send>(
     }
     memory::check(&spec, &rows, quic.is_some())?;
     let total = rows.len() * spec.latencies.len();
+    let all = abouts(&spec, &rows);
+    let kept = finished.begin(&spec, &all)?;
     progress(Progress::Preparing { total });
+    let to_simulate = all.iter().zip(&kept).filter(|(about, _)| about.backend() == BackendKind::Sim);
+    let to_simulate = to_simulate.map(|(_, kept)| kept.is_none()).collect();
     let job = Arc::new((spec, rows));
     let (spec, rows) = &*job;
     // The references and the simulations need each other only to be compared: two cores, half the time.
@@ -73,32 +81,45 @@ pub async fn compare_rows<Q: Runner + Send>(
             },
             "preparation"
         ),
-        simulate(Arc::clone(&job))
+        simulate(Arc::clone(&job), to_simulate)
     );
     let ((expected, truths), mut simulated) = (prepared?, simulated?.into_iter());
     let lines = lines(spec, rows, &expected, &truths);
     let quic_asked = spec.backends.contains(&BackendKind::Quic);
     let mut left = quic_asked.then(|| TimeLeft::new(&lines, host));
-    let mut records = Vec::with_capacity(total * spec.backends.len());
+    let mut records: Vec<Record> = Vec::with_capacity(all.len());
+    let mut kept = kept.into_iter();
     let mut done = 0;
     for line in &lines {
         for &latency in &spec.latencies {
             for &backend in &spec.backends {
-                let what = format!("{}, {latency} latency, {backend}", line.row.title);
-                if Some(&backend) == spec.backends.last() {
+                let at = records.len();
+                let what = all[at].to_string();
+                let slowest = Some(&backend) == spec.backends.last();
+                if let Some(record) = kept.next().flatten() {
+                    if slowest {
+                        left.iter_mut().for_each(TimeLeft::skip);
+                        done += 1;
+                    }
+                    records.push(record);
+                    continue;
+                }
+                if slowest {
                     let left_s = left.as_mut().map(TimeLeft::begin);
                     progress(Progress::Running { done, total, what: what.clone(), left_s });
                     done += 1;
                 }
                 let run = |source| CompareError::Run { row: what.clone(), source };
-                records.push(match (backend, &mut quic) {
+                let record = match (backend, &mut quic) {
                     (BackendKind::Analytic, _) => line.analytic(latency)?,
                     (BackendKind::Quic, Some(quic)) => {
                         let record = line.quic(latency, *quic, host, &what, progress);
                         Box::pin(record).await.map_err(run)?
                     }
                     _ => line.sim(latency, simulated.next().unwrap_or_default()),
-                });
+                };
+                finished.keep(at, &all[at], &record);
+                records.push(record);
             }
         }
     }
@@ -161,9 +182,22 @@ fn lines<'a>(
     rows.iter().enumerate().map(line).collect()
 }
 
-fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
+/// What each row of the report is about.
+fn abouts(spec: &CompareSpec, rows: &[Configuration]) -> Vec<About> {
+    let mut all = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        for &latency in &spec.latencies {
+            all.extend(spec.backends.iter().map(|&backend| About::new(spec, row, at, latency, backend)));
+        }
+    }
+    all
+}
+
+pub(super) fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
+        complete: true,
+        rows_asked: None,
         seeds: spec.seeds.clone(),
         config: spec.config(),
         command: spec.command.clone(),
@@ -204,14 +238,19 @@ fn prepared(spec: &CompareSpec, rows: &[Configuration]) -> Result<Prepared, Comp
     Ok((expected, truths))
 }
 
-/// Simulates every row at every latency, on a thread that may block; nothing where the simulator is not asked for.
-async fn simulate(job: Arc<(CompareSpec, Vec<Configuration>)>) -> Result<Vec<Simulated>, CompareError> {
+/// Simulates rows at their latencies, on a thread that may block: those that are `wanted`, in order; nothing where the simulator is not
+/// asked for.
+async fn simulate(
+    job: Arc<(CompareSpec, Vec<Configuration>)>,
+    wanted: Vec<bool>,
+) -> Result<Vec<Simulated>, CompareError> {
     let all = move || {
         let (spec, rows) = &*job;
         if !spec.backends.contains(&BackendKind::Sim) {
             return Ok(Vec::new());
         }
         let lines = rows.iter().flat_map(|row| spec.latencies.iter().map(move |&latency| (row, latency)));
+        let lines = lines.zip(wanted).filter_map(|(line, wanted)| wanted.then_some(line));
         lines.map(|(row, latency)| simulated(spec, row, latency)).collect()
     };
     blocking(all, "simulation").await

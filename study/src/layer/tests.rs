@@ -23,7 +23,7 @@ fn report(spec: &CompareSpec) -> Report {
 
 fn run<Q: Runner + Send>(spec: &CompareSpec, quic: Option<&mut Q>) -> Result<Report, CompareError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(Box::pin(compare(spec, quic, HOST, &mut |_| {})))
+    runtime.block_on(Box::pin(compare(spec, quic, HOST, &mut Finished::default(), &mut |_| {})))
 }
 
 fn analytic(spec: CompareSpec) -> Report {

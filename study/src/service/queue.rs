@@ -1,7 +1,7 @@
 //! One comparison at a time, the others queue and are told how many are before them.
 
 use super::protocol::{Reply, Request, Status};
-use crate::layer::{CompareError, CompareSpec, ProgressSink, Report, compare};
+use crate::layer::{CompareError, CompareSpec, Finished, ProgressSink, Report, compare};
 use crate::serving::Packed;
 use coordinator::machine::CoordinatorEvent;
 use coordinator::pace::Host;
@@ -84,7 +84,9 @@ impl Service {
         spec.memory_limit_bytes = self.memory_limit_bytes;
         let _turn = self.turn(waiting).await?;
         let mut nodes = self.handle.runner();
-        let report = Box::pin(compare(&spec, Some(&mut nodes), self.host(), progress)).await?;
+        let report =
+            Box::pin(compare(&spec, Some(&mut nodes), self.host(), &mut Finished::default(), progress))
+                .await?;
         if let Some(out) = &self.out {
             match report.save(out) {
                 Ok(path) => tracing::info!("results in {}", path.display()),

@@ -2,8 +2,8 @@
 
 use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
 use crate::layer::{
-    BackendKind, CompareError, CompareSpec, Report, compare_offline, compare_rows, configuration, estimate,
-    outline,
+    BackendKind, CompareError, CompareSpec, Finished, Report, compare_offline, compare_rows, configuration,
+    estimate, outline,
 };
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
@@ -71,7 +71,9 @@ impl Work for Configured {
             let report = match configuration(&self.spec, self.with_base) {
                 Ok(rows) => {
                     let mut quiet = |_| {};
-                    let report = compare_rows(self.spec.clone(), rows, Some(cluster), host, &mut quiet);
+                    let mut finished = Finished::default();
+                    let spec = self.spec.clone();
+                    let report = compare_rows(spec, rows, Some(cluster), host, &mut finished, &mut quiet);
                     Box::pin(report).await
                 }
                 Err(error) => Err(error),
