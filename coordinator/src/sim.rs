@@ -57,7 +57,8 @@ impl SimRunner {
     pub fn open_blocking(&mut self, request: &RunRequest) -> Result<(), RunError> {
         self.close();
         let seats = SimCluster::new(Arc::new(request.setup.clone()))?;
-        let made = || Coordinator::new(NOW_NS, 0, "", Limits { beat_ms: 0, ..Limits::default() });
+        let limits = Limits { beat_ms: 0, slack_ns: u64::MAX, ..Limits::default() };
+        let made = || Coordinator::new(NOW_NS, 0, "", limits);
         let machine = self.machine.get_or_insert_with(made);
         for rank in (machine.num_members()..request.setup.cluster.num_ranks()).map(RankId) {
             let home = Machine { id: String::new(), cores: 1 };

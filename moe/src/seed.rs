@@ -52,6 +52,8 @@ pub enum Purpose {
     Checks = 33,
     /// Which drafts of multi-token prediction hold.
     Drafts = 34,
+    /// Clusters, models, batches and faults of a swarm.
+    Swarm = 35,
     /// States of tokens as they enter the first layer of a stack.
     Embedding = 40,
     /// The constants that stand for a layer's attention.

@@ -233,7 +233,8 @@ impl Active {
                 reported::check(&report, self.seats.seats.len())?;
                 let begun = self.waits.iter().find(|wait| wait.asked == Asked::Stop(opening));
                 let waited_ns = now_ns.saturating_sub(begun.map_or(now_ns, |wait| wait.start_ns));
-                let known_ns = waited_ns.saturating_add(self.clock_error_ns[stop]);
+                let off_ns = self.clock_error_ns[stop].saturating_add(self.limits.slack_ns);
+                let known_ns = waited_ns.saturating_add(off_ns);
                 reported::check_time(&report, self.task().dilation(self.schedule.program()[stop]), known_ns)?;
                 if self.phases[stop][at].replace(report).is_some() {
                     return Err(format!("it closed {} twice", self.stop_name(opening)));

@@ -20,6 +20,9 @@ pub struct Limits {
     /// After a node's complaint, for the loss of another node that explains it; where the complaint names a link, a node's silence is
     /// waited for as well.
     pub blame_ns: u64,
+    /// How much longer than the coordinator has waited a phase may be reported to have lasted: clocks of one machine, read one after the
+    /// other. `u64::MAX` where the coordinator's time stands still.
+    pub slack_ns: u64,
     /// How often nodes and the coordinator say that they are alive, ms; 0 for never, QUIC's idle timeout then decides.
     pub beat_ms: u32,
     /// Beats after which a silent node is suspected: no new run is seated on it.
@@ -42,6 +45,7 @@ impl Default for Limits {
             lead_ns: 10_000_000,
             lead_per_rank_ns: 500_000,
             blame_ns: SECOND_NS / 4,
+            slack_ns: 5_000_000,
             beat_ms: 250,
             suspected_beats: 3,
             lost_beats: 4,
