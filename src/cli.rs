@@ -6,6 +6,7 @@ mod experiments;
 mod known;
 mod place;
 mod roofline;
+mod swarm;
 
 pub(crate) use cluster::{
     CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs,
@@ -15,6 +16,7 @@ pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs
 pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
 pub(crate) use place::{ExportArg, PlaceArgs};
 pub(crate) use roofline::RooflineArgs;
+pub(crate) use swarm::SwarmArgs;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Empty a node of a running cluster for maintenance, without losing a step
     Drain(DrainArgs),
+    /// Disturb thousands of small clusters in this process, and see that no run is harmed
+    Swarm(SwarmArgs),
     /// The models that have a name, or one as a model file
     Model(ModelArgs),
     /// The hardware that has a name, or one as a cluster file

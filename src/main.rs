@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Node(args) => commands::node::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Drain(args) => commands::health::drain(&args),
+        Command::Swarm(args) => commands::swarm::run(&args, cli.quiet),
         Command::Model(args) => commands::presets::models(&args),
         Command::Hardware(args) => commands::presets::hardware(&args),
         Command::Policies { json } => commands::presets::policies(json),

@@ -9,6 +9,7 @@ pub mod pace;
 pub mod run;
 pub mod server;
 pub mod sim;
+pub mod swarm;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

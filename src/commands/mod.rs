@@ -15,6 +15,7 @@ pub(crate) mod report;
 pub(crate) mod roofline;
 pub(crate) mod run;
 pub(crate) mod serve_bench;
+pub(crate) mod swarm;
 pub(crate) mod topology;
 
 use crate::failure::Failure;

@@ -78,9 +78,9 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether it may take a seat.
-    pub(super) fn can_sit(&self) -> bool {
-        !self.suspected && !self.draining
+    /// Whether it may take a seat; one that is to leave may `stay` on where nobody else can.
+    pub(super) fn can_sit(&self, stay: bool) -> bool {
+        !self.suspected && (stay || !self.draining)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::active::Active;
 use super::course::Course;
 use super::event::CoordinatorEvent;
+use super::seating::Seating;
 use super::{Coordinator, State, one_line};
 use crate::error::RunError;
 use node::control::{NodeId, Occupant, SeatPlan, ToNode};
@@ -45,7 +46,13 @@ impl Coordinator {
     pub(super) fn try_start(&mut self, now_ns: u64) {
         let State::Forming(forming) = &self.state else { return };
         let ranks = forming.course.task.num_ranks();
-        let Some(nodes) = self.seating.choose(ranks, &self.members) else { return };
+        let without = self.seating.choose(ranks, &self.members, false);
+        // A run that has begun is finished, if need be by nodes that are to leave after it.
+        let with = |seating: &mut Seating| seating.choose(ranks, &self.members, true);
+        let Some(nodes) = without.or_else(|| forming.lost.as_ref().and_then(|_| with(&mut self.seating)))
+        else {
+            return;
+        };
         let State::Forming(Forming { course, lost, .. }) = std::mem::replace(&mut self.state, State::Idle)
         else {
             unreachable!("it was just looked at")
@@ -164,7 +171,7 @@ impl Coordinator {
         if let State::Active(active) = &self.state
             && active.pauses()
             && draining(self).iter().any(|node| active.label(*node).is_some())
-            && self.seating.clone().choose(active.num_ranks(), &self.members).is_some()
+            && self.seating.clone().choose(active.num_ranks(), &self.members, false).is_some()
             && active.course().can_go_on()
             && let State::Active(active) = std::mem::replace(&mut self.state, State::Idle)
         {

@@ -11,16 +11,17 @@ pub(super) struct Seating {
 }
 
 impl Seating {
-    /// Nodes for `ranks` seats; `None` where fewer can take one. Nodes that are suspected or told to leave can't.
+    /// Nodes for `ranks` seats; `None` where fewer can take one. Nodes that are suspected can't, nor those that are to leave, unless they
+    /// may `stay`.
     ///
     /// Names that have no place yet come after those that have, in their natural order. A vacant seat is taken by the first who has none.
-    pub(super) fn choose(&mut self, ranks: u32, members: &Members) -> Option<Vec<NodeId>> {
+    pub(super) fn choose(&mut self, ranks: u32, members: &Members, stay: bool) -> Option<Vec<NodeId>> {
         let ranks = ranks as usize;
         let able = |name: &str| {
             let node = members.by_name(name)?;
-            members.get(node).is_some_and(|member| member.can_sit()).then_some(node)
+            members.get(node).is_some_and(|member| member.can_sit(stay)).then_some(node)
         };
-        if members.seating().iter().filter(|(_, member)| member.can_sit()).count() < ranks {
+        if members.seating().iter().filter(|(_, member)| member.can_sit(stay)).count() < ranks {
             return None;
         }
         let placed: BTreeSet<&String> = self.order.iter().collect();
@@ -60,12 +61,12 @@ mod tests {
     #[test]
     fn nobody_moves_when_another_comes_or_goes() {
         let (mut members, mut seating) = (Members::default(), Seating::default());
-        assert_eq!(seating.choose(1, &members), None);
+        assert_eq!(seating.choose(1, &members, false), None);
         for name in ["b", "d", "a"] {
             join(&mut members, name);
         }
         let mut chosen = |members: &Members, ranks| {
-            let nodes = seating.choose(ranks, members);
+            let nodes = seating.choose(ranks, members, false);
             nodes.map(|nodes| names(members, &nodes).join(" "))
         };
         assert_eq!(chosen(&members, 2).as_deref(), Some("a b"));
