@@ -82,7 +82,10 @@ pub enum RunError {
         last_line: Option<String>,
     },
     /// Nodes did not answer in time.
-    #[error("no answer from {nodes} within {limit_s} s of {during}; see their logs, stop or restart them")]
+    #[error(
+        "no answer from {nodes} within {limit_s} s of {during}{}; see their logs, stop or restart them",
+        clause(why)
+    )]
     Timeout {
         /// Names and ranks, the first few.
         nodes: String,
@@ -90,6 +93,8 @@ pub enum RunError {
         during: String,
         /// The limit, seconds.
         limit_s: u64,
+        /// Who waits for whom; may be empty.
+        why: String,
     },
     /// A node said something that does not fit.
     #[error(
@@ -120,6 +125,10 @@ pub enum RunError {
     /// The coordinator is shut down.
     #[error("the coordinator is shut down; start it again")]
     Closed,
+}
+
+fn clause(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(": {why}") }
 }
 
 fn last_words(line: Option<&str>) -> String {

@@ -182,6 +182,8 @@ pub enum FromNode {
     },
     /// The node is alive, whatever it computes.
     Beat,
+    /// While a run is under way, from the loop that takes part in it: whom it waits for.
+    Waits(Standing),
     /// Answer to a ping.
     Pong {
         /// The time in the ping.
@@ -190,6 +192,22 @@ pub enum FromNode {
         node_ns: u64,
     },
 }
+
+/// What a rank that waits says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The run.
+    pub run: u64,
+    /// Ranks whose flow to this one is still open, [`WAITS_MAX`] of them at most, ascending.
+    pub waits_for: Vec<RankId>,
+    /// How many there are.
+    pub waits: u32,
+    /// How long its host last kept its loop from running, ns: later than it was due.
+    pub held_ns: u64,
+}
+
+/// Most ranks that a [`Standing`] lists.
+pub const WAITS_MAX: usize = 8;
 
 /// One rank's record of one phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,6 +88,12 @@ impl Seat {
         self.at
     }
 
+    /// Ranks whose rows of the phase under way have not all come, ascending.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<RankId> {
+        self.nic.as_ref().map(Nic::waits_for).unwrap_or_default()
+    }
+
     /// True when the card has nothing left to send.
     #[must_use]
     pub fn is_idle(&self) -> bool {

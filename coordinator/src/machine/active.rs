@@ -1,7 +1,9 @@
 //! The run under way: what it waits for, from whom, until when, and what has come of its step so far.
 
+use super::blame;
 use super::course::{Course, Turn};
 use super::limits::Limits;
+use super::members::Members;
 use super::reported;
 use super::schedule::{Opening, Schedule};
 use super::task::Task;
@@ -217,6 +219,11 @@ impl Active {
         text.join(", ")
     }
 
+    /// Why nothing comes of it, as far as its ranks have said; empty, or one sentence.
+    pub(super) fn why(&self, now_ns: u64, members: &Members) -> String {
+        blame::explain(now_ns, self.segment, &self.seated, members)
+    }
+
     /// Takes an answer of a seated node that belongs to this run.
     pub(super) fn handle(&mut self, now_ns: u64, node: NodeId, message: FromNode) -> Result<Next, String> {
         let Some(&(rank, _)) = self.seated.get(&node) else {
@@ -425,5 +432,6 @@ fn message_name(message: &FromNode) -> &'static str {
         FromNode::Failed { .. } => "failed",
         FromNode::Pong { .. } => "pong",
         FromNode::Beat => "beat",
+        FromNode::Waits(_) => "waits",
     }
 }

@@ -1,5 +1,6 @@
 //! Who is in the cluster: nodes by id, the epoch that counts changes, and the order in which nodes are seated.
 
+use super::blame::Said;
 use super::clock::NodeClock;
 use node::control::{Machine, NodeId};
 use std::cmp::Ordering;
@@ -71,6 +72,8 @@ pub struct Member {
     pub(super) pings_left: u32,
     /// When it was last heard, by the coordinator's clock, ns; never later than now.
     pub(super) heard_ns: u64,
+    /// What it has said last of a run that it takes part in.
+    pub(super) said: Option<Said>,
     /// Whether it has been silent for too long.
     pub(super) suspected: bool,
     /// Whether it is to leave as soon as it has no seat.
@@ -127,7 +130,17 @@ impl Members {
         let (heard_ns, suspected, draining) = (now_ns, false, false);
         self.nodes.insert(
             node,
-            Member { name, address, machine, clock, pings_left: 0, heard_ns, suspected, draining },
+            Member {
+                name,
+                address,
+                machine,
+                clock,
+                pings_left: 0,
+                heard_ns,
+                said: None,
+                suspected,
+                draining,
+            },
         );
         Ok(node)
     }

@@ -11,6 +11,7 @@
 //! every seat.
 
 mod active;
+mod blame;
 mod caches;
 mod clock;
 mod course;
@@ -31,9 +32,10 @@ pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
 
 use crate::error::RunError;
 use active::{Active, Next};
+use blame::Said;
 use clock::NodeClock;
 use members::Members;
-use node::control::{FromNode, Machine, NodeId, ToNode};
+use node::control::{FromNode, Machine, NodeId, ToNode, WAITS_MAX};
 use pulse::Pulse;
 use recovery::{Blaming, Forming};
 use seating::Seating;
@@ -174,6 +176,10 @@ impl Coordinator {
         let Some(member) = self.members.get_mut(node) else { return };
         match message {
             FromNode::Beat => {}
+            FromNode::Waits(standing) if standing.waits_for.len() > WAITS_MAX => {
+                self.breach(node, format!("it waits for a list of {} ranks", standing.waits_for.len()));
+            }
+            FromNode::Waits(standing) => member.said = Some(Said { at_ns: now_ns, standing }),
             FromNode::Pong { sent_ns, node_ns } => {
                 let agrees = member.clock.handle_answer(sent_ns, node_ns, now_ns);
                 if member.pings_left > 0 {
@@ -244,7 +250,8 @@ impl Coordinator {
             }
             State::Active(active) => {
                 let (nodes, during, limit_s) = (active.owing(), active.during(None), active.limit_s());
-                self.end(RunError::Timeout { nodes, during, limit_s });
+                let why = active.why(now_ns, &self.members);
+                self.end(RunError::Timeout { nodes, during, limit_s, why });
             }
             State::Blaming(_) => self.give_up_blaming(now_ns),
         }

@@ -78,6 +78,12 @@ impl Ingress {
         self.frames_received
     }
 
+    /// Ranks whose flow has not ended.
+    pub(super) fn open<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = RankId> + 'a {
+        let open = self.receipts.iter().enumerate().filter(|(_, receipt)| !receipt.closed);
+        open.map(|(place, _)| self.peers.at(cluster, place))
+    }
+
     /// Takes a data frame that came in physically at `now`.
     pub(super) fn handle_arrival(
         &mut self,

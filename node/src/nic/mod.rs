@@ -128,6 +128,14 @@ impl Nic {
         sent
     }
 
+    /// Ranks whose flow to this one has not ended, ascending.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<RankId> {
+        let mut open: Vec<_> = self.ingress.iter().flat_map(|port| port.open(&self.cluster)).collect();
+        open.sort_unstable();
+        open
+    }
+
     /// Queues a row for `to`.
     ///
     /// # Panics

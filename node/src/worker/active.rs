@@ -153,6 +153,11 @@ impl Active {
         &self.setup
     }
 
+    /// Ranks whose rows of the phase under way have not all come.
+    pub(super) fn waits_for(&self) -> Vec<RankId> {
+        self.seat.waits_for()
+    }
+
     pub(super) fn poll_message(&mut self) -> Option<FromNode> {
         self.messages.pop_front()
     }

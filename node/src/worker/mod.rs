@@ -9,7 +9,7 @@ mod clock;
 mod line;
 mod links;
 
-use crate::control::{FromNode, NodeId, Pacing, SeatPlan, ToNode};
+use crate::control::{FromNode, NodeId, Pacing, SeatPlan, Standing, ToNode, WAITS_MAX};
 use crate::net::{BindError, Endpoint, FineTimer, Identity, LinkError, TransportOptions};
 use crate::setup::Setup;
 use active::{Active, ActiveError};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// Settings of a worker.
 #[derive(Debug)]
@@ -78,6 +78,8 @@ pub enum WorkerError {
     Thread(std::io::Error),
 }
 
+/// How often a worker that takes part in a run says whom it waits for.
+const LOOK: Duration = Duration::from_millis(500);
 /// Frames that wait between the streams and the rank.
 const ARRIVALS_MAX: usize = 4096;
 
@@ -139,6 +141,9 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
     let links = Links::new(endpoint.clone(), arrivals_in);
     let (node, active, replies) = (NodeId(0), Vec::new(), VecDeque::new());
     let mut worker = Worker { links, node, active, prepared: 0, preparing: 0, replies };
+    let mut looked = Instant::now();
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deadline_ns = worker.active.iter().map(Active::deadline_ns).min().unwrap_or(u64::MAX);
         // A deadline in the past is ready without yielding: QUIC's own tasks must get their turn all the same.
@@ -150,6 +155,11 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
                 None => return,
             },
             () = timer.sleep_until(deadline_ns), if deadline_ns != u64::MAX => Ok(()),
+            _ = look.tick(), if !worker.active.is_empty() => {
+                worker.tell_standing(looked.elapsed().saturating_sub(LOOK));
+                looked = Instant::now();
+                Ok(())
+            }
             arrival = arrivals.recv() => worker.handle_arrival(arrival.expect("links hold a sender")),
             (half, output) = Active::job_done(&mut worker.active) => worker.active[half].handle_output(output),
         };
@@ -271,6 +281,18 @@ impl Worker {
                 self.on_half(frame.flow.micro_batch, |active| active.handle_arrival(rank, frame))
             }
         }
+    }
+
+    /// Says whom this worker waits for. `held` is how much later than it was due it came to it.
+    fn tell_standing(&mut self, held: Duration) {
+        let Some(run) = self.run() else { return };
+        let mut waits_for: Vec<_> = self.active.iter().flat_map(Active::waits_for).collect();
+        waits_for.sort_unstable();
+        waits_for.dedup();
+        let waits = u32::try_from(waits_for.len()).unwrap_or(u32::MAX);
+        waits_for.truncate(WAITS_MAX);
+        let held_ns = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+        self.replies.push_back(FromNode::Waits(Standing { run, waits_for, waits, held_ns }));
     }
 
     /// Number of the run under way.

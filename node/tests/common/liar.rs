@@ -51,9 +51,15 @@ impl Liar {
         liar
     }
 
+    /// What the worker says next, but for whom it waits for.
     pub(crate) async fn hear(&mut self) -> FromNode {
-        let message = timeout(Duration::from_secs(20), recv_message(&mut self.recv)).await;
-        message.expect("an answer in time").unwrap().expect("the worker is there")
+        loop {
+            let message = timeout(Duration::from_secs(20), recv_message(&mut self.recv)).await;
+            let message = message.expect("an answer in time").unwrap().expect("the worker is there");
+            if !matches!(message, FromNode::Waits(_)) {
+                return message;
+            }
+        }
     }
 
     pub(crate) async fn say(&mut self, message: &ToNode) {

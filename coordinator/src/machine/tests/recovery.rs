@@ -3,6 +3,7 @@
 use super::*;
 use crate::testing::model;
 use moe::stack::Chunk;
+use node::control::Standing;
 
 fn healing() -> Limits {
     Limits { beat_ms: 0, ..Limits::default() }
@@ -251,4 +252,23 @@ fn a_node_that_is_drained_hands_its_seat_over_between_two_steps() {
     yard.machine.close(run);
     yard.collect();
     assert!(yard.sent.contains(&(NodeId(1), ToNode::Shutdown)));
+}
+
+#[test]
+fn a_phase_that_does_not_end_is_explained_by_what_its_ranks_say() {
+    let mut yard = Yard::with(2, healing());
+    let run = yard.submit(two(), 1).unwrap();
+    yard.answer(None);
+    yard.answer(None);
+    yard.answer(Some(NodeId(2)));
+    yard.pass(29_000 * MS);
+    for (node, waits_for) in [(1, vec![RankId(1)]), (2, vec![])] {
+        let waits = waits_for.len() as u32;
+        yard.say(NodeId(node), FromNode::Waits(Standing { run, waits_for, waits, held_ns: 0 }));
+    }
+    yard.pass(1_100 * MS);
+    let (_, error) = yard.error();
+    let why =
+        "of the dispatch of step 0 of run 1: 1 rank waits for rows of n1 (rank 1), which waits for nobody;";
+    assert!(error.starts_with("no answer from n1 (rank 1) within 30 s") && error.contains(why), "{error}");
 }
