@@ -2,6 +2,7 @@
 
 use crate::ids::ExpertId;
 use crate::load::balancedness;
+use crate::placement::demand::Sample;
 use crate::placement::{Demand, Placement, PlacementError};
 use crate::plan::{DispatchScheme, token_hops};
 use topology::{Cluster, RankId};
@@ -14,6 +15,10 @@ pub struct TokenCopies {
     /// Between racks.
     pub inter: f64,
 }
+
+/// The tokens on which copies of all placements for a demand are counted.
+#[derive(Clone, Debug)]
+pub struct Judges(Sample);
 
 /// A placement judged by a demand.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,15 +51,23 @@ impl Evaluation {
     /// # Panics
     /// If `demand` has another number of experts than `placement`.
     pub fn new(cluster: &Cluster, placement: &Placement, demand: &Demand) -> Result<Self, PlacementError> {
-        demand.check(cluster)?;
-        let (copies, inter_errors) = copies(cluster, placement, demand);
+        Ok(Self::by(&Judges::new(cluster, demand)?, cluster, placement, demand))
+    }
+
+    /// The same with the demand's judges, where several placements are judged.
+    ///
+    /// # Panics
+    /// If `demand` has another number of experts than `placement`, or `judges` are those of another one.
+    #[must_use]
+    pub fn by(judges: &Judges, cluster: &Cluster, placement: &Placement, demand: &Demand) -> Self {
+        let (copies, inter_errors) = copies(cluster, placement, demand, &judges.0);
         let chosen_rank_load = placement.expected_load(cluster, &demand.by_rack(cluster));
         let rank_load = crate::load::rank_load(cluster, placement, demand.load());
         let rack_load = cluster
             .racks()
             .map(|rack| cluster.ranks_in(rack).map(|r| rank_load[r.0 as usize]).sum())
             .collect();
-        Ok(Self {
+        Self {
             balancedness: balancedness(&rank_load),
             chosen_balancedness: balancedness(&chosen_rank_load),
             rank_load,
@@ -63,7 +76,18 @@ impl Evaluation {
             copies,
             inter_errors,
             duplicates: duplicates(cluster, placement),
-        })
+        }
+    }
+}
+
+impl Judges {
+    /// Of `demand` on `cluster`.
+    ///
+    /// # Errors
+    /// [`PlacementError::Refused`] if the demand is one of another cluster.
+    pub fn new(cluster: &Cluster, demand: &Demand) -> Result<Self, PlacementError> {
+        demand.check(cluster)?;
+        Ok(Self(demand.judges(cluster)))
     }
 }
 
@@ -106,9 +130,13 @@ fn flat(cluster: &Cluster, placement: &Placement, demand: &Demand) -> TokenCopie
     if tokens == 0.0 { sum } else { TokenCopies { intra: sum.intra / tokens, inter: sum.inter / tokens } }
 }
 
-/// Means over the tokens that judge the demand's placements, those of a rack spread over its ranks; standard errors of those between racks.
-fn copies(cluster: &Cluster, placement: &Placement, demand: &Demand) -> ([TokenCopies; 3], [f64; 3]) {
-    let sample = demand.judges(cluster);
+/// Means over `sample`, whose tokens of a rack are spread over its ranks; standard errors of those between racks.
+fn copies(
+    cluster: &Cluster,
+    placement: &Placement,
+    demand: &Demand,
+    sample: &Sample,
+) -> ([TokenCopies; 3], [f64; 3]) {
     let (mut sums, mut squares) = ([TokenCopies::default(); 3], [0.0; 3]);
     let mut sent = vec![0_u32; cluster.num_racks() as usize];
     let (mut hosts, mut hops): (Vec<RankId>, Vec<_>) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! Which rank hosts which expert: physical slots, each holding a copy of one logical expert.
 
-mod demand;
+pub(crate) mod demand;
 mod error;
 pub mod export;
 mod file;

@@ -11,7 +11,7 @@ use crate::programs::programs;
 use anyhow::bail;
 use change::Changed;
 use moe::DispatchScheme;
-use moe::evaluation::Evaluation;
+use moe::evaluation::{Evaluation, Judges};
 use moe::gate::SelectionRule;
 use moe::load::{ExpertLoad, read_loads};
 use moe::placement::{Aim, Demand, PlacementPolicy, RackAware, export};
@@ -28,14 +28,22 @@ struct Job {
     gate: (String, SelectionRule),
     /// Groups of experts that a policy may keep together.
     groups: u32,
-    /// The demand of each layer that is placed, with its number in the record.
-    layers: Vec<(u32, Demand)>,
+    /// The layers that are placed.
+    layers: Vec<Asked>,
     /// Whose weights are counted.
     model: Option<(String, LayerShape)>,
     /// Slots of the placement that is chosen.
     slots: Option<u32>,
     /// The command that repeats it.
     command: String,
+}
+
+/// A layer that is placed.
+struct Asked {
+    /// Its number in the record.
+    layer: u32,
+    demand: Demand,
+    judges: Judges,
 }
 
 /// A policy's placement of one layer.
@@ -113,9 +121,10 @@ impl Job {
         let one_a_rack = args.is_side_by_side() && num_experts.is_multiple_of(racks);
         let own = if rule.is_plain() && one_a_rack { racks } else { rule.groups };
         let groups = args.groups.unwrap_or(own);
-        let demand = |&(at, number): &(usize, u32)| -> anyhow::Result<_> {
-            let demand = Demand::measured(&cluster, load, at, top_k)?.of_layer(number);
-            Ok((number, demand.under(&rule)?.in_groups(groups).one_of(asked.len())))
+        let demand = |&(at, layer): &(usize, u32)| -> anyhow::Result<_> {
+            let demand = Demand::measured(&cluster, load, at, top_k)?.of_layer(layer);
+            let demand = demand.under(&rule)?.in_groups(groups).one_of(asked.len());
+            Ok(Asked { layer, judges: Judges::new(&cluster, &demand)?, demand })
         };
         let layers = side_by_side(&asked, demand)?;
         if let (Some(layer), true) = (args.layer, layers.is_empty()) {
@@ -133,9 +142,9 @@ impl Job {
 
     /// Places every layer by `policy`, in as many slots as `slots` says or as it has of itself.
     fn place(&self, policy: &dyn PlacementPolicy, slots: Option<u32>) -> Result<Vec<Placed>, PlacementError> {
-        let place = |(layer, demand): &(u32, Demand)| {
+        let place = |Asked { layer, demand, judges }: &Asked| {
             let placement = Placement::by(policy, &self.cluster, slots, demand)?;
-            let evaluation = Evaluation::new(&self.cluster, &placement, demand)?;
+            let evaluation = Evaluation::by(judges, &self.cluster, &placement, demand);
             Ok(Placed { layer: *layer, placement, evaluation })
         };
         side_by_side(&self.layers, place)
@@ -167,8 +176,8 @@ impl Job {
     /// Where picks come from: `recorded`, `gate` or `independent`.
     fn picks(&self) -> &'static str {
         match self.layers.first() {
-            Some((_, demand)) if demand.has_picks() => "recorded",
-            Some((_, demand)) if demand.is_gated() => "gate",
+            Some(Asked { demand, .. }) if demand.has_picks() => "recorded",
+            Some(Asked { demand, .. }) if demand.is_gated() => "gate",
             _ => "independent",
         }
     }
@@ -249,17 +258,19 @@ fn placed(
 }
 
 fn exported(job: &Job, policy: &dyn PlacementPolicy, system: ExportArg) -> anyhow::Result<String> {
-    let place = |(layer, demand): &(u32, Demand)| {
+    let place = |Asked { layer, demand, .. }: &Asked| -> anyhow::Result<_> {
         Ok((*layer, Placement::by(policy, &job.cluster, job.slots, demand).map_err(refused)?))
     };
-    let placements: Vec<(u32, Placement)> = job.layers.iter().map(place).collect::<anyhow::Result<_>>()?;
+    let placements = side_by_side(&job.layers, place)?;
     let layers: Vec<_> = placements.iter().map(|(layer, placement)| (*layer, placement)).collect();
     Ok(match system {
         ExportArg::Vllm => export::vllm(&layers)?,
         ExportArg::Trtllm => export::tensorrt_llm(&layers)?,
         ExportArg::Sglang => export::sglang(&layers)?,
         ExportArg::Railyard => match (placements.as_slice(), job.layers.as_slice()) {
-            ([(_, placement)], [(_, demand)]) => export::railyard(placement, &demand.by_rack(&job.cluster)),
+            ([(_, placement)], [Asked { demand, .. }]) => {
+                export::railyard(placement, &demand.by_rack(&job.cluster))
+            }
             _ => bail!("--export railyard is one layer: give --layer"),
         },
     })

@@ -1,6 +1,6 @@
 //! One policy's placement of every layer, as a table and as JSON.
 
-use super::{Job, Placed, with_experts};
+use super::{Asked, Job, Placed, with_experts};
 use moe::{DispatchScheme, ExpertId, Placement, SlotId};
 use serde_json::{Map, Value, json};
 use study::text_table::{Column, TextTable, wrapped};
@@ -106,7 +106,7 @@ pub(super) fn object(job: &Job, policy: &str, layers: &[Placed]) -> Value {
         "inter_rack_copies_error": error_of_mean(layers),
         "mean_balancedness": mean(layers, |layer| layer.evaluation.balancedness),
         "mean_chosen_balancedness": mean(layers, |layer| layer.evaluation.chosen_balancedness),
-        "layers": layers.iter().zip(&job.layers).map(|(layer, (_, demand))| {
+        "layers": layers.iter().zip(&job.layers).map(|(layer, Asked { demand, .. })| {
             one_layer(job, layer, &demand.by_rack(&job.cluster))
         }).collect::<Vec<_>>(),
     });

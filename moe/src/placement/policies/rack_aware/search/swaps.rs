@@ -4,11 +4,54 @@ use super::{Bound, Search, Slot};
 
 /// Swaps that fail before a slot is left alone for the rest of a pass.
 const FAILURES: u32 = 2;
+/// Swaps that are put in order at a time.
+const SORTED: usize = 512;
 
 impl Search {
     /// Swaps of two replicas in different racks, those that promise most first.
     pub(super) fn swap_slots(&mut self, moves: &[i64], bound: &Bound) {
         let slots = self.slots();
+        let mut promising = self.promising(&slots, moves, bound);
+        // What was worked out for a slot is only good until it is swapped.
+        let mut failures = vec![0_u32; slots.len()];
+        let mut cost = self.cost();
+        while !promising.is_empty() {
+            // Most of what comes later has been settled by then, and is never put in order.
+            let now = promising.len().min(SORTED);
+            if now < promising.len() {
+                promising.select_nth_unstable(now);
+            }
+            let mut later = promising.split_off(now);
+            promising.sort_unstable();
+            for (_, first, second) in promising {
+                let both = [first as usize, second as usize];
+                let [mine, theirs] = both.map(|slot| slots[slot]);
+                if both.iter().any(|&slot| failures[slot] >= FAILURES)
+                    || !self.within(bound, mine, theirs)
+                    || !self.fits(bound, mine, theirs)
+                {
+                    continue;
+                }
+                self.swap(mine, theirs);
+                let after = self.cost();
+                let failed = after >= cost;
+                if failed {
+                    self.swap(mine, theirs);
+                } else {
+                    cost = after;
+                }
+                for slot in both {
+                    failures[slot] += if failed { 1 } else { FAILURES };
+                }
+            }
+            let is_open = |slot: u32| failures[slot as usize] < FAILURES;
+            later.retain(|&(_, first, second)| is_open(first) && is_open(second));
+            promising = later;
+        }
+    }
+
+    /// Pairs of `slots` in different racks whose swap would take crossings off, by `moves`, and how many.
+    fn promising(&self, slots: &[Slot], moves: &[i64], bound: &Bound) -> Vec<(i64, u32, u32)> {
         let move_to = |slot: usize, rack: usize| moves[slot * self.racks + rack];
         // Slots of a rack are neighbours.
         let end = |rack: usize| slots.partition_point(|&(rank, _)| self.rack_of[rank] <= rack);
@@ -28,31 +71,7 @@ impl Search {
                 }
             }
         }
-        promising.sort_unstable();
-        // What was worked out for a slot is only good until it is swapped.
-        let mut failures = vec![0_u32; slots.len()];
-        let mut cost = self.cost();
-        for (_, first, second) in promising {
-            let both = [first as usize, second as usize];
-            let [mine, theirs] = both.map(|slot| slots[slot]);
-            if both.iter().any(|&slot| failures[slot] >= FAILURES)
-                || !self.within(bound, mine, theirs)
-                || !self.fits(bound, mine, theirs)
-            {
-                continue;
-            }
-            self.swap(mine, theirs);
-            let after = self.cost();
-            let failed = after >= cost;
-            if failed {
-                self.swap(mine, theirs);
-            } else {
-                cost = after;
-            }
-            for slot in both {
-                failures[slot] += if failed { 1 } else { FAILURES };
-            }
-        }
+        promising
     }
 
     /// Swaps of all that two ranks of different racks hold; no rank carries more than before.
