@@ -125,9 +125,17 @@ impl Packing {
 
     /// The rank of `ranks` with room that carries least and fulfils `also`.
     fn lightest(&self, ranks: &[usize], also: impl Fn(&Self, usize) -> bool) -> Option<usize> {
-        let open =
-            ranks.iter().copied().filter(|&rank| self.held[rank].len() < self.room[rank] && also(self, rank));
-        open.min_by(|&a, &b| self.carried[a].total_cmp(&self.carried[b]))
+        let mut lightest: Option<usize> = None;
+        for &rank in ranks {
+            // The load first: it rules most ranks out for less.
+            if lightest.is_none_or(|other| self.carried[rank].total_cmp(&self.carried[other]).is_lt())
+                && self.held[rank].len() < self.room[rank]
+                && also(self, rank)
+            {
+                lightest = Some(rank);
+            }
+        }
+        lightest
     }
 
     fn put(&mut self, rank: usize, expert: u32) {
