@@ -279,7 +279,8 @@ impl<D: RngExt> World<D> {
         match message {
             ToNode::Configure { setup, seats, .. } => {
                 let number = setup.run;
-                if self.segment.as_ref().is_none_or(|segment| segment.number != number) {
+                // One that reads late of an earlier segment sits in none.
+                if self.segment.as_ref().is_none_or(|segment| segment.number < number) {
                     // Stages are told their own part; in memory all are seated together.
                     let whole = matches!(setup.program, Program::Stack(_));
                     let setup = if whole { Arc::new(self.workload.request.setup.clone()) } else { setup };
