@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 26] = [
+const OTHERS: [&str; 27] = [
     "tokens",
     "experts",
     "base",
@@ -33,6 +33,7 @@ const OTHERS: [&str; 26] = [
     "certs",
     "name",
     "datagram-bytes",
+    "rejoin-limit",
     "batch",
     "context",
     "tokens-per-rank",

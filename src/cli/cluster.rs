@@ -32,6 +32,9 @@ pub(crate) struct ClusterArgs {
         help_heading = "Run"
     )]
     pub(crate) datagram_bytes: u16,
+    /// Seconds to look for the coordinator again once it is gone; 0: fail then (with --cluster)
+    #[arg(long, value_name = "S", default_value_t = 120, help_heading = "Run")]
+    pub(crate) rejoin_limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +81,10 @@ pub(crate) struct CoordinatorArgs {
     /// Directory for results: compare-N.json and compare-N.txt
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Directory for jobs, finished rows and answers, from which a coordinator that is started again goes on [default: that of --out;
+    /// without it they are kept in memory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
     /// Seconds to wait for the nodes
     #[arg(long, value_name = "S", default_value_t = 120)]
     pub(crate) forming_limit: u32,

@@ -1,6 +1,6 @@
 //! `railyard compare`: runs a comparison here or on a cluster, prints tables or JSON.
 
-use super::block_on_interruptibly;
+use super::{block_on, block_on_interruptibly};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
 use crate::programs::programs;
@@ -27,8 +27,9 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let meter = Meter::new(quiet);
     let mut finished = Finished::default();
     let ended = match client {
-        Some(client) => block_on_interruptibly(client.compare(&spec, &meter)),
-        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter)),
+        Some(client) => block_on(async { Ok(Box::pin(client.compare(&spec, &meter)).await) })?,
+        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
+            .map_err(|failure| (failure, finished.incomplete())),
     };
     meter.clear();
     let print = |report: &Report| {
@@ -40,9 +41,9 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     };
     match ended {
         Ok(report) => print(&report).and_then(|()| verdict(&report)),
-        Err(failure) => {
+        Err((failure, incomplete)) => {
             // What it has is worth more than nothing; why there is no more is said all the same.
-            finished.incomplete().as_ref().map_or(Ok(()), print)?;
+            incomplete.as_ref().map_or(Ok(()), print)?;
             Err(failure)
         }
     }

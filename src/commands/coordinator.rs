@@ -13,7 +13,7 @@ use node::net::{Identity, TransportOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use study::layer::{self, CompareSpec, Page};
-use study::service::Service;
+use study::service::{ClientError, Service, ServiceOptions};
 
 pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
     let spec = spec(args)?;
@@ -31,14 +31,29 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
     block_on(async {
         let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
         let (handle, clients) = server::start(config).map_err(Failure::failed)?;
-        let service = Service::start(handle.clone(), args.out.clone(), args.spec.memory_limit);
+        let options = ServiceOptions {
+            out: args.out.clone(),
+            state: args.state.clone().or_else(|| args.out.clone()),
+            memory_limit_bytes: args.spec.memory_limit,
+            forming,
+        };
+        let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;
         tokio::spawn(Arc::clone(&service).serve(clients));
         output::say(&format!("listening on {}", handle.address()));
+        match service.state() {
+            Some(file) => {
+                output::say(&format!("jobs in {}: {} to go on with", file.display(), service.num_jobs()))
+            }
+            None => output::say(
+                "jobs are kept in memory; with --state DIR the next coordinator goes on with them",
+            ),
+        }
         if !args.no_first_run {
             first_run(args, spec, &handle, &service, forming).await?;
         }
         output::say("serving clients");
         interrupts.next().await;
+        service.stop();
         // Its nodes wait for the next coordinator.
         handle.close().await;
         Ok(())
@@ -59,16 +74,25 @@ async fn first_run(
     args: &CoordinatorArgs,
     spec: CompareSpec,
     handle: &ClusterHandle,
-    service: &Service,
+    service: &Arc<Service>,
     forming: Duration,
 ) -> Result<(), Failure> {
+    if let Some(report) = service.finished_before(&spec) {
+        output::say(
+            "the first comparison was finished before; this is what it yielded (to measure again, ask as a client)",
+        );
+        return output::print(&report.to_text(Page::default()));
+    }
     output::say(&format!("waiting for {} nodes", args.nodes));
     handle.wait_for_nodes(args.nodes, forming).await.map_err(Failure::failed)?;
     let meter = Meter::new(false);
     let mut progress = |news| meter.show(&news);
-    match Box::pin(service.run(spec, &mut |_| {}, &mut progress)).await {
+    match Box::pin(service.run(&spec, &mut progress)).await {
         Ok(report) => output::print(&report.to_text(Page::default())),
         Err(error) => {
+            if let ClientError::Refused { incomplete: Some(report), .. } = &error {
+                output::print(&report.to_text(Page::default()))?;
+            }
             output::say(&format!("railyard: the first comparison failed: {error}"));
             Ok(())
         }

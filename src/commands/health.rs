@@ -5,9 +5,12 @@ use crate::cli::{ClientArgs, ClusterArgs, DrainArgs, HealthArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Meter;
+use ::coordinator::local::Interrupts;
 use node::net::{Identity, TransportOptions};
+use std::pin::Pin;
+use std::time::Duration;
 use study::layer::{CompareSpec, Report};
-use study::service::{self, ClientError};
+use study::service::{self, ClientError, JobId, News};
 use study::serving::{Packed, ServeRecord};
 
 pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
@@ -43,6 +46,7 @@ pub(crate) struct Client<'a> {
     address: &'a str,
     identity: Identity,
     options: TransportOptions,
+    rejoin: Duration,
 }
 
 impl<'a> Client<'a> {
@@ -53,30 +57,82 @@ impl<'a> Client<'a> {
         };
         let identity = Identity::load(certs, &on.name).map_err(Failure::usage)?;
         let options = TransportOptions { datagram_bytes: on.datagram_bytes };
-        Ok(Some(Self { address, identity, options }))
+        let rejoin = Duration::from_secs(on.rejoin_limit.into());
+        Ok(Some(Self { address, identity, options, rejoin }))
     }
 
     fn asking(args: &'a ClientArgs) -> Result<Self, Failure> {
         let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
         let options = TransportOptions { datagram_bytes: args.datagram_bytes };
-        Ok(Self { address: &args.coordinator, identity, options })
+        Ok(Self { address: &args.coordinator, identity, options, rejoin: Duration::ZERO })
     }
 
     fn client(&self) -> service::Client<'_> {
-        service::Client { address: self.address, identity: &self.identity, transport: self.options }
+        service::Client {
+            address: self.address,
+            identity: &self.identity,
+            transport: self.options,
+            rejoin: self.rejoin,
+        }
     }
 
-    /// Has the cluster serve `run`; `say` is told who is before.
+    /// Has the cluster serve `run`; `meter` is told who is before. Ctrl-C withdraws it.
     pub(crate) async fn serve(&self, run: &Packed, meter: &Meter) -> Result<ServeRecord, Failure> {
-        let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} others"));
-        Box::pin(self.client().serve(run, &mut waiting)).await.map_err(failure)
+        let (client, job) = (self.client(), JobId::draw());
+        let mut hear = |news| told(meter, news, "others");
+        let asked = client.serve(job, run, &mut hear);
+        match interruptible(Box::pin(asked)).await? {
+            Some(record) => record.map_err(failure),
+            None => Err(self.withdrawn(job, meter).await.0),
+        }
     }
 
-    /// Has the cluster run `spec`.
-    pub(crate) async fn compare(&self, spec: &CompareSpec, meter: &Meter) -> Result<Report, Failure> {
-        let mut waiting = |ahead| meter.say(&format!("waiting for {ahead} comparisons"));
-        let mut progress = |news| meter.show(&news);
-        Box::pin(self.client().compare(spec, &mut waiting, &mut progress)).await.map_err(failure)
+    /// Has the cluster run `spec`; Ctrl-C withdraws it. A failure comes with the rows that are finished.
+    pub(crate) async fn compare(
+        &self,
+        spec: &CompareSpec,
+        meter: &Meter,
+    ) -> Result<Report, (Failure, Option<Report>)> {
+        let (client, job) = (self.client(), JobId::draw());
+        let mut hear = |news| told(meter, news, "comparisons");
+        let asked = client.compare(job, spec, &mut hear);
+        match interruptible(Box::pin(asked)).await.map_err(|failure| (failure, None))? {
+            Some(Ok(report)) => Ok(report),
+            Some(Err(ClientError::Refused { error, usage, incomplete })) => {
+                let refused = ClientError::Refused { error, usage, incomplete: None };
+                Err((failure(refused), incomplete.map(|report| *report)))
+            }
+            Some(Err(error)) => Err((failure(error), None)),
+            None => Err(self.withdrawn(job, meter).await),
+        }
+    }
+
+    /// Gives a job up, and says what is finished of it.
+    async fn withdrawn(&self, job: JobId, meter: &Meter) -> (Failure, Option<Report>) {
+        let incomplete = Box::pin(self.client().withdraw(job)).await.unwrap_or_else(|error| {
+            meter.say(&format!("{error}; the coordinator gives the job up when it misses its client"));
+            None
+        });
+        (Failure::Interrupted(anyhow::anyhow!("interrupted")), incomplete)
+    }
+}
+
+/// What `asked` yields; `None` where Ctrl-C or SIGTERM comes first.
+async fn interruptible<T>(asked: Pin<Box<impl Future<Output = T>>>) -> Result<Option<T>, Failure> {
+    let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
+    tokio::select! {
+        biased;
+        () = interrupts.next() => Ok(None),
+        result = asked => Ok(Some(result)),
+    }
+}
+
+fn told(meter: &Meter, news: News, others: &str) {
+    match news {
+        News::Waiting(ahead) => meter.say(&format!("waiting for {ahead} {others}")),
+        News::Progress(progress) => meter.show(&progress),
+        News::Gone { what } => meter.say(&what),
+        News::Back => meter.say("the coordinator is there again, and so is the job"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `railyard run`: the points of an experiment file that are not finished yet, on all cores or on workers.
 
-use super::block_on_interruptibly;
 use super::compare::start_workers;
 use super::health::Client;
+use super::{block_on, block_on_interruptibly};
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;
 use crate::programs::programs;
@@ -72,7 +72,9 @@ impl Asked<'_> {
         let left: Vec<Point> = points.into_iter().filter(|point| !results.has(point.index)).collect();
         let meter = Arc::new(PointMeter::new(quiet, results.done(), left.len()));
         let subject = plan.subject;
-        let ended = block_on_interruptibly(self.run_points(plan, left, results, jobs, Arc::clone(&meter)));
+        let run = self.run_points(plan, left, results, jobs, Arc::clone(&meter));
+        // A client withdraws its job before it ends.
+        let ended = if self.cluster.is_some() { block_on(run) } else { block_on_interruptibly(run) };
         meter.meter.clear();
         let results = ended.map_err(|failure| {
             let Some(path) = &path else { return failure };

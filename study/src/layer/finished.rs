@@ -1,7 +1,7 @@
 //! Finished rows of a comparison: told as they come, found again by one that goes on, and reported where one ends early.
 
 use super::record::{Record, Report};
-use super::{BackendKind, CompareError, CompareSpec, Configuration, LatencyChoice, run};
+use super::{BackendKind, CompareError, CompareSpec, Configuration, LatencyChoice};
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,11 +62,14 @@ pub struct FinishedRow {
     pub record: Record,
 }
 
+/// Hears of a finished row and of its place in the report.
+type Told = dyn FnMut(usize, &FinishedRow) + Send;
+
 /// Rows that are finished, by their place in the report.
 #[derive(Default)]
 pub struct Finished {
     rows: BTreeMap<usize, FinishedRow>,
-    told: Option<Box<dyn FnMut(usize, &FinishedRow) + Send>>,
+    told: Option<Box<Told>>,
     /// The comparison with what was decided for the user, and how many rows it has.
     whole: Option<(CompareSpec, usize)>,
 }
@@ -88,7 +91,7 @@ impl Finished {
         if self.rows.is_empty() {
             return None;
         }
-        let mut report = run::report(spec, self.rows.values().map(|row| row.record.clone()).collect());
+        let mut report = Report::new(spec, self.rows.values().map(|row| row.record.clone()).collect());
         (report.complete, report.rows_asked) = (false, Some(*asked));
         Some(report)
     }

@@ -1,6 +1,6 @@
 //! The one schema behind table and JSON: a report with a record for each configuration, latency and backend.
 
-use super::{BackendKind, ExpectedKind, PipelineRow};
+use super::{BackendKind, CompareSpec, ExpectedKind, PipelineRow, pipeline_row};
 use crate::scenario::distinct;
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
@@ -170,6 +170,23 @@ fn is_complete(complete: &bool) -> bool {
 }
 
 impl Report {
+    /// The report of `spec` with all its rows.
+    pub(super) fn new(spec: &CompareSpec, records: Vec<Record>) -> Self {
+        let mut report = Self {
+            schema_version: SCHEMA_VERSION,
+            complete: true,
+            rows_asked: None,
+            seeds: spec.seeds.clone(),
+            config: spec.config(),
+            command: spec.command.clone(),
+            rows: records,
+            pipeline: pipeline_row(spec),
+            header: spec.header(),
+        };
+        report.relate();
+        report
+    }
+
     /// The first record that failed its checks or did not keep up.
     #[must_use]
     pub fn first_failure(&self) -> Option<&Record> {
@@ -198,7 +215,7 @@ impl Report {
     }
 
     /// Fills in what relates records to each other: slowdowns and measured over simulated.
-    pub(super) fn relate(&mut self) {
+    fn relate(&mut self) {
         let ratio = |over: f64, under: f64| (under > 0.0).then_some(over / under);
         for at in 0..self.rows.len() {
             let record = &self.rows[at];

@@ -4,6 +4,7 @@ use super::table::{Page, table};
 use super::{BackendKind, ExpectedKind, Report, Verification, sentences};
 use crate::text_table::wrapped;
 use serde_json::Value;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -179,20 +180,36 @@ impl Report {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// Writes `compare-N.json` and `compare-N.txt` into `dir`, which is created if need be, N being the first free
-    /// number; returns the path of the first.
+    /// The first number under which `dir` has no results; the directory is created if need be.
     ///
     /// # Errors
     /// What the system said.
-    pub fn save(&self, dir: &Path) -> io::Result<PathBuf> {
+    pub fn free_number(dir: &Path) -> io::Result<u32> {
         std::fs::create_dir_all(dir)?;
-        let path = |number: u32, kind: &str| dir.join(format!("compare-{number}.{kind}"));
-        let free = (1..=RESULTS_MAX).find(|&number| !path(number, "json").exists());
-        let number = free.ok_or_else(|| io::Error::other(format!("{} is full of results", dir.display())))?;
-        std::fs::write(path(number, "txt"), self.to_text(Page::default()))?;
-        std::fs::write(path(number, "json"), self.to_json()?)?;
-        Ok(path(number, "json"))
+        let free = (1..=RESULTS_MAX).find(|&number| !results_path(dir, number, "json").exists());
+        free.ok_or_else(|| io::Error::other(format!("{} is full of results", dir.display())))
     }
+
+    /// Writes `compare-N.json` and `compare-N.txt` into `dir`, whole or not at all; returns the path of the first.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn save_as(&self, dir: &Path, number: u32) -> io::Result<PathBuf> {
+        std::fs::create_dir_all(dir)?;
+        for (kind, text) in [("txt", self.to_text(Page::default())), ("json", self.to_json()?)] {
+            let (path, new) =
+                (results_path(dir, number, kind), results_path(dir, number, &format!("{kind}.new")));
+            std::fs::write(&new, text)?;
+            File::open(&new)?.sync_all()?;
+            std::fs::rename(&new, &path)?;
+        }
+        File::open(dir)?.sync_all()?;
+        Ok(results_path(dir, number, "json"))
+    }
+}
+
+fn results_path(dir: &Path, number: u32, kind: &str) -> PathBuf {
+    dir.join(format!("compare-{number}.{kind}"))
 }
 
 /// Fewest rounds of which percentiles say more than the range. (Nearest-rank percentiles of fewer than ten are the range.)

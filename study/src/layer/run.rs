@@ -1,13 +1,12 @@
 //! Runs a comparison: makes its rows and their truths, drives the backends and gathers the records.
 
-use super::analytic::pipeline_row;
 use super::expected::Expectations;
 use super::finished::{About, Finished};
 use super::left::TimeLeft;
 use super::line::{Line, Simulated};
 use super::measure::{request, simulated_steps};
 use super::progress::{Progress, ProgressSink};
-use super::record::{Record, Report, SCHEMA_VERSION};
+use super::record::{Record, Report};
 use super::truth::{Truth, truths};
 use super::{
     BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
@@ -124,7 +123,7 @@ pub async fn compare_rows<Q: Runner + Send>(
         }
     }
     progress(Progress::Done);
-    Ok(report(spec, records))
+    Ok(Report::new(spec, records))
 }
 
 /// As [`compare_rows`] without quic, on the calling thread and without a runtime. Memory is not checked: whoever runs
@@ -148,7 +147,7 @@ pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Rep
             }
         }
     }
-    Ok(report(spec, records))
+    Ok(Report::new(spec, records))
 }
 
 /// What the simulator and the closed forms say of `spec` with its first seed, before anything is measured: in a moment, since rows are
@@ -191,22 +190,6 @@ fn abouts(spec: &CompareSpec, rows: &[Configuration]) -> Vec<About> {
         }
     }
     all
-}
-
-pub(super) fn report(spec: &CompareSpec, records: Vec<Record>) -> Report {
-    let mut report = Report {
-        schema_version: SCHEMA_VERSION,
-        complete: true,
-        rows_asked: None,
-        seeds: spec.seeds.clone(),
-        config: spec.config(),
-        command: spec.command.clone(),
-        rows: records,
-        pipeline: pipeline_row(spec),
-        header: spec.header(),
-    };
-    report.relate();
-    report
 }
 
 /// One row at one latency, simulated seed by seed.

@@ -1,73 +1,49 @@
-//! A client of a running cluster: asks how it is, or has it run a comparison.
+//! A client of a running cluster: asks how it is, or has it run a job, whose answer it gets though its connection breaks or the
+//! coordinator is started again.
 
-use super::protocol::Status;
-use super::protocol::{Reply, Request};
+use super::client_error::{ClientError, refusal};
+use super::protocol::{JobId, Reply, Request, Status};
+use super::talk::ALIVE_EVERY;
 use crate::layer::{CompareSpec, Progress, Report, configurations};
 use crate::serving::{Packed, ServeRecord};
-use node::net::{
-    BindError, Endpoint, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
-    send_message,
-};
+use node::net::{Endpoint, Identity, MessageError, Role, TransportOptions, recv_message, send_message};
 use quinn::RecvStream;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use thiserror::Error;
 use tokio::net::lookup_host;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the coordinator may take to say how it is.
 const STATUS_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to tell the peer that we leave.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// Without a word for so long the coordinator is taken for gone. Where it was only busy, asking again costs nothing.
+const SILENCE_LIMIT: Duration = ALIVE_EVERY.saturating_mul(5);
+/// How long to wait before a coordinator that is gone is looked for again.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How long a job that is given up may take to say what it has.
+const WITHDRAW_LIMIT: Duration = Duration::from_secs(5);
 
-/// Why a client got no answer.
-#[derive(Debug, Error)]
-pub enum ClientError {
-    /// No such host.
-    #[error("cannot find {address}: {source}; give the coordinator as HOST:PORT")]
-    Resolve {
-        /// As it was given.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No port.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// No connection.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// The connection or its stream failed.
-    #[error("the coordinator at {address} is gone: {reason}; see its log")]
+/// What a client hears while it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// So many jobs are served before.
+    Waiting(u32),
+    /// How far the comparison is.
+    Progress(Progress),
+    /// The coordinator is gone and is looked for.
     Gone {
-        /// As it was given.
-        address: String,
-        /// What happened.
-        reason: String,
+        /// How that was noticed, and for how long it is looked for.
+        what: String,
     },
-    /// It does not answer.
-    #[error("the coordinator at {address} did not answer within {} s; see its log", STATUS_LIMIT.as_secs())]
-    Silent {
-        /// As it was given.
-        address: String,
-    },
-    /// It answered something else.
-    #[error("the coordinator at {address} gave an answer that is none; run one build of railyard everywhere")]
-    Answer {
-        /// As it was given.
-        address: String,
-    },
-    /// There is no report.
-    #[error("{error}")]
-    Refused {
-        /// Why.
-        error: String,
-        /// True if the options are at fault.
-        usage: bool,
-    },
+    /// It is there again, and so is the job.
+    Back,
 }
+
+/// Where news go.
+pub type NewsSink<'a> = &'a mut (dyn FnMut(News) + Send);
 
 /// Where a coordinator is, and who asks.
 #[derive(Debug)]
@@ -78,6 +54,8 @@ pub struct Client<'a> {
     pub identity: &'a Identity,
     /// Datagram size, as the coordinator's.
     pub transport: TransportOptions,
+    /// How long a coordinator is looked for that was there and is gone.
+    pub rejoin: Duration,
 }
 
 impl Client<'_> {
@@ -86,10 +64,7 @@ impl Client<'_> {
     /// # Errors
     /// [`ClientError`].
     pub async fn status(&self) -> Result<Status, ClientError> {
-        let (mut waiting, mut progress) = (|_| {}, |_| {});
-        let ask = self.ask(Request::Status, &mut waiting, &mut progress);
-        let answer = timeout(STATUS_LIMIT, ask).await;
-        match answer.map_err(|_| ClientError::Silent { address: self.address.to_owned() })?? {
+        match self.ask_shortly(Request::Status, STATUS_LIMIT).await? {
             Reply::Status(status) => Ok(status),
             _ => Err(self.nonsense()),
         }
@@ -100,62 +75,117 @@ impl Client<'_> {
     /// # Errors
     /// [`ClientError`]; [`ClientError::Refused`] where there is no such node.
     pub async fn drain(&self, node: &str) -> Result<(), ClientError> {
-        match self.ask(Request::Drain(node.to_owned()), &mut |_| {}, &mut |_| {}).await? {
+        let (mut unheard, mut connected) = (|_| {}, false);
+        match self.ask_once(&Request::Drain(node.to_owned()), &mut unheard, &mut connected).await? {
             Reply::Drained => Ok(()),
-            Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
+            refused @ Reply::Refused { .. } => Err(refusal(refused)),
             _ => Err(self.nonsense()),
         }
     }
 
-    /// Has the cluster run `spec`. `waiting` is told how many are served before.
+    /// Has the cluster run `spec` as `job`.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn compare(
         &self,
+        job: JobId,
         spec: &CompareSpec,
-        waiting: &mut (dyn FnMut(u32) + Send),
-        progress: &mut (dyn FnMut(Progress) + Send),
+        hear: NewsSink<'_>,
     ) -> Result<Report, ClientError> {
         if spec.placement.asks() {
             // Its answers go along.
-            configurations(spec, &mut Vec::new()).map_err(|error| ClientError::Refused {
-                usage: error.is_usage(),
-                error: error.to_string(),
-            })?;
+            configurations(spec, &mut Vec::new())
+                .map_err(|error| refusal(Reply::refused(&error, error.is_usage())))?;
         }
         let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
-        self.report(self.ask(Request::Compare(Box::new(spec)), waiting, progress).await?)
+        self.report(self.ask(Request::Compare { job, spec: Box::new(spec) }, hear).await?)
     }
 
-    /// Has the cluster serve `run`. `waiting` is told how many are served before.
+    /// Has the cluster serve `run` as `job`.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn serve(
         &self,
+        job: JobId,
         run: &Packed,
-        waiting: &mut (dyn FnMut(u32) + Send),
+        hear: NewsSink<'_>,
     ) -> Result<ServeRecord, ClientError> {
         let packed = serde_json::to_string(run).map_err(|_| self.nonsense())?;
-        self.report(self.ask(Request::Serve(packed), waiting, &mut |_| {}).await?)
+        self.report(self.ask(Request::Serve { job, packed }, hear).await?)
+    }
+
+    /// Gives `job` up; what is finished of it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the coordinator then misses its client, and gives the job up later.
+    pub async fn withdraw(&self, job: JobId) -> Result<Option<Report>, ClientError> {
+        match self.ask_shortly(Request::Withdraw { job }, WITHDRAW_LIMIT).await? {
+            Reply::Refused { incomplete: Some(json), .. } | Reply::Report(json) => {
+                // A serving run has none.
+                Ok(serde_json::from_str(&json).ok())
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What the last reply reports.
     fn report<T: DeserializeOwned>(&self, last: Reply) -> Result<T, ClientError> {
         match last {
             Reply::Report(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
-            Reply::Refused { error, usage } => Err(ClientError::Refused { error, usage }),
+            refused @ Reply::Refused { .. } => Err(refusal(refused)),
             _ => Err(self.nonsense()),
         }
     }
 
-    /// Sends a request and returns the last reply.
-    async fn ask(
+    /// Sends a request that is answered at once.
+    async fn ask_shortly(&self, request: Request, limit: Duration) -> Result<Reply, ClientError> {
+        let (mut unheard, mut connected) = (|_| {}, false);
+        let asked = timeout(limit, self.ask_once(&request, &mut unheard, &mut connected));
+        asked.await.map_err(|_| ClientError::Silent { address: self.address.to_owned(), limit })?
+    }
+
+    /// Sends a request and returns the last reply. Where the coordinator is lost that was there, it is asked again: the request names
+    /// its job, so that nothing is done twice.
+    async fn ask(&self, request: Request, hear: NewsSink<'_>) -> Result<Reply, ClientError> {
+        let mut until = None;
+        let mut known = false;
+        loop {
+            let mut connected = false;
+            let mut heard = |news| {
+                // The first time it was never gone.
+                if news != News::Back || until.take().is_some() {
+                    hear(news);
+                }
+            };
+            let asked = self.ask_once(&request, &mut heard, &mut connected).await;
+            known |= connected;
+            let error = match asked {
+                Err(error) if known && !self.rejoin.is_zero() && error.is_of_connection() => error,
+                other => return other,
+            };
+            match until {
+                Some(limit) if Instant::now() >= limit => return Err(error),
+                Some(_) => {}
+                None => {
+                    until = Some(Instant::now() + self.rejoin);
+                    let limit = self.rejoin.as_secs();
+                    hear(News::Gone {
+                        what: format!("{}; trying again for {limit} s", without_advice(&error)),
+                    });
+                }
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// One connection: `connected` once the coordinator has answered.
+    async fn ask_once(
         &self,
-        request: Request,
-        waiting: &mut (dyn FnMut(u32) + Send),
-        progress: &mut (dyn FnMut(Progress) + Send),
+        request: &Request,
+        hear: NewsSink<'_>,
+        connected: &mut bool,
     ) -> Result<Reply, ClientError> {
         let resolve = |source| ClientError::Resolve { address: self.address.to_owned(), source };
         let mut found = lookup_host(self.address).await.map_err(resolve)?;
@@ -168,11 +198,18 @@ impl Client<'_> {
         let endpoint = Endpoint::bind(any, self.identity, self.transport)?;
         let connection = endpoint.dial(peer, Role::Coordinator).await?.connection;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|error| self.gone(&error))?;
-        send_message(&mut send, &request).await.map_err(|error| self.gone(&error))?;
+        send_message(&mut send, request).await.map_err(|error| self.gone(&error))?;
         let last = loop {
-            match self.reply(&mut recv).await? {
-                Reply::Waiting { ahead } => waiting(ahead),
-                Reply::Progress(news) => progress(news),
+            let reply = timeout(SILENCE_LIMIT, self.reply(&mut recv)).await;
+            let silent = |_| ClientError::Silent { address: self.address.to_owned(), limit: SILENCE_LIMIT };
+            let reply = reply.map_err(silent)??;
+            if !std::mem::replace(connected, true) {
+                hear(News::Back);
+            }
+            match reply {
+                Reply::Alive => {}
+                Reply::Waiting { ahead } => hear(News::Waiting(ahead)),
+                Reply::Progress(news) => hear(News::Progress(news)),
                 last => break last,
             }
         };
@@ -196,4 +233,10 @@ impl Client<'_> {
     fn nonsense(&self) -> ClientError {
         ClientError::Answer { address: self.address.to_owned() }
     }
+}
+
+/// What is wrong, without what to do about it: it is being done.
+fn without_advice(error: &ClientError) -> String {
+    let text = error.to_string();
+    text.split("; see its log").next().unwrap_or_default().to_owned()
 }

@@ -1,11 +1,25 @@
-//! A cluster that serves clients: what they say to each other, the queue on the coordinator's side and the client.
+//! A cluster that serves clients: what they say to each other, the jobs and their store on the coordinator's side, and the client.
 
 mod client;
+mod client_error;
+mod job;
+mod jobs;
+mod live;
+mod perform;
 mod protocol;
 mod queue;
+mod roll;
+mod shared;
+mod store;
+mod store_error;
+#[cfg(test)]
+mod store_tests;
+mod talk;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientError};
-pub use protocol::Status;
-pub use queue::Service;
+pub use client::{Client, News, NewsSink};
+pub use client_error::ClientError;
+pub use protocol::{JobId, Status};
+pub use shared::{Service, ServiceOptions};
+pub use store_error::StoreError;

@@ -2,20 +2,66 @@
 
 use crate::layer::{CompareSpec, Progress};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use twox_hash::XxHash3_64;
+
+/// What a client calls its job by, so that it can ask for it again: drawn, never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobId(pub(super) [u8; 16]);
+
+impl JobId {
+    /// One that nobody has.
+    #[must_use]
+    pub fn draw() -> Self {
+        // Its keys are the system's random bits.
+        let keys = RandomState::new();
+        Self::of([keys.hash_one(0_u8), keys.hash_one(1_u8)])
+    }
+
+    /// The same one for the same bytes.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
+        Self::of([XxHash3_64::oneshot_with_seed(0, bytes), XxHash3_64::oneshot_with_seed(1, bytes)])
+    }
+
+    fn of(halves: [u64; 2]) -> Self {
+        Self(((u128::from(halves[0]) << 64) | u128::from(halves[1])).to_be_bytes())
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
 
 /// From a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Answer [`Reply::Status`].
     Status,
-    /// Answer [`Reply::Waiting`] and [`Reply::Progress`] any number of times, then [`Reply::Report`] or
-    /// [`Reply::Refused`].
-    Compare(Box<CompareSpec>),
-    /// A [`Packed`](crate::serving::Packed) serving run as JSON. Answer [`Reply::Waiting`] any number of times, then
-    /// [`Reply::Report`] or [`Reply::Refused`].
-    Serve(String),
-    /// Empty a node. Answer [`Reply::Drained`] once it has left, or [`Reply::Refused`].
+    /// Answer [`Reply::Alive`], [`Reply::Waiting`] and [`Reply::Progress`] any number of times, then [`Reply::Report`] or
+    /// [`Reply::Refused`]; those of the job that has this id, if there is one.
+    Compare {
+        /// The job.
+        job: JobId,
+        /// What to compare.
+        spec: Box<CompareSpec>,
+    },
+    /// A [`Packed`](crate::serving::Packed) serving run as JSON. Answered as [`Self::Compare`], without progress.
+    Serve {
+        /// The job.
+        job: JobId,
+        /// The run.
+        packed: String,
+    },
+    /// Empty a node. Answer [`Reply::Alive`] any number of times, then [`Reply::Drained`] once it has left, or [`Reply::Refused`].
     Drain(String),
+    /// Nobody waits for the job any more. Answer [`Reply::Refused`] with what it has.
+    Withdraw {
+        /// The job.
+        job: JobId,
+    },
 }
 
 /// From the coordinator.
@@ -39,9 +85,19 @@ pub(super) enum Reply {
         error: String,
         /// True if the options are at fault.
         usage: bool,
+        /// The rows that are finished, a [`Report`](crate::layer::Report) that is marked as incomplete, as JSON.
+        incomplete: Option<String>,
     },
     /// The node is empty and has left.
     Drained,
+    /// The job is known, and so is its client: said at once and every second.
+    Alive,
+}
+
+impl Reply {
+    pub(super) fn refused(error: &impl ToString, usage: bool) -> Self {
+        Self::Refused { error: error.to_string(), usage, incomplete: None }
+    }
 }
 
 /// How a cluster is.

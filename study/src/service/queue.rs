@@ -1,277 +1,185 @@
-//! One comparison at a time, the others queue and are told how many are before them.
+//! One job at a time, the others queue. Jobs, finished rows and answers are in a store, from which the next coordinator goes on.
 
-use super::protocol::{Reply, Request, Status};
-use crate::layer::{CompareError, CompareSpec, Finished, ProgressSink, Report, compare};
-use crate::serving::Packed;
-use coordinator::machine::CoordinatorEvent;
-use coordinator::pace::Host;
-use coordinator::server::{Clients, ClusterHandle};
-use node::control::NodeId;
-use node::net::{MessageError, Peer, recv_message, send_message};
-use quinn::SendStream;
-use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::client_error::{ClientError, refusal};
+use super::job::State;
+use super::jobs::Submitted;
+use super::live::{Attached, Said, WITHDRAWN};
+use super::protocol::{JobId, Reply, Request};
+use super::roll;
+use super::shared::{Service, ServiceOptions};
+use super::store::Store;
+use super::store_error::StoreError;
+use crate::layer::{CompareSpec, Finished, ProgressSink, Report};
+use coordinator::server::ClusterHandle;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::timeout;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
 
-/// Comparisons that may be under way or waiting.
-const QUEUE_MAX: usize = 16;
-/// News of a comparison that may wait for a slow client; more are dropped.
-const NEWS_MAX: usize = 64;
-/// How long a client may take for its request, and to take its last reply.
-const CLIENT_LIMIT: Duration = Duration::from_secs(30);
-
-/// A cluster with a queue.
-#[derive(Debug)]
-pub struct Service {
-    handle: ClusterHandle,
-    out: Option<PathBuf>,
-    memory_limit_bytes: Option<u64>,
-    /// Names of the nodes, and whether they are suspected.
-    names: Mutex<BTreeMap<NodeId, (String, bool)>>,
-    /// Tickets, the one under way first.
-    queue: watch::Sender<VecDeque<u64>>,
-    next_ticket: AtomicU64,
-}
+/// How long a job is kept going whose client is gone.
+pub(super) const ABSENT_LIMIT: Duration = Duration::from_secs(60);
 
 impl Service {
-    /// Serves `handle`'s cluster; results are kept in `out`. Nodes must register after this.
+    /// Serves `handle`'s cluster, beginning with the jobs of its store. Nodes must register after this.
+    ///
+    /// # Errors
+    /// [`StoreError`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    #[must_use]
-    pub fn start(handle: ClusterHandle, out: Option<PathBuf>, memory_limit_bytes: Option<u64>) -> Arc<Self> {
+    pub fn start(handle: ClusterHandle, options: ServiceOptions) -> Result<Arc<Self>, StoreError> {
+        Self::start_with(handle, options, ABSENT_LIMIT)
+    }
+
+    pub(super) fn start_with(
+        handle: ClusterHandle,
+        options: ServiceOptions,
+        absent: Duration,
+    ) -> Result<Arc<Self>, StoreError> {
+        let store = match &options.state {
+            Some(directory) => Store::open(directory)?,
+            None => Store::in_memory()?,
+        };
         let events = handle.subscribe();
         let service = Arc::new(Self {
             handle,
-            out,
-            memory_limit_bytes,
-            names: Mutex::default(),
+            options,
+            absent,
+            store: Arc::new(store),
+            roll: Mutex::default(),
             queue: watch::Sender::new(VecDeque::new()),
-            next_ticket: AtomicU64::new(0),
+            live: Mutex::default(),
+            stopped: watch::Sender::new(false),
         });
-        tokio::spawn(follow(Arc::clone(&service), events));
-        service
+        service.restore()?;
+        tokio::spawn(roll::follow(Arc::clone(&service), events));
+        // What computes holds up neither clients nor what they are told.
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(StoreError::Thread)?;
+        let works = Arc::clone(&service);
+        let thread = std::thread::Builder::new().name("jobs".to_owned());
+        thread.spawn(move || runtime.block_on(work(works))).map_err(StoreError::Thread)?;
+        Ok(service)
     }
 
-    /// Serves `clients` until the coordinator is shut down.
-    pub async fn serve(self: Arc<Self>, mut clients: Clients) {
-        while let Some(peer) = clients.recv().await {
-            let service = Arc::clone(&self);
-            tokio::spawn(async move {
-                let name = peer.name.clone();
-                if let Err(error) = service.serve_client(peer).await {
-                    tracing::warn!("client {name}: {error}");
-                }
-            });
-        }
-    }
-
-    /// Runs a comparison when its turn comes and keeps its result; `waiting` is told how many are before it.
-    ///
-    /// # Errors
-    /// [`CompareError`]; [`CompareError::Spec`] also when too many wait.
-    pub async fn run(
-        &self,
-        mut spec: CompareSpec,
-        waiting: &mut (dyn FnMut(u32) + Send),
-        progress: ProgressSink<'_>,
-    ) -> Result<Report, CompareError> {
-        spec.memory_limit_bytes = self.memory_limit_bytes;
-        let _turn = self.turn(waiting).await?;
-        let mut nodes = self.handle.runner();
-        let report =
-            Box::pin(compare(&spec, Some(&mut nodes), self.host(), &mut Finished::default(), progress))
-                .await?;
-        if let Some(out) = &self.out {
-            match report.save(out) {
-                Ok(path) => tracing::info!("results in {}", path.display()),
-                Err(error) => tracing::error!("cannot keep results in {}: {error}", out.display()),
+    /// Jobs that have no answer queue again, in order; results that may not have been saved are saved.
+    fn restore(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        for (number, job) in self.store.jobs()? {
+            if let Some(to_save) = job.to_save
+                && let Reply::Report(json) = self.store.answer(number)?
+                && let Ok(report) = serde_json::from_str(&json)
+            {
+                self.save(number, &report, to_save);
+            }
+            if job.state.is_to_run() {
+                tracing::info!("job {} goes on", job.id);
+                // Its client has as long to come back as if it had just gone.
+                drop(self.enqueue(number, true, &mut live));
             }
         }
-        Ok(report)
-    }
-
-    /// Where the nodes live: before any is there, this machine.
-    fn host(&self) -> Host {
-        let own = Host::bridged();
-        match self.handle.num_cores() {
-            0 => own,
-            cores => Host { cores, ..own },
-        }
-    }
-
-    /// Waits for this caller's turn, which lasts until the ticket is dropped.
-    async fn turn(&self, waiting: &mut (dyn FnMut(u32) + Send)) -> Result<Ticket<'_>, CompareError> {
-        let number = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let joined = self.queue.send_if_modified(|queue| {
-            let room = queue.len() < QUEUE_MAX;
-            if room {
-                queue.push_back(number);
-            }
-            room
-        });
-        if !joined {
-            return Err(CompareError::Busy { waiting: QUEUE_MAX });
-        }
-        let ticket = Ticket { queue: &self.queue, number };
-        let mut queue = self.queue.subscribe();
-        loop {
-            let ahead = queue.borrow_and_update().iter().position(|&other| other == number).unwrap_or(0);
-            if ahead == 0 {
-                return Ok(ticket);
-            }
-            waiting(u32::try_from(ahead).unwrap_or(u32::MAX));
-            // The sender is `self`, which outlives this call.
-            let _ = queue.changed().await;
-        }
-    }
-
-    fn status(&self) -> Status {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let those = |silent: bool| {
-            let mut those: Vec<String> = names
-                .values()
-                .filter(|(_, suspected)| *suspected == silent)
-                .map(|(name, _)| name.clone())
-                .collect();
-            those.sort();
-            those
-        };
-        let (nodes, suspected) = (those(false), those(true));
-        let comparisons = u32::try_from(self.queue.borrow().len()).unwrap_or(u32::MAX);
-        Status { nodes, suspected, comparisons }
-    }
-
-    async fn serve_client(&self, peer: Peer) -> Result<(), MessageError> {
-        let connection = peer.connection;
-        let greeted = timeout(CLIENT_LIMIT, async {
-            let (send, mut recv) = connection.accept_bi().await.ok()?;
-            Some((send, recv_message::<Request>(&mut recv).await))
-        });
-        let Ok(Some((mut send, request))) = greeted.await else { return Ok(()) };
-        let Some(request) = request? else { return Ok(()) };
-        let (news_in, news) = mpsc::channel(NEWS_MAX);
-        let waiting_in = news_in.clone();
-        // A client that does not read misses news, not results.
-        let mut waiting = move |ahead| drop(waiting_in.try_send(Reply::Waiting { ahead }));
-        let mut progress = move |progress| drop(news_in.try_send(Reply::Progress(progress)));
-        let answer = async {
-            match request {
-                Request::Status => Reply::Status(self.status()),
-                Request::Serve(packed) => self.serve_packed(&packed, &mut waiting).await,
-                Request::Drain(node) => match self.handle.drain(&node).await {
-                    Ok(()) => Reply::Drained,
-                    Err(error) => Reply::Refused { error: error.to_string(), usage: true },
-                },
-                Request::Compare(spec) => last_reply(self.run(*spec, &mut waiting, &mut progress).await),
-            }
-        };
-        tokio::select! {
-            done = tell(Box::pin(answer), news, &mut send) => done?,
-            // Nobody is left to tell; the run is given up.
-            _ = connection.closed() => return Ok(()),
-        }
-        let _ = send.finish();
-        // The client closes once it has read the reply.
-        let _ = timeout(CLIENT_LIMIT, connection.closed()).await;
         Ok(())
     }
 
-    /// Serves when its turn comes.
-    async fn serve_packed(&self, packed: &str, waiting: &mut (dyn FnMut(u32) + Send)) -> Reply {
-        let refused = |error: String, usage| Reply::Refused { error, usage };
-        let packed: Packed = match serde_json::from_str(packed) {
-            Ok(packed) => packed,
-            Err(error) => return refused(format!("a serving run that can't be read: {error}"), true),
+    /// The report of this very comparison, if it was run for [`Self::run`] before.
+    #[must_use]
+    pub fn finished_before(&self, spec: &CompareSpec) -> Option<Report> {
+        let (job, _) = own(spec)?;
+        let (number, _) = self.store.find(job).ok()?.filter(|(_, job)| job.state == State::Done)?;
+        match self.store.answer(number) {
+            Ok(Reply::Report(json)) => serde_json::from_str(&json).ok(),
+            _ => None,
+        }
+    }
+
+    /// Runs the coordinator's own comparison when its turn comes. The same one is one job, whoever the coordinator's process is: it
+    /// goes on from what was finished.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`].
+    pub async fn run(
+        self: &Arc<Self>,
+        spec: &CompareSpec,
+        progress: ProgressSink<'_>,
+    ) -> Result<Report, ClientError> {
+        let Some((job, request)) = own(spec) else {
+            return Err(refusal(Reply::refused(&"the comparison can't be kept", true)));
         };
-        let _turn = match self.turn(waiting).await {
-            Ok(turn) => turn,
-            Err(error) => return refused(error.to_string(), error.is_usage()),
+        // One that failed is tried again.
+        if let Ok(Some((number, _))) =
+            self.store.find(job).map(|found| found.filter(|(_, job)| job.state == State::Failed))
+            && let Err(error) = self.store.remove(number)
+        {
+            tracing::error!("{error}");
+        }
+        let last = match self.submit(job, OWN, &request) {
+            Submitted::Answered(reply) => reply,
+            Submitted::Attached(mut attached) => told(&mut attached, progress).await,
         };
-        let host = self.host();
-        let slower = host.pace.next_power_of_two().trailing_zeros();
-        match Box::pin(packed.serve_on(&self.handle, host, slower)).await {
-            Err(error) => refused(error.to_string(), error.is_usage()),
-            Ok(record) => match serde_json::to_string(&record) {
-                Ok(json) => Reply::Report(json),
-                Err(error) => refused(error.to_string(), false),
-            },
+        match last {
+            Reply::Report(json) => serde_json::from_str(&json).map_err(|error| {
+                refusal(Reply::refused(&format!("the report can't be read: {error}"), false))
+            }),
+            other => Err(refusal(other)),
         }
     }
 }
 
-/// Sends the news of a run while it is under way, then its last reply.
-async fn tell(
-    mut run: Pin<Box<impl Future<Output = Reply>>>,
-    mut news: mpsc::Receiver<Reply>,
-    send: &mut SendStream,
-) -> Result<(), MessageError> {
-    let last = loop {
-        tokio::select! {
-            biased;
-            Some(reply) = news.recv() => send_message(send, &reply).await?,
-            last = &mut run => break last,
-        }
-    };
-    // What it said while it came to its end.
-    while let Ok(reply) = news.try_recv() {
-        send_message(send, &reply).await?;
-    }
-    send_message(send, &last).await
+/// Who asks for the coordinator's own comparison: no client's certificate has this name.
+const OWN: &str = "the coordinator itself";
+
+/// The coordinator's own job of a comparison, and its request.
+fn own(spec: &CompareSpec) -> Option<(JobId, Request)> {
+    let mut bytes = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
+    bytes.extend(serde_json::to_vec(spec).ok()?);
+    let job = JobId::of_bytes(&bytes);
+    Some((job, Request::Compare { job, spec: Box::new(spec.clone()) }))
 }
 
-fn last_reply(result: Result<Report, CompareError>) -> Reply {
-    let report = match result {
-        Ok(report) => report.to_json(),
-        Err(error) => return Reply::Refused { error: error.to_string(), usage: error.is_usage() },
-    };
-    match report {
-        Ok(json) => Reply::Report(json),
-        Err(error) => Reply::Refused { error: error.to_string(), usage: false },
-    }
-}
-
-/// Leaves the queue when dropped.
-struct Ticket<'a> {
-    queue: &'a watch::Sender<VecDeque<u64>>,
-    number: u64,
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.queue.send_modify(|queue| queue.retain(|&other| other != self.number));
-    }
-}
-
-/// Keeps the names of the nodes.
-async fn follow(service: Arc<Service>, mut events: broadcast::Receiver<CoordinatorEvent>) {
+/// The last reply of a job; its progress is told.
+async fn told(attached: &mut Attached, progress: ProgressSink<'_>) -> Reply {
     loop {
-        let event = match events.recv().await {
-            Ok(event) => event,
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::warn!("missed {missed} events: the list of nodes may be out of date");
-                continue;
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        };
-        let mut names = service.names.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            CoordinatorEvent::NodeJoined { node, name, .. } => drop(names.insert(node, (name, false))),
-            CoordinatorEvent::NodeSuspected { name, .. } => suspect(&mut names, &name, true),
-            CoordinatorEvent::NodeHeard { name } => suspect(&mut names, &name, false),
-            CoordinatorEvent::NodeLeft { node, .. } => drop(names.remove(&node)),
-            _ => {}
+        match attached.next().await {
+            Said::News(Reply::Progress(news)) => progress(news),
+            Said::News(_) => {}
+            Said::Last(last) => return last,
         }
     }
 }
 
-fn suspect(names: &mut BTreeMap<NodeId, (String, bool)>, of: &str, silent: bool) {
-    for (_, suspected) in names.values_mut().filter(|(name, _)| name == of) {
-        *suspected = silent;
+/// Runs jobs as their turns come.
+async fn work(service: Arc<Service>) {
+    let (mut queue, mut stopped) = (service.queue.subscribe(), service.stopped.subscribe());
+    loop {
+        let next = async { queue.wait_for(|queue| !queue.is_empty()).await.ok()?.front().copied() };
+        let number = tokio::select! {
+            biased;
+            () = async { drop(stopped.wait_for(|&stopped| stopped).await) } => return,
+            number = next => number,
+        };
+        let Some(number) = number else { return };
+        let Some(live) = service.take(number) else {
+            // It left just now.
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let mut finished = Finished::default();
+        let ended = tokio::select! {
+            biased;
+            () = async { drop(stopped.wait_for(|&stopped| stopped).await) } => return,
+            () = live.has_left() => None,
+            ended = Box::pin(service.perform(number, &live, &mut finished)) => Some(ended),
+        };
+        let what_there_is = |reply| match reply {
+            Reply::Refused { error, usage, .. } => {
+                let incomplete = finished.incomplete().and_then(|report| report.to_json().ok());
+                Reply::Refused { error, usage, incomplete }
+            }
+            other => other,
+        };
+        match ended {
+            None => live.end(what_there_is(Reply::refused(&WITHDRAWN, false))),
+            Some((reply, report)) => service.end(number, &live, what_there_is(reply), report.as_ref()),
+        }
     }
 }

@@ -1,0 +1,265 @@
+//! A coordinator that is killed and started again: jobs go on from the rows that are finished, clients get their answers.
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+use support::{text, works};
+
+/// Longer than anything here may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A process and what it says; killed when this is dropped.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let (tell, lines) = mpsc::channel();
+        // Whatever is said is read, so that nobody waits for a full pipe.
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)))
+        });
+        Self { child, lines, said: Vec::new() }
+    }
+
+    /// The first line from now on with `word`.
+    #[track_caller]
+    fn says(&mut self, word: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(word) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("`{word}` is not said ({error}): {:#?}", self.said),
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Exit code, stdout, and everything that it said.
+    fn end(mut self) -> (Option<i32>, String, Vec<String>) {
+        let stdout = self.child.stdout.take().expect("piped");
+        let printed = std::io::read_to_string(stdout).expect("UTF-8");
+        let code = self.child.wait().expect("ended").code();
+        self.said.extend(self.lines.iter());
+        (code, printed, std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two nodes and a coordinator that comes and goes.
+struct Yard {
+    dir: tempfile::TempDir,
+    coordinator: Process,
+    address: String,
+    _nodes: Vec<Process>,
+}
+
+impl Yard {
+    fn start(more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        works(&mut railyard(dir.path(), &["certs", "certs", "--racks=2", "--ranks-per-rack=1"]));
+        let (coordinator, address) = coordinator(dir.path(), "127.0.0.1:0", more);
+        let node = |name: &str| {
+            let args = ["node", "--coordinator", &address, "--certs=certs", "--name", name];
+            Process::start(&mut railyard(dir.path(), &args))
+        };
+        let nodes = vec![node("rack0-0"), node("rack1-0")];
+        Self { _nodes: nodes, dir, coordinator, address }
+    }
+
+    /// SIGKILL, and another one in its place.
+    fn restart(&mut self, more: &[&str]) {
+        self.coordinator.kill();
+        self.coordinator = coordinator(self.dir.path(), &self.address, more).0;
+    }
+
+    fn client(&self, args: &[&str]) -> Process {
+        let on = ["--cluster", &self.address, "--certs=certs"];
+        Process::start(&mut railyard(self.dir.path(), &[&COMPARE[..], &on, args].concat()))
+    }
+
+    /// Results that are saved, in order.
+    fn saved(&self) -> Vec<String> {
+        let path = |number: usize| self.path(&format!("out/compare-{number}.json"));
+        (1..).map_while(|number| std::fs::read_to_string(path(number)).ok()).collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn health(&self) -> String {
+        works(&mut railyard(self.dir.path(), &["health", "--coordinator", &self.address, "--certs=certs"]))
+    }
+}
+
+/// Nine configurations at two latencies.
+const COMPARE: [&str; 7] = [
+    "compare",
+    "--model=granite-1b",
+    "--racks=2",
+    "--ranks-per-rack=1",
+    "--tokens=4",
+    "--rounds=2",
+    "--warmup=0",
+];
+const ROWS: usize = 18;
+
+fn railyard(dir: &Path, args: &[&str]) -> Command {
+    let mut command = support::railyard(args);
+    command.current_dir(dir);
+    command
+}
+
+fn coordinator(dir: &Path, listen: &str, more: &[&str]) -> (Process, String) {
+    let args = ["coordinator", "--listen", listen, "--certs=certs", "--nodes=2"];
+    let mut command = railyard(dir, &[&args[..], more].concat());
+    // Every step is told.
+    command.env("RUST_LOG", "info,coordinator=debug,study=debug");
+    let mut process = Process::start(&mut command);
+    let line = process.says("listening on ");
+    let address = line.strip_prefix("listening on ").expect("an address").to_owned();
+    (process, address)
+}
+
+/// The row that a line `[3/18] ...` announces.
+fn announced(line: &str) -> Option<usize> {
+    line.strip_prefix('[')?.split('/').next()?.parse().ok()
+}
+
+fn measured(report: &Value) -> Vec<&Value> {
+    let rows = report["rows"].as_array().expect("rows").iter();
+    rows.filter(|row| row["backend"] == "quic").collect()
+}
+
+/// Whether it was printed in whole; a machine that is too busy may leave a row invalid.
+#[track_caller]
+fn whole(client: Process) -> (String, Vec<String>) {
+    let (code, printed, said) = client.end();
+    let kept_up = code == Some(0) || said.iter().any(|line| line.contains("the host could not keep up"));
+    assert!(kept_up, "{code:?}: {said:#?}");
+    let report: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(report.get("complete").is_none());
+    assert_eq!(measured(&report).len(), ROWS);
+    assert!(report["rows"].as_array().expect("rows").iter().all(|row| row["verified"] == true), "{report}");
+    // No row is measured again that was finished: at most the one under way.
+    let begun: Vec<usize> = said.iter().filter_map(|line| announced(line)).collect();
+    assert!(begun.windows(2).all(|pair| pair[1] >= pair[0]), "{begun:?}");
+    (printed, said)
+}
+
+#[test]
+fn a_client_of_a_coordinator_that_is_killed_gets_its_whole_answer() {
+    let more = ["--no-first-run", "--out=out"];
+    let mut yard = Yard::start(&more);
+    let mut client = yard.client(&["--json"]);
+    for victim in ["[2/", "[9/"] {
+        client.says(victim);
+        yard.restart(&more);
+        yard.coordinator.says("jobs in out/jobs.redb: 1 to go on with");
+        let gone = client.says("trying again for 120 s");
+        assert!(gone.contains(&format!("the coordinator at {}", yard.address)), "{gone}");
+        client.says("the coordinator is there again");
+        yard.coordinator.says("rows were finished before");
+    }
+    let (printed, _) = whole(client);
+    // What is saved is what the client got, once.
+    assert_eq!(yard.saved(), [printed]);
+    assert!(yard.health().starts_with("ok: 2 nodes, 0 comparisons"), "{}", yard.health());
+}
+
+/// `RAILYARD_KILLS` says how often the coordinator is killed.
+#[test]
+fn a_coordinator_that_is_killed_anywhere_loses_nothing_and_does_nothing_twice() {
+    let kills = std::env::var("RAILYARD_KILLS").map_or(2, |kills| kills.parse().expect("a number"));
+    let more = ["--no-first-run", "--out=out"];
+    let mut yard = Yard::start(&more);
+    let mut client = yard.client(&["--json"]);
+    let (mut answers, mut state): (Vec<String>, u64) = (Vec::new(), 20_261_129);
+    for _ in 0..kills {
+        // Where to strike next: a step of a linear congruential generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        for _ in 0..(state >> 33) % 60 {
+            if client.child.try_wait().expect("asked").is_some() {
+                let ended = std::mem::replace(&mut client, yard.client(&["--json"]));
+                answers.push(whole(ended).0);
+            }
+            yard.coordinator.says("");
+        }
+        yard.restart(&more);
+    }
+    answers.push(whole(client).0);
+    assert_eq!(yard.saved(), answers);
+}
+
+#[test]
+fn the_first_comparison_goes_on_and_is_not_run_twice() {
+    let more = ["--out=out", "--model=granite-1b", "--tokens=4", "--rounds=2", "--latency=zero"];
+    let mut yard = Yard::start(&more);
+    yard.coordinator.says("[2/");
+    yard.restart(&more);
+    yard.coordinator.says("rows were finished before");
+    yard.coordinator.says("serving clients");
+    let first = yard.saved();
+    yard.restart(&more);
+    yard.coordinator.says("the first comparison was finished before");
+    yard.coordinator.says("serving clients");
+    assert_eq!(first.len(), 1);
+    assert_eq!(yard.saved(), first);
+}
+
+#[test]
+fn ctrl_c_prints_what_is_finished_and_frees_the_cluster() {
+    let yard = Yard::start(&["--no-first-run"]);
+    let here = [&COMPARE[..], &["--json", "--in-process"]].concat();
+    for mut client in [yard.client(&["--json"]), Process::start(&mut railyard(yard.dir.path(), &here))] {
+        client.says("[3/");
+        client.signal(Signal::INT);
+        let (code, printed, said) = client.end();
+        assert_eq!(code, Some(130), "{said:#?}");
+        let report: Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(report["complete"], false);
+        assert_eq!(report["rows_asked"], 3 * ROWS);
+        assert!(measured(&report).len() >= 2, "{report}");
+        assert!(yard.health().starts_with("ok: 2 nodes, 0 comparisons"), "{}", yard.health());
+    }
+}
+
+#[test]
+fn a_second_coordinator_on_one_directory_is_refused() {
+    let yard = Yard::start(&["--no-first-run", "--state=state"]);
+    let args = ["coordinator", "--listen=127.0.0.1:0", "--certs=certs", "--no-first-run", "--state=state"];
+    let output = railyard(yard.dir.path(), &args).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("another coordinator has state/jobs.redb open"), "{error}");
+}
