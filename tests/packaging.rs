@@ -52,12 +52,25 @@ fn the_compose_file_has_two_racks_of_eight_under_stable_names() {
         .map(|line| {
             let name = line.trim().split(':').next().unwrap_or_default();
             assert!(line.contains(&format!("RAILYARD_NODE: {name} ")), "{line}");
+            assert!(
+                line.contains(&format!("volumes: [\"{name}:/certs:ro\"]")),
+                "its own key and no other's: {line}"
+            );
             name
         })
         .collect();
     let expected: BTreeSet<String> =
         (0..2).flat_map(|rack| (0..8).map(move |index| format!("rack{rack}-{index}"))).collect();
     assert!(services.iter().copied().eq(expected.iter().map(String::as_str)), "{services:?}");
+}
+
+#[test]
+fn the_authority_s_key_is_mounted_where_certificates_are_made_and_nowhere_else() {
+    let compose = read("docker-compose.yml");
+    assert_eq!(compose.matches("authority:/").count(), 1);
+    let maker =
+        compose.split("\n  certs:\n").nth(1).expect("a service").split("\n\n").next().expect("its lines");
+    assert!(maker.contains("authority:/authority") && maker.contains("network_mode: none"), "{maker}");
 }
 
 #[test]

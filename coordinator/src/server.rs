@@ -260,6 +260,8 @@ impl Shell {
                 self.links.remove(&node);
                 self.machine.handle_lost(now, node, &reason);
             }
+            // Whoever asked may be gone.
+            Input::Health { name, reply } => drop(reply.send(self.machine.health_of(&name))),
             Input::Refused { reason } => self.tell(CoordinatorEvent::Refused { reason }),
         }
     }

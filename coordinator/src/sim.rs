@@ -127,6 +127,7 @@ impl Open {
                 | ToNode::Ping { .. }
                 | ToNode::Beat
                 | ToNode::Abort { .. }
+                | ToNode::Health { .. }
                 | ToNode::Shutdown => {}
             }
         }

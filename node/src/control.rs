@@ -123,6 +123,13 @@ pub enum ToNode {
     },
     /// Leave.
     Shutdown,
+    /// Answer to [`FromNode::AskHealth`], and the end.
+    Health {
+        /// Whether a node of the asker's name is there.
+        there: bool,
+        /// Nodes that are there.
+        nodes: u32,
+    },
 }
 
 /// From a node.
@@ -184,6 +191,8 @@ pub enum FromNode {
     Beat,
     /// While a run is under way, from the loop that takes part in it: whom it waits for.
     Waits(Standing),
+    /// Instead of a registration: is the coordinator well, and does it know a node of the name in this certificate?
+    AskHealth,
     /// Answer to a ping.
     Pong {
         /// The time in the ping.

@@ -5,6 +5,7 @@
 
 pub mod control;
 pub mod digest;
+pub mod health;
 pub mod job;
 pub mod net;
 pub mod nic;

@@ -91,6 +91,7 @@ fn from_node() -> Vec<FromNode> {
         FromNode::Failed { run: 0, error: "no".to_owned(), peer: Some(NodeId(4)) },
         FromNode::Waits(Standing { run: 1, waits_for: vec![RankId(2); 3], waits: 9, held_ns: 4 }),
         FromNode::Beat,
+        FromNode::AskHealth,
         FromNode::Pong { sent_ns: 1, node_ns: 2 },
     ]
 }

@@ -43,6 +43,7 @@ Examples:
   railyard certs ./certs                                a coordinator, client `cli`, nodes rack0-0 .. rack1-7
   railyard certs ./certs --racks 4 --ranks-per-rack 4
   railyard certs ./certs --node extra-0 --client alice
+  railyard certs ./authority --each ./certs             one directory a process: nobody has another's key
 
 An authority that is already there is kept, and so are certificates; new names are added.")]
 pub(crate) struct CertsArgs {
@@ -60,6 +61,9 @@ pub(crate) struct CertsArgs {
     /// A client besides `cli`; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) client: Vec<String>,
+    /// Keep the authority alone in DIR, and give each process a directory of its own in EACH: EACH/NAME has its certificate and key
+    #[arg(long, value_name = "EACH")]
+    pub(crate) each: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -155,7 +159,7 @@ pub(crate) struct ClientArgs {
     /// Directory with ca.pem and a client's certificate
     #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
     pub(crate) certs: PathBuf,
-    /// Name of the client's certificate
+    /// Name of the client's certificate; where `health` finds none, it asks with the node's own, or the coordinator's
     #[arg(long, value_name = "NAME", default_value = "cli")]
     pub(crate) name: String,
     /// Datagram size; 1452 for networks with an MTU of 1500

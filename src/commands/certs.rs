@@ -21,23 +21,25 @@ pub(crate) fn run(args: &CertsArgs) -> Result<(), Failure> {
     let authority = ClusterCa::load_or_create(&args.dir).map_err(Failure::failed)?;
     let (mut made, mut kept) = (0, 0);
     for (name, role) in wanted {
-        match Identity::load(&args.dir, &name) {
+        let dir = args.each.as_ref().map_or_else(|| args.dir.clone(), |each| each.join(&name));
+        match Identity::load(&dir, &name) {
             Ok(identity) if identity.role() == role => kept += 1,
             Ok(identity) => {
                 return Err(Failure::Usage(anyhow::anyhow!(
                     "`{name}` is a {} in {} already; give the {role} another name",
                     identity.role(),
-                    args.dir.display()
+                    dir.display()
                 )));
             }
             Err(CertError::Missing { .. }) => {
                 let identity = authority.issue(&name, role).map_err(Failure::usage)?;
-                identity.save(&args.dir).map_err(Failure::failed)?;
+                identity.save(&dir).map_err(Failure::failed)?;
                 made += 1;
             }
             Err(error @ (CertError::Role(_) | CertError::Reserved)) => return Err(Failure::usage(error)),
             Err(error) => return Err(Failure::failed(error)),
         }
     }
-    output::print(&format!("{}: {made} certificates made, {kept} kept\n", args.dir.display()))
+    let dir = args.each.as_ref().unwrap_or(&args.dir);
+    output::print(&format!("{}: {made} certificates made, {kept} kept\n", dir.display()))
 }

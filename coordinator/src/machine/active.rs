@@ -431,6 +431,7 @@ fn message_name(message: &FromNode) -> &'static str {
         FromNode::Finished { .. } => "finished",
         FromNode::Failed { .. } => "failed",
         FromNode::Pong { .. } => "pong",
+        FromNode::AskHealth => "ask health",
         FromNode::Beat => "beat",
         FromNode::Waits(_) => "waits",
     }

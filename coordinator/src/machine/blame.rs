@@ -1,7 +1,7 @@
 //! Who waits for whom when a phase does not end: from what ranks say of themselves to one sentence about the one that is to blame.
 
-use super::members::Members;
-use node::control::{NodeId, Standing};
+use super::members::{Members, Said};
+use node::control::NodeId;
 use std::collections::BTreeMap;
 use topology::RankId;
 
@@ -9,13 +9,6 @@ use topology::RankId;
 const STILL_NS: u64 = 1_500_000_000;
 /// A loop that was kept from running for so long has a host that is too busy.
 const HELD_NS: u64 = 500_000_000;
-
-/// What ranks of a segment have said last, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    pub(super) at_ns: u64,
-    pub(super) standing: Standing,
-}
 
 /// One sentence on why a segment's ranks wait; empty where they have said nothing that helps.
 pub(super) fn explain(
@@ -82,7 +75,7 @@ pub(super) fn explain(
 mod tests {
     use super::super::clock::NodeClock;
     use super::*;
-    use node::control::Machine;
+    use node::control::{Machine, Standing};
 
     #[test]
     fn the_one_that_all_wait_for_is_named() {

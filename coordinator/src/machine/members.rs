@@ -1,8 +1,7 @@
 //! Who is in the cluster: nodes by id, the epoch that counts changes, and the order in which nodes are seated.
 
-use super::blame::Said;
 use super::clock::NodeClock;
-use node::control::{Machine, NodeId};
+use node::control::{Machine, NodeId, Standing};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,6 +77,13 @@ pub struct Member {
     pub(super) suspected: bool,
     /// Whether it is to leave as soon as it has no seat.
     pub(super) draining: bool,
+}
+
+/// What a node has said last of a run that it takes part in, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) at_ns: u64,
+    pub(super) standing: Standing,
 }
 
 impl Member {

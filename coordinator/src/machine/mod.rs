@@ -32,9 +32,8 @@ pub use members::{JoinError, Member, NAME_BYTES_MAX, NODES_MAX};
 
 use crate::error::RunError;
 use active::{Active, Next};
-use blame::Said;
 use clock::NodeClock;
-use members::Members;
+use members::{Members, Said};
 use node::control::{FromNode, Machine, NodeId, ToNode, WAITS_MAX};
 use pulse::Pulse;
 use recovery::{Blaming, Forming};
@@ -100,6 +99,14 @@ impl Coordinator {
     #[must_use]
     pub fn num_members(&self) -> u32 {
         self.members.len()
+    }
+
+    /// Whether a node of that name is there and heard, and how many are.
+    #[must_use]
+    pub fn health_of(&self, name: &str) -> (bool, u32) {
+        let heard = self.members.seating().into_iter().filter(|(_, member)| !member.suspected);
+        let there = heard.clone().any(|(_, member)| member.name == name);
+        (there, u32::try_from(heard.count()).unwrap_or(u32::MAX))
     }
 
     /// Members in order of seating.
@@ -193,6 +200,7 @@ impl Coordinator {
                 }
             }
             FromNode::Register { .. } => self.breach(node, "it registered twice".to_owned()),
+            FromNode::AskHealth => self.breach(node, "it asked for what others may ask".to_owned()),
             FromNode::Failed { run, error, peer } => match &self.state {
                 State::Active(active) if run == 0 || run == active.segment => {
                     if let Some(node) = active.label(node) {

@@ -40,6 +40,8 @@ pub(super) enum Input {
     Message { node: NodeId, message: FromNode },
     /// A registered node's connection ended.
     Lost { node: NodeId, reason: String },
+    /// Somebody asks whether a node of this name is there, and how many are.
+    Health { name: String, reply: oneshot::Sender<(bool, u32)> },
     /// A connection that came to nothing.
     Refused { reason: String },
 }
@@ -108,7 +110,7 @@ async fn admit(
         format!("{who}: {reason}")
     };
     match peer.role {
-        Role::Node => {}
+        Role::Node | Role::Coordinator => {}
         Role::Client => {
             let passed = clients.try_send(peer);
             return passed.map(|()| None).map_err(|error| match error {
@@ -117,11 +119,6 @@ async fn admit(
                     refuse("this coordinator serves no clients; start `railyard coordinator`".to_owned())
                 }
             });
-        }
-        Role::Coordinator => {
-            return Err(refuse(
-                "a cluster has one coordinator; give this process a node's certificate".to_owned(),
-            ));
         }
     }
     let greeted = timeout(REGISTER_LIMIT, async {
@@ -136,6 +133,14 @@ async fn admit(
             return Err(refuse(format!("it did not register within {} s", REGISTER_LIMIT.as_secs())));
         }
     };
+    if first == Some(FromNode::AskHealth) {
+        return Ok(answer_health(peer.name.clone(), &connection, send, inputs).await);
+    }
+    if peer.role == Role::Coordinator {
+        return Err(refuse(
+            "a cluster has one coordinator; give this process a node's certificate".to_owned(),
+        ));
+    }
     let Some(FromNode::Register { name, mut address, machine }) = first else {
         return Err(refuse(
             "its first message was no registration; run one build of railyard everywhere".to_owned(),
@@ -159,6 +164,22 @@ async fn admit(
         Ok(Err(_)) => Ok(None),
         Err(_) => Err(refuse(closing.to_owned())),
     }
+}
+
+/// Says how the cluster is, and waits until the asker has read it.
+async fn answer_health(
+    name: String,
+    connection: &Connection,
+    mut send: SendStream,
+    inputs: &mpsc::Sender<Input>,
+) -> Option<Registered> {
+    let (reply, answer) = oneshot::channel();
+    inputs.send(Input::Health { name, reply }).await.ok()?;
+    let (there, nodes) = answer.await.ok()?;
+    send_message(&mut send, &ToNode::Health { there, nodes }).await.ok()?;
+    // The asker closes; whoever doesn't is a stranger with a limit.
+    let _ = timeout(REGISTER_LIMIT, connection.closed()).await;
+    None
 }
 
 impl Registered {

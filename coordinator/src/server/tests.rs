@@ -206,8 +206,9 @@ async fn strangers_and_liars_are_turned_away_and_the_cluster_goes_on() {
     assert!(yard.refusal().await.contains("another cluster"));
 
     let rival = bind(&yard.authority, "other", Role::Coordinator);
-    // The refusal may overtake the welcome.
-    let _ = rival.dial(yard.handle.address(), Role::Coordinator).await;
+    let peer = rival.dial(yard.handle.address(), Role::Coordinator).await.unwrap();
+    let (mut send, _recv) = peer.connection.open_bi().await.unwrap();
+    send_message(&mut send, &FromNode::Beat).await.unwrap();
     assert!(yard.refusal().await.contains("one coordinator"));
 
     let liar = bind(&yard.authority, "liar", Role::Node);
@@ -227,6 +228,23 @@ async fn strangers_and_liars_are_turned_away_and_the_cluster_goes_on() {
     drop(nameless);
     let obeys = tokio::spawn(yard.puppet("a").await.obey());
     yard.handle.wait_for_nodes(1, Duration::from_secs(5)).await.unwrap();
+    drop(yard.handle);
+    obeys.await.unwrap();
+}
+
+#[tokio::test]
+async fn nodes_may_ask_how_the_cluster_is_and_whether_they_are_there() {
+    let yard = Yard::new();
+    let obeys = tokio::spawn(yard.puppet("a").await.obey());
+    yard.handle.wait_for_nodes(1, Duration::from_secs(5)).await.unwrap();
+    let address = yard.handle.address().to_string();
+    for (name, role, there) in
+        [("a", Role::Node, true), ("b", Role::Node, false), ("other", Role::Coordinator, false)]
+    {
+        let identity = yard.authority.issue(name, role).unwrap();
+        let health = node::health::ask(&address, &identity, TransportOptions::default()).await.unwrap();
+        assert_eq!((health.there, health.nodes), (there, 1), "{name}");
+    }
     drop(yard.handle);
     obeys.await.unwrap();
 }

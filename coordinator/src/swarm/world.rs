@@ -310,7 +310,7 @@ impl<D: RngExt> World<D> {
                 }
                 self.places[at].process = Process::Gone { back_ns: now_ns + 500 * MS };
             }
-            ToNode::Welcome { .. } | ToNode::Beat | ToNode::Abort { .. } => {}
+            ToNode::Welcome { .. } | ToNode::Beat | ToNode::Abort { .. } | ToNode::Health { .. } => {}
         }
         if let Some(member) = self.places[at].member_mut() {
             member.outbox.extend(answers);

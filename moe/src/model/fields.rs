@@ -5,6 +5,21 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+/// Widths that layers with windows may have of their own (MiMo-V2, Step-3.5), by what they are elsewhere.
+pub(super) const OWN_HEADS: [(&str, &[&str]); 4] = [
+    ("num_attention_heads", &["swa_num_attention_heads", "attention_other_setting.num_attention_heads"]),
+    (
+        "num_key_value_heads",
+        &[
+            "swa_num_key_value_heads",
+            "attention_other_setting.num_key_value_heads",
+            "attention_other_setting.num_attention_groups",
+        ],
+    ),
+    ("head_dim", &["swa_head_dim", "attention_other_setting.head_dim"]),
+    ("v_head_dim", &["swa_v_head_dim", "attention_other_setting.v_head_dim"]),
+];
+
 /// What a field says, and the names under which models say it. The first is the one of `transformers` and stands in errors.
 pub(super) const ALIASES: &[(&str, &[&str])] = &[
     ("hidden_size", &["d_model", "n_embd", "dim", "model_dim"]),

@@ -1,10 +1,9 @@
 //! A configuration put together to a model.
 
 use super::block::Block;
-use super::fields::Fields;
+use super::fields::{Fields, OWN_HEADS};
 use super::mixer::{Mixer, Span};
 use super::patterns::{Forward, OTHER_WORDS, forwards, mixers, of_letter};
-use super::read_mixers::OWN_HEADS;
 use super::storage::Storage;
 use super::{ConfigError, Layer, Model, Order, defaults, text, unread};
 use crate::gate::{Gate, GateKind, GateSpec, Sigmoid, Softmax, SoftmaxAfterTopk, SqrtSoftplus};

@@ -1,26 +1,12 @@
 //! The mixers of a layer, read from their fields.
 
 use super::ConfigError;
+use super::fields::OWN_HEADS;
 use super::mixer::{Index, Mixer, Span, StateKind};
 use super::patterns::Mixing;
 use super::read::Reader;
 use crate::shape::{MAX_ATTENTION, MAX_INTER};
 use serde_json::Value;
-
-/// Widths that layers with windows may have of their own (MiMo-V2, Step-3.5), by what they are elsewhere.
-pub(super) const OWN_HEADS: [(&str, &[&str]); 4] = [
-    ("num_attention_heads", &["swa_num_attention_heads", "attention_other_setting.num_attention_heads"]),
-    (
-        "num_key_value_heads",
-        &[
-            "swa_num_key_value_heads",
-            "attention_other_setting.num_key_value_heads",
-            "attention_other_setting.num_attention_groups",
-        ],
-    ),
-    ("head_dim", &["swa_head_dim", "attention_other_setting.head_dim"]),
-    ("v_head_dim", &["swa_v_head_dim", "attention_other_setting.v_head_dim"]),
-];
 
 impl Reader<'_> {
     /// The name of a width in layers of `span`.

@@ -207,7 +207,7 @@ impl Worker {
             }
             ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } => {}
             // The line's own.
-            ToNode::Beat | ToNode::Ping { .. } | ToNode::Shutdown => {}
+            ToNode::Beat | ToNode::Ping { .. } | ToNode::Shutdown | ToNode::Health { .. } => {}
         }
         Ok(())
     }
