@@ -1,16 +1,14 @@
 //! `--sweep` of `railyard roofline`: a short form of one line of `[sweep]`.
 
-use crate::subjects::Rooflines;
 use serde::{Serialize, Serializer};
-use study::experiment::{Spacing, Subject, Value, range};
-use topology::did_you_mean;
+use study::experiment::{Spacing, Value, range};
 
 /// One input and its values, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
     /// As it was typed.
     text: String,
-    /// A key of [`Rooflines`].
+    /// A key of what is swept, if there is one of that name.
     pub(crate) input: String,
     pub(crate) values: Vec<Value>,
 }
@@ -30,12 +28,6 @@ pub(crate) fn sweep(text: &str) -> Result<Sweep, String> {
     };
     let (name, values) = text.split_once('=').ok_or_else(|| form("no `=`".to_owned()))?;
     let input = name.trim().replace('-', "_");
-    let inputs = Rooflines::default().keys();
-    if !inputs.contains(&input) {
-        let meant = did_you_mean(&input, inputs.iter().map(String::as_str));
-        let remedy = if meant.is_empty() { format!("; there are {}", inputs.join(", ")) } else { meant };
-        return Err(format!("no input is called `{name}`{remedy}"));
-    }
     let spaced =
         |rest: &str, mark: char| rest.split_once(mark).map(|(to, by)| (to.to_owned(), by.to_owned()));
     let values = match values.split_once("..") {
@@ -89,19 +81,6 @@ mod tests {
         assert_eq!(values("context=0..1e6:5e5"), "0,500000,1000000");
         assert_eq!(values("price=2,3.5"), "2,3.5");
         assert_eq!(values("common-weights=replicated,even"), "replicated,even");
-        for input in [
-            "tp",
-            "mtp-depth",
-            "mtp-acceptance",
-            "memory-share",
-            "throttle",
-            "top-k",
-            "dtype",
-            "scheme",
-            "mode",
-        ] {
-            sweep(&format!("{input}=1,2")).expect(input);
-        }
         assert_eq!(sweep("micro-batches=1").expect("either hyphen").input, "micro_batches");
         assert_eq!(sweep("batch=1..10000").expect("many").values.len(), 10_000);
     }
@@ -121,10 +100,5 @@ mod tests {
             let error = sweep(text).expect_err(text);
             assert!(error.contains(problem) && error.contains("batch=1..8192*2"), "{error}");
         }
-        assert!(
-            sweep("bath=1..2")
-                .expect_err("a typo")
-                .contains("no input is called `bath`, did you mean `batch`?")
-        );
     }
 }

@@ -3,6 +3,7 @@
 //! `RAILYARD_CHAOS=N` for N faults (6 without), `RAILYARD_CHAOS_SEED=S` for others than those of seed 1. A fault is a node killed, stopped in
 //! good order or frozen for a while, at any time of a comparison that is under way; who was killed or stopped is started again. With
 //! `--nocapture` it prints what was tried, what came of it, and how soon the coordinator noticed.
+#![expect(clippy::print_stdout, reason = "what came of it is the point")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -9,8 +9,11 @@ use crate::sweep_flag::Sweep;
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::text;
 use serde_json::{Value, json};
-use study::experiment::{Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, label, run_offline};
+use study::experiment::{
+    Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, Subject, label, run_offline,
+};
 use study::text_table::{Column, TextTable};
+use topology::did_you_mean;
 
 /// Raised when a key of the JSON changes its meaning or goes away.
 const SCHEMA_VERSION: u32 = 1;
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
 /// The records of a sweep, one a value.
 fn swept(sweep: &Sweep, args: &RooflineArgs) -> Result<Merged, Failure> {
     let subject = Rooflines::of(args);
+    known_input(&sweep.input).map_err(|error| Failure::Usage(anyhow::anyhow!("--sweep: {error}")))?;
     let axes = vec![Axis::of(&sweep.input, sweep.values.clone())];
     let experiment = Experiment { axes, seeds: vec![1], ..Experiment::default() };
     let plan = Plan::new(&subject, experiment, &[])?;
@@ -53,6 +57,17 @@ fn swept(sweep: &Sweep, args: &RooflineArgs) -> Result<Merged, Failure> {
     let mut results = Results::in_memory(plan.header(Shard::ALL));
     run_offline(&plan, &points, 1, &mut results, &|_| (), &mut |_| ())?;
     Ok(results.finish()?)
+}
+
+/// Refuses what is no key of a roofline.
+fn known_input(input: &str) -> Result<(), String> {
+    let inputs = Rooflines::default().keys();
+    if inputs.iter().any(|key| key == input) {
+        return Ok(());
+    }
+    let meant = did_you_mean(input, inputs.iter().map(String::as_str));
+    let remedy = if meant.is_empty() { format!("; there are {}", inputs.join(", ")) } else { meant };
+    Err(format!("no input is called `{input}`{remedy}"))
 }
 
 fn header(d: &Deployment, said: &Said) -> String {
@@ -205,4 +220,27 @@ fn sweep_object(deployment: &Deployment, said: &Said, sweep: &Sweep, merged: &Me
         "values": sweep.values,
         "points": merged.records().map(|flat| &flat.record.own).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_the_scenario_can_be_swept() {
+        let words = [
+            "tp",
+            "mtp_depth",
+            "mtp_acceptance",
+            "memory_share",
+            "common_weights",
+            "throttle",
+            "scheme",
+            "mode",
+        ];
+        for input in words {
+            known_input(input).expect(input);
+        }
+        assert!(known_input("bath").expect_err("a typo").contains("did you mean `batch`?"));
+    }
 }
