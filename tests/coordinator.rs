@@ -53,11 +53,6 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }
 
-    fn kill(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("ended");
-    }
-
     /// Exit code, stdout, and everything that it said.
     fn end(mut self) -> (Option<i32>, String, Vec<String>) {
         let stdout = self.child.stdout.take().expect("piped");
@@ -98,7 +93,12 @@ impl Yard {
 
     /// SIGKILL, and another one in its place.
     fn restart(&mut self, more: &[&str]) {
-        self.coordinator.kill();
+        self.restart_by(Signal::KILL, more);
+    }
+
+    fn restart_by(&mut self, signal: Signal, more: &[&str]) {
+        self.coordinator.signal(signal);
+        self.coordinator.child.wait().expect("ended");
         self.coordinator = coordinator(self.dir.path(), &self.address, more).0;
     }
 
@@ -178,13 +178,13 @@ fn whole(client: Process) -> (String, Vec<String>) {
 }
 
 #[test]
-fn a_client_of_a_coordinator_that_is_killed_gets_its_whole_answer() {
+fn a_client_of_a_coordinator_that_is_killed_or_stopped_gets_its_whole_answer() {
     let more = ["--no-first-run", "--out=out"];
     let mut yard = Yard::start(&more);
     let mut client = yard.client(&["--json"]);
-    for victim in ["[2/", "[9/"] {
+    for (victim, signal) in [("[2/", Signal::KILL), ("[9/", Signal::TERM)] {
         client.says(victim);
-        yard.restart(&more);
+        yard.restart_by(signal, &more);
         yard.coordinator.says("jobs in out/jobs.redb: 1 to go on with");
         let gone = client.says("trying again for 120 s");
         assert!(gone.contains(&format!("the coordinator at {}", yard.address)), "{gone}");
