@@ -21,6 +21,8 @@ const STATUS_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Without a word for so long the coordinator is taken for gone. Where it was only busy, asking again costs nothing.
 const SILENCE_LIMIT: Duration = ALIVE_EVERY.saturating_mul(5);
+/// How long a request may take to arrive and to be kept, before the first word.
+const FIRST_LIMIT: Duration = Duration::from_secs(30);
 /// How long to wait before a coordinator that is gone is looked for again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// How long a job that is given up may take to say what it has.
@@ -200,8 +202,9 @@ impl Client<'_> {
         let (mut send, mut recv) = connection.open_bi().await.map_err(|error| self.gone(&error))?;
         send_message(&mut send, request).await.map_err(|error| self.gone(&error))?;
         let last = loop {
-            let reply = timeout(SILENCE_LIMIT, self.reply(&mut recv)).await;
-            let silent = |_| ClientError::Silent { address: self.address.to_owned(), limit: SILENCE_LIMIT };
+            let limit = if *connected { SILENCE_LIMIT } else { FIRST_LIMIT };
+            let reply = timeout(limit, self.reply(&mut recv)).await;
+            let silent = |_| ClientError::Silent { address: self.address.to_owned(), limit };
             let reply = reply.map_err(silent)??;
             if !std::mem::replace(connected, true) {
                 hear(News::Back);
