@@ -14,6 +14,9 @@ use support::{text, works};
 /// Longer than anything here may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether a client has ended.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A process and what it says; killed when this is dropped.
 struct Process {
     child: Child,
@@ -208,12 +211,14 @@ fn a_coordinator_that_is_killed_anywhere_loses_nothing_and_does_nothing_twice() 
     for _ in 0..kills {
         // Where to strike next: a step of a linear congruential generator.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        for _ in 0..(state >> 33) % 60 {
+        let mut to_come = (state >> 33) % 60;
+        while to_come > 0 {
             if client.child.try_wait().expect("asked").is_some() {
                 let ended = std::mem::replace(&mut client, yard.client(&["--json"]));
                 answers.push(whole(ended).0);
             }
-            yard.coordinator.says("");
+            // It says nothing where the client has its answer.
+            to_come -= u64::from(yard.coordinator.lines.recv_timeout(MOMENT).is_ok());
         }
         yard.restart(&more);
     }
