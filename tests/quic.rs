@@ -47,6 +47,7 @@ fn request(racks: &[u32], shape: (u32, u32, u32), scheme: DispatchScheme, tokens
         expert_inter: 16,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };

@@ -229,6 +229,7 @@ fn when_the_all_to_all_is_the_bottleneck_of_deepseek_v3_on_gb200() {
             expert_inter: 2048,
             gate,
             dtype: Dtype::Fp8,
+            zero_experts: 0,
             gated: true,
             weight_bits: None,
         };

@@ -23,6 +23,7 @@ pub(crate) fn request(rack_sizes: &[u32]) -> RunRequest {
         expert_inter: 64,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };

@@ -124,6 +124,7 @@ fn request(racks: &[u32]) -> RunRequest {
         expert_inter: 64,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };

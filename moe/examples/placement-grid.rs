@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         None => made_up(),
     };
-    let gated = SelectionRule { experts: 256, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
+    let gated =
+        SelectionRule { experts: 256, zero: 0, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
     let policies: [&dyn PlacementPolicy; 4] =
         [&Eplb, &EplbGlobal, &RackAware { aim: Aim::Even }, &RackAware { aim: Aim::FewestCopies }];
     for (gate, rule) in [("4 of 8 groups", gated), ("Independent picks", SelectionRule::plain(256, 8))] {

@@ -139,9 +139,8 @@ fn routed_targets(
     token: u32,
     targets: &mut Vec<RoutedTarget>,
 ) {
-    let (experts, weights) = routing.token(token);
     targets.clear();
-    targets.extend(experts.iter().zip(weights).map(|(&expert, &weight)| {
+    targets.extend(routing.picks(token).map(|(expert, weight)| {
         let expert = ExpertId(expert);
         let slot = placement.slot_for(cluster, source, token, expert);
         RoutedTarget { expert, rank: placement.rank_of(slot), target: Target { slot, weight } }

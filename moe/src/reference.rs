@@ -251,12 +251,8 @@ fn at_a_time<T>(elements: usize) -> usize {
 fn calls(tokens: &[(RankId, u32)], routings: &[Routing]) -> Vec<Call> {
     let mut calls = Vec::new();
     for (row, &(source, token)) in tokens.iter().enumerate() {
-        let (experts, weights) = routings[source.0 as usize].token(token);
-        calls.extend(experts.iter().zip(weights).map(|(&expert, &weight)| Call {
-            row,
-            expert: ExpertId(expert),
-            weight,
-        }));
+        let picks = routings[source.0 as usize].picks(token);
+        calls.extend(picks.map(|(expert, weight)| Call { row, expert: ExpertId(expert), weight }));
     }
     calls.sort_by_key(|call| (call.row, call.expert));
     calls

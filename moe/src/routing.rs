@@ -152,9 +152,15 @@ impl Router {
             Some(limit) => limit.members(experts, top_k, &excluded)?.map(|members| (members, limit.limit)),
             None => None,
         };
-        let pool = || (0..experts).filter(|expert| !excluded.contains(expert)).collect();
+        let alike = matches!(spec, RoutingSpec::Uniform | RoutingSpec::Model);
+        if shape.zero_experts > 0 && (!alike || groups.is_some()) {
+            return Err(RoutingError::ZeroExperts);
+        }
+        let scored = experts + shape.zero_experts;
+        let pool = || (0..scored).filter(|expert| !excluded.contains(expert)).collect();
         let apart = |popularity, groups| {
-            Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups, gate: None })
+            let (experts, weighted) = (pool(), experts);
+            Source::Distribution(Sampler { experts, weighted, top_k, popularity, groups, gate: None })
         };
         if groups.is_some() && shape.gate.equal_shares && *spec != RoutingSpec::Uniform {
             return Err(RoutingError::Limit {
@@ -170,7 +176,8 @@ impl Router {
                 return apart(popularity, groups);
             }
             let gate = Some(DrawnGate::new(&rule, groups.map(limiter)));
-            Source::Distribution(Sampler { experts: pool(), top_k, popularity, groups: None, gate })
+            let (experts, weighted) = (pool(), experts);
+            Source::Distribution(Sampler { experts, weighted, top_k, popularity, groups: None, gate })
         };
         let source = match spec {
             RoutingSpec::Gate => Source::Gate(SeededGate::new(shape, groups.map(limiter), seed, layer)),

@@ -29,7 +29,10 @@ pub struct LayerShape {
     pub hidden: u32,
     /// Routed experts of the layer.
     pub num_experts: u32,
-    /// Routed experts a token goes to.
+    /// Experts beside these that pass a token on as it is: a pick of one sends no row.
+    #[serde(default)]
+    pub zero_experts: u32,
+    /// Routed experts a token goes to, those that pass it on included.
     pub top_k: u32,
     /// Inner width of one routed expert, in elements.
     pub expert_inter: u32,
@@ -69,6 +72,8 @@ impl LayerShape {
         check("hidden", self.hidden, MAX_HIDDEN)?;
         check("num_experts", self.num_experts, MAX_EXPERTS)?;
         check("top_k", self.top_k, MAX_TOP_K)?;
+        let zero_max = if self.gate.n_group > 1 { 0 } else { MAX_EXPERTS };
+        in_range(origin, "zero_experts", self.zero_experts, 0, zero_max)?;
         check("expert_inter", self.expert_inter, MAX_INTER)?;
         if let Some(bits) = self.weight_bits.filter(|bits| !(*bits > 0.0 && *bits <= 32.0)) {
             return Err(ModelError::Invalid {
@@ -84,7 +89,13 @@ impl LayerShape {
     /// How its gate takes experts by their scores.
     #[must_use]
     pub fn selection(&self) -> SelectionRule {
-        self.gate.selection(self.num_experts, self.top_k)
+        SelectionRule { zero: self.zero_experts, ..self.gate.selection(self.num_experts, self.top_k) }
+    }
+
+    /// Experts with weights that a token goes to, on the mean over all that can be picked.
+    #[must_use]
+    pub fn mean_picks(&self) -> f64 {
+        self.selection().odds() * f64::from(self.num_experts)
     }
 
     /// Elements of one expert's weights: three matrices of `hidden x expert_inter`, or two.
@@ -138,6 +149,7 @@ mod tests {
             expert_inter: 32,
             gate,
             dtype: Dtype::Bf16,
+            zero_experts: 0,
             gated: true,
             weight_bits: None,
         }
@@ -161,11 +173,12 @@ mod tests {
     #[test]
     fn impossible_shapes_are_refused_by_field() {
         type Change = fn(&mut LayerShape);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 10] = [
             ("hidden = 0", |s| s.hidden = 0),
             ("num_experts = 4097", |s| s.num_experts = MAX_EXPERTS + 1),
             ("top_k = 0", |s| s.top_k = 0),
             ("top_k = 17", |s| s.top_k = 17),
+            ("zero_experts = 4", |s| (s.zero_experts, s.gate.n_group, s.gate.topk_group) = (4, 4, 2)),
             ("expert_inter = 1048577", |s| s.expert_inter = MAX_INTER + 1),
             ("n_group = 0", |s| s.gate.n_group = 0),
             ("n_group = 3", |s| s.gate.n_group = 3),

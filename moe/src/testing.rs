@@ -15,6 +15,7 @@ pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32
         expert_inter,
         gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     }

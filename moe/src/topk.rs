@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct Routing {
     /// Experts per token.
     pub top_k: u32,
-    /// Logical experts, `[tokens, top_k]` by rows; distinct within a token.
+    /// Logical experts, `[tokens, top_k]` by rows; distinct within a token, but for [`Routing::NOWHERE`].
     pub topk_idx: Vec<u32>,
     /// Weight of each expert's output, `[tokens, top_k]` by rows.
     pub topk_weights: Vec<f32>,
 }
 
 impl Routing {
+    /// What stands for an expert that passes its token on as it is: the pick goes nowhere.
+    pub const NOWHERE: u32 = u32::MAX;
+
     /// No tokens yet, with room for `tokens`.
     pub(crate) fn with_capacity(top_k: u32, tokens: usize) -> Self {
         let entries = tokens * top_k as usize;
@@ -26,7 +29,17 @@ impl Routing {
         self.topk_idx.len().checked_div(self.top_k as usize).unwrap_or(0) as u32
     }
 
-    /// Experts and weights of token `t`.
+    /// Experts with weights of token `t`, each with the weight of its output.
+    ///
+    /// # Panics
+    /// If `t` is not below [`Routing::tokens`].
+    pub fn picks(&self, t: u32) -> impl Iterator<Item = (u32, f32)> {
+        let (experts, weights) = self.token(t);
+        let picks = experts.iter().copied().zip(weights.iter().copied());
+        picks.filter(|&(expert, _)| expert != Self::NOWHERE)
+    }
+
+    /// Experts and weights of token `t`, [`Routing::NOWHERE`] included.
     ///
     /// # Panics
     /// If `t` is not below [`Routing::tokens`].

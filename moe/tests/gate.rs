@@ -12,7 +12,7 @@ use topology::{Cluster, RankId};
 
 /// DeepSeek-V3's.
 const RULE: SelectionRule =
-    SelectionRule { experts: 256, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
+    SelectionRule { experts: 256, zero: 0, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
 const SIZE: u32 = 32;
 const TOKENS: u64 = 60_000;
 

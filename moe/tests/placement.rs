@@ -82,7 +82,8 @@ fn loads_in_groups() -> [(&'static str, Vec<u64>); 3] {
 
 #[test]
 fn no_more_copies_than_either_eplb_at_its_balancedness_and_fewer_than_the_global_one() {
-    let gated = SelectionRule { experts: 256, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
+    let gated =
+        SelectionRule { experts: 256, zero: 0, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
     for (rule, (name, load)) in [gated, SelectionRule::plain(256, 8)]
         .into_iter()
         .flat_map(|rule| loads_in_groups().map(|load| (rule, load)))
@@ -212,7 +213,7 @@ proptest! {
         let load: Vec<u64> = (0..experts as usize).map(|expert| load[expert % 32] + expert as u64).collect();
         let slots = (experts.div_ceil(cluster.num_ranks()) + extra) * cluster.num_ranks();
         prop_assume!(slots <= experts * cluster.num_ranks());
-        let rule = SelectionRule { experts, top_k: 2, groups, kept: if gated { kept } else { groups }, summed: 1, equal: false };
+        let rule = SelectionRule { experts, zero: 0, top_k: 2, groups, kept: if gated { kept } else { groups }, summed: 1, equal: false };
         let Ok(demand) = Demand::new(load, 2).under(&rule) else { return Ok(()) };
         let demand = demand.in_groups(groups).one_of(32);
         let judged = |policy: &dyn PlacementPolicy| {

@@ -390,6 +390,20 @@ fn what_whole_steps_do_not_compute_of_experts_is_refused() {
 }
 
 #[test]
+fn tokens_none_of_whose_picks_have_weights_are_answered() {
+    let mut passing = model(3, 1, 0, GROUPED, 64);
+    for block in passing.kinds.iter_mut().flat_map(|kind| &mut kind.blocks) {
+        if let Block::Routed { zero_experts, .. } = block {
+            *zero_experts = 40;
+        }
+    }
+    for scheme in DispatchScheme::ALL {
+        let setup = Setup { routing: RoutingSpec::Uniform, ..setup(passing.clone(), &[2, 2], 1, scheme) };
+        check(&setup, &batches(4, 1, 4, 2));
+    }
+}
+
+#[test]
 fn placements_of_other_layers_or_ranks_are_refused() {
     let sound = setup(model(4, 1, 0, GROUPED, 64), &[2, 2], 2, DispatchScheme::Flat);
     let error = |placements: LayerPlacements| {

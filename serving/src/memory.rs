@@ -34,7 +34,8 @@ pub fn stage_memory(
     let (model, shape, part) = (&stack.model, stack.shape(), stack.part());
     let expert_bytes = shape.expert_weight_bytes() as f64;
     let rows = RowBytes::new(shape.hidden);
-    let row_bytes = u64::from(shape.top_k) * (rows.dispatch + rows.combine) + 2 * u64::from(model.hidden);
+    let row_bytes = (shape.mean_picks() * (rows.dispatch + rows.combine) as f64).ceil() as u64
+        + 2 * u64::from(model.hidden);
     let rows_bytes = u64::from(policy.max_num_batched_tokens.div_ceil(stack.tp)) * row_bytes;
     let last = stack.stages().len() - 1;
     let capacity = (hardware.hbm_bytes as f64 * shares.used).floor() as u64;

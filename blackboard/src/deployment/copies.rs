@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// than ranks.
 ///
 /// With q(s) the probability that a token has one of a set s of experts ([`hit_probability`] without limits, else by
-/// [`GroupCounts`]), s_i the experts of rank i and S_r those of rack r, and sums over all ranks: flat `k (G-1)/n` and
+/// [`GroupCounts`]), k the experts with weights that a token has on the mean, s_i the experts of rank i and S_r those of rack r, and sums over all ranks: flat `k (G-1)/n` and
 /// `k (n-G)/n`; dedup `(G-1)/n sum q` and `(n-G)/n sum q`; hierarchical `(1-1/G) sum q` inside and `(R-1)/R sum q(S_r)` across. Equal to
 /// [`gate_copies`](crate::scale_up::gate_copies) on that placement, in time that doesn't grow with the ranks.
 ///
@@ -32,8 +32,8 @@ pub fn even_copies(
     ranks_per_rack: u32,
     rule: &SelectionRule,
 ) -> Result<CopiesPerToken, BlackboardError> {
-    let SelectionRule { experts, top_k, .. } = *rule;
-    if top_k == 0 || top_k > experts {
+    let SelectionRule { experts, zero, top_k, .. } = *rule;
+    if top_k == 0 || top_k > experts + zero {
         return Err(BlackboardError::TopK { top_k, experts });
     }
     let (r, g) = (f64::from(racks), f64::from(ranks_per_rack));
@@ -46,7 +46,7 @@ pub fn even_copies(
     Ok(match scheme {
         DispatchScheme::Flat => {
             // Each choice leaves the rank unless its expert is there, which for an even source has probability 1/n.
-            let k = f64::from(top_k);
+            let k = rule.odds() * f64::from(experts);
             CopiesPerToken { intra: k * (g - 1.0) / n, inter: k * (n - g) / n }
         }
         DispatchScheme::Dedup => {
@@ -60,7 +60,7 @@ pub fn even_copies(
 
 /// Ranks and racks that a token has an expert on, where all sets of experts of one size are alike.
 fn plain_hits(racks: u32, ranks_per_rack: u32, rule: &SelectionRule) -> (f64, f64) {
-    let hit = |reached: u32| hit_probability(rule.experts, rule.top_k, reached);
+    let hit = |reached: u32| hit_probability(rule.experts + rule.zero, rule.top_k, reached);
     // Two kinds of racks: the first few with one expert more than the rest.
     let fuller = rule.experts % racks;
     let kinds = [(fuller, rule.experts / racks + 1), (racks - fuller, rule.experts / racks)];
@@ -109,18 +109,20 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_the_general_form_on_that_placement(
-            racks in 1u32..6, size in 1u32..9, experts in 1u32..80, k in 1u32..9, grouped: bool,
+            racks in 1u32..6, size in 1u32..9, experts in 1u32..80, k in 1u32..9, zero in 0u32..20, grouped: bool,
         ) {
             let cluster = Cluster::uniform(racks, size).expect("small");
             let four = SelectionRule {
                 experts: [4, 8, 32][experts as usize % 3],
+                zero: 0,
                 top_k: 1 + k % 2,
                 groups: 4,
                 kept: 2,
                 summed: 1,
                 equal: false,
             };
-            let rule = if grouped { four } else { SelectionRule::plain(experts, k.min(experts)) };
+            let plain = SelectionRule { zero, ..SelectionRule::plain(experts, k.min(experts)) };
+            let rule = if grouped { four } else { plain };
             let experts = rule.experts;
             let share = |whole: u32, parts: u32, part: u32| whole / parts + u32::from(part < whole % parts);
             let slots: Vec<u32> = (0..racks * size)

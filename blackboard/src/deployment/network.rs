@@ -6,8 +6,6 @@ use crate::scale_up::{a2a_time_on, domain_factor};
 use crate::units::{Bytes, BytesPerS, BytesPerToken, Seconds, Tokens};
 use crate::{BlackboardError, CopiesPerToken};
 use moe::RowBytes;
-use moe::gate::SelectionRule;
-use moe::model::Block;
 use topology::{A2aLinks, Hardware, LinkSpec, Rate};
 
 /// All layers' all-to-alls.
@@ -28,7 +26,8 @@ impl Deployment {
         };
         let group = self.group();
         let in_rack = group / self.racks_of_stage();
-        let copies = even_copies(self.scheme, self.racks_of_stage(), in_rack, &self.rule(block))?;
+        let copies =
+            even_copies(self.scheme, self.racks_of_stage(), in_rack, &self.model.layer().selection())?;
         let row_bytes = RowBytes::new(self.model.row_width());
         let own = self.of_group(micro_batch) / f64::from(self.tp);
         let tokens_per_rank = self.tokens_per_rank.unwrap_or_else(|| self.computed(own));
@@ -39,17 +38,6 @@ impl Deployment {
         let rows = block.active_experts() * (row_bytes.dispatch + row_bytes.combine) as f64;
         let buffers = tokens_per_rank * BytesPerToken(rows + 2.0 * f64::from(self.model.hidden));
         Ok(A2a { time, copies, tokens_per_rank, buffers })
-    }
-
-    /// How tokens take experts with weights. Where some picks are of experts without, which travel nowhere, their mean number is left out.
-    fn rule(&self, block: &Block) -> SelectionRule {
-        let rule = self.model.layer().selection();
-        match *block {
-            Block::Routed { zero_experts: 1.., experts, .. } => {
-                SelectionRule::plain(experts, (block.active_experts().round() as u32).max(1))
-            }
-            _ => rule,
-        }
     }
 
     /// The links of a stage's ranks, the scale-up rates as their domain's topology leaves them.

@@ -18,7 +18,7 @@ use crate::BlackboardError;
 /// # use topology::{Dtype, Hardware, Picos};
 /// let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
 /// let v3 = LayerShape {
-///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8, gated: true, weight_bits: None
+///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8, zero_experts: 0, gated: true, weight_bits: None
 /// };
 /// let gb200 = Hardware::preset("gb200")?;
 /// assert_eq!(expert_time(&v3, &gb200, 75)?, Picos(5_505_024)); // 44.0 MB at 8 TB/s
@@ -52,6 +52,7 @@ mod tests {
             expert_inter: 512,
             gate,
             dtype: Dtype::Bf16,
+            zero_experts: 0,
             gated: true,
             weight_bits: None,
         };

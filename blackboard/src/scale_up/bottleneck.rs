@@ -56,7 +56,7 @@ pub fn expert_inter_min(
 /// # use topology::{Dtype, Hardware};
 /// let gate = GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true));
 /// let v3 = LayerShape {
-///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8, gated: true, weight_bits: None
+///     hidden: 7168, num_experts: 256, top_k: 8, expert_inter: 2048, gate, dtype: Dtype::Fp8, zero_experts: 0, gated: true, weight_bits: None
 /// };
 /// // Two racks of GB200, flat, beta = 8: less than the lecture's batch of 2400.
 /// let batch = weight_load_batch(&v3, &Hardware::preset("gb200")?, 4.0, FP8_OUT_BF16_BACK);

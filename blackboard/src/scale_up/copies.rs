@@ -59,9 +59,21 @@ pub fn expected_copies(
     limit: Option<&GateLimit>,
     tokens_per_rank: &[u32],
 ) -> Result<CopiesPerToken, BlackboardError> {
+    alike_copies(scheme, cluster, placement, (top_k, 0), limit, tokens_per_rank)
+}
+
+/// As [`expected_copies`], `zero` experts that pass a token on as it is beside those that are placed.
+fn alike_copies(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    (top_k, zero): (u32, u32),
+    limit: Option<&GateLimit>,
+    tokens_per_rank: &[u32],
+) -> Result<CopiesPerToken, BlackboardError> {
     check(cluster, placement, tokens_per_rank)?;
-    let pools = pools(placement.num_experts(), top_k, limit)?;
-    let hits = Hits::new(cluster, placement.num_experts(), &pools, top_k);
+    let pools = pools(placement.num_experts(), (top_k, zero), limit)?;
+    let hits = Hits::new(cluster, placement.num_experts(), &pools, (top_k, zero));
     bounded(scheme, cluster, placement, hits, tokens_per_rank, BOUNDS)
 }
 
@@ -80,14 +92,15 @@ pub fn gate_copies(
     tokens_per_rank: &[u32],
 ) -> Result<CopiesPerToken, BlackboardError> {
     if rule.is_plain() {
-        return expected_copies(scheme, cluster, placement, rule.top_k, None, tokens_per_rank);
+        let picked = (rule.top_k, rule.zero);
+        return alike_copies(scheme, cluster, placement, picked, None, tokens_per_rank);
     }
     if placement.num_experts() != rule.experts {
         return Err(BlackboardError::TopK { top_k: rule.top_k, experts: placement.num_experts() });
     }
     let counts = GroupCounts::of(rule);
     let odds = Odds::Groups(&counts, BTreeMap::new());
-    let hits = Hits { cluster, odds, num_experts: rule.experts, top_k: rule.top_k };
+    let hits = Hits { cluster, odds, num_experts: rule.experts, top_k: rule.top_k, zero: 0 };
     bounded(scheme, cluster, placement, hits, tokens_per_rank, BOUNDS)
 }
 
@@ -150,12 +163,16 @@ fn check(cluster: &Cluster, placement: &Placement, tokens_per_rank: &[u32]) -> R
 type Pool = Vec<ExpertId>;
 
 /// All pools, equally likely.
-fn pools(num_experts: u32, top_k: u32, limit: Option<&GateLimit>) -> Result<Vec<Pool>, BlackboardError> {
+fn pools(
+    num_experts: u32,
+    (top_k, zero): (u32, u32),
+    limit: Option<&GateLimit>,
+) -> Result<Vec<Pool>, BlackboardError> {
     let pools = match limit {
         None => vec![(0..num_experts).map(ExpertId).collect()],
         Some(limit) => limited_pools(num_experts, limit)?,
     };
-    let smallest = pools.iter().map(Vec::len).min().unwrap_or(0) as u32;
+    let smallest = pools.iter().map(Vec::len).min().unwrap_or(0) as u32 + zero;
     if top_k == 0 || top_k > smallest {
         return Err(BlackboardError::TopK { top_k, experts: smallest });
     }
@@ -229,13 +246,14 @@ struct Hits<'a> {
     odds: Odds<'a>,
     num_experts: u32,
     top_k: u32,
+    zero: u32,
 }
 
 impl<'a> Hits<'a> {
-    fn new(cluster: &'a Cluster, num_experts: u32, pools: &'a [Pool], top_k: u32) -> Self {
-        let table = |size: usize| misses(size as u32, top_k).map(|miss| 1.0 - miss).collect();
+    fn new(cluster: &'a Cluster, num_experts: u32, pools: &'a [Pool], (top_k, zero): (u32, u32)) -> Self {
+        let table = |size: usize| misses(size as u32 + zero, top_k).map(|miss| 1.0 - miss).collect();
         let by_size = pools.iter().map(|pool| (pool.len(), table(pool.len()))).collect();
-        Self { cluster, odds: Odds::Pools(pools, by_size), num_experts, top_k }
+        Self { cluster, odds: Odds::Pools(pools, by_size), num_experts, top_k, zero }
     }
 
     /// Terms that one reach sums.
@@ -278,7 +296,8 @@ impl<'a> Hits<'a> {
                         by_rack[self.cluster.rack_of(host).0 as usize] += 1;
                     }
                     let q = &by_size[&pool.len()];
-                    let rows = likelihood * f64::from(self.top_k) / pool.len() as f64;
+                    let rows =
+                        likelihood * f64::from(self.top_k) / (pool.len() as f64 + f64::from(self.zero));
                     for (rank, &m) in self.cluster.ranks().zip(&by_rank) {
                         reach.add_rank(self.cluster, rank, rows * m as f64, likelihood * q[m]);
                     }

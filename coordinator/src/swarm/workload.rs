@@ -58,6 +58,7 @@ fn shape() -> LayerShape {
         expert_inter: 16,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     }

@@ -47,6 +47,7 @@ fn overtaking_batch(scheme: DispatchScheme, racks: u32, i: &Inputs) -> f64 {
         expert_inter: 2048,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn four_of_eight_groups_are_missed_as_often_as_they_are_not_kept() {
-        let rule = SelectionRule { experts: 256, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
+        let rule =
+            SelectionRule { experts: 256, zero: 0, top_k: 8, groups: 8, kept: 4, summed: 2, equal: false };
         let counts = GroupCounts::of(&rule);
         // A kept group may have no pick, so that more than half of the tokens miss a group, but not many more.
         let group = counts.miss(&[32]);

@@ -5,6 +5,8 @@
 pub struct SelectionRule {
     /// Experts that are scored.
     pub experts: u32,
+    /// Experts beside these that are scored alike, and pass a token on as it is; then there are no groups.
+    pub zero: u32,
     /// Experts that are taken.
     pub top_k: u32,
     /// Groups of experts, runs of equal length; 1 for none.
@@ -21,7 +23,13 @@ impl SelectionRule {
     /// Any `top_k` of `experts` experts.
     #[must_use]
     pub const fn plain(experts: u32, top_k: u32) -> Self {
-        Self { experts, top_k, groups: 1, kept: 1, summed: 1, equal: false }
+        Self { experts, zero: 0, top_k, groups: 1, kept: 1, summed: 1, equal: false }
+    }
+
+    /// The probability that a token goes to a given expert, all being alike.
+    #[must_use]
+    pub fn odds(&self) -> f64 {
+        f64::from(self.top_k) / (f64::from(self.experts) + f64::from(self.zero))
     }
 
     /// Whether the best experts are taken, wherever they are.

@@ -96,6 +96,7 @@ impl GateSpec {
         let summed = if self.kind.has(GateOption::Bias) { 2 } else { 1 };
         SelectionRule {
             experts,
+            zero: 0,
             top_k,
             groups: self.n_group,
             kept: self.topk_group,

@@ -42,6 +42,9 @@ impl ExpertLoad {
         if ranks > topology::MAX_RANKS {
             return Err(size(format!("{ranks} ranks, more than {}", topology::MAX_RANKS)));
         }
+        if shape.zero_experts > 0 {
+            return Err(size("picks of experts that pass a token on; give a layer without".to_owned()));
+        }
         let (mut gathered, mut rows) = (Gathered::default(), 0_u64);
         for layer in 0..sampling.layers {
             let router = Router::new(shape, spec, None, seed, layer)?;

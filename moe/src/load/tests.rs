@@ -280,6 +280,7 @@ fn shape() -> LayerShape {
         expert_inter: 16,
         gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     }

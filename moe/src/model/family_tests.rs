@@ -141,7 +141,6 @@ fn qwen_layers_without_experts_and_the_shared_expert() {
 #[test]
 fn what_ranks_do_not_do_is_refused_by_name() {
     for (config, said) in [
-        (with(&deepseek_v3(), "zero_expert_num", json!(8)), "experts that pass a token on"),
         (with(&deepseek_v3(), "num_hash_layers", json!(4)), "a table from the token's id"),
         (with(&qwen3(), "mlp_only_layers", json!((0..48).collect::<Vec<u32>>())), "has no routed experts"),
     ] {
@@ -153,11 +152,13 @@ fn what_ranks_do_not_do_is_refused_by_name() {
         with(&mixtral(), "sliding_window", json!(4096)),
         maverick(),
         with(&mixtral(), "num_hash_layers", json!(4)),
+        with(&mixtral(), "zero_expert_num", json!(4)),
     ] {
         assert!(read(&config).check_ranks().is_ok(), "{config}");
     }
     for (config, said) in [
         (with(&deepseek_v3(), "topk_group", json!(9)), "n_group"),
+        (with(&deepseek_v3(), "zero_expert_num", json!(8)), "zero_experts = 8 is not possible"),
         (with(&mixtral(), "num_experts_per_tok", json!(9)), "num_experts_per_tok"),
     ] {
         let message = Model::from_config(&config.to_string(), "config.json").unwrap_err().to_string();

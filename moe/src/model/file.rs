@@ -47,6 +47,7 @@ impl Model {
             origin.clone_into(unsaid);
         }
         self.validate_as(origin)?;
+        self.validate_kinds(origin)?;
         Ok(self)
     }
 }
@@ -89,6 +90,11 @@ mod tests {
                 "grouped = { heads = 4, kv_heads = 2, head_dim = 16 }",
                 "",
                 "own.toml:5: a part is one thing with its keys",
+            ),
+            (
+                "[[kinds]]",
+                "[[kinds]]\nblocks = [{ dense = { inter = 8 } }]\n[[kinds]]",
+                "own.toml: unused kind in kinds = 1",
             ),
             ("layers = 4", "layers = 0", "own.toml: order.layers = 0 is not possible"),
             ("layers = 4", "layers = 4000000000", "own.toml: order.layers = 4000000000 is not possible"),

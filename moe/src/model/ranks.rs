@@ -12,6 +12,7 @@ impl Model {
         let shape = LayerShape {
             hidden: self.row_width(),
             num_experts: 1,
+            zero_experts: 0,
             top_k: 1,
             expert_inter: 0,
             gate: dense,
@@ -20,8 +21,9 @@ impl Model {
             weight_bits: None,
         };
         match self.routed().or_else(|| self.kinds.iter().find_map(|kind| kind.blocks.first())) {
-            Some(&Block::Routed { experts, top_k, inter, gate, gated, .. }) => LayerShape {
+            Some(&Block::Routed { experts, zero_experts, top_k, inter, gate, gated, .. }) => LayerShape {
                 num_experts: experts,
+                zero_experts,
                 top_k,
                 expert_inter: inter,
                 gate,
@@ -65,16 +67,13 @@ impl Model {
         if routed.any(|other| !alike(first, other)) {
             return not_built("layers whose experts have different widths or gates");
         }
-        let Block::Routed { zero_experts, gate, .. } = *first else { return Ok(()) };
-        let refusals = [
-            (zero_experts > 0, "experts that pass a token on as it is"),
-            // A table takes any experts, and one shape of layer has one gate.
-            (
-                self.has_tables() && gate.n_group > 1,
-                "experts by a table from the token's id beside gates with groups",
-            ),
-        ];
-        refusals.into_iter().find(|(found, _)| *found).map_or(Ok(()), |(_, what)| not_built(what))
+        // A table takes any experts, and one shape of layer has one gate.
+        match *first {
+            Block::Routed { gate, .. } if gate.n_group > 1 && self.has_tables() => {
+                not_built("experts by a table from the token's id beside gates with groups")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a table from the token's id chooses the experts of some layers.

@@ -44,18 +44,11 @@ impl Model {
         for &kind in &self.mtp_order {
             check("kind in mtp_order", kind.into(), 0, kinds - 1)?;
         }
-        let used = |kind: u16| {
-            self.order.runs.iter().any(|&(used, _)| used == kind) || self.mtp_order.contains(&kind)
-        };
-        for (kind, layer) in (0..).zip(&self.kinds) {
+        for (kind, layer) in (0_u16..).zip(&self.kinds) {
             self.validate_layer(layer, origin)?;
             if layer.mixers.is_empty() && layer.blocks.is_empty() {
                 let remedy = "mixers, blocks or both for it".to_owned();
                 return Err(invalid(origin, "empty kind in kinds", kind, remedy));
-            }
-            if !used(kind) {
-                let remedy = "it a run in order.runs, or leave it out".to_owned();
-                return Err(invalid(origin, "unused kind in kinds", kind, remedy));
             }
         }
         check("number of ways of looking back", count(self.ways().len()), 0, MAX_REACHES as u32)?;
@@ -84,6 +77,20 @@ impl Model {
                 Err(invalid(origin, "published parameters", params, "a number above 0".to_owned()))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Checks that every kind has a layer: in a file that somebody wrote another is forgotten.
+    pub(super) fn validate_kinds(&self, origin: &str) -> Result<(), ModelError> {
+        let used = |kind: u16| {
+            self.order.runs.iter().any(|&(used, _)| used == kind) || self.mtp_order.contains(&kind)
+        };
+        match (0_u16..).zip(&self.kinds).find(|&(kind, _)| !used(kind)) {
+            None => Ok(()),
+            Some((kind, _)) => {
+                let remedy = "it a run in order.runs, or leave it out".to_owned();
+                Err(invalid(origin, "unused kind in kinds", kind, remedy))
+            }
         }
     }
 
@@ -152,7 +159,8 @@ impl Model {
                     ..
                 } => {
                     check("experts", experts, 1, MAX_EXPERTS)?;
-                    check("zero_experts", zero_experts, 0, MAX_EXPERTS)?;
+                    // How groups that hold some of these are ranked, no model says.
+                    check("zero_experts", zero_experts, 0, if gate.n_group > 1 { 0 } else { MAX_EXPERTS })?;
                     check("top_k", top_k, 1, MAX_TOP_K.min(experts + zero_experts))?;
                     check("inter", inter, 1, MAX_INTER)?;
                     check("latent", latent.unwrap_or(1), 1, self.hidden)?;

@@ -7,6 +7,10 @@ use crate::gate::{Fit, SelectionRule, rarities};
 pub(crate) use sample::Sample;
 use topology::Cluster;
 
+/// Why nothing is placed for what a gate with such experts asks.
+const ZERO_EXPERTS: &str = "how many experts with weights a token has varies where some pass it on as it is, and placements are \
+                                made for one number; give linear, round-robin or another placement that asks no demand";
+
 /// Demand for the experts of one layer.
 ///
 /// Without origins, tokens come from all ranks alike. Without picks, experts are picked independently of each other, or as a gate
@@ -82,6 +86,9 @@ impl Demand {
     /// If the rule is for another number of experts.
     pub fn under(mut self, rule: &SelectionRule) -> Result<Self, PlacementError> {
         self.groups = rule.groups;
+        if rule.zero > 0 {
+            return Err(PlacementError::refused("demand", ZERO_EXPERTS.to_owned()));
+        }
         if self.picks.is_some() {
             return Ok(self);
         }

@@ -72,6 +72,12 @@ pub enum RoutingError {
         /// What is wrong, or what its gate can't have.
         problem: String,
     },
+    /// What routing there is knows nothing of experts that pass a token on.
+    #[error(
+        "experts that pass a token on as it is are picked as all others are, by no popularity, record or rack: \
+         give routing model or uniform, and leave out the rack limit"
+    )]
+    ZeroExperts,
     /// A limit was given with a recorded trace.
     #[error(
         "a recorded trace can't be gated again: leave out the rack limit, or route by gate, uniform or zipf"

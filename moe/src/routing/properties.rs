@@ -39,7 +39,7 @@ proptest! {
         tokens in 1_u32..40,
     ) {
         let shape =
-            LayerShape { hidden: 48, num_experts: 32, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8, gated: true, weight_bits: None };
+            LayerShape { hidden: 48, num_experts: 32, top_k, expert_inter: 16, gate, dtype: Dtype::Fp8, zero_experts: 0, gated: true, weight_bits: None };
         let limit = groups.map(|(group_of_expert, limit)| GateLimit { group_of_expert, groups: 4, limit });
         let router = match Router::new(&shape, &spec, limit.as_ref(), seed, 1) {
             Ok(router) => router,

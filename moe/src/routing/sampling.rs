@@ -16,8 +16,10 @@ use crate::topk::Routing;
 /// Draws the experts of each token; a limited token first draws its groups, all alike.
 #[derive(Debug)]
 pub(super) struct Sampler {
-    /// Experts that can be picked, ascending.
+    /// Experts that can be picked, ascending; from [`Self::weighted`] on those that pass a token on.
     pub(super) experts: Vec<u32>,
+    /// Experts with weights.
+    pub(super) weighted: u32,
     pub(super) top_k: u32,
     pub(super) popularity: Popularity,
     /// Experts of each group, and the groups a token may use.
@@ -120,7 +122,9 @@ impl Sampler {
             (rarity, Some(gate)) => gate.draw(rng, rarity, &mut scratch.gate, &mut routing.topk_idx),
             (None, _) => {
                 partial_shuffle(rng, &mut scratch.pool, self.top_k, &mut scratch.swaps);
-                routing.topk_idx.extend_from_slice(&scratch.pool[..self.top_k as usize]);
+                let picked = scratch.pool[..self.top_k as usize].iter();
+                let known = |&expert: &u32| if expert < self.weighted { expert } else { Routing::NOWHERE };
+                routing.topk_idx.extend(picked.map(known));
                 unshuffle(&mut scratch.pool, &scratch.swaps);
             }
             (Some(rarity), None) => {

@@ -101,8 +101,11 @@ impl Sums {
         }
     }
 
-    /// Counts what the gateway owes each of `sources`, all of whose tokens have come.
+    /// Takes up the sums of tokens that get nothing, and counts what the gateway owes each of `sources`, all of whose tokens have come.
     pub(super) fn begin(&mut self, sources: &[RankId]) {
+        // A token none of whose picks has weights sends nothing and waits for nothing: its sum is there.
+        let none = (0..).zip(&self.own).filter(|(_, gather)| gather.parts.is_empty());
+        self.complete.extend(none.map(|(token, _)| (SumOf::Own { token }, Parts::new())));
         self.owed = sources.iter().map(|&source| (source, 0)).collect();
         for (source, _) in self.gateway.keys() {
             *self.owed.entry(*source).or_default() += 1;

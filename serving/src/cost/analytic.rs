@@ -63,7 +63,7 @@ impl Analytic {
 
     /// Rows that a slot of `layer` gets, and the probability that it gets any.
     pub(super) fn rows_of_slot(&self, layer: u32, tokens: u64) -> (f64, f64) {
-        let chosen = f64::from(self.shape.top_k) / f64::from(self.placed(layer).num_slots.max(1));
+        let chosen = self.shape.mean_picks() / f64::from(self.placed(layer).num_slots.max(1));
         let tokens = tokens as f64;
         (tokens * chosen, -(tokens * (-chosen.min(1.0)).ln_1p()).exp_m1())
     }

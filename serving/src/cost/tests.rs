@@ -122,6 +122,17 @@ fn parts_one_after_the_other_take_longer_by_the_all_to_all() {
     assert!(halves.experts.0 as f64 > 1.9 * serial.experts.0 as f64);
 }
 
+/// Qwen3 with half as many experts that pass a token on.
+fn passing() -> Model {
+    let mut model = Model::preset("qwen3-235b-a22b").unwrap();
+    for block in model.kinds.iter_mut().flat_map(|kind| &mut kind.blocks) {
+        if let Block::Routed { zero_experts, .. } = block {
+            *zero_experts = 64;
+        }
+    }
+    model
+}
+
 /// DeepSeek-V3 with experts of two matrices on rows of 2048.
 fn narrow() -> Model {
     let mut model = Model::preset("deepseek-v3").unwrap();
@@ -142,6 +153,7 @@ fn a_served_step_is_what_the_roofline_says() {
         (preset("gpt-oss-120b"), Dtype::Bf16),
         (preset("llama-4-maverick"), Dtype::Fp8),
         (narrow(), Dtype::Fp8),
+        (passing(), Dtype::Fp8),
     ] {
         let name = model.name.as_str();
         for (common, tp, batch, depth) in [

@@ -5,7 +5,7 @@ use super::{CompareError, CompareSpec, Configuration};
 use crate::placing::{Sample, sample};
 use blackboard::scale_up::{expected_copies, gate_copies};
 use blackboard::{BlackboardError, CopiesPerToken};
-use moe::{ExpertId, PlannedTraffic, Routing, RoutingSpec, RowBytes, plan_traffic};
+use moe::{ExpertId, LayerShape, PlannedTraffic, Routing, RoutingSpec, RowBytes, plan_traffic};
 use serde::{Deserialize, Serialize};
 use topology::{LinkClass, busiest_port};
 
@@ -73,9 +73,14 @@ impl<'a> Expectations<'a> {
         let (scheme, cluster, placement) = (row.scheme, &row.cluster, &row.placement);
         let ranks = vec![1; cluster.num_ranks() as usize];
         let closed = match (&self.spec.routing, &row.limit) {
-            (RoutingSpec::Uniform, limit) => {
+            (RoutingSpec::Uniform, Some(limit)) => {
                 let top_k = self.spec.shape.top_k;
-                let copies = expected_copies(scheme, cluster, placement, top_k, limit.as_ref(), &ranks);
+                let copies = expected_copies(scheme, cluster, placement, top_k, Some(limit), &ranks);
+                Some((copies, ExpectedKind::ClosedForm))
+            }
+            (RoutingSpec::Uniform, None) => {
+                let shape = LayerShape { gate: self.spec.shape.gate.unlimited(), ..self.spec.shape };
+                let copies = gate_copies(scheme, cluster, placement, &shape.selection(), &ranks);
                 Some((copies, ExpectedKind::ClosedForm))
             }
             (RoutingSpec::Model, None) => {
@@ -98,9 +103,9 @@ impl<'a> Expectations<'a> {
         self.sampled_mean(row)
     }
 
-    /// `T k / E` rows from each source that the slot serves.
+    /// `T k / E` rows from each source that the slot serves, E all experts that can be picked.
     fn even_rows(&self, row: &Configuration) -> Vec<f64> {
-        let share = f64::from(self.spec.shape.top_k) / f64::from(self.spec.shape.num_experts);
+        let share = self.spec.shape.selection().odds();
         reachable_tokens(self.spec, row).into_iter().map(|tokens| tokens * share).collect()
     }
 

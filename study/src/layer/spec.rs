@@ -6,7 +6,7 @@ use crate::scenario::SEEDS_MAX;
 use coordinator::STEPS_MAX;
 use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
-use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingSpec};
+use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware};
@@ -173,6 +173,10 @@ impl CompareSpec {
                 return refuse(problem);
             }
         }
+        let alike = matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model);
+        if self.shape.zero_experts > 0 && !alike {
+            return Err(RoutingError::ZeroExperts.into());
+        }
         if !self.payload && self.backends.contains(&BackendKind::Quic) {
             return refuse("rows without payload are for the simulator alone; add --backend sim");
         }
@@ -249,6 +253,9 @@ impl CompareSpec {
         if self.state_width() != self.shape.hidden {
             config["latent"] = json!(self.shape.hidden);
         }
+        if self.shape.zero_experts > 0 {
+            config["zero_experts"] = json!(self.shape.zero_experts);
+        }
         if !self.shape.gated {
             config["expert_matrices"] = json!(2);
         }
@@ -313,7 +320,7 @@ impl CompareSpec {
             (
                 "model",
                 format!(
-                    "{}: hidden {}{}, {} experts of width {}{}, top-{}, weights {}; rows FP8 out, BF16 back",
+                    "{}: hidden {}{}, {}{} experts of width {}{}, top-{}, weights {}; rows FP8 out, BF16 back",
                     self.model.name,
                     self.state_width(),
                     match shape.hidden {
@@ -321,6 +328,10 @@ impl CompareSpec {
                         width => format!(", rows of {width}"),
                     },
                     shape.num_experts,
+                    match shape.zero_experts {
+                        0 => String::new(),
+                        zero => format!(" + {zero} zero"),
+                    },
                     shape.expert_inter,
                     if shape.gated { "" } else { " and two matrices" },
                     shape.top_k,

@@ -93,7 +93,9 @@ impl PlacementRequest<'_> {
             cluster.racks().map(|rack| load.iter().map(|&picks| picks * of_rack(rack)).collect()).collect();
         let groups = self.shape.gate.n_group.max(1);
         let demand = Demand::new(load, top_k).from_racks(by_rack)?.in_groups(groups).of_layer(layer);
-        if matches!(self.routing, RoutingSpec::Model | RoutingSpec::Loads(_)) {
+        // Experts that pass a token on are no part of what such a demand can say, and it says so.
+        let gated = matches!(self.routing, RoutingSpec::Model | RoutingSpec::Loads(_));
+        if gated || self.shape.zero_experts > 0 {
             return Ok(demand.under(&self.shape.selection())?);
         }
         if picks.is_empty() {

@@ -163,7 +163,12 @@ pub async fn rebalance<R: Runner>(
 }
 
 fn layer(setup: &Setup) -> Result<&LayerProgram, RebalanceError> {
-    setup.layer().ok_or(RebalanceError::Spec("give the setup of a layer: nothing else is rebalanced"))
+    let layer = setup.layer();
+    let layer = layer.ok_or(RebalanceError::Spec("give the setup of a layer: nothing else is rebalanced"))?;
+    match layer.shape.zero_experts {
+        0 => Ok(layer),
+        _ => Err(RebalanceError::Spec("experts that pass a token on have no loads; give a model without")),
+    }
 }
 
 /// Moves the weights from one placement to the next; `None` if nothing has to.

@@ -219,7 +219,9 @@ impl Studied {
     pub fn selection(&self) -> SelectionRule {
         let rule = self.model.layer().selection();
         match self.routing {
-            RoutingSpec::Uniform => SelectionRule::plain(rule.experts, rule.top_k),
+            RoutingSpec::Uniform => {
+                SelectionRule { zero: rule.zero, ..SelectionRule::plain(rule.experts, rule.top_k) }
+            }
             _ => rule,
         }
     }

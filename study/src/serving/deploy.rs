@@ -120,6 +120,11 @@ impl Deployment {
             CostChoice::Analytic if !matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model) => {
                 "closed forms know routing alone that has all experts alike; give model, uniform or another serve.cost"
             }
+            _ if self.stack.shape().zero_experts > 0
+                && !matches!(self.routing, RoutingSpec::Uniform | RoutingSpec::Model) =>
+            {
+                "experts that pass a token on are picked as all others are; give model or uniform"
+            }
             _ if self.routing == RoutingSpec::Gate => {
                 "steps about time have no hidden states; give model, uniform, zipf:S, a workload or a trace"
             }

@@ -17,7 +17,7 @@ fn by_enumeration(
     limit: Option<&GateLimit>,
     tokens_per_rank: &[u32],
 ) -> CopiesPerToken {
-    let pools = pools(placement.num_experts(), top_k, limit).expect("valid");
+    let pools = pools(placement.num_experts(), (top_k, 0), limit).expect("valid");
     let mut sum = CopiesPerToken::default();
     for pool in &pools {
         let choices = combinations(pool.len() as u32, top_k).expect("few");
@@ -200,6 +200,7 @@ fn the_router_routes_as_the_expectation_assumes() {
         expert_inter: 16,
         gate: GateSpec::ungrouped(GateKind::of(&Softmax).norm_topk(true)),
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };
@@ -232,6 +233,7 @@ fn a_gate_with_groups_sends_what_it_is_expected_to() {
         expert_inter: 16,
         gate,
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     };
@@ -298,8 +300,8 @@ fn work_and_memory_are_bounded() {
     let placement = Placement::replicated_per_rack(&cluster, 256).expect("valid");
     let tokens = vec![1; 4096];
     let scheme = DispatchScheme::Hierarchical;
-    let pools = pools(256, 8, None).expect("valid");
-    let hits = || Hits::new(&cluster, 256, &pools, 8);
+    let pools = pools(256, (8, 0), None).expect("valid");
+    let hits = || Hits::new(&cluster, 256, &pools, (8, 0));
     let within = |bounds| bounded(scheme, &cluster, &placement, hits(), &tokens, bounds);
     let copies = within(BOUNDS).expect("valid");
     assert!(close(copies, uniform_copies(scheme, 1, &[4; 64], 8, None).expect("valid")));

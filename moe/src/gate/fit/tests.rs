@@ -39,7 +39,7 @@ fn seen(rule: &SelectionRule, tokens: impl Iterator<Item = Vec<u32>>) -> (Vec<f6
 }
 
 fn rule(experts: u32, top_k: u32, groups: u32, kept: u32, summed: u32) -> SelectionRule {
-    SelectionRule { experts, top_k, groups, kept, summed, equal: false }
+    SelectionRule { experts, zero: 0, top_k, groups, kept, summed, equal: false }
 }
 
 /// Loads of `experts` experts with a tail, the heaviest at the front of the groups.

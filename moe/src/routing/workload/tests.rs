@@ -18,6 +18,7 @@ fn shape(num_experts: u32, top_k: u32) -> LayerShape {
         expert_inter: 16,
         gate: GateSpec::ungrouped(GateKind::of(&SoftmaxAfterTopk)),
         dtype: Dtype::Fp8,
+        zero_experts: 0,
         gated: true,
         weight_bits: None,
     }
