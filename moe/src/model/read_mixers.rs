@@ -79,7 +79,9 @@ impl Reader<'_> {
         let kv_heads = fields.number(self.own("num_key_value_heads", span), 1, MAX_ATTENTION)?;
         // Falcon's later models say it in numbers, and leave the flag as it was.
         let in_numbers = fields.flag("new_decoder_architecture")? == Some(true);
-        let one_key = fields.flag("multi_query")? == Some(true) && !in_numbers;
+        let kind = fields.find("attn_type").and_then(|(_, kind)| kind.as_str());
+        let one_key =
+            fields.flag("multi_query")? == Some(true) && !in_numbers || kind == Some("multiquery_attention");
         let kv_heads = if one_key { 1 } else { kv_heads.unwrap_or(heads) };
         if !heads.is_multiple_of(kv_heads) {
             let problem = format!("{kv_heads}; give a divisor of the {heads} heads");

@@ -56,6 +56,13 @@ fn what_is_missing_goes_by_the_name_that_its_family_has() {
     assert!(gpt2.tied_embeddings);
     assert_eq!(gpt2.kinds[0].blocks, [Block::Dense { inter: 256, gated: false }]);
     assert!(gpt2.assumed.contains(&"intermediate_factor = 4".to_owned()));
+    // A width of its own leaves nothing to be taken from the type; one key for all heads is said in many ways.
+    let coder = read(&with(json!({"model_type": "gpt_bigcode", "n_inner": 200, "multi_query": true})));
+    assert_eq!(coder.kinds[0].blocks, [Block::Dense { inter: 200, gated: false }]);
+    let mpt = read(&with(
+        json!({"model_type": "mpt", "attn_config": {"attn_type": "multiquery_attention", "attn_impl": "torch"}}),
+    ));
+    assert_eq!((coder.cache(1).0.entries, mpt.cache(1).0.entries), (4 * 2 * 16, 4 * 2 * 16));
     // A recurrence alone has no blocks, and its heads are states.
     let mamba2 =
         read(&with(json!({"model_type": "mamba2", "head_dim": 32, "state_size": 16, "n_groups": 1})));
