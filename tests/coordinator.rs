@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use support::{text, works};
 
@@ -22,6 +23,7 @@ struct Process {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
+    printed: JoinHandle<String>,
 }
 
 impl Process {
@@ -33,7 +35,9 @@ impl Process {
         std::thread::spawn(move || {
             stderr.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)))
         });
-        Self { child, lines, said: Vec::new() }
+        let stdout = child.stdout.take().expect("piped");
+        let printed = std::thread::spawn(|| std::io::read_to_string(stdout).expect("UTF-8"));
+        Self { child, lines, said: Vec::new(), printed }
     }
 
     /// The first line from now on with `word`.
@@ -58,9 +62,9 @@ impl Process {
 
     /// Exit code, stdout, and everything that it said.
     fn end(mut self) -> (Option<i32>, String, Vec<String>) {
-        let stdout = self.child.stdout.take().expect("piped");
-        let printed = std::io::read_to_string(stdout).expect("UTF-8");
         let code = self.child.wait().expect("ended").code();
+        let nothing = std::thread::spawn(String::new);
+        let printed = std::mem::replace(&mut self.printed, nothing).join().expect("read");
         self.said.extend(self.lines.iter());
         (code, printed, std::mem::take(&mut self.said))
     }
