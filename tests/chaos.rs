@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     Killed,
+    /// And another one before the first is missed: the first comes back to a peer that is dead.
+    TwoKilled,
     Stopped,
     /// For less than it takes to be lost.
     FrozenShortly,
@@ -32,7 +34,8 @@ enum Fault {
     Frozen,
 }
 
-const FAULTS: [Fault; 4] = [Fault::Killed, Fault::Stopped, Fault::FrozenShortly, Fault::Frozen];
+const FAULTS: [Fault; 5] =
+    [Fault::Killed, Fault::TwoKilled, Fault::Stopped, Fault::FrozenShortly, Fault::Frozen];
 
 /// Numbers that a seed decides (SplitMix64; Steele, Lea and Flood 2014).
 struct Dice(u64);
@@ -198,8 +201,9 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
     let mut noticed: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     let (mut named, mut interrupted) = (0, 0);
     for _ in 0..faults {
-        let fault = FAULTS[dice.below(4) as usize];
-        let name = NODES[dice.below(4) as usize];
+        let fault = FAULTS[dice.below(5) as usize];
+        let victim = dice.below(4) as usize;
+        let (name, other) = (NODES[victim], NODES[(victim + 1) % 4]);
         let mut part = |whole: Duration| whole.mul_f64(dice.below(1000) as f64 / 1000.0);
         let (delay, pause) = (part(usual), part(Duration::from_millis(700)));
         while yard.news.try_recv().is_ok() {}
@@ -208,13 +212,19 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
         std::thread::sleep(delay);
         let at = Instant::now();
         match fault {
-            Fault::Killed => yard.signal(name, Signal::KILL),
+            Fault::Killed | Fault::TwoKilled => yard.signal(name, Signal::KILL),
             Fault::Stopped => yard.signal(name, Signal::TERM),
             Fault::FrozenShortly | Fault::Frozen => yard.signal(name, Signal::STOP),
         }
         let long = if fault == Fault::Frozen { Duration::from_millis(1300) } else { Duration::ZERO };
         std::thread::sleep(pause + long);
         match fault {
+            Fault::TwoKilled => {
+                yard.start(name);
+                std::thread::sleep(Duration::from_millis(750));
+                yard.signal(other, Signal::KILL);
+                yard.start(other);
+            }
             Fault::Killed | Fault::Stopped => yard.start(name),
             Fault::FrozenShortly | Fault::Frozen => yard.signal(name, Signal::CONT),
         }
@@ -228,7 +238,7 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
             }
             if line.contains("RunInterrupted") {
                 interrupted += 1;
-                named += u32::from(line.contains(name));
+                named += u32::from(line.contains(name) || fault == Fault::TwoKilled && line.contains(other));
             }
         }
     }

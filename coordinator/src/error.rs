@@ -62,7 +62,7 @@ pub enum RunError {
         error: String,
     },
     /// A node's connection ended.
-    #[error("{node} was lost during {during}: {reason}; see its log, start it again, then repeat the run")]
+    #[error("{node} was lost during {during}: {reason}; see its log and start it again")]
     Lost {
         /// Name and rank.
         node: String,

@@ -133,6 +133,8 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
 struct Membership {
     nodes: u32,
     cores: u32,
+    /// Whether one more could go.
+    spare: bool,
 }
 
 /// The state machine and what it speaks through.
@@ -278,10 +280,16 @@ impl Shell {
             }
         }
         while let Some(event) = self.machine.poll_event() {
+            if let CoordinatorEvent::NodeLeft { node, .. } = &event {
+                // One that was silent learns of it as soon as it wakes.
+                self.links.remove(node);
+            }
             self.tell(event);
         }
         // Whoever hears what becomes of a run finds the members as they are.
-        let there = Membership { nodes: self.machine.num_members(), cores: self.machine.num_cores() };
+        let machine = &self.machine;
+        let (nodes, cores, spare) = (machine.num_members(), machine.num_cores(), machine.has_spare());
+        let there = Membership { nodes, cores, spare };
         self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
         while let Some((run, event)) = self.machine.poll_session() {
             if let Some(session) = self.session.as_mut().filter(|session| session.run == run) {

@@ -172,7 +172,7 @@ pub(crate) struct ClientArgs {
 Example:
   railyard drain rack0-3 --coordinator localhost:7000 --certs /certs
 
-A spare takes the node's seat between two steps; where there is none, the run under way is finished first. Then the node is told to
+A spare takes the node's seat between two steps; where there is none, the comparison under way is finished first. Then the node is told to
 leave, and no step is lost.")]
 pub(crate) struct DrainArgs {
     /// The node

@@ -8,7 +8,7 @@ use crate::output;
 use crate::progress::Meter;
 use ::coordinator::local::Interrupts;
 use node::health::{self, Health};
-use node::net::{Identity, TransportOptions};
+use node::net::{Identity, Role, TransportOptions};
 use std::pin::Pin;
 use std::time::Duration;
 use study::layer::{CompareSpec, Report};
@@ -89,6 +89,12 @@ impl<'a> Client<'a> {
 
     fn asking(args: &'a ClientArgs) -> Result<Self, Failure> {
         let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
+        if identity.role() != Role::Client {
+            let (name, role) = (&args.name, identity.role());
+            return Err(Failure::Usage(anyhow::anyhow!(
+                "`{name}` has a {role}'s certificate; asking needs a client's, as of cli"
+            )));
+        }
         let options = TransportOptions { datagram_bytes: args.datagram_bytes };
         Ok(Self { address: &args.coordinator, identity, options, rejoin: Duration::ZERO })
     }

@@ -4,7 +4,7 @@ use super::block_on;
 use crate::cli::NodeArgs;
 use crate::failure::Failure;
 use ::coordinator::local::{Interrupts, stdin_closed};
-use node::net::{Identity, TransportOptions};
+use node::net::{Identity, Role, TransportOptions};
 use node::worker::{WorkerConfig, run_worker};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -16,6 +16,12 @@ const NETWORK_DATAGRAM_BYTES: u16 = 1452;
 pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
     let local = args.leave_with_stdin;
     let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
+    if identity.role() != Role::Node {
+        let (name, role) = (&args.name, identity.role());
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "`{name}` has a {role}'s certificate; a node needs a node's, as of rack0-0"
+        )));
+    }
     let default_bind = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let default_bytes = if local { LOCAL_DATAGRAM_BYTES } else { NETWORK_DATAGRAM_BYTES };
     let config = WorkerConfig {

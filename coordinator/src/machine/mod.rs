@@ -66,6 +66,7 @@ pub struct Coordinator {
     changed_ns: u64,
     last_run: u64,
     last_segment: u64,
+    ranks_of_last: u32,
     state: State,
     closing: bool,
     transmits: VecDeque<(NodeId, ToNode)>,
@@ -87,6 +88,7 @@ impl Coordinator {
             changed_ns: now_ns,
             last_run: 0,
             last_segment: 0,
+            ranks_of_last: 0,
             state: State::Idle,
             closing: false,
             transmits: VecDeque::new(),
@@ -99,6 +101,13 @@ impl Coordinator {
     #[must_use]
     pub fn num_members(&self) -> u32 {
         self.members.len()
+    }
+
+    /// Whether a node could go and the run that was opened last still have its seats.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        let able = self.members.seating().into_iter().filter(|(_, member)| member.can_sit(false)).count();
+        able > self.ranks_of_last as usize
     }
 
     /// Whether a node of that name is there and heard, and how many are.

@@ -28,6 +28,7 @@ impl Coordinator {
             return Err(RunError::TooFewNodes { there: self.members.len(), needed });
         }
         self.last_run += 1;
+        self.ranks_of_last = needed;
         self.state = State::Forming(Forming { course, deadline_ns, lost: None });
         self.try_start(now_ns);
         Ok(self.last_run)

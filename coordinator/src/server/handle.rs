@@ -48,6 +48,12 @@ impl ClusterHandle {
         self.members.borrow().cores
     }
 
+    /// Whether a node could go and the run that was opened last still have its seats.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        self.members.borrow().spare
+    }
+
     /// News from now on. A listener that lags misses the oldest.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CoordinatorEvent> {

@@ -80,6 +80,8 @@ pub enum WorkerError {
 
 /// How often a worker that takes part in a run says whom it waits for.
 const LOOK: Duration = Duration::from_millis(500);
+/// Commands that may come while a seat is taken.
+const QUEUED_MAX: usize = 64;
 /// Frames that wait between the streams and the rank.
 const ARRIVALS_MAX: usize = 4096;
 
@@ -144,14 +146,20 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
     let mut looked = Instant::now();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut queued = VecDeque::new();
     loop {
         let deadline_ns = worker.active.iter().map(Active::deadline_ns).min().unwrap_or(u64::MAX);
         // A deadline in the past is ready without yielding: QUIC's own tasks must get their turn all the same.
         tokio::task::yield_now().await;
         let outcome = tokio::select! {
             biased;
-            command = registration.commands.recv() => match command {
-                Some(command) => worker.handle_command(command).await,
+            command = next_command(&mut queued, &mut registration.commands) => match command {
+                Some(ToNode::Configure { setup, seats, pacing }) => {
+                    let seat = (setup, seats, pacing);
+                    queued.extend(worker.configure(seat, &mut registration.commands).await);
+                    Ok(())
+                }
+                Some(command) => worker.handle_command(command),
                 None => return,
             },
             () = timer.sleep_until(deadline_ns), if deadline_ns != u64::MAX => Ok(()),
@@ -174,6 +182,17 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
     }
 }
 
+/// The next command, of those that came while a seat was taken or of the line. Cancel safe.
+async fn next_command(
+    queued: &mut VecDeque<ToNode>,
+    commands: &mut mpsc::Receiver<ToNode>,
+) -> Option<ToNode> {
+    match queued.pop_front() {
+        Some(command) => Some(command),
+        None => commands.recv().await,
+    }
+}
+
 /// What a registered worker is: its links and the run it takes part in, if any.
 struct Worker {
     links: Links,
@@ -189,11 +208,10 @@ struct Worker {
 
 impl Worker {
     /// Does what the coordinator says. A command of another run than the one under way was sent before an abort: ignored.
-    async fn handle_command(&mut self, command: ToNode) -> Result<(), ActiveError> {
+    fn handle_command(&mut self, command: ToNode) -> Result<(), ActiveError> {
         let under_way = self.run();
         match command {
             ToNode::Welcome { node, .. } => self.node = node,
-            ToNode::Configure { setup, seats, pacing } => self.configure(setup, &seats, pacing).await,
             ToNode::Abort { run } if under_way == Some(run) => self.active.clear(),
             ToNode::Prepare { run, step, columns } if under_way == Some(run) => {
                 return self.prepare(step, columns);
@@ -206,21 +224,50 @@ impl Worker {
                 return self.on_half(stop.half, |active| active.begin(stop, start_at_ns));
             }
             ToNode::Abort { .. } | ToNode::Prepare { .. } | ToNode::Begin { .. } => {}
-            // The line's own.
-            ToNode::Beat | ToNode::Ping { .. } | ToNode::Shutdown | ToNode::Health { .. } => {}
+            // Those are taken elsewhere: seats with their links, the rest by the line.
+            ToNode::Configure { .. }
+            | ToNode::Beat
+            | ToNode::Ping { .. }
+            | ToNode::Shutdown
+            | ToNode::Health { .. } => {}
         }
         Ok(())
     }
 
-    /// Takes a seat in a run, and says whether that went well.
-    async fn configure(&mut self, setup: Arc<Setup>, seats: &SeatPlan, pacing: Pacing) {
+    /// Takes a seat in a run, and says whether that went well. Links with peers may take long to come, or never do: an abort of the run, or
+    /// another seat, ends the wait. What else comes meanwhile is returned, in order.
+    async fn configure(
+        &mut self,
+        (setup, seats, pacing): (Arc<Setup>, Arc<SeatPlan>, Pacing),
+        commands: &mut mpsc::Receiver<ToNode>,
+    ) -> Vec<ToNode> {
         let run = setup.run;
         self.active.clear();
-        let reply = match self.take_seat(setup, seats, pacing).await {
+        let mut queued = Vec::new();
+        let taken = {
+            let mut taking = std::pin::pin!(self.take_seat(setup, &seats, pacing));
+            loop {
+                tokio::select! {
+                    biased;
+                    command = commands.recv() => match command {
+                        Some(ToNode::Abort { run: aborted }) if aborted == run => return queued,
+                        Some(command @ ToNode::Configure { .. }) => {
+                            queued.push(command);
+                            return queued;
+                        }
+                        Some(command) if queued.len() < QUEUED_MAX => queued.push(command),
+                        // The line is at its end, or says what nobody means.
+                        _ => return queued,
+                    },
+                    taken = &mut taking => break taken,
+                }
+            }
+        };
+        self.replies.push_back(match taken {
             Ok(()) => FromNode::Configured { run },
             Err(error) => failed(run, &error),
-        };
-        self.replies.push_back(reply);
+        });
+        queued
     }
 
     async fn take_seat(

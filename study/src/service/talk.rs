@@ -4,6 +4,7 @@ use super::jobs::Submitted;
 use super::live::Said;
 use super::protocol::{Reply, Request};
 use super::shared::Service;
+use coordinator::RunError;
 use coordinator::server::Clients;
 use node::net::{MessageError, Peer, recv_message, send_message};
 use quinn::SendStream;
@@ -50,6 +51,17 @@ impl Service {
         Ok(())
     }
 
+    /// Empties a node. Without a spare the job under way has all of its runs first: it would wait in vain for a node between two of them.
+    async fn drain(&self, node: &str) -> Result<(), RunError> {
+        let first = self.queue.borrow().front().copied();
+        if first.is_some() && !self.handle.has_spare() && self.status().nodes.iter().any(|name| name == node)
+        {
+            // The sender is `self`, which outlives this call.
+            let _ = self.queue.subscribe().wait_for(|queue| queue.front().copied() != first).await;
+        }
+        self.handle.drain(node).await
+    }
+
     async fn tell(
         self: &Arc<Self>,
         name: &str,
@@ -59,7 +71,7 @@ impl Service {
         let job = match request {
             Request::Status => return send_message(send, &Reply::Status(self.status())).await,
             Request::Drain(node) => {
-                let drained = match alive(Box::pin(self.handle.drain(&node)), send).await? {
+                let drained = match alive(Box::pin(self.drain(&node)), send).await? {
                     Ok(()) => Reply::Drained,
                     Err(error) => Reply::refused(&error, true),
                 };
