@@ -287,8 +287,10 @@ impl Coordinator {
             let silent_s = silence_ns as f64 / 1e9;
             self.handle_lost(now_ns, node, &format!("it was silent for {silent_s:.1} s"));
         }
-        for (node, _) in self.members.seating() {
-            self.transmits.push_back((node, ToNode::Beat));
+        if silent.beats {
+            for (node, _) in self.members.seating() {
+                self.transmits.push_back((node, ToNode::Beat));
+            }
         }
     }
 
