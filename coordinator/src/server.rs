@@ -21,6 +21,7 @@ use session::{Asked, OpenSession, Opening};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -99,6 +100,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
     let (clients_in, clients) = mpsc::channel(CLIENTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (members_in, members) = watch::channel(Membership::default());
+    let (roll_in, roll) = watch::channel(Roll::default());
     let shell = Shell {
         // The standard library's hasher keys are the one source of random numbers at hand; nothing else depends on this one.
         machine: Coordinator::new(
@@ -111,6 +113,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
         session: None,
         events: events.clone(),
         members: members_in,
+        roll: roll_in,
         commands,
         inputs,
     };
@@ -125,7 +128,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
     };
     let thread = move || runtime.block_on(serve);
     std::thread::Builder::new().name("coordinator".to_owned()).spawn(thread).map_err(StartError::Thread)?;
-    Ok((ClusterHandle::new(commands_in, events, members, address), clients))
+    Ok((ClusterHandle::new(commands_in, events, (members, roll), address), clients))
 }
 
 /// How large the cluster is.
@@ -137,6 +140,9 @@ struct Membership {
     spare: bool,
 }
 
+/// Names of the nodes that are there, in order of seating, and whether each has not been heard for a while.
+pub type Roll = Arc<Vec<(String, bool)>>;
+
 /// The state machine and what it speaks through.
 struct Shell {
     machine: Coordinator,
@@ -144,6 +150,7 @@ struct Shell {
     session: Option<OpenSession>,
     events: broadcast::Sender<CoordinatorEvent>,
     members: watch::Sender<Membership>,
+    roll: watch::Sender<Roll>,
     commands: mpsc::Receiver<Command>,
     inputs: mpsc::Receiver<Input>,
 }
@@ -279,12 +286,19 @@ impl Shell {
                 self.machine.handle_lost(monotonic_ns(), node, reason);
             }
         }
+        let mut changed = false;
         while let Some(event) = self.machine.poll_event() {
+            changed |= event.changes_the_roll();
             if let CoordinatorEvent::NodeLeft { node, .. } = &event {
                 // One that was silent learns of it as soon as it wakes.
                 self.links.remove(node);
             }
             self.tell(event);
+        }
+        if changed {
+            let members = self.machine.members().into_iter();
+            let roll = members.map(|(_, member)| (member.name.clone(), member.is_suspected())).collect();
+            self.roll.send_replace(Arc::new(roll));
         }
         // Whoever hears what becomes of a run finds the members as they are.
         let machine = &self.machine;

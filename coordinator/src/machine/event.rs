@@ -92,6 +92,20 @@ pub enum CoordinatorEvent {
     },
 }
 
+impl CoordinatorEvent {
+    /// Whether it is about who is there.
+    #[must_use]
+    pub fn changes_the_roll(&self) -> bool {
+        matches!(
+            self,
+            Self::NodeJoined { .. }
+                | Self::NodeLeft { .. }
+                | Self::NodeSuspected { .. }
+                | Self::NodeHeard { .. }
+        )
+    }
+}
+
 /// What becomes of a run.
 #[derive(Clone, Debug)]
 pub enum SessionEvent {

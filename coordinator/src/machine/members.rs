@@ -87,6 +87,12 @@ pub(super) struct Said {
 }
 
 impl Member {
+    /// Whether it hasn't been heard for a while.
+    #[must_use]
+    pub fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
     /// Whether it may take a seat; one that is to leave may `stay` on where nobody else can.
     pub(super) fn can_sit(&self, stay: bool) -> bool {
         !self.suspected && (stay || !self.draining)

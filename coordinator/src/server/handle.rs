@@ -1,7 +1,7 @@
 //! What others hold of a running coordinator: they command it, hear its news, and run programs on its nodes.
 
 use super::session::{self, Session};
-use super::{Command, Membership};
+use super::{Command, Membership, Roll};
 use crate::error::RunError;
 use crate::machine::CoordinatorEvent;
 use crate::run::{RunRequest, Runner, StepRecord};
@@ -17,6 +17,7 @@ pub struct ClusterHandle {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<CoordinatorEvent>,
     members: watch::Receiver<Membership>,
+    roll: watch::Receiver<Roll>,
     address: SocketAddr,
 }
 
@@ -24,10 +25,10 @@ impl ClusterHandle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         events: broadcast::Sender<CoordinatorEvent>,
-        members: watch::Receiver<Membership>,
+        (members, roll): (watch::Receiver<Membership>, watch::Receiver<Roll>),
         address: SocketAddr,
     ) -> Self {
-        Self { commands, events, members, address }
+        Self { commands, events, members, roll, address }
     }
 
     /// Where nodes and clients find the coordinator.
@@ -46,6 +47,12 @@ impl ClusterHandle {
     #[must_use]
     pub fn num_cores(&self) -> u32 {
         self.members.borrow().cores
+    }
+
+    /// Who is there now, and who of them has not been heard for a while.
+    #[must_use]
+    pub fn roll(&self) -> Roll {
+        Roll::clone(&self.roll.borrow())
     }
 
     /// Whether a node could go and the run that was opened last still have its seats.

@@ -5,7 +5,6 @@ use super::job::State;
 use super::jobs::Submitted;
 use super::live::{Attached, Said, WITHDRAWN};
 use super::protocol::{JobId, Reply, Request};
-use super::roll;
 use super::shared::{Service, ServiceOptions};
 use super::store::Store;
 use super::store_error::StoreError;
@@ -21,7 +20,7 @@ use tokio::sync::watch;
 pub(super) const ABSENT_LIMIT: Duration = Duration::from_secs(60);
 
 impl Service {
-    /// Serves `handle`'s cluster, beginning with the jobs of its store. Nodes must register after this.
+    /// Serves `handle`'s cluster, beginning with the jobs of its store.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -41,19 +40,16 @@ impl Service {
             Some(directory) => Store::open(directory)?,
             None => Store::in_memory()?,
         };
-        let events = handle.subscribe();
         let service = Arc::new(Self {
             handle,
             options,
             absent,
             store: Arc::new(store),
-            roll: Mutex::default(),
             queue: watch::Sender::new(VecDeque::new()),
             live: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
         service.restore()?;
-        tokio::spawn(roll::follow(Arc::clone(&service), events));
         // What computes holds up neither clients nor what they are told.
         let runtime = Builder::new_current_thread().enable_time().build().map_err(StoreError::Thread)?;
         let works = Arc::clone(&service);

@@ -3,15 +3,11 @@
 use super::live::Live;
 use super::store::Store;
 use coordinator::server::ClusterHandle;
-use node::control::NodeId;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// Names of the nodes, and whether they are suspected.
-pub(super) type Roll = BTreeMap<NodeId, (String, bool)>;
 
 /// What a service keeps, where, and how long it waits.
 #[derive(Clone, Debug)]
@@ -33,7 +29,6 @@ pub struct Service {
     pub(super) options: ServiceOptions,
     pub(super) absent: Duration,
     pub(super) store: Arc<Store>,
-    pub(super) roll: Mutex<Roll>,
     /// Numbers of jobs, the one under way first.
     pub(super) queue: watch::Sender<VecDeque<u64>>,
     pub(super) live: Mutex<BTreeMap<u64, Arc<Live>>>,
