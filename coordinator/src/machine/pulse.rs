@@ -63,7 +63,8 @@ impl Pulse {
         for (node, member) in members.iter_mut() {
             member.heard_ns = member.heard_ns.saturating_add(late_ns).min(now_ns);
             let silence_ns = now_ns - member.heard_ns;
-            if silence_ns >= self.lost_ns {
+            // At the next look it would be too long.
+            if silence_ns + self.beat_ns / LOOKS_OF_BEAT >= self.lost_ns {
                 silent.lost.push((node, silence_ns));
             } else if silence_ns >= self.suspected_ns && !member.suspected {
                 member.suspected = true;

@@ -131,7 +131,7 @@ fn who_is_silent_is_suspected_then_lost_and_the_late_coordinator_blames_nobody()
     let Some(CoordinatorEvent::NodeLeft { name, reason, .. }) = yard.events.last() else {
         panic!("{:?}", yard.events)
     };
-    assert_eq!((name.as_str(), reason.as_str()), ("n1", "it was silent for 1.0 s"));
+    assert_eq!((name.as_str(), reason.as_str()), ("n1", "it was silent for 0.9 s"));
 }
 
 #[test]
