@@ -7,7 +7,7 @@
 //!
 //! A run: Configure, all Configured; for each step that is asked for Prepare, all Prepared; Begin of each stop of its program, closed by all
 //! of a stage before what follows it there; all Finished. Every wait but that for the next step has a limit. A seat that is lost ends a
-//! segment of the run, and another begins where it was, under a new epoch (see [`course`]); anything else that goes wrong ends the run on
+//! segment of the run, and another begins where it was, under a new epoch (see `course`); anything else that goes wrong ends the run on
 //! every seat.
 
 mod active;
