@@ -207,7 +207,7 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
         let mut part = |whole: Duration| whole.mul_f64(dice.below(1000) as f64 / 1000.0);
         let (delay, pause) = (part(usual), part(Duration::from_millis(700)));
         while yard.news.try_recv().is_ok() {}
-        let job = yard.begin();
+        let (job, job_at) = (yard.begin(), Instant::now());
         // These sleeps wait for nothing: they choose the moment.
         std::thread::sleep(delay);
         let at = Instant::now();
@@ -232,16 +232,23 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
         assert!(at.elapsed() < LIMIT, "{fault:?} of {name} took {:?}", at.elapsed());
         *outcomes.entry((fault, outcome(fault, &output))).or_default() += 1;
         yard.complete();
-        for (heard, line) in yard.news.try_iter() {
+        let news: Vec<_> = yard.news.try_iter().collect();
+        let mut innocent = false;
+        for (heard, line) in &news {
             if line.contains("NodeLeft") && line.contains(name) {
                 noticed.entry(fault).or_default().push(heard.duration_since(at));
             }
             if line.contains("RunInterrupted") {
                 interrupted += 1;
-                if !(line.contains(name) || line.contains(other)) {
-                    println!("{fault:?} of {name}: {line}");
-                }
-                named += u32::from(line.contains(name) || fault == Fault::TwoKilled && line.contains(other));
+                let right = line.contains(name) || fault == Fault::TwoKilled && line.contains(other);
+                named += u32::from(right);
+                innocent |= !right;
+            }
+        }
+        if innocent {
+            println!("{fault:?} of {name}, begun {delay:?} after the comparison, over {pause:?} after it:");
+            for (heard, line) in &news {
+                println!("{:8.3} s: {line}", heard.duration_since(job_at).as_secs_f64());
             }
         }
     }
