@@ -11,6 +11,7 @@
 mod cluster;
 mod cluster_file;
 mod fabric;
+mod fault;
 mod fluid;
 mod hardware;
 mod hardware_table;
@@ -27,6 +28,10 @@ pub use cluster_file::{
     ClusterFileError, ClusterFileProblem, ClusterSpec, MAX_CLUSTER_FILE_BYTES, parse_cluster_file,
 };
 pub use fabric::{Fabric, LinkClass, LinkSpec};
+pub use fault::{
+    Crossing, FAULT_KEYS, FAULTS_MAX, Fate, Fault, FaultPhase, FaultPlan, FaultProblem, Moment, Pace,
+    Verdict, What, When, Whom,
+};
 pub use fluid::{busiest_port, fluid_bound};
 pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
 pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
