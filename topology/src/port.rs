@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Picos, Rate};
+use crate::{Pace, Picos, Rate};
 
 /// One direction of one rank's link. A full-duplex port is two of these, one for egress and one for ingress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +31,15 @@ impl Port {
         self.free
     }
 
+    /// As [`Self::egress`], of a port that is as fast as `pace` says.
+    pub fn egress_paced(&mut self, now: Picos, bytes: u64, rate: Rate, pace: &Pace) -> Picos {
+        if pace.is_steady() {
+            return self.egress(now, bytes, rate);
+        }
+        self.free = pace.end(now.max(self.free), rate.transfer(bytes));
+        self.free
+    }
+
     /// Receives `bytes` whose last byte arrives at `arrive`: returns when they are delivered,
     /// `max(arrive, free + transfer)`.
     ///
@@ -38,6 +47,18 @@ impl Port {
     /// `arrive` and only a port which several senders meet at delays. To be called in the order of `arrive`.
     pub fn ingress(&mut self, arrive: Picos, bytes: u64, rate: Rate) -> Picos {
         self.free = arrive.max(self.free.saturating_add(rate.transfer(bytes)));
+        self.free
+    }
+
+    /// As [`Self::ingress`], of a port that is as fast as `pace` says: it can begin once the first byte has come.
+    pub fn ingress_paced(&mut self, arrive: Picos, bytes: u64, rate: Rate, pace: &Pace) -> Picos {
+        if pace.is_steady() {
+            return self.ingress(arrive, bytes, rate);
+        }
+        let transfer = rate.transfer(bytes);
+        let begins = self.free.max(arrive.saturating_sub(transfer));
+        // Before the span its last byte is there no earlier; in one in which nothing is done it waits as well.
+        self.free = pace.end(begins, transfer).max(pace.end(arrive, Picos::ZERO));
         self.free
     }
 }

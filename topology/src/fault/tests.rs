@@ -128,7 +128,7 @@ fn done(windows: &[(Picos, Picos, u32)], start: u64, end: u64) -> u64 {
         let here = windows.iter().filter(|(from, until, _)| from.0 <= at && at < until.0);
         here.map(|window| u64::from(window.2))
             .next()
-            .map_or(1_000, |permille| if permille == 0 { 0 } else { 1_000_000 / permille })
+            .map_or(1_000, |permille| 1_000_000_u64.checked_div(permille).unwrap_or(0))
     };
     (start..end).map(speed).sum()
 }
