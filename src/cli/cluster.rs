@@ -44,8 +44,13 @@ Examples:
   railyard certs ./certs --racks 4 --ranks-per-rack 4
   railyard certs ./certs --node extra-0 --client alice
   railyard certs ./authority --each ./certs             one directory a process: nobody has another's key
+  railyard certs ./certs --renew                        new certificates for all that have one
+  railyard certs ./certs --remove rack0-3               nobody of this name is let in any more
+  railyard certs ./certs --node rack0-3                 ... but with the certificate that it gets now
 
-An authority that is already there is kept, and so are certificates; new names are added.")]
+An authority that is already there is kept, and so are certificates that last 30 days more; new names are added. Running processes take
+up what changes in their directories within seconds, without a restart; where certificates are copied to other machines, copy them, and
+ca-removed.pem, again.")]
 pub(crate) struct CertsArgs {
     /// Directory to write to
     pub(crate) dir: PathBuf,
@@ -64,6 +69,15 @@ pub(crate) struct CertsArgs {
     /// Keep the authority alone in DIR, and give each process a directory of its own in EACH: EACH/NAME has its certificate and key
     #[arg(long, value_name = "EACH")]
     pub(crate) each: Option<PathBuf>,
+    /// Days that new certificates are valid
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3653))]
+    pub(crate) days: u32,
+    /// Renew all certificates that are there
+    #[arg(long)]
+    pub(crate) renew: bool,
+    /// Remove a name from the cluster; may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["renew", "node", "client", "racks", "ranks_per_rack", "days"])]
+    pub(crate) remove: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,8 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
             "`{name}` has a {role}'s certificate; a node needs a node's, as of rack0-0"
         )));
     }
+    // A local coordinator's certificates live as long as its workers.
+    let identity = if local { identity.fixed() } else { identity };
     let default_bind = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let default_bytes = if local { LOCAL_DATAGRAM_BYTES } else { NETWORK_DATAGRAM_BYTES };
     let config = WorkerConfig {

@@ -74,11 +74,13 @@ impl Drop for Link {
 pub(super) async fn accept(endpoint: Endpoint, inputs: mpsc::Sender<Input>, clients: mpsc::Sender<Peer>) {
     let mut strangers = Crowd::default();
     while let Some(accepting) = endpoint.accept().await {
-        let (inputs, clients) = (inputs.clone(), clients.clone());
+        let (inputs, clients, endpoint) = (inputs.clone(), clients.clone(), endpoint.clone());
         strangers.spawn(async move {
             match admit(accepting, &inputs, &clients).await {
                 // A stranger no longer.
-                Ok(Some(registered)) => drop(tokio::spawn(async move { registered.serve(&inputs).await })),
+                Ok(Some(registered)) => {
+                    drop(tokio::spawn(async move { registered.serve(&endpoint, &inputs).await }));
+                }
                 Ok(None) => {}
                 // The owner of the machine is gone: so is the endpoint.
                 Err(reason) => drop(inputs.send(Input::Refused { reason }).await),
@@ -90,7 +92,7 @@ pub(super) async fn accept(endpoint: Endpoint, inputs: mpsc::Sender<Input>, clie
 /// A node that has joined.
 struct Registered {
     node: NodeId,
-    connection: Connection,
+    peer: Peer,
     send: SendStream,
     recv: RecvStream,
     messages: mpsc::Receiver<ToNode>,
@@ -159,7 +161,7 @@ async fn admit(
     let register = Input::Register { name, address, machine, link, reply };
     inputs.send(register).await.map_err(|_| refuse(closing.to_owned()))?;
     match joined.await {
-        Ok(Ok(node)) => Ok(Some(Registered { node, connection, send, recv, messages })),
+        Ok(Ok(node)) => Ok(Some(Registered { node, peer, send, recv, messages })),
         // Told as news already; the link, and with it the connection, was dropped.
         Ok(Err(_)) => Ok(None),
         Err(_) => Err(refuse(closing.to_owned())),
@@ -183,19 +185,29 @@ async fn answer_health(
 }
 
 impl Registered {
-    /// Carries messages both ways until the connection ends.
-    async fn serve(self, inputs: &mpsc::Sender<Input>) {
-        let Self { node, connection, send, mut recv, messages } = self;
+    /// Carries messages both ways until the connection ends, or the node's name is removed from the cluster.
+    async fn serve(self, endpoint: &Endpoint, inputs: &mpsc::Sender<Input>) {
+        let Self { node, peer, send, mut recv, messages } = self;
         let writer = tokio::spawn(write(node, send, messages, inputs.clone()));
-        let reason = loop {
-            match recv_message::<FromNode>(&mut recv).await {
-                Ok(Some(message)) => {
-                    if inputs.send(Input::Message { node, message }).await.is_err() {
-                        break "the coordinator is gone".to_owned();
+        let reading = async {
+            loop {
+                match recv_message::<FromNode>(&mut recv).await {
+                    Ok(Some(message)) => {
+                        if inputs.send(Input::Message { node, message }).await.is_err() {
+                            break "the coordinator is gone".to_owned();
+                        }
                     }
+                    Ok(None) => break "it closed its control stream".to_owned(),
+                    Err(error) => break ending(&peer.connection, &error),
                 }
-                Ok(None) => break "it closed its control stream".to_owned(),
-                Err(error) => break ending(&connection, &error),
+            }
+        };
+        let reason = tokio::select! {
+            reason = reading => reason,
+            () = endpoint.removed(&peer) => {
+                let reason = format!("{} was removed from the cluster", peer.name);
+                peer.connection.close(REFUSED, reason.as_bytes());
+                reason
             }
         };
         writer.abort();

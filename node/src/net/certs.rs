@@ -8,43 +8,31 @@
 //! ```text
 //! DIR/ca.pem        DIR/ca-key.pem      the authority (only the machine that issues needs the key)
 //! DIR/NAME.pem      DIR/NAME-key.pem    one process
+//! DIR/ca-removed.pem                    names that were removed, signed by the authority
 //! ```
 
+use super::identity::{Identity, verify};
 use super::pem_files::{
-    CertError, content, create_dir, paths, pem_text, read_certificate, read_file, write_file,
+    CA_NAME, CertError, check_free, content, create_dir, paths, read_certificate, read_file, write_file,
 };
-use super::role::{self, Role, RoleError};
+use super::removed::{Removed, next_serial};
+use super::role::{Role, RoleError};
+use super::validity::{AUTHORITY_VALIDITY, VALIDITY, end_of, left, span};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-/// Certificates start a day in the past, so that hosts whose clocks differ accept them at once.
-const BACKDATED: Duration = Duration::from_secs(24 * 3600);
-/// They last ten years: compose volumes outlive their makers, and the authority is thrown away with the
-/// cluster.
-const VALIDITY: Duration = Duration::from_secs(3653 * 24 * 3600);
-const CA_NAME: &str = "ca";
+use std::time::Duration;
 
 /// The cluster's certificate authority: the certificate everyone trusts, and the key that signs new members.
 pub struct ClusterCa {
     certificate: CertificateDer<'static>,
     pem: String,
     key: KeyPair,
-}
-
-/// A process's certificate, its key, and the authority it trusts: all that TLS needs.
-pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    trusted: CertificateDer<'static>,
-    role: Role,
-    name: String,
+    removed: Option<Removed>,
 }
 
 impl ClusterCa {
@@ -55,19 +43,36 @@ impl ClusterCa {
     pub fn new() -> Result<Self, CertError> {
         let key = KeyPair::generate()?;
         let certificate = ca_params(&key).self_signed(&key)?;
-        Ok(Self { pem: certificate.pem(), certificate: certificate.der().clone(), key })
+        Ok(Self { pem: certificate.pem(), certificate: certificate.der().clone(), key, removed: None })
     }
 
-    /// Issues a certificate to the process called `name`, valid from a day ago and for ten years.
+    /// Issues a certificate to the process called `name`, valid from a day ago and for [`VALIDITY`].
     ///
     /// # Errors
-    /// [`CertError::Role`] if `name` is not one DNS label, [`CertError::Reserved`] if it is `ca`.
+    /// [`CertError::Role`] if `name` is not one DNS label, [`CertError::Reserved`] if it names other files.
     pub fn issue(&self, name: &str, role: Role) -> Result<Identity, CertError> {
-        if name == CA_NAME {
-            return Err(CertError::Reserved);
-        }
+        self.issue_for(name, role, VALIDITY)
+    }
+
+    /// Issues a certificate that is valid from a day ago and for `validity`, but not longer than the authority.
+    ///
+    /// # Errors
+    /// As those of [`Self::issue`].
+    pub fn issue_for(&self, name: &str, role: Role, validity: Duration) -> Result<Identity, CertError> {
+        let end = end_of(&self.certificate).map_err(RoleError::from)?;
+        self.issue_between(name, role, span(validity, Some(end)))
+    }
+
+    fn issue_between(
+        &self,
+        name: &str,
+        role: Role,
+        since_1970: [Duration; 2],
+    ) -> Result<Identity, CertError> {
+        check_free(name)?;
         let mut params = CertificateParams::new(role.dns_names(name)?)?;
-        valid_from_yesterday(&mut params);
+        valid(&mut params, since_1970);
+        params.serial_number = Some(next_serial(self.removed.as_ref(), name).to_vec().into());
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, format!("{role} {name}"));
         params.use_authority_key_identifier_extension = true;
@@ -77,14 +82,59 @@ impl ClusterCa {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         let key = KeyPair::generate()?;
-        let certificate = params.signed_by(&key, &Issuer::new(ca_params(&self.key), &self.key))?;
-        Ok(Identity {
-            chain: vec![certificate.der().clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            trusted: self.certificate.clone(),
-            role,
-            name: name.to_owned(),
-        })
+        let certificate = params.signed_by(&key, &self.issuer())?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let issued = certificate.der().clone();
+        Ok(Identity::issued(name, role, (issued, key), self.certificate.clone(), self.removed.clone()))
+    }
+
+    /// Puts `name` on the list of removed names, with all certificates it was given: nobody who has the list takes them. What it is issued
+    /// later is taken.
+    ///
+    /// # Errors
+    /// [`CertError::Role`] if `name` is not one DNS label, [`CertError::TooManyRemoved`].
+    pub fn remove(&mut self, name: &str) -> Result<(), CertError> {
+        check_free(name)?;
+        self.removed = Some(Removed::with(self.removed.as_ref(), name, &self.issuer())?);
+        Ok(())
+    }
+
+    /// Whether `name` was removed, and its certificate in `dir`, if one is there, was issued before that.
+    pub fn has_removed(&self, dir: &Path, name: &str) -> bool {
+        let Some(removed) = self.removed.as_ref().filter(|removed| removed.knows(name)) else { return false };
+        let Ok((_, found)) = read_certificate(&paths(dir, name).0) else { return true };
+        // At a time when nothing else can be wrong with it.
+        end_of(&found)
+            .and_then(|end| verify(&found, &self.certificate, Some(removed), end))
+            .is_err_and(|error| error == webpki::Error::CertRevoked)
+    }
+
+    /// Whether `identity` is of this authority, valid, and not of a name that was removed.
+    pub fn accepts(&self, identity: &Identity) -> bool {
+        let now = UnixTime::now();
+        identity
+            .chain()
+            .first()
+            .is_some_and(|shown| verify(shown, &self.certificate, self.removed.as_ref(), now).is_ok())
+    }
+
+    /// Writes the list of removed names, where there is one, into `dir`.
+    ///
+    /// # Errors
+    /// [`CertError::File`] if `dir` cannot be written.
+    pub fn save_removed(&self, dir: &Path) -> Result<(), CertError> {
+        self.removed.as_ref().map_or(Ok(()), |removed| removed.save(dir))
+    }
+
+    /// A certificate that ended an hour ago.
+    #[cfg(test)]
+    pub(super) fn issue_ended(&self, name: &str, role: Role) -> Identity {
+        let [start, now] = span(Duration::ZERO, None);
+        self.issue_between(name, role, [start, now - Duration::from_secs(3600)]).unwrap()
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::new(ca_params(&self.key), &self.key)
     }
 
     /// Writes `ca.pem` and `ca-key.pem` (mode 0600) into `dir`, which is created if need be.
@@ -105,7 +155,7 @@ impl ClusterCa {
         write_file(&certificate, &self.pem, false)
     }
 
-    /// Reads `ca.pem` and `ca-key.pem` from `dir`.
+    /// Reads `ca.pem`, `ca-key.pem` and the list of removed names from `dir`.
     ///
     /// # Errors
     /// [`CertError::Missing`], [`CertError::File`] or [`CertError::Content`], naming the file.
@@ -129,7 +179,11 @@ impl ClusterCa {
                 "is not the authority of ca-key.pem beside it".to_owned(),
             ));
         }
-        Ok(Self { certificate, pem, key })
+        let end = end_of(&certificate).map_err(RoleError::from)?;
+        if left(end, UnixTime::now()).is_err() {
+            return Err(CertError::AuthorityEnded { path: certificate_path });
+        }
+        Ok(Self { certificate, pem, key, removed: Removed::load(dir)? })
     }
 
     /// Loads the authority of `dir`, or makes and saves one where `ca.pem` is not there yet.
@@ -146,106 +200,6 @@ impl ClusterCa {
     }
 }
 
-impl Identity {
-    /// Writes `ca.pem`, `NAME.pem` and `NAME-key.pem` (mode 0600) into `dir`, which is created if need be.
-    /// Files of an earlier certificate of that name are replaced.
-    ///
-    /// # Errors
-    /// [`CertError::File`] if `dir` cannot be written; [`CertError::Exists`] if its `ca.pem` is another
-    /// authority's.
-    pub fn save(&self, dir: &Path) -> Result<(), CertError> {
-        create_dir(dir)?;
-        let ca_path = paths(dir, CA_NAME).0;
-        if !ca_path.exists() {
-            write_file(&ca_path, &pem_text("CERTIFICATE", &self.trusted), false)?;
-        } else if read_certificate(&ca_path)?.1 != self.trusted {
-            return Err(CertError::Exists { path: ca_path });
-        }
-        let (certificate, key) = paths(dir, &self.name);
-        write_file(&key, &pem_text("PRIVATE KEY", self.key.secret_der()), true)?;
-        let chain: String =
-            self.chain.iter().map(|certificate| pem_text("CERTIFICATE", certificate)).collect();
-        write_file(&certificate, &chain, false)
-    }
-
-    /// Reads `ca.pem`, `NAME.pem` and `NAME-key.pem` from `dir`, and checks that they belong together.
-    ///
-    /// # Errors
-    /// [`CertError::Missing`], [`CertError::File`] or [`CertError::Content`], naming the file;
-    /// [`CertError::Role`] if `name` is not one DNS label.
-    pub fn load(dir: &Path, name: &str) -> Result<Self, CertError> {
-        role::check_name(name)?;
-        if name == CA_NAME {
-            return Err(CertError::Reserved);
-        }
-        let ca_path = paths(dir, CA_NAME).0;
-        let (certificate_path, key_path) = paths(dir, name);
-        let trusted = read_certificate(&ca_path)?.1;
-        let certificate = read_certificate(&certificate_path)?.1;
-        let key_pem = read_file(&key_path)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-            .map_err(|error| content(&key_path, format!("holds no private key: {error}")))?;
-        verify(&certificate, &trusted)
-            .map_err(|error| content(&certificate_path, format!("is not certified by ca.pem: {error}")))?;
-        let (role, found) =
-            role::identify(&certificate).map_err(|error| content(&certificate_path, error.to_string()))?;
-        if found != name {
-            return Err(content(&certificate_path, format!("is the certificate of {role} `{found}`")));
-        }
-        Ok(Self { chain: vec![certificate], key, trusted, role, name: found })
-    }
-
-    /// What the process may be.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The process's name, one DNS label.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The certificate that the process shows.
-    pub fn chain(&self) -> &[CertificateDer<'static>] {
-        &self.chain
-    }
-
-    /// The certificate of the authority that the process trusts, and of no other.
-    pub fn trusted(&self) -> &CertificateDer<'static> {
-        &self.trusted
-    }
-
-    /// The private key of the certificate.
-    pub(super) fn key(&self) -> &PrivateKeyDer<'static> {
-        &self.key
-    }
-
-    /// The same certificate and key, but trusting the authority of `other`: a member that was deceived.
-    #[cfg(test)]
-    pub(super) fn trusting(mut self, other: &ClusterCa) -> Self {
-        self.trusted = other.certificate.clone();
-        self
-    }
-}
-
-impl Clone for Identity {
-    fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-            trusted: self.trusted.clone(),
-            role: self.role,
-            name: self.name.clone(),
-        }
-    }
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("role", &self.role).field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for ClusterCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterCa").finish_non_exhaustive()
@@ -255,37 +209,18 @@ impl fmt::Debug for ClusterCa {
 /// What the authority with this key is called and may do.
 fn ca_params(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
-    valid_from_yesterday(&mut params);
+    valid(&mut params, span(AUTHORITY_VALIDITY, None));
     let fingerprint: String =
         params.key_identifier(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("railyard cluster {fingerprint}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
 }
 
-fn valid_from_yesterday(params: &mut CertificateParams) {
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
-    params.not_after = epoch + (now + VALIDITY);
-}
-
-/// Checks that `certificate` is signed by `authority` and valid now.
-fn verify(certificate: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> Result<(), webpki::Error> {
-    let anchors = [webpki::anchor_from_trusted_cert(authority)?];
-    webpki::EndEntityCert::try_from(certificate)?
-        .verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &anchors,
-            &[],
-            UnixTime::now(),
-            webpki::KeyUsage::client_auth(),
-            None,
-            None,
-        )
-        .map(drop)
+fn valid(params: &mut CertificateParams, since_1970: [Duration; 2]) {
+    [params.not_before, params.not_after] = since_1970.map(|time| date_time_ymd(1970, 1, 1) + time);
 }
 
 #[cfg(test)]

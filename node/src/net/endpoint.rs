@@ -5,13 +5,14 @@
 //! connection with a welcome, one byte on a unidirectional stream, and a dial succeeds when that has come:
 //! both ends then know that both certificates were accepted.
 
-use super::certs::Identity;
 use super::fixed_window::FixedWindow;
+use super::identity::Identity;
+use super::keys::{Keys, KeysInUse};
 use super::link_error::{LinkError, link_error};
 use super::role::{self, Role, RoleError};
-use super::tls::{self, TlsError};
+use super::tls::TlsError;
 use super::transport::{self, TransportError, TransportOptions};
-use quinn::{ClientConfig, ConnectionError, ServerConfig, VarInt};
+use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +27,6 @@ pub const DIALS_MAX: usize = 12;
 /// it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// First packets that wait for their token.
-const INCOMING_MAX: usize = 1024;
-/// Bytes that may follow one of them meanwhile.
-const INCOMING_BYTES_MAX: u64 = 16 << 10;
 const WELCOME: &[u8] = b"W";
 /// Application error codes of our closes.
 const CLOSED: VarInt = VarInt::from_u32(0);
@@ -69,7 +66,7 @@ pub enum BindError {
 pub struct Endpoint {
     quic: quinn::Endpoint,
     address: SocketAddr,
-    client: ClientConfig,
+    keys: Arc<KeysInUse>,
     dials: Arc<Semaphore>,
     window: FixedWindow,
     receive_buffer_bytes: u64,
@@ -96,7 +93,8 @@ pub struct Accepting {
 }
 
 impl Endpoint {
-    /// Binds `address` (port 0: any free one). A client's endpoint only dials.
+    /// Binds `address` (port 0: any free one). A client's endpoint only dials. An identity that was read from a directory is read again
+    /// there, now and whenever its files change.
     ///
     /// # Errors
     /// [`BindError`].
@@ -112,26 +110,16 @@ impl Endpoint {
             transport::bind_socket(address).map_err(|source| bind_error(address, source))?;
         let window = FixedWindow::new(receive_buffer_bytes);
         let transport = Arc::new(transport::transport_config(options, &window)?);
-        let mut client = ClientConfig::new(Arc::new(tls::client_config(identity)?));
-        client.transport_config(transport.clone());
-        let mut server = None;
-        if identity.role().serves() {
-            let crypto = Arc::new(tls::server_config(identity)?);
-            server
-                .insert(ServerConfig::with_crypto(crypto))
-                .transport_config(transport)
-                .max_incoming(INCOMING_MAX)
-                .incoming_buffer_size(INCOMING_BYTES_MAX)
-                .incoming_buffer_size_total(INCOMING_BYTES_MAX * INCOMING_MAX as u64);
-        }
+        let keys = Keys::new(identity, transport)?;
         let config = transport::endpoint_config(options)?;
-        let quic = quinn::Endpoint::new(config, server, socket, Arc::new(quinn::TokioRuntime))
+        let quic = quinn::Endpoint::new(config, keys.server.clone(), socket, Arc::new(quinn::TokioRuntime))
             .map_err(|source| bind_error(address, source))?;
         let address = quic.local_addr().map_err(|source| bind_error(address, source))?;
+        let keys = Arc::new(KeysInUse::renewing(keys, quic.clone()));
         Ok(Self {
             quic,
             address,
-            client,
+            keys,
             dials: Arc::new(Semaphore::new(DIALS_MAX)),
             window,
             receive_buffer_bytes,
@@ -169,7 +157,7 @@ impl Endpoint {
         let link = async {
             let connection = self
                 .quic
-                .connect_with(self.client.clone(), peer, &expected.server_name())
+                .connect_with(self.keys.client(), peer, &expected.server_name())
                 .map_err(|source| LinkError::Dial { peer, source })?
                 .await
                 .map_err(|source| link_error(peer, source))?;
@@ -191,6 +179,14 @@ impl Endpoint {
             }
             // It may be retried where it is not validated.
             let _ = incoming.retry();
+        }
+    }
+
+    /// Returns once the name of `peer` is removed from the cluster: then nothing it says should be heard. Cancel safe.
+    pub async fn removed(&self, peer: &Peer) {
+        match certificates(&peer.connection).as_deref().and_then(|chain| chain.first()) {
+            Some(shown) => self.keys.removed(shown).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -245,8 +241,7 @@ async fn within(
 /// Reads who the other end of a verified connection is; closes the connection if the certificate does not
 /// say.
 fn identified(connection: quinn::Connection) -> Result<Peer, LinkError> {
-    let certificates =
-        connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificates = certificates(&connection);
     let certificate = certificates.as_deref().and_then(|chain| chain.first());
     match certificate.ok_or(RoleError::Nobody).and_then(role::identify) {
         Ok((role, name)) => Ok(Peer { connection, role, name }),
@@ -255,6 +250,11 @@ fn identified(connection: quinn::Connection) -> Result<Peer, LinkError> {
             Err(LinkError::Unidentified { peer: connection.remote_address(), source })
         }
     }
+}
+
+/// What the other end has shown.
+fn certificates(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity().and_then(|any| any.downcast().ok()).map(|chain| *chain)
 }
 
 /// Opens the acceptor's first stream with the welcome on it.

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// TLS alerts (RFC 8446, section 6), which QUIC carries as error code 0x100 plus the alert.
+const CERTIFICATE_REVOKED: u64 = 44;
+const CERTIFICATE_EXPIRED: u64 = 45;
 const UNKNOWN_CA: u64 = 48;
 const NO_APPLICATION_PROTOCOL: u64 = 120;
 
@@ -27,7 +29,33 @@ pub enum LinkError {
         /// The peer.
         peer: SocketAddr,
     },
-    /// We refused the peer's certificate: expired, or of another role than the one dialled.
+    /// We refused the peer: its name was removed.
+    #[error("{peer} shows the certificate of a name that was removed from the cluster; {ADMIT_AGAIN}")]
+    Removed {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// The peer refused us: our name was removed.
+    #[error("{peer} does not let us in: our certificate's name was removed from the cluster; {ADMIT_AGAIN}")]
+    RemovedByPeer {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// We refused the peer: its certificate has ended, by our clock.
+    #[error("the certificate of {peer} is not valid now ({reason}); {RENEW}")]
+    Ended {
+        /// The peer.
+        peer: SocketAddr,
+        /// What TLS said.
+        reason: String,
+    },
+    /// The peer refused us: our certificate has ended, by its clock.
+    #[error("{peer} does not let us in: our certificate is not valid now, by its clock; {RENEW}")]
+    EndedByPeer {
+        /// The peer.
+        peer: SocketAddr,
+    },
+    /// We refused the peer's certificate: of another role than the one dialled, for instance.
     #[error("the certificate of {peer} was refused: {reason}; check the address and both clocks")]
     Certificate {
         /// The peer.
@@ -93,6 +121,11 @@ pub enum LinkError {
 
 const ONE_AUTHORITY: &str = "give all processes certificates of one authority (`railyard certs DIR`)";
 
+const ADMIT_AGAIN: &str =
+    "to admit it again, give it a new one: `railyard certs DIR --node NAME` (or --client)";
+const RENEW: &str =
+    "renew it with `railyard certs DIR --renew` where the authority's key is, or set the clocks right";
+
 /// The TLS alert in a QUIC error code, if it is one (RFC 9001, section 4.8).
 fn alert(code: TransportErrorCode) -> Option<u64> {
     u64::from(code).checked_sub(0x100).filter(|alert| *alert <= 0xff)
@@ -104,12 +137,16 @@ pub(super) fn link_error(peer: SocketAddr, source: ConnectionError) -> LinkError
         ConnectionError::TransportError(error) => match alert(error.code) {
             Some(UNKNOWN_CA) => LinkError::Foreign { peer },
             Some(NO_APPLICATION_PROTOCOL) => LinkError::Protocol { peer },
+            Some(CERTIFICATE_REVOKED) => LinkError::Removed { peer },
+            Some(CERTIFICATE_EXPIRED) => LinkError::Ended { peer, reason: error.reason },
             Some(_) => LinkError::Certificate { peer, reason: error.reason },
             None => LinkError::Failed { peer, source: ConnectionError::TransportError(error) },
         },
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code) {
             Some(UNKNOWN_CA) => LinkError::ForeignToPeer { peer },
             Some(NO_APPLICATION_PROTOCOL) => LinkError::Protocol { peer },
+            Some(CERTIFICATE_REVOKED) => LinkError::RemovedByPeer { peer },
+            Some(CERTIFICATE_EXPIRED) => LinkError::EndedByPeer { peer },
             _ => LinkError::Refused { peer, reason: close.to_string() },
         },
         ConnectionError::ApplicationClosed(close) => LinkError::Refused { peer, reason: close.to_string() },

@@ -1,13 +1,16 @@
 //! The certificate directory: PEM files read with a limit and written whole, keys for their owner alone,
 //! errors that name the file.
 
-use super::role::RoleError;
+use super::role::{self, RoleError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// What the authority's files are called by.
+pub(super) const CA_NAME: &str = "ca";
 /// Largest PEM file read, in bytes; ours have about 700.
 pub(super) const PEM_BYTES_MAX: u64 = 1 << 20;
 
@@ -21,11 +24,11 @@ pub enum CertError {
     /// A name that cannot name a process, or a certificate that names nobody.
     #[error(transparent)]
     Role(#[from] RoleError),
-    /// `ca` names the authority's own files.
+    /// The files of a process of this name would be those of the authority, or another process's key.
     #[error(
-        "`ca` is the authority's own name in the certificate directory; choose another name for the process"
+        "`{0}` names other files of the certificate directory (as do `ca`, `ca-...` and `...-key`); choose another name for the process"
     )]
-    Reserved,
+    Reserved(String),
     /// A file that should be there is not.
     #[error("no {}; make the cluster's certificates with `railyard certs {}`", path.display(), dir(path))]
     Missing {
@@ -37,6 +40,42 @@ pub enum CertError {
     Exists {
         /// The file.
         path: PathBuf,
+    },
+    /// A certificate that is no longer valid.
+    #[error(
+        "{} ended {} ago; renew it with `railyard certs {} --renew` where the authority's key is, or set the clock right",
+        path.display(), days(*ago), dir(path)
+    )]
+    Ended {
+        /// The file.
+        path: PathBuf,
+        /// How long ago.
+        ago: Duration,
+    },
+    /// The authority is no longer valid, and with it no certificate that it has signed.
+    #[error("{} has ended; make a new cluster's certificates with `railyard certs` in an empty directory", path.display())]
+    AuthorityEnded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate of a name that was removed.
+    #[error(
+        "{}: `{name}` was removed from the cluster; to admit it again: `railyard certs {} --node {name}` (or --client)",
+        path.display(), dir(path)
+    )]
+    Removed {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// Too long a list of removed names.
+    #[error(
+        "{most} names were removed under this authority, and no more can be; make a new one in an empty directory"
+    )]
+    TooManyRemoved {
+        /// The most.
+        most: usize,
     },
     /// A file that cannot be read or written.
     #[error("cannot {verb} {}: {source}", path.display())]
@@ -61,6 +100,26 @@ pub enum CertError {
 /// The directory of `path`, for messages.
 fn dir(path: &Path) -> String {
     path.parent().map_or_else(|| "DIR".to_owned(), |parent| parent.display().to_string())
+}
+
+/// A time that is told: days, or hours where it is less than two.
+pub(super) fn days(time: Duration) -> String {
+    match time.as_secs() / 3600 {
+        hours @ 0..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
+    }
+}
+
+/// Checks that `name` may name a process's files: one DNS label that is no other file's.
+///
+/// # Errors
+/// [`CertError::Role`] or [`CertError::Reserved`].
+pub(super) fn check_free(name: &str) -> Result<(), CertError> {
+    role::check_name(name)?;
+    if name == CA_NAME || name.starts_with("ca-") || name.ends_with("-key") {
+        return Err(CertError::Reserved(name.to_owned()));
+    }
+    Ok(())
 }
 
 /// PEM text of `der`, with line feeds as the authority's own files have them.

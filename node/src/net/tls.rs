@@ -3,9 +3,13 @@
 //!
 //! Sessions are not resumed: every connection verifies both certificates anew, and no ticket is sent or kept.
 
-use super::certs::Identity;
+use super::identity::Identity;
+use super::refusal::Telling;
+use super::removed::Removed;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
@@ -42,12 +46,14 @@ pub enum TlsError {
 pub fn server_config(identity: &Identity) -> Result<QuicServerConfig, TlsError> {
     let provider = provider();
     let roots = roots(identity).map_err(|source| unusable(identity, source))?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(lists(identity))
+        .build()?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .and_then(|builder| {
             builder
-                .with_client_cert_verifier(verifier)
+                .with_client_cert_verifier(Arc::new(Telling(verifier)))
                 .with_single_cert(identity.chain().to_vec(), identity.key().clone_key())
         })
         .map_err(|source| unusable(identity, source))?;
@@ -64,11 +70,15 @@ pub fn server_config(identity: &Identity) -> Result<QuicServerConfig, TlsError> 
 /// [`TlsError`] if the identity's parts do not fit together.
 pub fn client_config(identity: &Identity) -> Result<QuicClientConfig, TlsError> {
     let roots = roots(identity).map_err(|source| unusable(identity, source))?;
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let provider = provider();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(lists(identity))
+        .build()?;
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .and_then(|builder| {
             builder
-                .with_root_certificates(roots)
+                .with_webpki_verifier(verifier)
                 .with_client_auth_cert(identity.chain().to_vec(), identity.key().clone_key())
         })
         .map_err(|source| unusable(identity, source))?;
@@ -87,6 +97,11 @@ fn roots(identity: &Identity) -> Result<Arc<RootCertStore>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(identity.trusted().clone())?;
     Ok(Arc::new(roots))
+}
+
+/// Whom `identity` refuses.
+fn lists(identity: &Identity) -> Vec<CertificateRevocationListDer<'static>> {
+    identity.removed().map(Removed::der).cloned().into_iter().collect()
 }
 
 fn unusable(identity: &Identity, source: rustls::Error) -> TlsError {

@@ -24,7 +24,7 @@ fn saved_certificates_load_as_they_were() {
         assert_eq!(loaded.chain(), identity.chain());
         assert_eq!(loaded.trusted(), &ca.certificate);
         assert_eq!(loaded.key().secret_der(), identity.key().secret_der());
-        verify(&loaded.chain()[0], loaded.trusted()).unwrap();
+        verify(&loaded.chain()[0], loaded.trusted(), None, UnixTime::now()).unwrap();
     }
     let text = fs::read_to_string(dir.join("n0.pem")).unwrap();
     assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n"), "{text}");
@@ -99,7 +99,9 @@ fn files_of_two_authorities_do_not_mix() {
 fn names_are_checked_before_anything_is_made() {
     let ca = ClusterCa::new().unwrap();
     assert!(matches!(ca.issue("../n0", Role::Node), Err(CertError::Role(RoleError::Name(_)))));
-    assert!(matches!(ca.issue("ca", Role::Node), Err(CertError::Reserved)));
+    for taken in ["ca", "ca-key", "ca-removed", "n0-key"] {
+        assert!(matches!(ca.issue(taken, Role::Node), Err(CertError::Reserved(_))), "{taken}");
+    }
     assert!(matches!(Identity::load(Path::new("."), "a/b"), Err(CertError::Role(RoleError::Name(_)))));
 }
 
@@ -124,4 +126,91 @@ fn a_client_certificate_cannot_serve() {
             .is_ok()
     };
     assert_eq!(Role::ALL.map(usable), [true, true, false]);
+}
+
+#[test]
+fn a_certificate_lasts_ninety_days_and_no_longer_than_its_authority() {
+    let ca = ClusterCa::new().unwrap();
+    let left = ca.issue("n0", Role::Node).unwrap().left().unwrap();
+    assert!(left <= VALIDITY && left > VALIDITY - Duration::from_secs(60), "{left:?}");
+    let longest = ca.issue_for("n0", Role::Node, 2 * AUTHORITY_VALIDITY).unwrap().left().unwrap();
+    assert!(longest <= AUTHORITY_VALIDITY, "{longest:?}");
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_named_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ca = ClusterCa::load_or_create(dir.path()).unwrap();
+    let ended = ca.issue_ended("n0", Role::Node);
+    ended.save(dir.path()).unwrap();
+    assert!(ended.left().unwrap_err() >= Duration::from_secs(3600));
+    let error = Identity::load(dir.path(), "n0").unwrap_err();
+    assert!(matches!(error, CertError::Ended { .. }));
+    remedy(&error, "n0.pem");
+    assert!(error.to_string().contains("--renew"), "{error}");
+    // That it has ended doesn't hide whether its name was removed.
+    ca.remove("n0").unwrap();
+    assert!(ca.has_removed(dir.path(), "n0"));
+    ca.issue_ended("n0", Role::Node).save(dir.path()).unwrap();
+    assert!(!ca.has_removed(dir.path(), "n0"));
+}
+
+#[test]
+fn a_removed_name_is_out_with_all_its_certificates_until_it_gets_a_new_one() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    ClusterCa::load_or_create(dir).unwrap();
+    // Everything is read back from the files.
+    let ca = || ClusterCa::load(dir).unwrap();
+    let first = ca().issue("n0", Role::Node).unwrap();
+    let renewed = ca().issue("n0", Role::Node).unwrap();
+    let other = ca().issue("n1", Role::Node).unwrap();
+    renewed.save(dir).unwrap();
+    let remove = || {
+        let mut removing = ca();
+        removing.remove("n0").unwrap();
+        removing.save_removed(dir).unwrap();
+    };
+    remove();
+    assert!(ca().has_removed(dir, "n0") && !ca().has_removed(dir, "n1"));
+    assert_eq!([&first, &renewed, &other].map(|identity| ca().accepts(identity)), [false, false, true]);
+    let error = Identity::load(dir, "n0").unwrap_err();
+    assert!(matches!(error, CertError::Removed { .. }));
+    remedy(&error, "n0.pem");
+
+    let again = ca().issue("n0", Role::Node).unwrap();
+    again.save(dir).unwrap();
+    Identity::load(dir, "n0").unwrap();
+    assert_eq!([&first, &renewed, &again].map(|identity| ca().accepts(identity)), [false, false, true]);
+    remove();
+    assert_eq!([&first, &again, &other].map(|identity| ca().accepts(identity)), [false, false, true]);
+}
+
+#[test]
+fn a_list_of_another_authority_is_refused_by_its_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (scratch.path().join("ours"), scratch.path().join("theirs"));
+    for dir in [&ours, &theirs] {
+        let mut ca = ClusterCa::load_or_create(dir).unwrap();
+        ca.issue("n0", Role::Node).unwrap().save(dir).unwrap();
+        ca.remove("n1").unwrap();
+        ca.save_removed(dir).unwrap();
+    }
+    Identity::load(&ours, "n0").unwrap();
+    fs::copy(theirs.join("ca-removed.pem"), ours.join("ca-removed.pem")).unwrap();
+    remedy(&Identity::load(&ours, "n0").unwrap_err(), "ca-removed.pem");
+    fs::write(ours.join("ca-removed.pem"), "no list").unwrap();
+    remedy(&Identity::load(&ours, "n0").unwrap_err(), "ca-removed.pem");
+}
+
+#[test]
+fn names_are_found_in_a_directory_and_other_files_are_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = ClusterCa::load_or_create(dir.path()).unwrap();
+    ca.issue("n1", Role::Node).unwrap().save(dir.path()).unwrap();
+    ca.issue("me", Role::Client).unwrap().save(dir.path()).unwrap();
+    fs::write(dir.path().join("notes.txt"), "text").unwrap();
+    fs::copy(dir.path().join("n1.pem"), dir.path().join("copy.pem")).unwrap();
+    let names = Identity::names_in(dir.path()).unwrap();
+    assert_eq!(names, [("me".to_owned(), Role::Client), ("n1".to_owned(), Role::Node)]);
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::net::{ClusterCa, MessageError, recv_message, send_message};
+use std::path::Path;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -118,12 +119,85 @@ async fn another_clusters_certificate_is_refused_by_the_dialler() {
 async fn another_clusters_certificate_is_refused_by_the_acceptor() {
     let (ours, theirs) = (ClusterCa::new().unwrap(), ClusterCa::new().unwrap());
     // The dialler trusts the acceptor's authority, so that only the acceptor can refuse.
-    let dialler = open(&theirs.issue("a", Role::Node).unwrap().trusting(&ours));
+    let dialler =
+        open(&theirs.issue("a", Role::Node).unwrap().trusting(&ours.issue("b", Role::Node).unwrap()));
     let acceptor = member(&ours, "b");
     let (there, here) = link(&dialler.0, &acceptor).await;
     let (there, here) = (there.unwrap_err(), here.unwrap_err());
     assert!(matches!(there, LinkError::ForeignToPeer { peer } if peer == acceptor.1), "{there}");
     assert!(matches!(here, LinkError::Foreign { peer } if peer == dialler.1), "{here}");
+}
+
+/// A member whose certificate lies in `dir`.
+fn settled(ca: &ClusterCa, dir: &Path, name: &str) -> (Endpoint, SocketAddr) {
+    ca.issue(name, Role::Node).unwrap().save(dir).unwrap();
+    open(&Identity::load(dir, name).unwrap())
+}
+
+fn shown(peer: &Peer) -> CertificateDer<'static> {
+    certificates(&peer.connection).unwrap()[0].clone()
+}
+
+#[tokio::test]
+async fn renewed_certificates_are_shown_to_whoever_connects_next_and_links_stay() {
+    let scratch = tempfile::tempdir().unwrap();
+    let ca = ClusterCa::load_or_create(scratch.path()).unwrap();
+    let (a, b) = (settled(&ca, scratch.path(), "a"), settled(&ca, scratch.path(), "b"));
+    let before = linked(&a.0, &b).await;
+    let new = ["a", "b"].map(|name| ca.issue(name, Role::Node).unwrap());
+    for identity in &new {
+        identity.save(scratch.path()).unwrap();
+    }
+    tokio::join!(a.0.keys.renewed(), b.0.keys.renewed());
+    let after = linked(&a.0, &b).await;
+    assert_eq!(
+        [shown(&after.1), shown(&after.0)],
+        [&new[0], &new[1]].map(|identity| identity.chain()[0].clone())
+    );
+    assert_ne!([shown(&before.1), shown(&before.0)], [shown(&after.1), shown(&after.0)]);
+    let mut stream = before.0.connection.open_uni().await.unwrap();
+    stream.write_all(b"still here").await.unwrap();
+    before.1.connection.accept_uni().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_name_is_refused_by_acceptors_and_by_diallers_and_missed_where_it_is_linked() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut ca = ClusterCa::load_or_create(scratch.path()).unwrap();
+    let good = settled(&ca, scratch.path(), "good");
+    // It has no list, and trusts everybody.
+    let bad = member(&ca, "bad");
+    let before = linked(&bad.0, &good).await;
+    ca.remove("bad").unwrap();
+    ca.save_removed(scratch.path()).unwrap();
+    good.0.removed(&before.1).await;
+    let (there, here) = link(&bad.0, &good).await;
+    let (there, here) = (there.unwrap_err(), here.unwrap_err());
+    assert!(matches!(there, LinkError::RemovedByPeer { peer } if peer == good.1), "{there}");
+    assert!(matches!(here, LinkError::Removed { peer } if peer == bad.1), "{here}");
+    let (there, here) = link(&good.0, &bad).await;
+    let (there, here) = (there.unwrap_err(), here.unwrap_err());
+    assert!(matches!(there, LinkError::Removed { peer } if peer == bad.1), "{there}");
+    assert!(matches!(here, LinkError::RemovedByPeer { peer } if peer == good.1), "{here}");
+    for error in [there, here] {
+        assert!(error.to_string().contains("removed from the cluster"), "{error}");
+    }
+    let again = member(&ca, "bad");
+    linked(&again.0, &good).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_refused_on_both_sides() {
+    let ca = ClusterCa::new().unwrap();
+    let (good, late) = (member(&ca, "good"), open(&ca.issue_ended("late", Role::Node)));
+    for (dialler, acceptor) in [(&late, &good), (&good, &late)] {
+        let (there, here) = link(&dialler.0, acceptor).await;
+        let (refusing, refused) = if dialler.1 == late.1 { (here, there) } else { (there, here) };
+        let (refusing, refused) = (refusing.unwrap_err(), refused.unwrap_err());
+        assert!(matches!(&refusing, LinkError::Ended { peer, .. } if *peer == late.1), "{refusing}");
+        assert!(matches!(refused, LinkError::EndedByPeer { peer } if peer == good.1), "{refused}");
+        assert!(refused.to_string().contains("--renew"), "{refused}");
+    }
 }
 
 #[tokio::test]
