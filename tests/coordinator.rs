@@ -272,3 +272,31 @@ fn a_second_coordinator_on_one_directory_is_refused() {
     let error = text(&output.stderr);
     assert!(error.contains("another coordinator has state/jobs.redb open"), "{error}");
 }
+
+#[test]
+fn an_experiment_is_run_on_the_cluster_and_goes_on_where_it_was() {
+    let mut yard = Yard::start(&["--no-first-run", "--state=state"]);
+    let experiment = "[experiment]\nmodel = \"granite-1b\"\nracks = 2\nranks_per_rack = 1\n\
+                      tokens = 4\nrounds = 2\nbase = \"ranks\"\n[sweep]\nthrottle = [1, 8]\n";
+    std::fs::write(yard.path("here.toml"), experiment).expect("written");
+    let run = |yard: &Yard| {
+        let args = ["run", "here.toml", "--cluster", &yard.address, "--certs=certs", "--json"];
+        Process::start(&mut railyard(yard.dir.path(), &args))
+    };
+    let mut client = run(&yard);
+    client.says("[1/2]");
+    yard.restart(&["--no-first-run", "--state=state"]);
+    let report = |client: Process| {
+        let (code, printed, said) = client.end();
+        let kept_up = code == Some(0) || said.iter().any(|line| line.contains("could not keep up"));
+        assert!(kept_up, "{code:?}: {said:#?}");
+        serde_json::from_str::<Value>(&printed).expect("JSON")
+    };
+    let first = report(client);
+    let rows = first["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2, "a point's own row, not its base's: {first}");
+    assert!(rows.iter().all(|row| row["backend"] == "quic"), "{first}");
+    // What is finished is not asked for again.
+    yard.coordinator.signal(Signal::KILL);
+    assert_eq!(report(run(&yard)), first);
+}

@@ -13,6 +13,7 @@ Examples:
   railyard run examples/throttle.toml --dry-run            what would run, each point as a command of its own
   railyard run examples/batch-curve.toml                   a serving experiment: what it is about say its tables
   railyard run sweep.toml --backend quic                   measured, one point after the other
+  railyard run sweep.toml --cluster coordinator:7000 --certs ./certs    measured on a cluster that is running
   railyard run sweep.toml --shard 2/8                      the second of eight parts
   railyard report results                                  all parts in one table
 
@@ -24,6 +25,8 @@ Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 u
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) experiment: ExperimentArgs,
+    #[command(flatten)]
+    pub(crate) on: ClusterArgs,
     /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part, and the file's plots
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub(crate) out: PathBuf,

@@ -11,7 +11,7 @@ use ::coordinator::{Limits, LocalCluster, LocalConfig, SimRunner, WorkerKind};
 use anyhow::Context;
 use node::net::TransportOptions;
 use std::io::IsTerminal;
-use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report};
+use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report, Wanted};
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let meter = Meter::new(quiet);
     let mut finished = Finished::default();
     let ended = match client {
-        Some(client) => block_on(async { Ok(Box::pin(client.compare(&spec, &meter)).await) })?,
+        Some(client) => block_on(async { Ok(Box::pin(client.compare(&spec, Wanted::All, &meter)).await) })?,
         None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
             .map_err(|failure| (failure, finished.incomplete())),
     };

@@ -11,7 +11,7 @@ use node::health::{self, Health};
 use node::net::{Identity, Role, TransportOptions};
 use std::pin::Pin;
 use std::time::Duration;
-use study::layer::{CompareSpec, Report};
+use study::layer::{CompareSpec, Report, Wanted};
 use study::service::{self, ClientError, JobId, News};
 use study::serving::{Packed, ServeRecord};
 
@@ -119,15 +119,16 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Has the cluster run `spec`; Ctrl-C withdraws it. A failure comes with the rows that are finished.
+    /// Has the cluster run what is `wanted` of `spec`; Ctrl-C withdraws it. A failure comes with the rows that are finished.
     pub(crate) async fn compare(
         &self,
         spec: &CompareSpec,
+        wanted: Wanted,
         meter: &Meter,
     ) -> Result<Report, (Failure, Option<Report>)> {
         let (client, job) = (self.client(), JobId::draw());
         let mut hear = |news| told(meter, news, "comparisons");
-        let asked = client.compare(job, spec, &mut hear);
+        let asked = client.compare(job, spec, wanted, &mut hear);
         match interruptible(Box::pin(asked)).await.map_err(|failure| (failure, None))? {
             Some(Ok(report)) => Ok(report),
             Some(Err(ClientError::Refused { error, usage, incomplete })) => {

@@ -14,11 +14,12 @@ use anyhow::anyhow;
 use std::path::Path;
 use std::sync::Arc;
 use study::experiment::{
-    Merged, Plan, Point, PointLine, Results, Shard, Subject, parse_experiment, point_line, run_offline,
-    run_on_workers,
+    Merged, Plan, Point, PointLine, Remote, Results, Shard, Subject, parse_experiment, point_line,
+    run_offline, run_on_workers,
 };
-use study::layer::{BackendKind, available_bytes};
+use study::layer::{BackendKind, Wanted, available_bytes};
 use study::scenario::BackendWord;
+use study::subjects::layer::own_records;
 use study::subjects::record;
 use study::text_table::wrapped;
 use topology::Cluster;
@@ -27,7 +28,8 @@ use topology::Cluster;
 const MEMORY_SHARE: f64 = 0.75;
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<(), Failure> {
-    let asked = Asked { args: &args.experiment, out: Some(&args.out), subject: None, cluster: None };
+    let cluster = Client::of(&args.on)?;
+    let asked = Asked { args: &args.experiment, out: Some(&args.out), subject: None, cluster };
     match asked.finish(quiet)? {
         Some((merged, subject)) => super::report::print(&merged, subject, &args.experiment),
         None => Ok(()),
@@ -195,10 +197,18 @@ async fn run_there(
 ) -> Result<(), Failure> {
     for point in points {
         let resolved = plan.resolve(point)?;
-        let packed = resolved.work.packed().map_err(|fault| plan.fault(point, &fault))?;
-        let served = client.serve(&packed, &meter.meter).await?;
-        let record = record(&served, BackendKind::Quic).map_err(Failure::failed)?;
-        results.append(&point_line(point.clone(), &resolved.command, vec![record]))?;
+        let records = match resolved.work.remote().map_err(|fault| plan.fault(point, &fault))? {
+            Remote::Layer { spec, with_base } => {
+                let compared = client.compare(&spec, Wanted::One { with_base }, &meter.meter).await;
+                // Half a point is none.
+                own_records(compared.map_err(|(failure, _)| failure)?, with_base).map_err(Failure::failed)?
+            }
+            Remote::Serving(packed) => {
+                let served = client.serve(&packed, &meter.meter).await?;
+                vec![record(&served, BackendKind::Quic).map_err(Failure::failed)?]
+            }
+        };
+        results.append(&point_line(point.clone(), &resolved.command, records))?;
         meter.done(&point.to_string());
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use super::record::{PlotTable, Record};
 use super::value::{Settings, Value};
-use crate::layer::BackendKind;
+use crate::layer::{BackendKind, CompareSpec};
 use crate::scenario::{command, distinct};
 use crate::serving::Packed;
 use coordinator::LocalCluster;
@@ -134,6 +134,20 @@ pub struct Resolved<'a> {
 /// Records that are being measured.
 pub type Measuring<'a> = Pin<Box<dyn Future<Output = Result<Vec<Record>, Failed>> + Send + 'a>>;
 
+/// What a cluster that is running is asked for.
+#[derive(Clone, Debug)]
+pub enum Remote {
+    /// One configuration of a comparison; the record is [`own_records`](crate::subjects::layer::own_records) of the report.
+    Layer {
+        /// The comparison.
+        spec: Box<CompareSpec>,
+        /// Whether the base comes before it.
+        with_base: bool,
+    },
+    /// A serving run.
+    Serving(Box<Packed>),
+}
+
 /// Told how far a point is.
 pub type Note<'a> = &'a (dyn Fn(&str) + Sync);
 
@@ -150,11 +164,11 @@ pub trait Work: Debug + Send + Sync {
         Box::pin(async move { self.run(note) })
     }
 
-    /// What a cluster that is running can be sent, if it can serve this.
+    /// What a cluster that is running is asked for, if it can serve this.
     ///
     /// # Errors
     /// [`Fault`] for what can't be sent.
-    fn packed(&self) -> Result<Packed, Fault> {
+    fn remote(&self) -> Result<Remote, Fault> {
         Err("a running cluster serves no such point; leave --cluster out".to_owned().into())
     }
 }

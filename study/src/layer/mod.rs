@@ -54,7 +54,7 @@ pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
 pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
-pub use rows::{configuration, configurations, outline};
+pub use rows::{Wanted, configuration, configurations, outline};
 pub use run::{check, compare, compare_offline, compare_rows, early};
 pub use spec::CompareSpec;
 pub use summary::sentences;

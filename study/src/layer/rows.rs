@@ -7,6 +7,7 @@ use crate::placing::PlacementChoice;
 use crate::scenario::distinct;
 use moe::placement::{Demand, Linear, OneRack, PlacementPolicy, Replicated};
 use moe::{DispatchScheme, GateLimit, Placement, PlacementError, Router, RoutingError, RoutingSpec};
+use serde::{Deserialize, Serialize};
 use topology::Cluster;
 
 /// The gates that there are rows of where none are said.
@@ -17,6 +18,31 @@ pub(super) const EVERY_GATE: [GateChoice; 2] = [GateChoice::Unlimited, GateChoic
 struct BaseKey {
     scheme: DispatchScheme,
     gate: GateChoice,
+}
+
+/// Which configurations of a comparison there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// As [`configurations`] has them.
+    All,
+    /// As [`configuration`] has them: a point of an experiment.
+    One {
+        /// Whether its base comes before it.
+        with_base: bool,
+    },
+}
+
+impl Wanted {
+    /// Those of `spec`. What was left out is added to `notes`.
+    ///
+    /// # Errors
+    /// As [`configurations`] and [`configuration`].
+    pub fn of(self, spec: &CompareSpec, notes: &mut Vec<String>) -> Result<Vec<Configuration>, CompareError> {
+        match self {
+            Self::All => configurations(spec, notes),
+            Self::One { with_base } => configuration(spec, with_base),
+        }
+    }
 }
 
 /// The configurations of `spec`, bases first, each after its base. What was left out is added to `notes`.

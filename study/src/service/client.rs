@@ -4,7 +4,7 @@
 use super::client_error::{ClientError, refusal};
 use super::protocol::{JobId, Reply, Request, Status};
 use super::talk::ALIVE_EVERY;
-use crate::layer::{CompareSpec, Progress, Report, configurations};
+use crate::layer::{CompareSpec, Progress, Report, Wanted};
 use crate::serving::{Packed, ServeRecord};
 use node::net::{Endpoint, Identity, MessageError, Role, TransportOptions, recv_message, send_message};
 use quinn::RecvStream;
@@ -85,7 +85,7 @@ impl Client<'_> {
         }
     }
 
-    /// Has the cluster run `spec` as `job`.
+    /// Has the cluster run what is `wanted` of `spec` as `job`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -93,15 +93,17 @@ impl Client<'_> {
         &self,
         job: JobId,
         spec: &CompareSpec,
+        wanted: Wanted,
         hear: NewsSink<'_>,
     ) -> Result<Report, ClientError> {
         if spec.placement.asks() {
             // Its answers go along.
-            configurations(spec, &mut Vec::new())
+            wanted
+                .of(spec, &mut Vec::new())
                 .map_err(|error| refusal(Reply::refused(&error, error.is_usage())))?;
         }
         let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
-        self.report(self.ask(Request::Compare { job, spec: Box::new(spec) }, hear).await?)
+        self.report(self.ask(Request::Compare { job, spec: Box::new(spec), wanted }, hear).await?)
     }
 
     /// Has the cluster serve `run` as `job`.

@@ -4,7 +4,7 @@ use super::job::State;
 use super::live::Live;
 use super::protocol::{Reply, Request};
 use super::shared::Service;
-use crate::layer::{BackendKind, CompareError, CompareSpec, Finished, Report, compare};
+use crate::layer::{BackendKind, CompareError, CompareSpec, Finished, Report, Wanted, compare_rows};
 use crate::serving::Packed;
 use coordinator::RunError;
 use coordinator::pace::Host;
@@ -36,7 +36,7 @@ impl Service {
             Err(error) => return (Reply::refused(&error, false), None),
         };
         match request {
-            Request::Compare { spec, .. } => {
+            Request::Compare { spec, wanted, .. } => {
                 if live.restored && spec.backends.contains(&BackendKind::Quic) {
                     self.nodes_back(spec.cluster().map_or(0, |cluster| cluster.num_ranks())).await;
                 }
@@ -57,7 +57,7 @@ impl Service {
                     Ok(()) => tracing::debug!("job {number}: row {at} is kept"),
                     Err(error) => tracing::error!("row {at} is not kept: {error}"),
                 });
-                self.compare(*spec, live, finished).await
+                self.compare((*spec, wanted), live, finished).await
             }
             Request::Serve { packed, .. } => {
                 if live.restored {
@@ -73,7 +73,7 @@ impl Service {
 
     async fn compare(
         &self,
-        mut spec: CompareSpec,
+        (mut spec, wanted): (CompareSpec, Wanted),
         live: &Live,
         finished: &mut Finished,
     ) -> (Reply, Option<Report>) {
@@ -81,8 +81,15 @@ impl Service {
         let mut nodes = self.handle.runner();
         // A client that does not read misses news, not results; there may be none.
         let mut progress = |progress| drop(live.news.send(Reply::Progress(progress)));
-        let ran = compare(&spec, Some(&mut nodes), self.host(), finished, &mut progress);
-        let result = Box::pin(ran).await;
+        let mut notes = std::mem::take(&mut spec.notes);
+        let result = match wanted.of(&spec, &mut notes) {
+            Ok(rows) => {
+                spec.notes = notes;
+                let ran = compare_rows(spec, rows, Some(&mut nodes), self.host(), finished, &mut progress);
+                Box::pin(ran).await
+            }
+            Err(error) => Err(error),
+        };
         match result {
             Ok(report) => match report.to_json() {
                 Ok(json) => (Reply::Report(json), Some(report)),

@@ -1,6 +1,6 @@
 //! What a client and a coordinator say to each other: one request on a stream of its own, replies until the last.
 
-use crate::layer::{CompareSpec, Progress};
+use crate::layer::{CompareSpec, Progress, Wanted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -47,6 +47,8 @@ pub(super) enum Request {
         job: JobId,
         /// What to compare.
         spec: Box<CompareSpec>,
+        /// Which of its configurations.
+        wanted: Wanted,
     },
     /// A [`Packed`](crate::serving::Packed) serving run as JSON. Answered as [`Self::Compare`], without progress.
     Serve {

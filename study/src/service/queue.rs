@@ -8,7 +8,7 @@ use super::protocol::{JobId, Reply, Request};
 use super::shared::{Service, ServiceOptions};
 use super::store::Store;
 use super::store_error::StoreError;
-use crate::layer::{CompareSpec, Finished, ProgressSink, Report};
+use crate::layer::{CompareSpec, Finished, ProgressSink, Report, Wanted};
 use coordinator::server::ClusterHandle;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,7 +129,7 @@ fn own(spec: &CompareSpec) -> Option<(JobId, Request)> {
     let mut bytes = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
     bytes.extend(serde_json::to_vec(spec).ok()?);
     let job = JobId::of_bytes(&bytes);
-    Some((job, Request::Compare { job, spec: Box::new(spec.clone()) }))
+    Some((job, Request::Compare { job, spec: Box::new(spec.clone()), wanted: Wanted::All }))
 }
 
 /// The last reply of a job; its progress is told.

@@ -5,7 +5,7 @@ use super::protocol::{JobId, Reply, Request};
 use super::store::{KEPT_MAX, Store};
 use super::store_error::StoreError;
 use crate::layer::testing::small_spec;
-use crate::layer::{BackendKind, CompareSpec, Finished, FinishedRow, compare};
+use crate::layer::{BackendKind, CompareSpec, Finished, FinishedRow, Wanted, compare};
 use coordinator::SimRunner;
 use coordinator::pace::Host;
 use redb::StorageBackend;
@@ -132,7 +132,7 @@ fn rows() -> (CompareSpec, Vec<FinishedRow>) {
 
 fn submit(store: &Store, spec: &CompareSpec) -> u64 {
     let id = JobId::draw();
-    let request = Request::Compare { job: id, spec: Box::new(spec.clone()) };
+    let request = Request::Compare { job: id, spec: Box::new(spec.clone()), wanted: Wanted::All };
     let (bytes, fingerprint) = kept_request(&request).expect("kept");
     let number = store.add(&Job::new(id, "cli", fingerprint, 4), &bytes).expect("room");
     assert_eq!(store.request(number).expect("a request"), request);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::layer::testing::small_spec;
-use crate::layer::{BackendKind, CompareSpec, Dilation, LatencyChoice, Progress};
+use crate::layer::{BackendKind, CompareSpec, Dilation, LatencyChoice, Progress, Wanted};
 use crate::placing::PlacementChoice;
 use coordinator::machine::{CoordinatorEvent, Limits};
 use coordinator::server::{self, ServerConfig};
@@ -93,10 +93,10 @@ async fn two_clients_are_served_one_after_the_other() {
             under_way.notify_one();
         }
     };
-    let early = client.compare(JobId::draw(), &first, &mut tell);
+    let early = client.compare(JobId::draw(), &first, Wanted::All, &mut tell);
     let late = async {
         under_way.notified().await;
-        client.compare(JobId::draw(), &second, &mut hear).await
+        client.compare(JobId::draw(), &second, Wanted::All, &mut hear).await
     };
     let (early, late) = tokio::join!(early, late);
     for (report, racks) in [(early.expect("a report"), 2), (late.expect("a report"), 3)] {
@@ -114,7 +114,10 @@ async fn what_can_not_be_run_is_refused_with_the_reason() {
     let (authority, address, handle) = cluster(1, Some(1), LIMIT).await;
     let identity = authority.issue("cli", Role::Client).expect("a certificate");
     let client = client(&address, &identity);
-    let refused = async |spec: CompareSpec| match client.compare(JobId::draw(), &spec, &mut |_| {}).await {
+    let refused = async |spec: CompareSpec| match client
+        .compare(JobId::draw(), &spec, Wanted::All, &mut |_| {})
+        .await
+    {
         Err(ClientError::Refused { error, usage, .. }) => (error, usage),
         other => panic!("{other:?}"),
     };
@@ -149,9 +152,11 @@ async fn a_job_is_run_once_however_often_it_is_asked_for() {
     let (job, spec) = (JobId::draw(), quick_spec());
     // Two connections at the same time, and one that comes when all is done.
     let (mut unheard, mut unheard_too) = (|_| {}, |_| {});
-    let (first, second) =
-        tokio::join!(client.compare(job, &spec, &mut unheard), client.compare(job, &spec, &mut unheard_too));
-    let third = client.compare(job, &spec, &mut |_| {}).await.expect("a report");
+    let (first, second) = tokio::join!(
+        client.compare(job, &spec, Wanted::All, &mut unheard),
+        client.compare(job, &spec, Wanted::All, &mut unheard_too)
+    );
+    let third = client.compare(job, &spec, Wanted::All, &mut |_| {}).await.expect("a report");
     let first = first.expect("a report");
     assert_eq!(first, second.expect("a report"));
     assert_eq!(first, third, "measured times too");
@@ -163,8 +168,8 @@ async fn a_job_is_run_once_however_often_it_is_asked_for() {
     let quic = first.rows.iter().filter(|row| row.backend == BackendKind::Quic);
     assert_eq!(formed, quic.map(|row| 1 + row.retries as usize).sum::<usize>());
     for refused in [
-        client.compare(job, &CompareSpec { tokens: 5, ..spec.clone() }, &mut |_| {}).await,
-        other.compare(job, &spec, &mut |_| {}).await,
+        client.compare(job, &CompareSpec { tokens: 5, ..spec.clone() }, Wanted::All, &mut |_| {}).await,
+        other.compare(job, &spec, Wanted::All, &mut |_| {}).await,
     ] {
         let error = refused.expect_err("another request").to_string();
         assert!(error.contains("is another request's"), "{error}");
@@ -184,7 +189,7 @@ async fn a_job_that_is_withdrawn_says_what_it_has_and_makes_room_at_once() {
             under_way.notify_one();
         }
     };
-    let asked = client.compare(job, &spec, &mut tell);
+    let asked = client.compare(job, &spec, Wanted::All, &mut tell);
     tokio::select! {
         ended = asked => panic!("{ended:?}"),
         () = under_way.notified() => {}
@@ -194,7 +199,7 @@ async fn a_job_that_is_withdrawn_says_what_it_has_and_makes_room_at_once() {
     assert_eq!(client.status().await.expect("a status").comparisons, 0);
     let error = client.withdraw(job).await.map(|report| report.is_some());
     assert!(!error.expect("an answer"), "it is forgotten");
-    client.compare(JobId::draw(), &quick_spec(), &mut |_| {}).await.expect("the nodes are free");
+    client.compare(JobId::draw(), &quick_spec(), Wanted::All, &mut |_| {}).await.expect("the nodes are free");
     handle.shutdown().await;
 }
 
@@ -210,7 +215,7 @@ async fn a_job_whose_client_stays_away_is_given_up_and_goes_on_when_it_comes() {
             under_way.notify_one();
         }
     };
-    let asked = client.compare(job, &spec, &mut tell);
+    let asked = client.compare(job, &spec, Wanted::All, &mut tell);
     tokio::select! {
         ended = asked => panic!("{ended:?}"),
         () = under_way.notified() => {}
@@ -222,9 +227,9 @@ async fn a_job_whose_client_stays_away_is_given_up_and_goes_on_when_it_comes() {
             ahead = others;
         }
     };
-    client.compare(JobId::draw(), &spec, &mut hear).await.expect("a report");
+    client.compare(JobId::draw(), &spec, Wanted::All, &mut hear).await.expect("a report");
     assert!(ahead <= 1);
-    let report = client.compare(job, &spec, &mut |_| {}).await.expect("a report");
+    let report = client.compare(job, &spec, Wanted::All, &mut |_| {}).await.expect("a report");
     assert!(report.complete && report.rows.iter().all(|row| row.verified), "{:?}", report.first_failure());
     handle.shutdown().await;
 }

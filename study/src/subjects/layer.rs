@@ -1,6 +1,6 @@
 //! The layer as a subject of experiments: a point is one configuration of a comparison, with its base where slowdowns are asked for.
 
-use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Resolved, Work};
+use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Remote, Resolved, Work};
 use crate::layer::{
     BackendKind, CompareError, CompareSpec, Finished, Report, compare_offline, compare_rows, configuration,
     estimate, outline,
@@ -81,21 +81,33 @@ impl Work for Configured {
             self.records(report)
         })
     }
+
+    fn remote(&self) -> Result<Remote, Fault> {
+        Ok(Remote::Layer { spec: Box::new(self.spec.clone()), with_base: self.with_base })
+    }
 }
 
 impl Configured {
-    /// Of the point's own configuration, which is the last; slowdowns only against a base.
+    /// Of the point's own configuration.
     fn records(&self, report: Result<Report, CompareError>) -> Result<Vec<Record>, Failed> {
         let report =
             report.map_err(|error| Failed { usage: error.is_usage(), problem: error.to_string() })?;
-        let own = report.rows.iter().map(|record| record.configuration).max().unwrap_or(0);
-        let of_own = report.rows.into_iter().filter(|record| record.configuration == own);
-        let records = of_own.map(|mut record| {
-            if !self.with_base {
-                (record.a2a_slowdown, record.layer_slowdown) = (None, None);
-            }
-            Record::of(&record)
-        });
-        Ok(records.collect::<serde_json::Result<_>>()?)
+        Ok(own_records(report, self.with_base)?)
     }
+}
+
+/// The records of a point in the report of its configuration, which comes last; slowdowns only against a base.
+///
+/// # Errors
+/// None are known.
+pub fn own_records(report: Report, with_base: bool) -> serde_json::Result<Vec<Record>> {
+    let own = report.rows.iter().map(|record| record.configuration).max().unwrap_or(0);
+    let of_own = report.rows.into_iter().filter(|record| record.configuration == own);
+    let records = of_own.map(|mut record| {
+        if !with_base {
+            (record.a2a_slowdown, record.layer_slowdown) = (None, None);
+        }
+        Record::of(&record)
+    });
+    records.collect()
 }

@@ -3,7 +3,8 @@
 use super::fields::fields;
 use super::serving_columns::{COLUMNS, WORDS};
 use crate::experiment::{
-    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Resolved, Settings, Subject, Value, Work,
+    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Remote, Resolved, Settings, Subject,
+    Value, Work,
 };
 use crate::layer::{BackendKind, Verification};
 use crate::scenario::{Seeds, Studied, Words, flags, keys, read};
@@ -304,8 +305,9 @@ impl<S: Sources + std::fmt::Debug> Work for Run<'_, S> {
         })
     }
 
-    fn packed(&self) -> Result<Packed, Fault> {
-        Packed::new(&self.spec, self.sources).map_err(fault)
+    fn remote(&self) -> Result<Remote, Fault> {
+        let packed = Packed::new(&self.spec, self.sources).map_err(fault)?;
+        Ok(Remote::Serving(Box::new(packed)))
     }
 }
 
