@@ -54,6 +54,8 @@ pub enum Purpose {
     Drafts = 34,
     /// Clusters, models, batches and faults of a swarm.
     Swarm = 35,
+    /// Which frames and ranks a fault strikes that strikes by chance.
+    Fault = 36,
     /// States of tokens as they enter the first layer of a stack.
     Embedding = 40,
     /// The constants that stand for a layer's attention.

@@ -240,6 +240,8 @@ pub struct PhaseReport {
     pub cpu_ns: u64,
     /// Bytes that QUIC put on the network during the phase, for the other half of a batch as well, counted by QUIC; 0 in the simulator.
     pub udp_bytes: u64,
+    /// Faults of the run's plan that this rank, or what it sent, has met in the phase.
+    pub faults: u32,
 }
 
 impl ToNode {

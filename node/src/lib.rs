@@ -5,6 +5,7 @@
 
 pub mod control;
 pub mod digest;
+mod fault;
 pub mod health;
 pub mod job;
 pub mod net;

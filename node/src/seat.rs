@@ -4,6 +4,7 @@
 //! [`Seat::poll_event`] until they say `None`, then wait until [`Seat::poll_timeout`] or the next input.
 
 use crate::control::PhaseReport;
+use crate::fault::Faults;
 use crate::job::{Job, JobId, JobOutput};
 use crate::nic::{Nic, NicConfig, NicError};
 use crate::program::Stop;
@@ -65,6 +66,8 @@ pub struct Seat {
     at: Option<(Flow, Phase)>,
     /// The card, in a phase in which rows travel here.
     nic: Option<Nic>,
+    /// In a phase of a run with faults.
+    faults: Option<Box<Faults>>,
 }
 
 impl Seat {
@@ -73,7 +76,7 @@ impl Seat {
     pub fn new(id: RankId, run: &Arc<PreparedRun>, horizon: Picos, resolution: Picos) -> Self {
         let rank = Rank::new(id, Arc::clone(run));
         let (flow, at, nic) = (None, None, None);
-        Self { rank, run: Arc::clone(run), horizon, resolution, flow, next: 0, at, nic }
+        Self { rank, run: Arc::clone(run), horizon, resolution, flow, next: 0, at, nic, faults: None }
     }
 
     /// This seat's rank.
@@ -115,6 +118,7 @@ impl Seat {
             sent_bytes: nic.map(Nic::sent_bytes).unwrap_or_default(),
             cpu_ns: 0,
             udp_bytes: 0,
+            faults: self.faults.as_ref().map_or(0, |faults| faults.struck()),
         }
     }
 
@@ -125,6 +129,7 @@ impl Seat {
     pub fn prepare(&mut self, step: u32, half: u16, column: Column) -> Result<(), SeatError> {
         let flow = self.run.flow(step, half);
         (self.flow, self.next, self.at, self.nic) = (Some(flow), 0, None, None);
+        self.faults = None;
         Ok(self.rank.prepare(flow, column)?)
     }
 
@@ -146,6 +151,7 @@ impl Seat {
         self.next = at + 1;
         let flow = Flow { layer: self.run.layer_on_frames(stop), ..of_step };
         self.at = Some((flow, stop.phase));
+        self.faults = Faults::of(self.run.setup(), self.run.cluster(), self.id(), flow, stop.phase);
         let travels = !stop.phase.computes() && self.run.takes_part(stop);
         self.nic = travels.then(|| self.card(flow, stop.phase));
         self.rank.begin(stop, flow)?;
@@ -158,7 +164,11 @@ impl Seat {
         let (horizon, resolution) = (self.horizon, self.resolution);
         let config = NicConfig { horizon, resolution, ..self.run.setup().nic_config(phase) };
         let (id, cluster) = (self.id(), Arc::clone(self.run.cluster()));
-        Nic::new(id, cluster, &config, flow, phase, self.run.peers(id, flow, phase))
+        let mut nic = Nic::new(id, cluster, &config, flow, phase, self.run.peers(id, flow, phase));
+        if let Some(faults) = &self.faults {
+            nic.set_paces(faults.ports());
+        }
+        nic
     }
 
     /// Input: a frame came in physically.
@@ -198,6 +208,9 @@ impl Seat {
         let Some((due, frame)) = self.nic.as_mut().and_then(|nic| nic.poll_deliver(now)) else {
             return Ok(None);
         };
+        if self.has_ended_by(due) {
+            return Ok(None);
+        }
         let rows = u32::try_from(frame.rows.len()).expect("bounded by the frame");
         self.rank.handle_frame(due, frame)?;
         self.flush();
@@ -206,12 +219,36 @@ impl Seat {
 
     /// The next frame to send when it is `now`.
     pub fn poll_transmit(&mut self, now: Picos) -> Option<Frame> {
-        self.nic.as_mut()?.poll_transmit(now)
+        let nic = self.nic.as_mut()?;
+        let Some(faults) = &mut self.faults else { return nic.poll_transmit(now) };
+        loop {
+            if let Some(frame) = faults.poll() {
+                return Some(frame);
+            }
+            faults.pass(nic.poll_transmit(now)?);
+        }
     }
 
-    /// The next job.
+    /// The next job. One that its rank doesn't live to end is none.
     pub fn poll_job(&mut self) -> Option<Job> {
-        self.rank.poll_job()
+        loop {
+            let mut job = self.rank.poll_job()?;
+            let Some(faults) = &self.faults else { return Some(job) };
+            if let Some(charge) = faults.charge(job.ready, job.charge) {
+                job.charge = charge;
+                return Some(job);
+            }
+        }
+    }
+
+    /// When the rank ends in the phase under way by the run's faults, and whether its process does.
+    #[must_use]
+    pub fn ends(&self) -> Option<(Picos, bool)> {
+        self.faults.as_ref()?.ends()
+    }
+
+    fn has_ended_by(&self, time: Picos) -> bool {
+        self.faults.as_ref().is_some_and(|faults| faults.is_past(time))
     }
 
     /// The next event.
@@ -222,7 +259,7 @@ impl Seat {
     /// Emulated time at which [`Seat::deliver`] or [`Seat::poll_transmit`] can next do something.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Picos> {
-        self.nic.as_ref()?.poll_timeout()
+        self.nic.as_ref()?.poll_timeout().filter(|&time| !self.has_ended_by(time))
     }
 
     /// As [`Nic::needs_credit`]; false between phases.

@@ -15,7 +15,7 @@ use moe::plan::{DispatchScheme, RowBytes};
 use moe::reference::StackReference;
 use moe::routing::{GateLimit, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
-use topology::{A2aLinks, Cluster, Fabric, Hardware, PhaseLinks, Picos};
+use topology::{A2aLinks, Cluster, Fabric, FaultPlan, Hardware, PhaseLinks, Picos};
 
 /// One configuration: racks, links, inputs, and the program that is run on them. Serialised as a control message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ pub struct Setup {
     pub payload: bool,
     /// Number of the run's first step in the routing of a layer: what a longer run would have done before.
     pub first_step: u32,
+    /// What goes wrong on purpose; steps count from the run's first.
+    pub faults: FaultPlan,
     /// What is run.
     pub program: Program,
 }
@@ -82,6 +84,7 @@ impl Setup {
             chunk_rows: if matches!(program, Program::Moves(_)) { 1 } else { 8 },
             payload: true,
             first_step: 0,
+            faults: FaultPlan::default(),
             program,
         }
     }

@@ -79,6 +79,7 @@ fn from_node() -> Vec<FromNode> {
         sent_bytes: vec![(RankId(1), 2), (RankId(2), 3)],
         cpu_ns: 4,
         udp_bytes: 5,
+        faults: 0,
     };
     let machine = Machine { id: "m".to_owned(), cores: 2 };
     let address = "[::1]:9".parse().unwrap();

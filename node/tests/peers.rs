@@ -62,6 +62,7 @@ impl Peer {
             last: None,
             credit_bytes: 0,
             rows: Rows::from_vec(vec![values(row - 16)]),
+            damaged: false,
         }
     }
 

@@ -169,6 +169,7 @@ fn report(phase: Phase) -> PhaseReport {
         sent_bytes: Vec::new(),
         cpu_ns: 1,
         udp_bytes: 1,
+        faults: 0,
     }
 }
 

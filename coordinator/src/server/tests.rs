@@ -124,6 +124,7 @@ fn report(phase: Phase) -> PhaseReport {
         sent_bytes: Vec::new(),
         cpu_ns: 0,
         udp_bytes: 0,
+        faults: 0,
     }
 }
 

@@ -10,7 +10,7 @@ use super::ready::ReadySet;
 use crate::wire::{Phase, Row, Rows};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
+use topology::{Cluster, LinkClass, LinkSpec, Pace, Picos, Port, RankId};
 
 /// A row waiting for a port.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ pub(super) struct Egress {
     chunk_rows: usize,
     credit_bytes: u64,
     port: Port,
+    pace: Pace,
     /// How far ahead of the clock this port may be reserved.
     lookahead: Picos,
     peers: Peers,
@@ -136,6 +137,7 @@ impl Egress {
             chunk_rows: config.chunk_rows as usize,
             credit_bytes: config.credit_bytes,
             port: Port::new(),
+            pace: Pace::STEADY,
             lookahead,
             queues: (0..peers.len()).map(|_| PeerQueue::EMPTY).collect(),
             largest_row: 0,
@@ -146,6 +148,10 @@ impl Egress {
             cursor: 0,
             peers,
         }
+    }
+
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     pub(super) fn latency(&self) -> Picos {
@@ -275,7 +281,7 @@ impl Egress {
         if ends {
             queue.close_at = ENDED;
         }
-        let finish = self.port.egress(ready.max(turn), bytes, self.spec.rate);
+        let finish = self.port.egress_paced(ready.max(turn), bytes, self.spec.rate, &self.pace);
         self.place(place);
         Some(Cut { to: self.peers.at(cluster, place), sequence, last, finish, rows, releases })
     }

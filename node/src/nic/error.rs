@@ -12,6 +12,12 @@ pub enum NicError {
         /// Sender of the frame.
         from: RankId,
     },
+    /// A frame that is not what was sent.
+    #[error("a frame from {from} fails its checksum: a bit of it was turned on its way")]
+    Checksum {
+        /// Sender of the frame.
+        from: RankId,
+    },
     /// A frame out of sequence: one was lost or sent twice.
     #[error("frame {got} from {from} where {expected} was due: a frame was lost or doubled")]
     Sequence {

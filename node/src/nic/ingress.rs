@@ -6,7 +6,7 @@ use super::peers::Peers;
 use crate::wire::Frame;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId};
+use topology::{Cluster, LinkClass, LinkSpec, Pace, Picos, Port, RankId};
 
 /// What has come from one peer.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,7 @@ pub(super) struct Ingress {
     chunk_rows: u32,
     resolution: Picos,
     port: Port,
+    pace: Pace,
     peers: Peers,
     receipts: Vec<PeerReceipt>,
     /// Frames before and behind the port, at places that are used again.
@@ -57,6 +58,7 @@ impl Ingress {
             chunk_rows: config.chunk_rows,
             resolution: config.resolution,
             port: Port::new(),
+            pace: Pace::STEADY,
             receipts: vec![PeerReceipt::default(); peers.len()],
             peers,
             frames: Vec::new(),
@@ -67,6 +69,10 @@ impl Ingress {
             overtaken: 0,
             frames_received: 0,
         }
+    }
+
+    pub(super) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Frames that came after a frame with a later stamp had had its turn, by more than the shell's resolution.
@@ -147,7 +153,7 @@ impl Ingress {
             self.waiting.pop();
             self.last_turn = arrive;
             let bytes = self.frames[place as usize].as_ref().map_or(0, Frame::charged_bytes);
-            let deliver = self.port.ingress(arrive, bytes, self.spec.rate);
+            let deliver = self.port.ingress_paced(arrive, bytes, self.spec.rate, &self.pace);
             self.turned.push_back((deliver, place));
         }
     }

@@ -24,7 +24,7 @@ use egress::{Cut, Egress};
 use ingress::Ingress;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use topology::{Cluster, LinkClass, Picos, RankId};
+use topology::{Cluster, LinkClass, Pace, Picos, RankId};
 
 /// The card of one rank during one phase.
 #[derive(Debug)]
@@ -87,6 +87,14 @@ impl Nic {
         self.patience = patience;
         for port in &mut self.egress {
             port.look_ahead(patience);
+        }
+    }
+
+    /// Has ports be as fast as `paces` says, by link.
+    pub(crate) fn set_paces(&mut self, paces: &[Pace; 2]) {
+        for ((egress, ingress), pace) in self.egress.iter_mut().zip(&mut self.ingress).zip(paces) {
+            egress.set_pace(pace.clone());
+            ingress.set_pace(pace.clone());
         }
     }
 
@@ -165,6 +173,9 @@ impl Nic {
         if from == self.me || from.0 >= self.cluster.num_ranks() {
             return Err(NicError::NoFlow { from });
         }
+        if frame.damaged {
+            return Err(NicError::Checksum { from });
+        }
         if frame.class == TrafficClass::Control {
             let port = index(self.cluster.link_class(self.me, from));
             self.egress[port].announce(&self.cluster, from, frame.credit_bytes)?;
@@ -219,6 +230,7 @@ impl Nic {
             last: None,
             credit_bytes,
             rows: Rows::new(),
+            damaged: false,
         });
     }
 
@@ -243,6 +255,7 @@ impl Nic {
             last,
             credit_bytes: 0,
             rows,
+            damaged: false,
         })
     }
 

@@ -70,6 +70,7 @@ impl Setup {
     pub fn validate_stage(&self, stage: u32) -> Result<(), SetupError> {
         self.hardware.validate().map_err(SetupError::new)?;
         size("chunk_rows", self.chunk_rows.into(), 1..=1024)?;
+        self.faults.check(&self.cluster).map_err(SetupError::new)?;
         match &self.program {
             Program::Layer(layer) => self.check_layer(layer),
             Program::Moves(moves) => self.check_moves(moves),

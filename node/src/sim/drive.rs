@@ -5,9 +5,6 @@ use super::wakes::Wakes;
 use crate::wire::Frame;
 use topology::{Cluster, Fabric, Picos};
 
-/// A filter on frames between send and arrival, for fault tests: what it returns arrives.
-pub type Tamper = Box<dyn FnMut(Frame) -> Vec<Frame> + Send>;
-
 /// Something with a card, as the clock sees it.
 pub(super) trait Driven {
     /// Does all that can be done at `now`; what it sends goes to `out`.
@@ -34,11 +31,7 @@ pub(super) fn lookahead(cluster: &Cluster, fabric: &Fabric) -> Picos {
 ///
 /// Time goes in windows as long as the lookahead. What one of them does in a window reaches others after its end, so each
 /// goes through its own events of a window at once, in their order, while its memory is at hand.
-pub(super) fn drive<S: Driven>(
-    driven: &mut [S],
-    lookahead: Picos,
-    tamper: &mut Option<Tamper>,
-) -> Result<(), SimError> {
+pub(super) fn drive<S: Driven>(driven: &mut [S], lookahead: Picos) -> Result<(), SimError> {
     let mut wakes = Wakes::new(driven.len(), Picos::ZERO);
     let mut out = Vec::new();
     while let Some((start, _)) = wakes.first() {
@@ -49,13 +42,7 @@ pub(super) fn drive<S: Driven>(
                 let next = driven[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
                 wakes.set(at, next);
                 for frame in out.drain(..) {
-                    let Some(tamper) = tamper else {
-                        carry(driven, now, frame, &mut wakes)?;
-                        continue;
-                    };
-                    for frame in tamper(frame) {
-                        carry(driven, now, frame, &mut wakes)?;
-                    }
+                    carry(driven, now, frame, &mut wakes)?;
                 }
                 if next >= end || lookahead == Picos::ZERO {
                     break;

@@ -48,10 +48,11 @@ pub fn exchange(
         return Err(SimError::Chunk);
     }
     let mut cards = cards(cluster, fabric, traffic, chunk_bytes);
-    drive(&mut cards, lookahead(cluster, fabric), &mut None)?;
+    drive(&mut cards, lookahead(cluster, fabric))?;
     let stuck = cards.iter().find(|card| !card.nic.is_idle());
     if let Some(card) = stuck {
-        return Err(SimError::Stuck { rank: card.me, phase: Phase::Combine });
+        let from = card.nic.waits_for().first().copied();
+        return Err(SimError::Stuck { rank: card.me, phase: Phase::Combine, from });
     }
     Ok(Exchanged {
         done: cards.iter().map(|card| card.done).collect(),
@@ -185,7 +186,7 @@ mod tests {
             let mut fabric = Hardware::preset("gb200").expect("a preset").fabric();
             (fabric.scale_up.latency, fabric.scale_out.latency) = (Picos(latency * 1_000), Picos(latency * 3_700));
             let run = |mut cards: Vec<Card<'_>>| {
-                drive(&mut cards, lookahead(&cluster, &fabric), &mut None).expect("all arrives");
+                drive(&mut cards, lookahead(&cluster, &fabric)).expect("all arrives");
                 cards.iter().map(|card| (card.done, card.nic.frames_received())).collect::<Vec<_>>()
             };
             let mut filled = cards(&cluster, &fabric, &traffic, chunk_bytes);

@@ -5,7 +5,6 @@ mod error;
 mod exchange;
 mod wakes;
 
-pub use drive::Tamper;
 pub use error::SimError;
 pub use exchange::{Exchanged, exchange};
 
@@ -35,7 +34,6 @@ pub struct SimCluster {
 struct Bench {
     setup: Arc<Setup>,
     seats: Vec<Seated>,
-    tamper: Option<Tamper>,
 }
 
 /// How many chunks a seat sends or takes in at a time, where nothing depends on it: bounds the frames in flight.
@@ -66,7 +64,7 @@ impl SimCluster {
         };
         let bench = |_| {
             let seats = setup.cluster.ranks().map(seated).collect();
-            Bench { setup: Arc::clone(&setup), seats, tamper: None }
+            Bench { setup: Arc::clone(&setup), seats }
         };
         let benches = (0..program.halves()).map(bench).collect();
         Ok(Self { setup, runners, benches })
@@ -82,11 +80,6 @@ impl SimCluster {
     #[must_use]
     pub fn runner(&self) -> &JobRunner {
         &self.runners[0]
-    }
-
-    /// Puts a filter between send and arrival, in the first half.
-    pub fn set_tamper(&mut self, tamper: Tamper) {
-        self.benches[0].tamper = Some(tamper);
     }
 
     /// The cache of a rank of a whole model between two steps, for tests that spoil it; `None` if there is no such rank.
@@ -143,11 +136,29 @@ impl Bench {
             self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
         }
         self.drive(phase)?;
-        let report = |Seated { seat, closed, .. }: &Seated| {
-            let at = closed.ok_or_else(|| SimError::Stuck { rank: seat.id(), phase })?;
-            Ok(seat.report(phase, at, at))
-        };
-        self.seats.iter().map(report).collect()
+        let report = |Seated { seat, closed, .. }: &Seated| closed.map(|at| seat.report(phase, at, at));
+        let reports: Option<Vec<PhaseReport>> = self.seats.iter().map(report).collect();
+        reports.ok_or_else(|| self.stuck(phase))
+    }
+
+    /// Why a phase doesn't close: somebody has ended, or a frame was lost.
+    fn stuck(&self, phase: Phase) -> SimError {
+        let open = || self.seats.iter().filter(|seated| seated.closed.is_none()).map(|seated| &seated.seat);
+        // Whose part was over before its end has come through the phase.
+        let ended: Vec<&Seat> = open().filter(|seat| seat.ends().is_some()).collect();
+        if let Some((_, killed)) = ended.first().and_then(|seat| seat.ends()) {
+            let ranks = ended.iter().map(|seat| seat.id()).collect();
+            return SimError::Ended { ranks, phase, killed };
+        }
+        let waits = |seat: &&Seat| !seat.waits_for().is_empty();
+        let still: Vec<RankId> = open().filter(waits).map(Seat::id).collect();
+        let pairs = open().flat_map(|seat| seat.waits_for().into_iter().map(move |from| (seat.id(), from)));
+        // One who waits itself is not to blame.
+        let first = pairs.clone().find(|(_, from)| !still.contains(from)).or_else(|| pairs.clone().next());
+        match first {
+            Some((rank, from)) => SimError::Stuck { rank, phase, from: Some(from) },
+            None => SimError::Stuck { rank: open().next().map_or(RankId(0), Seat::id), phase, from: None },
+        }
     }
 
     /// How late seats may be served in the phase that has begun without any time coming out differently.
@@ -167,7 +178,7 @@ impl Bench {
     /// Runs until nothing moves.
     fn drive(&mut self, phase: Phase) -> Result<(), SimError> {
         let fabric = self.setup.phase_links(phase).fabric;
-        drive(&mut self.seats, lookahead(&self.setup.cluster, &fabric), &mut self.tamper)
+        drive(&mut self.seats, lookahead(&self.setup.cluster, &fabric))
     }
 }
 

@@ -72,6 +72,11 @@ pub fn encode(frame: &Frame) -> Vec<Bytes> {
     }
     header.crc32c = crc.into();
     head[..HEADER_BYTES].copy_from_slice(header.as_bytes());
+    if frame.damaged {
+        // A bit of the checksum itself: what it covers is then another.
+        let last = HEADER_BYTES - 1;
+        head[last] ^= 1;
+    }
     buffers.insert(0, head.freeze());
     buffers
 }
@@ -159,6 +164,7 @@ pub fn decode(header: &[u8; HEADER_BYTES], body: &Bytes) -> Result<Frame, WireEr
         last: (raw.flags & FLAG_LAST != 0).then_some(raw.flow_rows.get()),
         credit_bytes: raw.credit_bytes.get(),
         rows,
+        damaged: false,
     })
 }
 
@@ -243,6 +249,7 @@ mod tests {
                     data: Bytes::from(vec![i as u8; width]).into(),
                 })
                 .collect(),
+            damaged: false,
         }
     }
 

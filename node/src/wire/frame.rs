@@ -167,6 +167,8 @@ pub struct Frame {
     pub credit_bytes: u64,
     /// The rows, in canonical order of the flow.
     pub rows: Rows,
+    /// A fault turns a bit of it on its way. It is not on the wire: the checksum tells.
+    pub damaged: bool,
 }
 
 /// The rows of a frame; a single one takes no memory of its own.

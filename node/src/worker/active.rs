@@ -238,7 +238,10 @@ impl Active {
         let link = config.fabric.scale_out;
         let slowest = link.rate.min(config.fabric.scale_up.rate).transfer(config.chunk_bytes);
         let wall = PhaseClock { start_ns: 0, ..self.clock }.emulated(STAMP_AHEAD_NS);
-        let reserved = Picos(slowest.0.saturating_mul(4)).saturating_add(link.latency);
+        let (delay, permille) = self.setup.faults.worst();
+        let ahead = u128::from(slowest.0) * 4 * u128::from(permille) / 1_000;
+        let ahead = Picos(u64::try_from(ahead).unwrap_or(u64::MAX)).saturating_add(delay);
+        let reserved = ahead.saturating_add(link.latency);
         let reserved = reserved.saturating_add(config.fabric.scale_up.latency).saturating_add(wall);
         let now = self.clock.emulated(monotonic_ns());
         if frame.arrive <= now.saturating_add(reserved) {

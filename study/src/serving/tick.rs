@@ -56,6 +56,7 @@ mod tests {
             sent_bytes: Vec::new(),
             cpu_ns: 0,
             udp_bytes: 0,
+            faults: 0,
         };
         (Stop { half, layer, phase }, vec![report(took), report(took - 1)])
     }
