@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use support::{railyard, text};
 
 /// A small model and few tokens, simulated.
@@ -231,7 +231,14 @@ fn a_trace_of_another_model_is_refused_and_without_a_model_finds_its_own() {
 #[test]
 fn too_much_memory_is_refused_before_it_is_taken() {
     let args = ["compare", "-q", "--backend=sim", "--tokens=1000000", "--memory-limit=1G"];
-    fails(1, &args, &["needs about", "the limit is 1.0 GB"]);
+    fails(1, &args, &["needs about", "the limit is 1.0 GB (--memory-limit)"]);
+    // The shell's own limit counts as well, and is named.
+    let limited = "ulimit -v 4000000 && exec \"$0\" compare -q --backend=sim --tokens=1000000";
+    let output = Command::new("sh").args(["-c", limited, env!("CARGO_BIN_EXE_railyard")]).output();
+    let output = output.expect("a shell");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("75% of the") && error.contains("`ulimit -v`"), "{error}");
 }
 
 #[test]

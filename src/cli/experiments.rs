@@ -50,7 +50,7 @@ pub(crate) struct ExperimentArgs {
     /// Points at a time (analytic, sim) [default: as many as cores, fewer where memory does not suffice]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) jobs: Option<u32>,
-    /// Memory that all points under way may take together: 2G, 500M [default: three quarters of what is available]
+    /// Memory that all points under way may take together: 2G, 500M [default: three quarters of what the machine, cgroups and ulimits leave]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) memory_limit: Option<u64>,
     /// Run the ranks of quic as tasks of this process

@@ -17,15 +17,12 @@ use study::experiment::{
     Merged, Plan, Point, PointLine, Remote, Results, Shard, Subject, parse_experiment, point_line,
     run_offline, run_on_workers,
 };
-use study::layer::{BackendKind, Wanted, available_bytes};
+use study::layer::{BackendKind, MemoryLimit, Wanted};
 use study::scenario::BackendWord;
 use study::subjects::layer::own_records;
 use study::subjects::record;
 use study::text_table::wrapped;
 use topology::Cluster;
-
-/// Share of the available memory that all points under way may take.
-const MEMORY_SHARE: f64 = 0.75;
 
 pub(crate) fn run(args: &RunArgs, quiet: bool) -> Result<(), Failure> {
     let cluster = Client::of(&args.on)?;
@@ -129,14 +126,12 @@ impl Asked<'_> {
 
     /// As many points at a time as cores, as asked for, and as memory suffices for.
     fn jobs(&self, plan: &Plan<'_>) -> Result<usize, Failure> {
-        let available = available_bytes().map(|bytes| (bytes as f64 * MEMORY_SHARE) as u64);
-        let limit = self.args.memory_limit.or(available).unwrap_or(u64::MAX);
-        let fit = limit / plan.bytes_max.max(1);
-        if fit == 0 {
+        let limit = MemoryLimit::new(self.args.memory_limit);
+        let fit = limit.as_ref().map_or(u64::MAX, |limit| limit.bytes) / plan.bytes_max.max(1);
+        if let Some(limit) = limit.filter(|_| fit == 0) {
             return Err(Failure::Failed(anyhow!(
-                "the largest point needs about {} MB, the limit is {} MB; give fewer ranks, tokens or experts, or raise --memory-limit",
+                "the largest point needs about {} MB, the limit is {limit}; give fewer ranks, tokens or experts, or raise the limit (--memory-limit says another)",
                 plan.bytes_max.div_ceil(1_000_000),
-                limit / 1_000_000
             )));
         }
         if plan.backends.contains(&BackendKind::Quic) {

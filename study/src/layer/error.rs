@@ -1,5 +1,6 @@
 //! Why a comparison can't be made.
 
+use super::headroom::MemoryLimit;
 use crate::placing::PlaceError;
 use coordinator::RunError;
 use moe::{ModelError, PlacementError, RoutingError};
@@ -40,15 +41,15 @@ pub enum CompareError {
     Blackboard(#[from] blackboard::BlackboardError),
     /// More memory than there is.
     #[error(
-        "{what} needs about {needed}, the limit is {limit}; give fewer ranks, tokens or experts, or raise --memory-limit"
+        "{what} needs about {needed}, the limit is {limit}; give fewer ranks, tokens or experts, or raise the limit (--memory-limit says another)"
     )]
     Memory {
         /// The row and backend.
         what: String,
         /// The estimate, for people.
         needed: String,
-        /// The limit, for people.
-        limit: String,
+        /// The limit.
+        limit: Box<MemoryLimit>,
     },
     /// Too many wait for their turn.
     #[error("{waiting} comparisons are under way or waiting already; try again later")]

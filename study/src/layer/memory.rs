@@ -1,11 +1,10 @@
 //! How much memory a comparison will need, estimated and refused before anything large is allocated.
 
+use super::headroom::{MemoryLimit, for_people};
 use super::{BackendKind, CompareError, CompareSpec, Configuration};
 use moe::experts::WEIGHT_CACHE_BYTES;
 use moe::{ExpertKind, RoutingSpec, RowBytes};
 
-/// Share of the available memory that a comparison may take unless it is told otherwise.
-const DEFAULT_SHARE: f64 = 0.75;
 /// A worker process at rest: code, runtime, connections to its peers.
 pub(crate) const WORKER_BYTES: u64 = 32 << 20;
 /// Buffers of a worker for one peer.
@@ -22,14 +21,6 @@ pub struct Estimate {
     pub what: String,
     /// The estimate.
     pub bytes: u64,
-}
-
-/// Memory that the kernel says is available, bytes; `None` where it doesn't say (not Linux).
-#[must_use]
-pub fn available_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The largest of the rows and backends of `spec`; `quic_here` if workers run on this machine.
@@ -60,22 +51,12 @@ pub fn estimate(spec: &CompareSpec, rows: &[Configuration], quic_here: bool) -> 
 /// # Errors
 /// [`CompareError::Memory`] with both numbers.
 pub(super) fn check(spec: &CompareSpec, rows: &[Configuration], quic_here: bool) -> Result<(), CompareError> {
-    let available = available_bytes().map(|bytes| (bytes as f64 * DEFAULT_SHARE) as u64);
-    let Some(limit) = spec.memory_limit_bytes.or(available) else { return Ok(()) };
+    let Some(limit) = MemoryLimit::new(spec.memory_limit_bytes) else { return Ok(()) };
     let Estimate { what, bytes } = estimate(spec, rows, quic_here);
-    if bytes <= limit {
+    if bytes <= limit.bytes {
         return Ok(());
     }
-    Err(CompareError::Memory { what, needed: for_people(bytes), limit: for_people(limit) })
-}
-
-/// A size in GB or MB.
-fn for_people(bytes: u64) -> String {
-    if bytes >= 1_000_000_000 {
-        format!("{:.1} GB", bytes as f64 / 1e9)
-    } else {
-        format!("{:.0} MB", (bytes as f64 / 1e6).ceil())
-    }
+    Err(CompareError::Memory { what, needed: for_people(bytes), limit: Box::new(limit) })
 }
 
 fn tokens(spec: &CompareSpec, row: &Configuration) -> u64 {

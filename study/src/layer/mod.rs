@@ -16,6 +16,7 @@ mod expected;
 mod finished;
 #[cfg(test)]
 mod finished_tests;
+mod headroom;
 #[cfg(test)]
 mod kinds_tests;
 mod left;
@@ -48,8 +49,9 @@ pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub use finished::{About, Finished, FinishedRow};
+pub use headroom::MemoryLimit;
 pub(crate) use measure::request;
-pub use memory::{Estimate, available_bytes, estimate};
+pub use memory::{Estimate, estimate};
 pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
 pub use progress::{Progress, ProgressSink};

@@ -60,7 +60,7 @@ pub struct LayerArgs {
     /// Simulate times only: rows are lengths, outputs are not computed (sim)
     #[arg(long, help_heading = "Run")]
     pub no_payload: bool,
-    /// Refuse what is estimated to take more: 2G, 500M [default: three quarters of the available memory]
+    /// Refuse what is estimated to take more: 2G, 500M [default: three quarters of what the machine, cgroups and ulimits leave]
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
     #[serde(skip)]
     pub memory_limit: Option<u64>,
