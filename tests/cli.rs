@@ -7,6 +7,7 @@ use std::io::Read;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use support::{railyard, text};
 
 /// A small model and few tokens, simulated.
@@ -335,7 +336,15 @@ fn a_cluster_that_is_not_there_is_told_at_once() {
     fails(2, &["node", "--coordinator", &address, "--certs", &dir, "--name", "rack9-9"], &["rack9-9.pem"]);
     let connect =
         ["node", "--coordinator", &address, "--certs", &dir, "--name", "rack0-0", "--connect-limit=1"];
+    let begun = Instant::now();
     fails(1, &connect, &["no coordinator at", "within 1 s"]);
+    assert!(begun.elapsed() < Duration::from_secs(4), "a handshake may take 10 s");
+    for address in ["x", "x:", ":7000", "x:70000", "x:0", "fd00::7:7000"] {
+        let told = ["give a host and a port, as in coordinator:7000"];
+        fails(2, &["node", "--coordinator", address, "--certs", &dir, "--name", "rack0-0"], &told);
+        fails(2, &["health", "--coordinator", address, "--certs", &dir], &told);
+        fails(2, &["compare", "--cluster", address, "--certs", &dir], &told);
+    }
     fails(1, &["coordinator", "--listen", &address, "--certs", &dir, "--nodes=1"], &[&address]);
     let unresolved = ["compare", "-q", "--cluster=no-such-host.invalid:7000", "--certs", &dir];
     fails(1, &unresolved, &["cannot find no-such-host.invalid:7000"]);

@@ -2,14 +2,11 @@
 
 use crate::control::{FromNode, ToNode};
 use crate::net::{
-    BindError, Endpoint, Identity, LinkError, MessageError, Role, TransportOptions, recv_message,
-    send_message,
+    BindError, Endpoint, Identity, LinkError, MessageError, ResolveError, Role, TransportOptions,
+    any_port_for, recv_message, resolve, send_message,
 };
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 /// How long a coordinator may take to say.
@@ -21,13 +18,8 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Debug, Error)]
 pub enum HealthError {
     /// No such host.
-    #[error("cannot find {address}: {source}; give the coordinator as HOST:PORT")]
-    Resolve {
-        /// As it was given.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// No port.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -66,12 +58,8 @@ pub async fn ask(
     identity: &Identity,
     transport: TransportOptions,
 ) -> Result<Health, HealthError> {
-    let resolve = |source| HealthError::Resolve { address: address.to_owned(), source };
-    let found = lookup_host(address).await.map_err(resolve)?.next();
-    let peer = found.ok_or_else(|| resolve(io::Error::other("it has no address")))?;
-    let any: SocketAddr =
-        if peer.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let endpoint = Endpoint::bind(any, identity, transport)?;
+    let peer = resolve(address).await?;
+    let endpoint = Endpoint::bind(any_port_for(peer), identity, transport)?;
     let connection = endpoint.dial(peer, Role::Coordinator).await?.connection;
     let answer = timeout(ANSWER_LIMIT, async {
         let (mut send, mut recv) =

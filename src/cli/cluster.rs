@@ -5,6 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use study::layer::LayerArgs;
 
+/// A host, or its address (of version 6 in brackets), and a port.
+fn host_port(text: &str) -> Result<String, String> {
+    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty()
+            && (bracketed || !host.contains(':'))
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("give a host and a port, as in coordinator:7000, 10.0.0.7:7000 or [fd00::7]:7000".to_owned())
+    }
+}
+
 /// A cluster that is running.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
@@ -12,6 +27,7 @@ pub(crate) struct ClusterArgs {
     #[arg(
         long,
         value_name = "HOST:PORT",
+        value_parser = host_port,
         env = "RAILYARD_CLUSTER",
         requires = "certs",
         help_heading = "Run"
@@ -119,7 +135,7 @@ pub(crate) struct CoordinatorArgs {
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The coordinator
-    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER")]
+    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER", value_parser = host_port)]
     pub(crate) coordinator: String,
     /// Directory with ca.pem and this node's certificate
     #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
@@ -168,7 +184,7 @@ pub(crate) struct HealthArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
     /// The coordinator
-    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER")]
+    #[arg(long, value_name = "HOST:PORT", env = "RAILYARD_CLUSTER", value_parser = host_port)]
     pub(crate) coordinator: String,
     /// Directory with ca.pem and a client's certificate
     #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]

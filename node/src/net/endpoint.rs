@@ -147,7 +147,11 @@ impl Endpoint {
         self.dial_within(address, expected, HANDSHAKE_TIMEOUT).await
     }
 
-    async fn dial_within(
+    /// As [`Self::dial`], with another time limit.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn dial_within(
         &self,
         peer: SocketAddr,
         expected: Role,

@@ -91,7 +91,7 @@ pub enum LinkError {
     /// No answer in time.
     #[error(
         "no answer from {peer} in {} s; is it running, and does the network between carry UDP datagrams of {datagram_bytes} bytes?",
-        after.as_secs_f64()
+        (after.as_secs_f64() * 10.0).round() / 10.0
     )]
     Silent {
         /// The peer.

@@ -6,14 +6,17 @@
 use super::{WorkerConfig, WorkerError};
 use crate::control::{FromNode, TRY_AGAIN, ToNode};
 use crate::net::clock::monotonic_ns;
-use crate::net::{Endpoint, LinkError, MessageError, Peer, Role, recv_message, send_message, this_machine};
+use crate::net::endpoint::HANDSHAKE_TIMEOUT;
+use crate::net::{
+    Endpoint, LinkError, MessageError, Peer, Role, recv_message, resolve, send_message, this_machine,
+};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 /// Commands that wait for the worker, and answers that wait for the coordinator.
 const MESSAGES_MAX: usize = 256;
@@ -157,14 +160,18 @@ impl Far {
         let address = &self.config.coordinator;
         let mut last = String::from("no attempt was made");
         while Instant::now() < give_up {
-            match tokio::net::lookup_host(address).await.map(|mut found| found.next()) {
-                Ok(Some(found)) => match endpoint.dial(found, Role::Coordinator).await {
-                    Ok(peer) => return Ok(peer),
-                    Err(error) if error.may_pass() => last = error.to_string(),
-                    Err(error) => return Err(error.into()),
-                },
-                Ok(None) => last = "the name has no address".to_owned(),
-                Err(error) => last = error.to_string(),
+            // Neither a name that takes long nor a handshake goes past the limit.
+            let dialled = async {
+                let found = resolve(address).await.map_err(|error| Ok(error.to_string()))?;
+                let limit = give_up.saturating_duration_since(Instant::now()).min(HANDSHAKE_TIMEOUT);
+                let dialled = endpoint.dial_within(found, Role::Coordinator, limit).await;
+                dialled.map_err(|error| if error.may_pass() { Ok(error.to_string()) } else { Err(error) })
+            };
+            match timeout_at(give_up + FAREWELL, dialled).await {
+                Ok(Ok(peer)) => return Ok(peer),
+                Ok(Err(Ok(reason))) => last = reason,
+                Ok(Err(Err(error))) => return Err(error.into()),
+                Err(_) => last = format!("{address} was not found in time"),
             }
             sleep(RETRY).await;
         }

@@ -10,6 +10,7 @@ use crate::wire::{Frame, HEADER_BYTES, TrafficClass, WireError, body_bytes, deco
 use bytes::Bytes;
 use quinn::{Connection, ReadExactError, RecvStream, SendStream};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -64,7 +65,7 @@ pub(super) enum LinkFailure {
     #[error("{peer}: {error}")]
     Wire {
         /// The sender.
-        peer: NodeId,
+        peer: Named,
         /// What is wrong.
         error: WireError,
     },
@@ -72,7 +73,7 @@ pub(super) enum LinkFailure {
     #[error("the link with {peer} broke: {reason}")]
     Broken {
         /// The other end.
-        peer: NodeId,
+        peer: Named,
         /// What QUIC said.
         reason: String,
     },
@@ -80,7 +81,7 @@ pub(super) enum LinkFailure {
     #[error("{peer} has left {UNSENT_FRAMES_MAX} frames untaken: it is stuck, or its credit is wrong")]
     Stuck {
         /// The other end.
-        peer: NodeId,
+        peer: Named,
     },
 }
 
@@ -88,16 +89,30 @@ impl LinkFailure {
     /// The node at the other end, where it is one that did connect.
     pub(super) fn peer(&self) -> Option<NodeId> {
         match self {
-            Self::Wire { peer, .. } | Self::Broken { peer, .. } | Self::Stuck { peer } => Some(*peer),
+            Self::Wire { peer, .. } | Self::Broken { peer, .. } | Self::Stuck { peer } => Some(peer.node),
             Self::Unreachable { peer, .. } | Self::Impostor { peer, .. } => Some(*peer),
             Self::Mesh { .. } => None,
         }
     }
 }
 
+/// A node by the name in its certificate.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    node: NodeId,
+    name: Arc<str>,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
 /// Sending ends towards one peer.
 #[derive(Debug)]
 struct Lanes {
+    peer: Named,
     connection: Connection,
     control: mpsc::Sender<Frame>,
     rows: mpsc::Sender<Frame>,
@@ -195,7 +210,7 @@ impl Links {
             let connection = link.connection.clone();
             self.tasks.spawn(accept_streams(link, Arc::clone(&self.shared), self.arrivals.clone()));
             self.shared.add(peer, connection.clone());
-            self.open(me, peer, connection).await?;
+            self.open(me, Named { node: peer, name: name.into() }, connection).await?;
         }
         let missing = |links: &Self| -> BTreeSet<NodeId> {
             peers.keys().filter(|peer| links.shared.get(**peer).is_none()).copied().collect()
@@ -216,17 +231,18 @@ impl Links {
             let names = missing(self).iter().map(|peer| peers[peer].name.clone()).collect::<Vec<_>>();
             return Err(LinkFailure::Mesh { peers: names.join(", ") });
         }
-        for peer in peers.into_keys() {
+        for (peer, seat) in peers {
             if !self.lanes.contains_key(&peer) {
                 let connection = self.shared.get(peer).expect("all peers have called");
-                self.open(me, peer, connection).await?;
+                let name = seat.name.as_str().into();
+                self.open(me, Named { node: peer, name }, connection).await?;
             }
         }
         Ok(())
     }
 
-    async fn open(&mut self, me: NodeId, peer: NodeId, connection: Connection) -> Result<(), LinkFailure> {
-        let broken = |reason: String| LinkFailure::Broken { peer, reason };
+    async fn open(&mut self, me: NodeId, peer: Named, connection: Connection) -> Result<(), LinkFailure> {
+        let broken = |reason: String| LinkFailure::Broken { peer: peer.clone(), reason };
         let mut senders = Vec::with_capacity(2);
         for class in [TrafficClass::Control, TrafficClass::Tokens] {
             let mut stream = connection.open_uni().await.map_err(|error| broken(error.to_string()))?;
@@ -237,23 +253,24 @@ impl Links {
             preamble[4] = u8::from(class == TrafficClass::Tokens);
             stream.write_all(&preamble).await.map_err(|error| broken(error.to_string()))?;
             let (sender, queue) = mpsc::channel(UNSENT_FRAMES_MAX);
-            self.tasks.spawn(write(peer, stream, queue, self.arrivals.clone()));
+            self.tasks.spawn(write(peer.clone(), stream, queue, self.arrivals.clone()));
             senders.push(sender);
         }
         let rows = senders.pop().expect("two lanes were opened");
         let control = senders.pop().expect("two lanes were opened");
-        self.lanes.insert(peer, Lanes { connection, control, rows });
+        self.lanes.insert(peer.node, Lanes { peer, connection, control, rows });
         Ok(())
     }
 
     /// Queues a frame for a peer.
     pub(super) fn send(&self, peer: NodeId, frame: Frame) -> Result<(), LinkFailure> {
-        let broken = || LinkFailure::Broken { peer, reason: "it is not connected".to_owned() };
-        let lanes = self.lanes.get(&peer).ok_or_else(broken)?;
+        let broken = |peer| LinkFailure::Broken { peer, reason: "it is not connected".to_owned() };
+        let unknown = || Named { node: peer, name: peer.to_string().into() };
+        let lanes = self.lanes.get(&peer).ok_or_else(|| broken(unknown()))?;
         let lane = if frame.class == TrafficClass::Control { &lanes.control } else { &lanes.rows };
         lane.try_send(frame).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LinkFailure::Stuck { peer },
-            mpsc::error::TrySendError::Closed(_) => broken(),
+            mpsc::error::TrySendError::Full(_) => LinkFailure::Stuck { peer: lanes.peer.clone() },
+            mpsc::error::TrySendError::Closed(_) => broken(lanes.peer.clone()),
         })
     }
 
@@ -354,7 +371,8 @@ async fn accept_streams(peer: Peer, shared: Arc<Shared>, arrivals: mpsc::Sender<
             if shared.get(peer).is_none_or(|known| known.stable_id() != connection.stable_id()) {
                 shared.add(peer, connection);
             }
-            while let Some(arrival) = read(peer, &mut stream).await {
+            let named = Named { node: peer, name: name.into() };
+            while let Some(arrival) = read(&named, &mut stream).await {
                 let ends = arrival.is_err();
                 if arrivals.send((peer, arrival)).await.is_err() || ends {
                     return;
@@ -365,9 +383,11 @@ async fn accept_streams(peer: Peer, shared: Arc<Shared>, arrivals: mpsc::Sender<
 }
 
 /// One frame, or `None` at the stream's end.
-async fn read(peer: NodeId, stream: &mut RecvStream) -> Option<Result<Frame, LinkFailure>> {
-    let broken =
-        |error: &dyn std::fmt::Display| Some(Err(LinkFailure::Broken { peer, reason: error.to_string() }));
+async fn read(peer: &Named, stream: &mut RecvStream) -> Option<Result<Frame, LinkFailure>> {
+    let broken = |error: &dyn fmt::Display| {
+        Some(Err(LinkFailure::Broken { peer: peer.clone(), reason: error.to_string() }))
+    };
+    let wire = |error| LinkFailure::Wire { peer: peer.clone(), error };
     let mut header = [0; HEADER_BYTES];
     match stream.read_exact(&mut header).await {
         Ok(()) => {}
@@ -376,19 +396,19 @@ async fn read(peer: NodeId, stream: &mut RecvStream) -> Option<Result<Frame, Lin
     }
     let body_len = match body_bytes(&header) {
         Ok(len) => len,
-        Err(error) => return Some(Err(LinkFailure::Wire { peer, error })),
+        Err(error) => return Some(Err(wire(error))),
     };
     let mut body = vec![0; body_len];
     if let Err(error) = stream.read_exact(&mut body).await {
         return broken(&error);
     }
     let body = Bytes::from(body);
-    Some(decode(&header, &body).map_err(|error| LinkFailure::Wire { peer, error }))
+    Some(decode(&header, &body).map_err(wire))
 }
 
 /// Encodes and sends frames in order until the lane closes.
 async fn write(
-    peer: NodeId,
+    peer: Named,
     mut stream: SendStream,
     mut queue: mpsc::Receiver<Frame>,
     arrivals: mpsc::Sender<Arrival>,
@@ -396,9 +416,10 @@ async fn write(
     while let Some(frame) = queue.recv().await {
         let mut buffers = encode(&frame);
         if let Err(error) = stream.write_all_chunks(&mut buffers).await {
+            let node = peer.node;
             let broken = LinkFailure::Broken { peer, reason: error.to_string() };
             // The worker may be gone.
-            let _ = arrivals.send((peer, Err(broken))).await;
+            let _ = arrivals.send((node, Err(broken))).await;
             return;
         }
     }

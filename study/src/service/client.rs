@@ -6,13 +6,13 @@ use super::protocol::{JobId, Reply, Request, Status};
 use super::talk::ALIVE_EVERY;
 use crate::layer::{CompareSpec, Progress, Report, Wanted};
 use crate::serving::{Packed, ServeRecord};
-use node::net::{Endpoint, Identity, MessageError, Role, TransportOptions, recv_message, send_message};
+use node::net::{
+    Endpoint, Identity, MessageError, Role, TransportOptions, any_port_for, recv_message, resolve,
+    send_message,
+};
 use quinn::RecvStream;
 use serde::de::DeserializeOwned;
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long the coordinator may take to say how it is.
@@ -191,15 +191,8 @@ impl Client<'_> {
         hear: NewsSink<'_>,
         connected: &mut bool,
     ) -> Result<Reply, ClientError> {
-        let resolve = |source| ClientError::Resolve { address: self.address.to_owned(), source };
-        let mut found = lookup_host(self.address).await.map_err(resolve)?;
-        let peer = found.next().ok_or_else(|| resolve(io::Error::other("it has no address")))?;
-        let any: SocketAddr = if peer.is_ipv4() {
-            (Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let endpoint = Endpoint::bind(any, self.identity, self.transport)?;
+        let peer = resolve(self.address).await?;
+        let endpoint = Endpoint::bind(any_port_for(peer), self.identity, self.transport)?;
         let connection = endpoint.dial(peer, Role::Coordinator).await?.connection;
         let (mut send, mut recv) = connection.open_bi().await.map_err(|error| self.gone(&error))?;
         send_message(&mut send, request).await.map_err(|error| self.gone(&error))?;

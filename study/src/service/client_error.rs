@@ -2,8 +2,7 @@
 
 use super::protocol::Reply;
 use crate::layer::Report;
-use node::net::{BindError, LinkError};
-use std::io;
+use node::net::{BindError, LinkError, ResolveError};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -11,13 +10,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// No such host.
-    #[error("cannot find {address}: {source}; give the coordinator as HOST:PORT")]
-    Resolve {
-        /// As it was given.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     /// No port.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -61,7 +55,7 @@ pub enum ClientError {
 impl ClientError {
     /// True where the same request may be answered later: the coordinator can't be reached.
     pub(super) fn is_of_connection(&self) -> bool {
-        matches!(self, Self::Resolve { .. } | Self::Link(_) | Self::Gone { .. } | Self::Silent { .. })
+        matches!(self, Self::Resolve(_) | Self::Link(_) | Self::Gone { .. } | Self::Silent { .. })
     }
 }
 
