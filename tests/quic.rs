@@ -22,8 +22,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use study::rebalance::{Moved, Rebalancing, rebalance};
-use topology::{Cluster, Dtype, Hardware, RackId};
+use study::rebalance::{Moved, Phase as Alive, Rebalancing, rebalance};
+use topology::{Cluster, Dtype, Hardware, RackId, RankId};
 
 fn program() -> WorkerKind {
     WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() }
@@ -64,7 +64,7 @@ fn own(request: &mut RunRequest) -> &mut LayerProgram {
     request.setup.layer_mut().unwrap()
 }
 
-fn sent(step: &StepRecord, phase: Phase) -> Vec<Vec<(topology::RankId, u64)>> {
+fn sent(step: &StepRecord, phase: Phase) -> Vec<Vec<(RankId, u64)>> {
     step.reports(phase).iter().map(|report| report.sent_bytes.clone()).collect()
 }
 
@@ -78,7 +78,7 @@ async fn check(what: &str, workers: &mut LocalCluster, request: &RunRequest) {
     let routings: Vec<_> =
         setup.cluster.ranks().map(|rank| router.route(0, rank, layer.tokens[rank.0 as usize])).collect();
     let plan = plan_traffic(setup.scheme, &setup.cluster, &layer.placement, &routings, setup.row_bytes());
-    let planned = |matrix: &topology::TrafficMatrix| -> Vec<Vec<(topology::RankId, u64)>> {
+    let planned = |matrix: &topology::TrafficMatrix| -> Vec<Vec<(RankId, u64)>> {
         setup.cluster.ranks().map(|rank| matrix.sent(rank).collect()).collect()
     };
     for (round, simulated) in real.iter().zip(&simulated) {
@@ -197,13 +197,19 @@ async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run()
 async fn rebalancing_gives_the_same_tokens_and_moves_as_in_the_simulator() {
     let mut request = request(&[2, 2], (256, 16, 2), DispatchScheme::Hierarchical, 6);
     request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
-    let plan = Rebalancing { request, steps: 5, interval: Some(2), window: 2 };
+    let phase = |ranks: &[u32], dying: &[u32]| {
+        let [ranks, dying] = [ranks, dying].map(|ranks| ranks.iter().copied().map(RankId).collect());
+        Alive { ranks, dying }
+    };
+    // All, of whom one dies; then two, of one rack each; then all again.
+    let alive = vec![phase(&[0, 1, 2, 3], &[2]), phase(&[0, 3], &[]), phase(&[0, 1, 2, 3], &[])];
+    let plan = Rebalancing { request, steps: 12, interval: Some(2), window: 2, alive };
     let simulated = rebalance(&mut SimRunner::default(), &plan, &RackAware::default()).await.unwrap();
     let mut cluster = start(program(), 4).await;
     let real = rebalance(&mut cluster, &plan, &RackAware::default()).await.unwrap();
     cluster.shutdown().await;
-    assert_eq!(real.len(), 3);
-    assert!(real.iter().any(|segment| segment.moved.is_some()));
+    assert_eq!(real.iter().map(|segment| segment.ranks.len()).collect::<Vec<_>>(), [4, 3, 2, 2, 4, 4]);
+    assert!(real.iter().any(|segment| segment.moved.is_some_and(|moved| moved.read_again > 0)));
     for (real, simulated) in real.iter().zip(&simulated) {
         assert_eq!(real.placement, simulated.placement);
         assert_eq!(real.digests, simulated.digests);

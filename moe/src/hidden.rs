@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 use topology::RankId;
 
+use crate::names::TokenShare;
 use crate::seed::{Purpose, generator};
 
 /// Hidden states of tokens `0..tokens` of `rank` at `layer`: `[tokens, hidden]` by rows, standard normal.
@@ -13,6 +14,20 @@ pub fn hidden_states(seed: u64, layer: u32, rank: RankId, tokens: u32, hidden: u
     let mut states = vec![0.0; tokens as usize * hidden as usize];
     for (token, row) in states.chunks_exact_mut(hidden.max(1) as usize).enumerate() {
         fill_hidden_state(seed, layer, rank, token as u32, row);
+    }
+    states
+}
+
+/// Hidden states of tokens by their names, `[tokens, hidden]` by rows, as [`hidden_states`] gives them to whoever has those names.
+#[must_use]
+pub fn hidden_states_of(seed: u64, layer: u32, shares: &[TokenShare], hidden: u32) -> Vec<f32> {
+    let mut states = Vec::new();
+    for TokenShare { name, tokens, .. } in shares {
+        let first = states.len();
+        states.resize(first + tokens.len() * hidden as usize, 0.0);
+        for (token, row) in tokens.clone().zip(states[first..].chunks_exact_mut(hidden.max(1) as usize)) {
+            fill_hidden_state(seed, layer, *name, token, row);
+        }
     }
     states
 }
@@ -37,6 +52,14 @@ mod tests {
         let mut third = vec![0.0; 33];
         fill_hidden_state(1, 2, RankId(3), 2, &mut third);
         assert_eq!(many[2 * 33..3 * 33], third);
+    }
+
+    #[test]
+    fn a_token_has_its_state_wherever_it_is() {
+        let share = |name, tokens| TokenShare { name: RankId(name), of: 5, tokens };
+        let states = hidden_states_of(1, 2, &[share(7, 0..2), share(3, 1..5)], 33);
+        assert_eq!(states[..2 * 33], hidden_states(1, 2, RankId(7), 2, 33));
+        assert_eq!(states[2 * 33..], hidden_states(1, 2, RankId(3), 5, 33)[33..]);
     }
 
     #[test]

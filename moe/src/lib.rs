@@ -11,6 +11,7 @@ pub mod hidden;
 pub mod ids;
 pub mod load;
 pub mod model;
+pub mod names;
 pub mod placement;
 pub mod plan;
 pub mod presets;

@@ -11,6 +11,7 @@ mod policy;
 mod question;
 mod shares;
 mod stage;
+mod survivors;
 mod word;
 
 use crate::ids::{ExpertId, SlotId};
@@ -30,6 +31,7 @@ pub use policies::{
     Aim, Eplb, EplbGlobal, EplbShape, Linear, OneRack, POLICIES, RackAware, Replicated, RoundRobin,
 };
 pub use policy::PlacementPolicy;
+pub use survivors::{Loading, loading};
 pub use word::PlacementWord;
 
 /// A placement: slots in rank order, each with its logical expert.

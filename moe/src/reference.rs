@@ -12,6 +12,7 @@ pub use stack::StackReference;
 use crate::experts::Experts;
 use crate::hidden::fill_hidden_state;
 use crate::ids::ExpertId;
+use crate::names::TokenNames;
 use crate::placement::Placement;
 use crate::plan::DispatchScheme;
 use crate::rows;
@@ -61,6 +62,29 @@ pub fn quantised(
 ) -> Vec<Vec<f32>> {
     routed(scheme, cluster, placement, experts, shape, routings, |source, token, x| {
         fill_hidden_state(seed, layer, source, token, x);
+    })
+}
+
+/// [`quantised`] of tokens that have other names than those of their ranks.
+///
+/// # Panics
+/// As [`quantised`].
+#[expect(clippy::too_many_arguments, reason = "the reference takes everything that a run is defined by")]
+#[must_use]
+pub fn quantised_by_name(
+    scheme: DispatchScheme,
+    cluster: &Cluster,
+    placement: &Placement,
+    experts: &Experts,
+    shape: &LayerShape,
+    seed: u64,
+    layer: u32,
+    routings: &[Routing],
+    names: &TokenNames,
+) -> Vec<Vec<f32>> {
+    routed(scheme, cluster, placement, experts, shape, routings, |source, token, x| {
+        let (name, token) = names.name(source, token);
+        fill_hidden_state(seed, layer, name, token, x);
     })
 }
 

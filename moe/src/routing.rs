@@ -27,6 +27,7 @@ pub use workload::{BURST_FACTOR, BURST_PERIOD, HOT_SET_DIVISOR, HOT_SHARE, IDLE_
 use crate::gate::{DrawnGate, GroupLimiter};
 use crate::hidden::fill_hidden_state;
 use crate::ids::TokenId;
+use crate::names::TokenShare;
 use crate::shape::LayerShape;
 use sampling::{Popularity, Sampler, log_normal_rarity, power_law_rarity, zipf_rarity};
 use seeded::SeededGate;
@@ -231,6 +232,18 @@ impl Router {
             }
             Source::Recorded(rows) => rows.route(self.seed, self.layer, rank, tokens),
         }
+    }
+
+    /// Routes tokens at `step` by their names, as [`Self::route`] does for whoever has those names.
+    #[must_use]
+    pub fn route_shares(&self, step: u32, shares: &[TokenShare]) -> Routing {
+        if let [TokenShare { name, of, tokens }] = shares
+            && *tokens == (0..*of)
+        {
+            return self.route(step, *name, *of);
+        }
+        let parts = shares.iter().map(|share| self.route(step, share.name, share.of).part(&share.tokens));
+        parts.reduce(Routing::and).unwrap_or_else(|| self.route(step, RankId(0), 0))
     }
 
     /// Routes `tokens` at `step` by what they are, whatever rank and batch they are in: `states` are what the layer's experts get,

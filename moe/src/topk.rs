@@ -24,6 +24,21 @@ impl Routing {
         Self { top_k, topk_idx: Vec::with_capacity(entries), topk_weights: Vec::with_capacity(entries) }
     }
 
+    /// Some of the tokens.
+    pub(crate) fn part(&self, tokens: &std::ops::Range<u32>) -> Self {
+        let entries = (tokens.start * self.top_k) as usize..(tokens.end * self.top_k) as usize;
+        let (topk_idx, topk_weights) =
+            (self.topk_idx[entries.clone()].to_vec(), self.topk_weights[entries].to_vec());
+        Self { top_k: self.top_k, topk_idx, topk_weights }
+    }
+
+    /// These tokens, then those of `other`.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.topk_idx.extend(other.topk_idx);
+        self.topk_weights.extend(other.topk_weights);
+        self
+    }
+
     /// Number of tokens.
     pub fn tokens(&self) -> u32 {
         self.topk_idx.len().checked_div(self.top_k as usize).unwrap_or(0) as u32

@@ -170,8 +170,8 @@ impl JobRunner {
     /// In another run.
     #[must_use]
     pub fn route(&self, step: u32, rank: RankId) -> Routing {
-        let tokens = self.setup.program.tokens_of(rank);
-        self.layer().router.route(step, rank, tokens)
+        let layer = self.setup.layer().expect("one layer has tokens of its own");
+        self.layer().router.route_shares(step, &layer.shares_of(rank))
     }
 
     /// The experts of a run of one layer, for the reference.
@@ -243,14 +243,15 @@ impl JobRunner {
     }
 
     fn quantise(&self, rank: RankId, width: usize) -> Vec<RowData> {
-        let LayerProgram { tokens, layer, shape, .. } =
-            self.setup.layer().expect("one layer has tokens of its own");
+        let own = self.setup.layer().expect("one layer has tokens of its own");
+        let LayerProgram { tokens, layer, shape, .. } = own;
         let tokens = tokens[rank.0 as usize];
         if !self.setup.payload {
             return lengths(tokens as usize, rows::fp8_row_bytes(width) - rows::ORIGIN_BYTES);
         }
         let layer = u32::from(*layer);
-        quantised(&hidden::hidden_states(self.setup.seed, layer, rank, tokens, shape.hidden), width)
+        let states = hidden::hidden_states_of(self.setup.seed, layer, &own.shares_of(rank), shape.hidden);
+        quantised(&states, width)
     }
 
     /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.

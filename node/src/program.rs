@@ -2,6 +2,7 @@
 
 use crate::wire::Phase;
 use moe::model::LayerShape;
+use moe::names::{TokenNames, TokenShare};
 use moe::placement::{LayerPlacements, Placement, WeightMove};
 use moe::stack::{BatchError, Stack, StackError, StepBatch};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct LayerProgram {
     pub placement: Arc<Placement>,
     /// Tokens of each rank, `[num_ranks]`.
     pub tokens: Vec<u32>,
+    /// Under whose names tokens are drawn.
+    pub names: TokenNames,
     /// Layer whose seeds are used.
     pub layer: u16,
 }
@@ -73,7 +76,16 @@ impl LayerProgram {
     /// A layer with the seeds of layer 0.
     #[must_use]
     pub fn new(shape: LayerShape, placement: impl Into<Arc<Placement>>, tokens: Vec<u32>) -> Self {
-        Self { shape, placement: placement.into(), tokens, layer: 0 }
+        Self { shape, placement: placement.into(), tokens, names: TokenNames::default(), layer: 0 }
+    }
+
+    /// The names of a rank's tokens.
+    ///
+    /// # Panics
+    /// If there is no such rank.
+    #[must_use]
+    pub fn shares_of(&self, rank: RankId) -> Vec<TokenShare> {
+        self.names.of(rank, self.tokens[rank.0 as usize])
     }
 }
 

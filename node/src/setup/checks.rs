@@ -79,9 +79,12 @@ impl Setup {
     }
 
     fn check_layer(&self, layer: &LayerProgram) -> Result<(), SetupError> {
-        let LayerProgram { shape, tokens, placement, .. } = layer;
+        let LayerProgram { shape, tokens, names, placement, .. } = layer;
         shape.validate().map_err(SetupError::new)?;
         self.per_rank("tokens", tokens.len())?;
+        if let Some(problem) = names.problem(tokens) {
+            return refuse(problem);
+        }
         self.check_placement(placement, shape)?;
         let most = tokens.iter().copied().max().unwrap_or(0).into();
         size("tokens of a rank", most, TOKENS_OF_RANK)?;

@@ -17,7 +17,7 @@ fn plan(interval: Option<u32>) -> Rebalancing {
     let mut request = layer::request(&spec, row, 7, LatencyChoice::Zero);
     request.setup.routing = RoutingSpec::Workload { workload: Workload::W6, ranks: 4 };
     request.setup.first_step = 3;
-    Rebalancing { request, steps: 7, interval, window: 2 }
+    Rebalancing { request, steps: 7, interval, window: 2, alive: Vec::new() }
 }
 
 fn own(plan: &mut Rebalancing) -> &mut LayerProgram {
@@ -57,7 +57,7 @@ async fn the_same_placement_moves_nothing_and_nonsense_is_refused() {
         fn help(&self) -> &'static str {
             "what there was"
         }
-        fn place(&self, _: &topology::Cluster, _: u32, _: &Demand) -> Result<Placement, PlacementError> {
+        fn place(&self, _: &Cluster, _: u32, _: &Demand) -> Result<Placement, PlacementError> {
             Ok(self.0.clone())
         }
     }
@@ -79,4 +79,64 @@ async fn balance_is_better_after_than_before_where_loads_stay() {
     let mean =
         |segment: &Segment| segment.balancedness.iter().sum::<f64>() / segment.balancedness.len() as f64;
     assert!(mean(&segments[1]) > mean(&segments[0]) + 0.1, "{} {}", mean(&segments[1]), mean(&segments[0]));
+}
+
+fn alive(phases: &[(&[u32], &[u32])]) -> Vec<Phase> {
+    let set = |ranks: &[u32]| ranks.iter().copied().map(RankId).collect();
+    phases.iter().map(|(ranks, dying)| Phase { ranks: set(ranks), dying: set(dying) }).collect()
+}
+
+/// The list of NIXL's elastic tests.
+const NIXL: [(&[u32], &[u32]); 4] =
+    [(&[0, 1], &[]), (&[0, 1, 2, 3], &[]), (&[0, 1, 2, 3], &[2]), (&[0, 3], &[])];
+
+#[tokio::test]
+async fn every_token_comes_out_once_with_its_bits_whoever_is_left() {
+    // Flat sums don't depend on where experts are.
+    let mut whole = plan(None);
+    (whole.steps, whole.request.setup.scheme) = (12, DispatchScheme::Flat);
+    let mut disturbed = Rebalancing { alive: alive(&NIXL), interval: Some(2), ..whole.clone() };
+    let digests = |segments: &[Segment]| {
+        let steps = segments.iter().flat_map(|segment| &segment.digests);
+        let sorted = |step: &Vec<Vec<u64>>| {
+            let mut all: Vec<u64> = step.iter().flatten().copied().collect();
+            all.sort_unstable();
+            all
+        };
+        steps.map(sorted).collect::<Vec<_>>()
+    };
+    let runner = &mut SimRunner::default();
+    let expected = digests(&rebalance(runner, &whole, &RackAware::default()).await.unwrap());
+    let segments = rebalance(runner, &disturbed, &RackAware::default()).await.unwrap();
+    assert_eq!(digests(&segments), expected);
+    let ranks = segments.iter().map(|segment| (segment.ranks.len(), segment.after_death));
+    let expected_ranks =
+        [(2, false), (2, false), (4, false), (4, false), (4, false), (3, true), (2, false), (2, false)];
+    assert_eq!(ranks.collect::<Vec<_>>(), expected_ranks);
+    // The others too are checked against a reference that knows where experts are.
+    for scheme in [DispatchScheme::Dedup, DispatchScheme::Hierarchical] {
+        disturbed.request.setup.scheme = scheme;
+        rebalance(runner, &disturbed, &RackAware::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_what_has_no_copy_left_is_read_again() {
+    let lost = |slots: u32| async move {
+        let mut plan = Rebalancing { alive: alive(&[(&[0, 1, 2, 3], &[3])]), ..plan(None) };
+        let racks = plan.request.setup.cluster.clone();
+        let shape = own(&mut plan).shape;
+        let even = Demand::even(&racks, shape.num_experts);
+        own(&mut plan).placement =
+            Arc::new(Placement::by(&RackAware::default(), &racks, Some(slots), &even).unwrap());
+        let experts = shape.num_experts;
+        let segments = rebalance(&mut SimRunner::default(), &plan, &RackAware::default()).await.unwrap();
+        (experts, segments[1].moved)
+    };
+    let (experts, moved) = lost(16).await;
+    assert_eq!(experts, 16);
+    let moved = moved.expect("what rank 3 alone had is loaded");
+    assert_eq!((moved.experts, moved.read_again), (4, 4));
+    let (_, moved) = lost(32).await;
+    assert_eq!(moved.map_or(0, |moved| moved.read_again), 0);
 }

@@ -4,7 +4,7 @@ use crate::difference;
 use coordinator::run::StepRecord;
 use moe::experts::Experts;
 use moe::placement::{WeightMove, move_traffic};
-use moe::reference::quantised;
+use moe::reference::quantised_by_name;
 use moe::{Routing, plan_traffic};
 use node::digest::token_digest;
 use node::program::LayerProgram;
@@ -15,7 +15,7 @@ use topology::Cluster;
 /// Checks a step; returns the rows that each rank computed, `[num_ranks]`.
 pub(super) fn check_step(
     setup: &Setup,
-    LayerProgram { shape, placement, layer, .. }: &LayerProgram,
+    LayerProgram { shape, placement, names, layer, .. }: &LayerProgram,
     routings: &[Routing],
     record: &StepRecord,
 ) -> Result<Vec<f64>, String> {
@@ -32,7 +32,9 @@ pub(super) fn check_step(
     if setup.payload {
         let (layer, scheme, hidden) = (u32::from(*layer), setup.scheme, shape.hidden as usize);
         let experts = Experts::new(setup.experts, shape, setup.seed, layer);
-        let values = quantised(scheme, cluster, placement, &experts, shape, setup.seed, layer, routings);
+        let values = quantised_by_name(
+            scheme, cluster, placement, &experts, shape, setup.seed, layer, routings, names,
+        );
         let digests = |values: &Vec<f32>| values.chunks_exact(hidden).map(token_digest).collect();
         let expected: Vec<Vec<u64>> = values.iter().map(digests).collect();
         if let Some(what) = difference::of_digests(&record.digests, &expected) {

@@ -109,7 +109,12 @@ impl fmt::Display for Value {
             Self::Integer(integer) => f.pad(&integer.to_string()),
             Self::Number(number) => f.pad(&number.to_string()),
             Self::Text(text) => f.pad(text),
-            Self::List(items) => f.pad(&items.iter().map(Self::to_string).collect::<Vec<_>>().join(",")),
+            Self::List(items) => {
+                let each = |item: &Self| {
+                    if matches!(item, Self::List(_)) { format!("[{item}]") } else { item.to_string() }
+                };
+                f.pad(&items.iter().map(each).collect::<Vec<_>>().join(","))
+            }
             Self::Table(entries) => {
                 let entries = entries.0.iter().map(|(key, value)| format!("{key} {value}"));
                 f.pad(&entries.collect::<Vec<_>>().join(" "))

@@ -3,7 +3,7 @@
 
 use crate::experiment::{Column, Failed, Fault, Note, Record, Resolved, Work};
 use crate::layer::{BackendKind, CompareSpec, Configuration, Verification, estimate, outline, request};
-use crate::rebalance::{Moved, RebalanceError, Rebalancing, Segment, rebalance};
+use crate::rebalance::{Moved, Phase, RebalanceError, Rebalancing, Segment, check_phases, rebalance};
 use coordinator::STEPS_MAX;
 use coordinator::SimRunner;
 use coordinator::sim::at_once;
@@ -12,13 +12,17 @@ use moe::{Placement, PlacementError};
 use serde::Serialize;
 
 /// The numbers of a rebalancing's records.
-pub const COLUMNS: [Column; 12] = [
+pub const COLUMNS: [Column; 16] = [
     Column::shown("total_ms", "steps and moves", "ms"),
     Column::shown("steps_ms", "steps", "ms"),
     Column::shown("moves_ms", "weight moves", "ms"),
     Column::shown("over_kept", "over keeping", ""),
     Column::shown("balancedness", "balancedness", ""),
     Column::shown("pays_after_steps", "pays after", "steps"),
+    Column::shown("lost_ms", "lost to deaths", "ms"),
+    Column::shown("ranks_least", "fewest ranks", ""),
+    Column::kept("deaths", "deaths in the middle of a step", ""),
+    Column::kept("read_again_experts", "experts without a copy, read again", ""),
     Column::kept("gain_us", "gain of a step", "us"),
     Column::kept("mean_step_us", "mean step", "us"),
     Column::kept("rebalancings", "rebalancings with moves", ""),
@@ -28,14 +32,16 @@ pub const COLUMNS: [Column; 12] = [
 ];
 
 /// Words for the settings that a layer doesn't have.
-pub const WORDS: [Column; 3] = [
+pub const WORDS: [Column; 5] = [
     Column::kept("steps", "steps", ""),
     Column::kept("interval", "steps between rebalancings", ""),
     Column::kept("window", "steps whose load counts", ""),
+    Column::kept("alive", "ranks alive, phase by phase", ""),
+    Column::kept("detect_ms", "time until a death is noticed", "ms"),
 ];
 
 /// When a layer is rebalanced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// Steps in all.
     pub steps: u32,
@@ -43,6 +49,10 @@ pub struct Schedule {
     pub interval: Option<u32>,
     /// Steps before a rebalancing whose loads count.
     pub window: u32,
+    /// Who takes part when; without phases all do.
+    pub alive: Vec<Phase>,
+    /// Milliseconds from the death of a rank until the others know, in which nothing is done.
+    pub detect_ms: u32,
 }
 
 /// A point of the one configuration that `spec` names, rebalanced by its placement policy as `schedule` says.
@@ -50,7 +60,7 @@ pub struct Schedule {
 /// # Errors
 /// [`Fault`] for a policy that doesn't look at loads, and for what can't be run at all.
 pub fn resolved<'a>(spec: CompareSpec, schedule: Schedule, command: String) -> Result<Resolved<'a>, Fault> {
-    let Schedule { steps, interval, window } = schedule;
+    let Schedule { steps, interval, window, .. } = schedule;
     if !spec.placement.is_for_demand() {
         let known: Vec<&str> =
             POLICIES.iter().filter(|policy| policy.is_for_demand()).map(|policy| policy.name()).collect();
@@ -70,6 +80,7 @@ pub fn resolved<'a>(spec: CompareSpec, schedule: Schedule, command: String) -> R
         }
     }
     let rows = outline(&spec, false).map_err(|error| error.to_string())?;
+    check_phases(&rows[0].cluster, &schedule.alive, steps).map_err(|problem| Fault::of("alive", problem))?;
     let (ranks, tokens) =
         (rows[0].cluster.num_ranks(), u64::from(spec.tokens) * u64::from(rows[0].cluster.num_ranks()));
     // What is kept of every step, twice: digests; and routings of the window, once as they come and once as a demand.
@@ -77,8 +88,11 @@ pub fn resolved<'a>(spec: CompareSpec, schedule: Schedule, command: String) -> R
     // Every rank sends an expert at a time and takes one in.
     let moving = if spec.payload { 2 * u64::from(ranks) * spec.shape.expert_weight_bytes() } else { 0 };
     let bare = CompareSpec { memory_limit_bytes: None, notes: Vec::new(), ..spec.clone() };
-    let identity =
+    let mut identity =
         serde_json::to_vec(&(&bare, steps, interval, window)).map_err(|error| error.to_string())?;
+    if !schedule.alive.is_empty() {
+        identity.extend(format!("{:?} {}", schedule.alive, schedule.detect_ms).bytes());
+    }
     Ok(Resolved {
         backends: spec.backends.clone(),
         identity,
@@ -100,22 +114,22 @@ struct Layer {
 
 impl Work for Layer {
     fn run(&self, note: Note<'_>) -> Result<Vec<Record>, Failed> {
-        let kept = self.segments(None)?;
-        let segments = match self.schedule.interval {
-            Some(_) => {
-                note("the first placement kept; now rebalanced");
-                self.segments(self.schedule.interval)?
-            }
-            None => kept.clone(),
+        let Schedule { interval, alive, detect_ms, .. } = &self.schedule;
+        let kept = self.segments(None, &[])?;
+        let segments = if interval.is_some() || !alive.is_empty() {
+            note("the first placement kept by all ranks; now what is asked for");
+            self.segments(*interval, alive)?
+        } else {
+            kept.clone()
         };
         let verification = if self.spec.payload { Verification::Outputs } else { Verification::Traffic };
-        Ok(vec![Record::sound(BackendKind::Sim, verification, &Numbers::of(&segments, &kept))?])
+        Ok(vec![Record::sound(BackendKind::Sim, verification, &Numbers::of(&segments, &kept, *detect_ms))?])
     }
 }
 
 impl Layer {
-    /// The run with a new placement every `interval` steps. Nothing is known at first: every expert is expected to be as hot as any other.
-    fn segments(&self, interval: Option<u32>) -> Result<Vec<Segment>, Failed> {
+    /// The run with a new placement every `interval` steps, of the ranks that are `alive`. Nothing is known at first: every expert is expected to be as hot as any other.
+    fn segments(&self, interval: Option<u32>, alive: &[Phase]) -> Result<Vec<Segment>, Failed> {
         let (spec, cluster) = (&self.spec, &self.row.cluster);
         let usage = |error: PlacementError| Failed { usage: true, problem: error.to_string() };
         let policy = spec.placement.policy().map_err(|error| usage(error.into()))?;
@@ -124,7 +138,7 @@ impl Layer {
         let row = Configuration { placement, ..self.row.clone() };
         let request = request(spec, &row, spec.seeds[0], spec.latencies[0]);
         let Schedule { steps, window, .. } = self.schedule;
-        let plan = Rebalancing { request, steps, interval, window };
+        let plan = Rebalancing { request, steps, interval, window, alive: alive.to_vec() };
         at_once(rebalance(&mut SimRunner::default(), &plan, policy)).map_err(|error| Failed {
             usage: !matches!(error, RebalanceError::Run(_) | RebalanceError::Wrong(_)),
             problem: error.to_string(),
@@ -139,7 +153,14 @@ struct Numbers {
     total_ms: f64,
     steps_ms: f64,
     moves_ms: f64,
-    /// All its time over that with the first placement kept.
+    /// Deaths noticed, and the steps in which they came, which are run again: as long as the one before each. `None` without a death.
+    lost_ms: Option<f64>,
+    deaths: usize,
+    /// The fewest ranks that took part; `None` where all did throughout.
+    ranks_least: Option<usize>,
+    /// Experts of which no copy was left.
+    read_again_experts: u64,
+    /// All its time over that with the first placement kept, by all ranks.
     over_kept: f64,
     /// Mean over largest load of the ranks, the mean over steps.
     balancedness: f64,
@@ -156,13 +177,21 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of(segments: &[Segment], kept: &[Segment]) -> Self {
+    fn of(segments: &[Segment], kept: &[Segment], detect_ms: u32) -> Self {
         let sum = |segments: &[Segment], of: &dyn Fn(&Segment) -> f64| segments.iter().map(of).sum::<f64>();
         let steps_us = |segments| sum(segments, &|segment| segment.layer_us.iter().sum());
         let moved = |of: &dyn Fn(Moved) -> f64| sum(segments, &|segment| segment.moved.map_or(0.0, of));
-        let total_us = sum(segments, &Segment::time_us);
+        let deaths = segments.windows(2).filter(|pair| pair[1].after_death);
+        let again_us = |pair: &[Segment]| pair[0].layer_us.last().copied().unwrap_or_default();
+        let lost_us: Vec<f64> = deaths.map(|pair| f64::from(detect_ms) * 1e3 + again_us(pair)).collect();
+        let ranks = |segment: &Segment| segment.ranks.len();
+        let all = kept.first().map_or(0, ranks);
+        let least = segments.iter().map(ranks).min().unwrap_or(all);
+        let disturbed = segments.iter().any(|segment| ranks(segment) < all);
+        let total_us = sum(segments, &Segment::time_us) + lost_us.iter().sum::<f64>();
         let steps = sum(segments, &|segment| segment.layer_us.len() as f64);
-        let first = segments.iter().find_map(|segment| Some((segment, segment.moved?)));
+        let undisturbed = segments.iter().filter(|_| !disturbed);
+        let first = undisturbed.into_iter().find_map(|segment| Some((segment, segment.moved?)));
         let gain = first.map(|(segment, moved)| {
             let before = (segment.first_step - segments[0].first_step) as usize;
             let same_steps = kept.iter().flat_map(|segment| &segment.layer_us).skip(before);
@@ -173,6 +202,14 @@ impl Numbers {
             total_ms: total_us / 1e3,
             steps_ms: steps_us(segments) / 1e3,
             moves_ms: moved(&|moved| moved.time_us) / 1e3,
+            lost_ms: (!lost_us.is_empty()).then(|| lost_us.iter().sum::<f64>() / 1e3),
+            deaths: lost_us.len(),
+            ranks_least: disturbed.then_some(least),
+            read_again_experts: segments
+                .iter()
+                .filter_map(|segment| segment.moved)
+                .map(|moved| moved.read_again)
+                .sum(),
             over_kept: total_us / sum(kept, &Segment::time_us),
             balancedness: sum(segments, &|segment| segment.balancedness.iter().sum()) / steps,
             pays_after_steps: gain.filter(|(gain, _)| *gain > 0.0).map(|(gain, cost)| cost / gain),
