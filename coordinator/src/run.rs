@@ -47,6 +47,18 @@ pub struct StepRecord {
     pub clock_error_ns: Vec<u64>,
     /// How often the step was begun anew because a seat was lost; everything else is of the last time.
     pub replays: u32,
+    /// What that cost beside the steps' own time.
+    pub outage: Outage,
+}
+
+/// How long a step stood because seats or links were lost, ns of the coordinator's clock; over all times that it was begun anew. In the
+/// simulator, where no beats are sent, a silent rank counts as found after as many as the limits say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outage {
+    /// From the opening of what was under way until the loss was known.
+    pub noticed_ns: u64,
+    /// From then until the step was begun anew.
+    pub resumed_ns: u64,
 }
 
 impl StepRecord {

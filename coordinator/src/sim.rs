@@ -1,33 +1,25 @@
 //! All ranks in this process on a virtual clock: the coordinator's machine decides, seats in memory answer.
 
+mod machinery;
+mod open;
+
 use crate::error::RunError;
-use crate::machine::{Coordinator, Limits, SessionEvent};
 use crate::run::{RunRequest, Runner, StepRecord, run_steps};
+use machinery::Machinery;
 use moe::stack::StepBatch;
-use node::control::{FromNode, Machine, NodeId, ToNode};
-use node::digest::token_digest;
-use node::program::Stop;
-use node::sim::{SimCluster, SimError};
+use node::control::Machine;
+use node::sim::SimCluster;
+use open::Open;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use topology::RankId;
 
 /// The simulator: exact and repeatable.
 #[derive(Debug, Default)]
 pub struct SimRunner {
     /// Its nodes stay from run to run.
-    machine: Option<Coordinator>,
+    machine: Option<Machinery>,
     open: Option<Open>,
-}
-
-/// Time stands still for the machine: between two stops none passes, and within a stop each seat has its own.
-const NOW_NS: u64 = 0;
-
-#[derive(Debug)]
-struct Open {
-    run: u64,
-    seats: SimCluster,
 }
 
 /// What a simulation comes to, on the calling thread and without a runtime.
@@ -56,17 +48,16 @@ impl SimRunner {
     /// [`RunError::Setup`] or [`RunError::Sim`].
     pub fn open_blocking(&mut self, request: &RunRequest) -> Result<(), RunError> {
         self.close();
-        let seats = SimCluster::new(Arc::new(request.setup.clone()))?;
-        let limits = Limits { beat_ms: 0, slack_ns: u64::MAX, ..Limits::default() };
-        let made = || Coordinator::new(NOW_NS, 0, "", limits);
-        let machine = self.machine.get_or_insert_with(made);
-        for rank in (machine.num_members()..request.setup.cluster.num_ranks()).map(RankId) {
+        let setup = Arc::new(request.setup.clone());
+        let seats = SimCluster::new(Arc::clone(&setup))?;
+        let Machinery { machine, now_ns, .. } = self.machine.get_or_insert_with(Machinery::new);
+        for rank in machine.num_members()..setup.cluster.num_ranks() {
             let home = Machine { id: String::new(), cores: 1 };
-            let joined = machine.handle_register(NOW_NS, &rank.0.to_string(), ([0, 0, 0, 0], 0).into(), home);
-            debug_assert_eq!(joined, Ok(node_of(rank)), "nodes are numbered as they come");
+            let joined = machine.handle_register(*now_ns, &rank.to_string(), ([0, 0, 0, 0], 0).into(), home);
+            debug_assert!(joined.is_ok(), "there is room for every rank");
         }
-        let run = machine.open(NOW_NS, request.clone())?;
-        self.open = Some(Open { run, seats });
+        let run = machine.open(*now_ns, request.clone())?;
+        self.open = Some(Open::new(run, setup, seats));
         self.settled(true).map(|_| ())
     }
 
@@ -75,10 +66,10 @@ impl SimRunner {
     /// # Errors
     /// [`RunError::Batch`] or [`RunError::Sim`].
     pub fn step_blocking(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
-        let (Some(machine), Some(open)) = (&mut self.machine, &self.open) else {
+        let (Some(Machinery { machine, now_ns, .. }), Some(open)) = (&mut self.machine, &self.open) else {
             return Err(RunError::Closed);
         };
-        machine.step(NOW_NS, open.run, batch.clone())?;
+        machine.step(*now_ns, open.run, batch.clone())?;
         self.settled(false)?.ok_or(RunError::Closed)
     }
 
@@ -94,73 +85,6 @@ impl SimRunner {
     }
 }
 
-impl Open {
-    /// Carries messages to and fro until the machine waits for its next command; the record of a step, if one is complete.
-    fn settle(&mut self, machine: &mut Coordinator) -> Result<Option<StepRecord>, RunError> {
-        let (ranks, mut begun): (_, Vec<(Stop, usize)>) =
-            (self.seats.setup().cluster.num_ranks(), Vec::new());
-        loop {
-            while machine.poll_event().is_some() {}
-            let Some((node, message)) = machine.poll_transmit() else { break };
-            let rank = RankId(node.0 - 1);
-            match message {
-                ToNode::Configure { setup, .. } => {
-                    say(machine, node, FromNode::Configured { run: setup.run })
-                }
-                ToNode::Prepare { run, step, columns } => {
-                    self.seats.prepare(rank, step, columns)?;
-                    say(machine, node, FromNode::Prepared { run, step });
-                }
-                ToNode::Begin { run, step, stop, .. } => {
-                    // Stages know nothing of each other but go through the same stops: in memory one waits for the other.
-                    let at = begun.iter().position(|&(other, _)| other == stop).unwrap_or_else(|| {
-                        begun.push((stop, 0));
-                        begun.len() - 1
-                    });
-                    begun[at].1 += 1;
-                    if begun[at].1 == ranks as usize {
-                        begun.swap_remove(at);
-                        self.go(machine, (run, step), stop)?;
-                    }
-                }
-                ToNode::Welcome { .. }
-                | ToNode::Ping { .. }
-                | ToNode::Beat
-                | ToNode::Abort { .. }
-                | ToNode::Health { .. }
-                | ToNode::Shutdown => {}
-            }
-        }
-        match machine.poll_session() {
-            Some((_, SessionEvent::Stepped(record))) => Ok(Some(*record)),
-            Some((_, SessionEvent::Failed(error))) => Err(error),
-            Some((_, SessionEvent::Opened)) | None => Ok(None),
-        }
-    }
-
-    /// Goes through a stop with all ranks.
-    fn go(&mut self, machine: &mut Coordinator, (run, step): (u64, u32), stop: Stop) -> Result<(), SimError> {
-        let half = stop.half;
-        for (rank, (report, outputs)) in (0..).map(RankId).zip(self.seats.go(stop)?) {
-            say(machine, node_of(rank), FromNode::Closed { run, step, half, report });
-            if let Some(outputs) = outputs {
-                let digests = outputs.iter().map(|values| token_digest(values)).collect();
-                say(machine, node_of(rank), FromNode::Finished { run, step, half, digests });
-            }
-        }
-        Ok(())
-    }
-}
-
-fn say(machine: &mut Coordinator, node: NodeId, message: FromNode) {
-    machine.handle_message(NOW_NS, node, message);
-}
-
-/// Nodes are numbered from 1 in the order in which they register.
-fn node_of(rank: RankId) -> NodeId {
-    NodeId(rank.0 + 1)
-}
-
 impl Runner for SimRunner {
     fn open(&mut self, request: &RunRequest) -> impl Future<Output = Result<(), RunError>> + Send {
         std::future::ready(self.open_blocking(request))
@@ -171,8 +95,8 @@ impl Runner for SimRunner {
     }
 
     fn close(&mut self) {
-        if let (Some(machine), Some(open)) = (&mut self.machine, self.open.take()) {
-            machine.close(open.run);
+        if let (Some(machinery), Some(open)) = (&mut self.machine, self.open.take()) {
+            machinery.machine.close(open.run);
         }
     }
 }
@@ -181,6 +105,60 @@ impl Runner for SimRunner {
 mod tests {
     use super::*;
     use crate::testing::request;
+    use node::wire::Phase;
+    use topology::FaultPlan;
+
+    fn with_faults(mut request: RunRequest, faults: &[&str]) -> RunRequest {
+        let faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+        request.setup.faults = FaultPlan { faults, ..FaultPlan::default() };
+        request
+    }
+
+    #[test]
+    fn a_rank_that_dies_is_missed_and_its_step_begun_anew_with_the_same_bits() {
+        for (fault, noticed_ms) in [
+            ("kill rank=1 step=1 phase=combine", 1_000),
+            ("freeze rank=0 step=1", 1_000),
+            ("kill rack=1 step=1 phase=expert", 1_000),
+            ("corrupt rank=3 step=1", 0),
+        ] {
+            let request = request(&[2, 2]);
+            let expected = SimRunner::run_blocking(&request, 3).unwrap();
+            let mut runner = SimRunner::default();
+            // Once more with what is left of the first time.
+            for _ in 0..2 {
+                runner.open_blocking(&with_faults(request.clone(), &[fault])).unwrap();
+                for expected in &expected {
+                    let record = runner.step_blocking(&StepBatch::default()).unwrap();
+                    assert_eq!((record.step, &record.digests), (expected.step, &expected.digests), "{fault}");
+                    let hit = record.step == 1;
+                    assert_eq!(record.replays, u32::from(hit), "{fault}");
+                    let noticed_ns = if hit { noticed_ms * 1_000_000 } else { 0 };
+                    assert_eq!(record.outage.noticed_ns, noticed_ns, "{fault}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_kills_at_every_step_is_survived_at_every_step() {
+        let request = request(&[2, 2]);
+        let expected = SimRunner::run_blocking(&request, 4).unwrap();
+        let hit = with_faults(request, &["kill rank=1 steps=3", "slow rank=2 factor=2"]);
+        let records = SimRunner::run_blocking(&hit, 4).unwrap();
+        assert_eq!(records.iter().map(|record| record.replays).collect::<Vec<_>>(), [1, 1, 1, 0]);
+        for (record, expected) in records.iter().zip(&expected) {
+            assert_eq!(record.digests, expected.digests);
+            assert!(record.reports(Phase::Expert)[2].stamped > expected.reports(Phase::Expert)[2].stamped);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_cut_for_good_is_named_with_both_ends() {
+        let request = with_faults(request(&[2, 2]), &["cut from=2 to=0"]);
+        let error = SimRunner::run_blocking(&request, 1).unwrap_err().to_string();
+        assert!(error.contains("waits for rows of rank 2"), "{error}");
+    }
 
     #[test]
     fn the_simulator_repeats_itself() {

@@ -124,8 +124,15 @@ impl Active {
         self.course.committed()
     }
 
-    /// What is left of it when a seat is lost.
+    /// What is left of it.
     pub(super) fn into_course(self) -> Course {
+        self.course
+    }
+
+    /// What is left of it when a seat or a link is lost.
+    pub(super) fn interrupted(mut self, now_ns: u64) -> Course {
+        let began_ns = self.first().map_or(now_ns, |wait| wait.start_ns);
+        self.course.notice(now_ns, began_ns);
         self.course
     }
 
@@ -336,6 +343,7 @@ impl Active {
         match self.course.turn() {
             Turn::Step(batch) => {
                 self.course.task.take(batch);
+                self.course.begin_step(now_ns);
                 Next::Tell(self.prepare(now_ns))
             }
             Turn::Open => Next::Opened,
@@ -351,6 +359,7 @@ impl Active {
         let digests = std::mem::take(&mut self.digests).into_iter();
         let digests = digests.map(|half| half.into_iter().flatten().collect()).collect();
         let (step, replays) = (self.course.committed(), self.course.replays());
+        let outage = self.course.outage();
         if !self.course.complete() {
             return self.turn(now_ns);
         }
@@ -363,6 +372,7 @@ impl Active {
             wall_ns: std::mem::take(&mut self.wall_ns),
             clock_error_ns: std::mem::take(&mut self.clock_error_ns),
             replays,
+            outage,
         }))
     }
 

@@ -8,7 +8,7 @@
 use super::caches::Caches;
 use super::task::Task;
 use crate::error::RunError;
-use crate::run::RunRequest;
+use crate::run::{Outage, RunRequest};
 use moe::stack::StepBatch;
 use std::collections::VecDeque;
 
@@ -28,6 +28,10 @@ pub(super) struct Course {
     behind: VecDeque<StepBatch>,
     /// How often the step under way, or the pause, was begun anew.
     replays: u32,
+    /// What that has cost.
+    outage: Outage,
+    /// When the last loss was known, while nothing has begun anew.
+    lost_ns: Option<u64>,
     /// Whether all seats have been configured once.
     opened: bool,
 }
@@ -54,6 +58,8 @@ impl Course {
             caches: Caches::default(),
             behind: VecDeque::new(),
             replays: 0,
+            outage: Outage::default(),
+            lost_ns: None,
             opened: false,
         }
     }
@@ -76,9 +82,31 @@ impl Course {
         kept || self.task.program().stack().is_none() || !self.task.has_replicas()
     }
 
-    /// The segment has lost a seat.
+    /// The segment has lost a seat. What a fault plan had for the step under way has happened.
     pub(super) fn interrupt(&mut self) {
         self.replays += 1;
+        if self.under_way.is_some() && self.behind.is_empty() {
+            self.task.begin_anew(self.committed);
+        }
+    }
+
+    /// That was known at `now_ns`, of what had begun at `began_ns`.
+    pub(super) fn notice(&mut self, now_ns: u64, began_ns: u64) {
+        self.outage.noticed_ns += now_ns.saturating_sub(began_ns);
+        self.lost_ns = Some(now_ns);
+    }
+
+    /// What is under way begins.
+    pub(super) fn begin_step(&mut self, now_ns: u64) {
+        if let Some(lost_ns) = self.lost_ns.filter(|_| self.behind.is_empty()) {
+            self.outage.resumed_ns += now_ns.saturating_sub(lost_ns);
+            self.lost_ns = None;
+        }
+    }
+
+    /// What the losses in the step under way have cost.
+    pub(super) fn outage(&self) -> Outage {
+        self.outage
     }
 
     /// A segment begins, with seats that have nothing.
@@ -105,7 +133,7 @@ impl Course {
         if let Some(batch) = self.behind.front().or(self.under_way.as_ref()) {
             return Turn::Step(batch.clone());
         }
-        self.replays = 0;
+        (self.replays, self.outage, self.lost_ns) = (0, Outage::default(), None);
         if std::mem::replace(&mut self.opened, true) { Turn::Wait } else { Turn::Open }
     }
 
@@ -115,7 +143,7 @@ impl Course {
             return false;
         }
         self.committed += 1;
-        self.replays = 0;
+        (self.replays, self.outage, self.lost_ns) = (0, Outage::default(), None);
         self.flight.extend(self.under_way.take());
         if self.flight.len() >= self.task.program().num_stages() as usize
             && let Some(through) = self.flight.pop_front()

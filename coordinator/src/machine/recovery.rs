@@ -108,7 +108,7 @@ impl Coordinator {
             limit_ns = limit_ns.saturating_add(beats * 1_000_000);
         }
         let until_ns = now_ns.saturating_add(limit_ns);
-        let course = Box::new(active.into_course());
+        let course = Box::new(active.interrupted(now_ns));
         self.state = State::Blaming(Box::new(Blaming { course, error, during, peer, seated, until_ns }));
         if let Some(left) = peer.filter(|peer| !self.members.contains(*peer)) {
             // It left before anybody complained.
@@ -129,7 +129,7 @@ impl Coordinator {
             State::Active(active) => {
                 let nodes: Vec<NodeId> = active.nodes().collect();
                 self.abort(active.segment, &nodes);
-                Box::new(active.into_course())
+                Box::new(active.interrupted(now_ns))
             }
             // Aborted already.
             State::Blaming(blaming) => blaming.course,

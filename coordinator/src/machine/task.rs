@@ -70,6 +70,14 @@ impl Task {
         }
     }
 
+    /// The step after `steps` of the run is begun anew.
+    pub(super) fn begin_anew(&mut self, steps: u32) {
+        let step = self.first_step.saturating_add(steps);
+        for setup in self.setups.iter_mut().filter(|setup| !setup.faults.is_empty()) {
+            Arc::make_mut(setup).faults.begin_anew(step);
+        }
+    }
+
     /// Whether some expert of some layer has more than one slot.
     pub(super) fn has_replicas(&self) -> bool {
         self.setups.iter().any(|setup| match &setup.program {
