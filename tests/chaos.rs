@@ -127,6 +127,22 @@ impl Yard {
         }
     }
 
+    /// The news until all of `names` have joined.
+    fn until_joined(&self, names: &[&str]) -> Vec<(Instant, String)> {
+        let mut news: Vec<(Instant, String)> = self.news.try_iter().collect();
+        let joined = |news: &[(Instant, String)], name: &str| {
+            let of_name = |line: &str| line.contains("NodeJoined") && line.contains(&format!("{name:?}"));
+            news.iter().any(|(_, line)| of_name(line))
+        };
+        while let Some(missing) = names.iter().find(|name| !joined(&news, name)) {
+            match self.news.recv_timeout(LIMIT) {
+                Ok(heard) => news.push(heard),
+                Err(error) => panic!("{missing} does not join: {error}"),
+            }
+        }
+        news
+    }
+
     fn signal(&self, name: &str, signal: Signal) {
         let id = i32::try_from(self.nodes[name].id()).expect("an id");
         kill_process(Pid::from_raw(id).expect("an id"), signal).expect("it is there");
@@ -231,8 +247,14 @@ fn nothing_is_lost_whatever_happens_to_the_nodes() {
         let output = job.wait_with_output().expect("it ends");
         assert!(at.elapsed() < LIMIT, "{fault:?} of {name} took {:?}", at.elapsed());
         *outcomes.entry((fault, outcome(fault, &output))).or_default() += 1;
+        // Who was started again near the end may not have been missed yet: the next fault would be blamed for this one.
+        let again: &[&str] = match fault {
+            Fault::TwoKilled => &[name, other],
+            Fault::Killed | Fault::Stopped => &[name],
+            Fault::FrozenShortly | Fault::Frozen => &[],
+        };
+        let news = yard.until_joined(again);
         yard.complete();
-        let news: Vec<_> = yard.news.try_iter().collect();
         let mut innocent = false;
         for (heard, line) in &news {
             if line.contains("NodeLeft") && line.contains(name) {
