@@ -324,6 +324,9 @@ fn certificates_are_made_once() {
     assert!(text(&again.stdout).ends_with("2 certificates made, 4 kept\n"));
     fails(2, &["certs", &dir, "--racks=1", "--ranks-per-rack=1", "--node=alice"], &["`alice` is a client"]);
     fails(2, &["certs", &dir, "--node=Not_A_Name"], &["cannot name a process"]);
+    let alone = files.path("alone").display().to_string();
+    let made = run(&["certs", &alone, "--racks=0", "--node=spine-s0-n1-0"]);
+    assert!(text(&made.stdout).ends_with("3 certificates made, 0 kept\n"), "{}", text(&made.stderr));
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl Yard {
         Self { _nodes: nodes, dir, coordinator, address }
     }
 
+    fn health_of(&self, args: &[&str]) -> Command {
+        let on = ["health", "--coordinator", &self.address, "--certs=certs"];
+        railyard(self.dir.path(), &[&on, args].concat())
+    }
+
     /// SIGKILL, and another one in its place.
     fn restart(&mut self, more: &[&str]) {
         self.restart_by(Signal::KILL, more);
@@ -125,7 +130,7 @@ impl Yard {
     }
 
     fn health(&self) -> String {
-        works(&mut railyard(self.dir.path(), &["health", "--coordinator", &self.address, "--certs=certs"]))
+        works(&mut self.health_of(&[]))
     }
 }
 
@@ -299,4 +304,20 @@ fn an_experiment_is_run_on_the_cluster_and_goes_on_where_it_was() {
     // What is finished is not asked for again.
     yard.coordinator.signal(Signal::KILL);
     assert_eq!(report(run(&yard)), first);
+}
+
+#[test]
+fn health_waits_until_the_nodes_are_there() {
+    let mut yard = Yard::start(&["--no-first-run"]);
+    let asked = works(&mut yard.health_of(&["--nodes=2", "--wait=60"]));
+    assert!(asked.starts_with("ok: 2 nodes"), "{asked}");
+    // A coordinator that is not there yet is waited for, too.
+    yard.coordinator.signal(Signal::KILL);
+    yard.coordinator.child.wait().expect("ended");
+    let asking = Process::start(&mut yard.health_of(&["--nodes=2", "--wait=60"]));
+    yard.coordinator = coordinator(yard.dir.path(), &yard.address, &["--no-first-run"]).0;
+    let (code, printed, said) = asking.end();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(printed.starts_with("ok: 2 nodes"), "{printed}");
+    assert!(support::fails(&mut yard.health_of(&["--nodes=3"]), 1).contains("2 of 3 nodes are there"));
 }

@@ -217,8 +217,14 @@ const SBATCH_OPTIONS: [&str; 30] = [
 ];
 
 #[test]
-fn the_slurm_script_has_options_of_sbatch_before_its_first_command() {
-    let text = read("deploy/slurm-array.sbatch");
+fn slurm_scripts_have_options_of_sbatch_before_their_first_command() {
+    // Parts are numbered from 1.
+    options_of_sbatch("deploy/slurm-array.sbatch", "#SBATCH --array=1-");
+    options_of_sbatch("deploy/slurm-cluster.sbatch", "#SBATCH --requeue");
+}
+
+fn options_of_sbatch(name: &str, needed: &str) {
+    let text = read(name);
     assert!(text.starts_with("#!/usr/bin/env bash\n"));
     let first = text.lines().position(|line| !line.starts_with('#') && !line.is_empty()).expect("a command");
     let mut seen = BTreeSet::new();
@@ -229,10 +235,8 @@ fn the_slurm_script_has_options_of_sbatch_before_its_first_command() {
         assert!(SBATCH_OPTIONS.contains(&name), "{line}: no option of sbatch");
         assert!(seen.insert(name.to_owned()), "{line}: twice");
     }
-    assert!(seen.contains("array"));
-    // Parts are numbered from 1.
-    assert!(text.contains("#SBATCH --array=1-"));
-    let status = Command::new("bash").arg("-n").arg(path("deploy/slurm-array.sbatch")).status();
+    assert!(text.contains(needed));
+    let status = Command::new("bash").arg("-n").arg(path(name)).status();
     assert!(status.expect("bash").success());
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct ClusterArgs {
     )]
     pub(crate) cluster: Option<String>,
     /// Directory with ca.pem and this client's certificate (with --cluster)
-    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS", requires = "cluster", help_heading = "Run")]
+    #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS", help_heading = "Run")]
     pub(crate) certs: Option<PathBuf>,
     /// Name of the client's certificate (with --cluster)
     #[arg(long, value_name = "NAME", default_value = "cli", help_heading = "Run")]
@@ -70,7 +70,7 @@ ca-removed.pem, again.")]
 pub(crate) struct CertsArgs {
     /// Directory to write to
     pub(crate) dir: PathBuf,
-    /// Racks whose nodes get certificates, named rack0-0 and so on
+    /// Racks whose nodes get certificates, named rack0-0 and so on; 0: none but those of --node
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub(crate) racks: u32,
     /// Nodes in each of them
@@ -168,6 +168,7 @@ pub(crate) struct NodeArgs {
 Examples:
   railyard health --coordinator localhost:7000 --certs /certs                   does it serve?
   railyard health --coordinator localhost:7000 --certs /certs --nodes 16        are 16 nodes there?
+  railyard health --coordinator localhost:7000 --certs /certs --nodes 16 --wait 60    and wait until they are
   railyard health --coordinator coordinator:7000 --certs /certs --node rack0-3  is this node there?")]
 pub(crate) struct HealthArgs {
     #[command(flatten)]
@@ -175,6 +176,9 @@ pub(crate) struct HealthArgs {
     /// Least number of nodes
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) nodes: u32,
+    /// Seconds to ask again for, as long as the answer is not ok
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub(crate) wait: u32,
     /// A node that must be there
     #[arg(long, value_name = "NAME", env = "RAILYARD_NODE")]
     pub(crate) node: Option<String>,

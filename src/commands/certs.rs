@@ -52,14 +52,17 @@ fn remove(args: &CertsArgs) -> Result<(), Failure> {
 
 /// Names and roles that are to have a certificate; with `--renew` all that have one too.
 fn wanted(args: &CertsArgs) -> Result<Vec<(String, Role)>, Failure> {
-    let cluster = Cluster::uniform(args.racks, args.ranks_per_rack).map_err(Failure::usage)?;
     let mut found = Vec::new();
     if args.renew {
         for dir in homes(args)? {
             found.extend(Identity::names_in(&dir).map_err(Failure::failed)?);
         }
     }
-    let racks = if args.renew { Vec::new() } else { rack_names(&cluster) };
+    let racks = match args.racks {
+        0 => Vec::new(),
+        _ if args.renew => Vec::new(),
+        racks => rack_names(&Cluster::uniform(racks, args.ranks_per_rack).map_err(Failure::usage)?),
+    };
     let nodes = racks.into_iter().chain(args.node.iter().cloned());
     let clients = (!args.renew).then(|| CLIENT.to_owned()).into_iter().chain(args.client.iter().cloned());
     let coordinator = (!args.renew).then(|| (COORDINATOR.to_owned(), Role::Coordinator));

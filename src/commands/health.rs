@@ -10,12 +10,25 @@ use ::coordinator::local::Interrupts;
 use node::health::{self, Health};
 use node::net::{Identity, Role, TransportOptions};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use study::layer::{CompareSpec, Report, Wanted};
 use study::service::{self, ClientError, JobId, News};
 use study::serving::{Packed, ServeRecord};
 
+/// How long to wait before asking again.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 pub(crate) fn run(args: &HealthArgs) -> Result<(), Failure> {
+    let until = Instant::now() + Duration::from_secs(args.wait.into());
+    loop {
+        match look(args) {
+            Err(Failure::Failed(_)) if Instant::now() < until => std::thread::sleep(AGAIN_AFTER),
+            ended => return ended,
+        }
+    }
+}
+
+fn look(args: &HealthArgs) -> Result<(), Failure> {
     // A container has no certificate but its own.
     let own = args.node.as_deref().unwrap_or(COORDINATOR);
     if !args.client.certs.join(format!("{}.pem", args.client.name)).exists()
