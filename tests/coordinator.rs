@@ -82,20 +82,24 @@ struct Yard {
     dir: tempfile::TempDir,
     coordinator: Process,
     address: String,
-    _nodes: Vec<Process>,
+    nodes: Vec<Process>,
 }
 
 impl Yard {
     fn start(more: &[&str]) -> Self {
+        Self::of(&["rack0-0", "rack1-0"], more)
+    }
+
+    fn of(names: &[&str], more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        works(&mut railyard(dir.path(), &["certs", "certs", "--racks=2", "--ranks-per-rack=1"]));
+        works(&mut railyard(dir.path(), &["certs", "certs", "--racks=2", "--ranks-per-rack=2"]));
         let (coordinator, address) = coordinator(dir.path(), "127.0.0.1:0", more);
         let node = |name: &str| {
             let args = ["node", "--coordinator", &address, "--certs=certs", "--name", name];
             Process::start(&mut railyard(dir.path(), &args))
         };
-        let nodes = vec![node("rack0-0"), node("rack1-0")];
-        Self { _nodes: nodes, dir, coordinator, address }
+        let nodes = names.iter().map(|name| node(name)).collect();
+        Self { nodes, dir, coordinator, address }
     }
 
     fn health_of(&self, args: &[&str]) -> Command {
@@ -320,4 +324,34 @@ fn health_waits_until_the_nodes_are_there() {
     assert_eq!(code, Some(0), "{said:#?}");
     assert!(printed.starts_with("ok: 2 nodes"), "{printed}");
     assert!(support::fails(&mut yard.health_of(&["--nodes=3"]), 1).contains("2 of 3 nodes are there"));
+}
+
+#[test]
+fn a_comparison_goes_on_with_who_is_left_where_that_is_asked_for() {
+    let mut yard =
+        Yard::of(&["rack0-0", "rack0-1", "rack1-0", "rack1-1"], &["--no-first-run", "--return-limit=1"]);
+    let on = ["--cluster", &yard.address, "--certs=certs", "--shrink", "--json"];
+    let what = [
+        "compare",
+        "--model=granite-1b",
+        "--ranks-per-rack=2",
+        "--tokens=4",
+        "--rounds=2",
+        "--warmup=0",
+        "--latency=zero",
+    ];
+    let mut client = Process::start(&mut railyard(yard.dir.path(), &[&what[..], &on].concat()));
+    client.says("[3/");
+    drop(yard.nodes.remove(1));
+    client.says("begun again on the ranks that were left, racks of 1, 2: ");
+    let (code, printed, said) = client.end();
+    let kept_up = code == Some(0) || said.iter().any(|line| line.contains("the host could not keep up"));
+    assert!(kept_up, "{code:?}: {said:#?}");
+    let report: Value = serde_json::from_str(&printed).expect("JSON");
+    assert!(report.get("complete").is_none());
+    for row in report["rows"].as_array().expect("rows") {
+        assert_eq!(row["verified"], true, "{row}");
+    }
+    let ranks: Vec<_> = measured(&report).iter().map(|row| row["ranks"].as_u64()).collect();
+    assert!(ranks.len() == 9 && ranks.iter().all(|&ranks| ranks == Some(3)), "{ranks:?}");
 }

@@ -71,6 +71,16 @@ pub enum RunError {
         /// How the connection ended.
         reason: String,
     },
+    /// A seat was lost, and no node took it in time.
+    #[error("{lost}; no node took the seat within {limit_s} s")]
+    Unseated {
+        /// How it was lost.
+        lost: Box<Self>,
+        /// How long it was waited for, seconds.
+        limit_s: u64,
+        /// The ranks without a node, ascending.
+        ranks: Vec<u32>,
+    },
     /// A worker process of this machine ended.
     #[error("worker {name} ended: {status}{}", last_words(last_line.as_deref()))]
     Worker {

@@ -122,6 +122,9 @@ pub(crate) struct CoordinatorArgs {
     /// Seconds to wait for the nodes
     #[arg(long, value_name = "S", default_value_t = 120)]
     pub(crate) forming_limit: u32,
+    /// Seconds to wait for a node that takes a lost seat, before the run fails
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub(crate) return_limit: u32,
     /// Datagram size; 1452 for networks with an MTU of 1500
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
     pub(crate) datagram_bytes: u16,

@@ -26,6 +26,9 @@ pub(crate) struct CompareArgs {
     pub(crate) in_process: bool,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
+    /// Where a node is lost and nobody takes its seat, compare again on those who are left (with --cluster)
+    #[arg(long, requires = "cluster", help_heading = "Run")]
+    pub(crate) shrink: bool,
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,

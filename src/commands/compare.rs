@@ -1,5 +1,6 @@
 //! `railyard compare`: runs a comparison here or on a cluster, prints tables or JSON.
 
+use super::health::{Client, NoReport};
 use super::{block_on, block_on_interruptibly};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
@@ -16,7 +17,7 @@ use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
-    let client = super::health::Client::of(&args.on)?;
+    let client = Client::of(&args.on)?;
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
     }
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let meter = Meter::new(quiet);
     let mut finished = Finished::default();
     let ended = match client {
-        Some(client) => block_on(async { Ok(Box::pin(client.compare(&spec, Wanted::All, &meter)).await) })?,
+        Some(client) => block_on(async { Ok(Box::pin(on_cluster(&client, spec, args, &meter)).await) })?,
         None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
             .map_err(|failure| (failure, finished.incomplete())),
     };
@@ -46,6 +47,34 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             incomplete.as_ref().map_or(Ok(()), print)?;
             Err(failure)
         }
+    }
+}
+
+/// Runs `spec` on a cluster; where ranks are lost for good, on what is left of it, if that is asked for.
+async fn on_cluster(
+    client: &Client<'_>,
+    mut spec: CompareSpec,
+    args: &CompareArgs,
+    meter: &Meter,
+) -> Result<Report, (Failure, Option<Report>)> {
+    loop {
+        let NoReport { failure, incomplete, unseated } = match client.compare(&spec, Wanted::All, meter).await
+        {
+            Ok(report) => return Ok(report),
+            Err(ended) => ended,
+        };
+        let smaller =
+            spec.without(&unseated).filter(|smaller| args.shrink && layer::check(smaller, false).is_ok());
+        let Some(smaller) = smaller else { return Err((failure, incomplete)) };
+        let sizes: Vec<String> = smaller.rack_sizes.iter().map(u32::to_string).collect();
+        let what = format!("on the ranks that were left, racks of {}: {failure}", sizes.join(", "));
+        meter.clear();
+        if let Some(report) = incomplete {
+            output::say(&report.to_text(Page { width: output::width(args.wide), early: false }));
+        }
+        output::say(&format!("begun again {what}"));
+        spec = CompareSpec { command: None, ..smaller };
+        spec.notes.push(what);
     }
 }
 

@@ -80,6 +80,21 @@ pub(crate) fn drain(args: &DrainArgs) -> Result<(), Failure> {
     output::print(&format!("{} has no seat and has left\n", args.node))
 }
 
+/// Why a cluster gave no report, and what there is all the same.
+pub(crate) struct NoReport {
+    pub(crate) failure: Failure,
+    /// The rows that are finished.
+    pub(crate) incomplete: Option<Report>,
+    /// The ranks whose nodes were lost and did not come back in time.
+    pub(crate) unseated: Vec<u32>,
+}
+
+impl From<Failure> for NoReport {
+    fn from(failure: Failure) -> Self {
+        Self { failure, incomplete: None, unseated: Vec::new() }
+    }
+}
+
 /// A running cluster and who asks it.
 pub(crate) struct Client<'a> {
     address: &'a str,
@@ -132,24 +147,30 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Has the cluster run what is `wanted` of `spec`; Ctrl-C withdraws it. A failure comes with the rows that are finished.
+    /// Has the cluster run what is `wanted` of `spec`; Ctrl-C withdraws it.
     pub(crate) async fn compare(
         &self,
         spec: &CompareSpec,
         wanted: Wanted,
         meter: &Meter,
-    ) -> Result<Report, (Failure, Option<Report>)> {
+    ) -> Result<Report, NoReport> {
         let (client, job) = (self.client(), JobId::draw());
         let mut hear = |news| told(meter, news, "comparisons");
         let asked = client.compare(job, spec, wanted, &mut hear);
-        match interruptible(Box::pin(asked)).await.map_err(|failure| (failure, None))? {
+        match interruptible(Box::pin(asked)).await.map_err(NoReport::from)? {
             Some(Ok(report)) => Ok(report),
-            Some(Err(ClientError::Refused { error, usage, incomplete })) => {
-                let refused = ClientError::Refused { error, usage, incomplete: None };
-                Err((failure(refused), incomplete.map(|report| *report)))
+            Some(Err(mut error)) => {
+                let (mut finished, mut lost) = (None, Vec::new());
+                if let ClientError::Refused { incomplete, unseated, .. } = &mut error {
+                    (finished, lost) = (incomplete.take(), std::mem::take(unseated));
+                }
+                let incomplete = finished.map(|report| *report);
+                Err(NoReport { failure: failure(error), incomplete, unseated: lost })
             }
-            Some(Err(error)) => Err((failure(error), None)),
-            None => Err(self.withdrawn(job, meter).await),
+            None => {
+                let (failure, incomplete) = self.withdrawn(job, meter).await;
+                Err(NoReport { failure, incomplete, unseated: Vec::new() })
+            }
         }
     }
 

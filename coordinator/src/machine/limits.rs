@@ -1,6 +1,6 @@
 //! How long the coordinator waits for what, and how often it tries again.
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// Waits and retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -262,8 +262,15 @@ impl Coordinator {
             State::Idle => {}
             State::Forming(forming) => {
                 let needed = forming.course.task.num_ranks();
-                let missing = RunError::TooFewNodes { there: self.members.len(), needed };
-                self.end(forming.lost.as_ref().map_or(missing, |(error, _)| error.clone()));
+                let error = match &forming.lost {
+                    None => RunError::TooFewNodes { there: self.members.len(), needed },
+                    Some((lost, _)) => RunError::Unseated {
+                        lost: Box::new(lost.clone()),
+                        limit_s: self.limits.return_ns / limits::SECOND_NS,
+                        ranks: self.seating.give_up(needed, &self.members),
+                    },
+                };
+                self.end(error);
             }
             State::Active(active) => {
                 let (nodes, during, limit_s) = (active.owing(), active.during(None), active.limit_s());

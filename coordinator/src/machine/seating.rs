@@ -11,6 +11,24 @@ pub(super) struct Seating {
 }
 
 impl Seating {
+    /// Nobody has a claim any more to the first `ranks` seats who could not take it: which they were.
+    pub(super) fn give_up(&mut self, ranks: u32, members: &Members) -> Vec<u32> {
+        let able = |name: &String| {
+            members
+                .by_name(name)
+                .and_then(|node| members.get(node))
+                .is_some_and(|member| member.can_sit(true))
+        };
+        let seats = (0..ranks).zip(&self.order);
+        let vacant: Vec<u32> = seats.filter(|(_, name)| !able(name)).map(|(seat, _)| seat).collect();
+        let mut seat = 0;
+        self.order.retain(|_| {
+            seat += 1;
+            !vacant.contains(&(seat - 1))
+        });
+        vacant
+    }
+
     /// Nodes for `ranks` seats; `None` where fewer can take one. Nodes that are suspected can't, nor those that are to leave, unless they
     /// may `stay`.
     ///
@@ -82,5 +100,10 @@ mod tests {
         members.get_mut(node).unwrap().suspected = true;
         assert_eq!(chosen(&members, 3).as_deref(), Some("a b d"), "nobody who is suspected is seated");
         assert_eq!(chosen(&members, 4), None);
+        assert_eq!(chosen(&members, 3).as_deref(), Some("a b d"));
+        members.leave(members.by_name("b").unwrap()).unwrap();
+        assert_eq!(seating.give_up(3, &members), [1]);
+        let nodes = seating.choose(2, &members, false).unwrap();
+        assert_eq!(names(&members, &nodes), ["a", "d"], "who is left keeps the order");
     }
 }

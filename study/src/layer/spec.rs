@@ -9,7 +9,7 @@ use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware};
+use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware, RankId};
 
 /// A comparison. Equal specs give equal `analytic` and `sim` rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +116,19 @@ impl CompareSpec {
     /// [`ClusterError`] for impossible sizes.
     pub fn cluster(&self) -> Result<Cluster, ClusterError> {
         Cluster::new(&self.rack_sizes)
+    }
+
+    /// The same comparison without some ranks: racks become smaller, and one that is empty is none. `None` where fewer than two are left.
+    #[must_use]
+    pub fn without(&self, ranks: &[u32]) -> Option<Self> {
+        let cluster = self.cluster().ok()?;
+        let mut sizes = self.rack_sizes.clone();
+        for rank in ranks.iter().filter(|&&rank| rank < cluster.num_ranks()) {
+            sizes[cluster.rack_of(RankId(*rank)).0 as usize] -= 1;
+        }
+        sizes.retain(|&size| size > 0);
+        let left: u32 = sizes.iter().sum();
+        (left >= 2 && left < cluster.num_ranks()).then(|| Self { rack_sizes: sizes, ..self.clone() })
     }
 
     /// The racks of the base rows.

@@ -49,6 +49,8 @@ pub enum ClientError {
         usage: bool,
         /// The rows that are finished, marked as incomplete.
         incomplete: Option<Box<Report>>,
+        /// The ranks whose nodes were lost and did not come back in time.
+        unseated: Vec<u32>,
     },
 }
 
@@ -61,13 +63,14 @@ impl ClientError {
 
 /// The error of a refusal.
 pub(super) fn refusal(reply: Reply) -> ClientError {
-    let Reply::Refused { error, usage, incomplete } = reply else {
+    let Reply::Refused { error, usage, incomplete, unseated } = reply else {
         return ClientError::Refused {
             error: "there is no report".to_owned(),
             usage: false,
             incomplete: None,
+            unseated: Vec::new(),
         };
     };
     let incomplete = incomplete.and_then(|json| serde_json::from_str(&json).ok()).map(Box::new);
-    ClientError::Refused { error, usage, incomplete }
+    ClientError::Refused { error, usage, incomplete, unseated }
 }

@@ -97,7 +97,7 @@ impl Service {
             },
             // The coordinator is shut down: the job is for the next one.
             Err(CompareError::Run { source: RunError::Closed, .. }) => std::future::pending().await,
-            Err(error) => (Reply::refused(&error, error.is_usage()), None),
+            Err(error) => (refused(&error), None),
         }
     }
 
@@ -155,4 +155,12 @@ impl Service {
             tracing::error!("{error}");
         }
     }
+}
+
+fn refused(error: &CompareError) -> Reply {
+    let ranks = match error {
+        CompareError::Run { source: RunError::Unseated { ranks, .. }, .. } => ranks.clone(),
+        _ => Vec::new(),
+    };
+    Reply::Refused { error: error.to_string(), usage: error.is_usage(), incomplete: None, unseated: ranks }
 }

@@ -89,6 +89,8 @@ pub(super) enum Reply {
         usage: bool,
         /// The rows that are finished, a [`Report`](crate::layer::Report) that is marked as incomplete, as JSON.
         incomplete: Option<String>,
+        /// The ranks whose nodes were lost and did not come back in time.
+        unseated: Vec<u32>,
     },
     /// The node is empty and has left.
     Drained,
@@ -98,7 +100,7 @@ pub(super) enum Reply {
 
 impl Reply {
     pub(super) fn refused(error: &impl ToString, usage: bool) -> Self {
-        Self::Refused { error: error.to_string(), usage, incomplete: None }
+        Self::Refused { error: error.to_string(), usage, incomplete: None, unseated: Vec::new() }
     }
 }
 

@@ -167,9 +167,9 @@ async fn work(service: Arc<Service>) {
             ended = Box::pin(service.perform(number, &live, &mut finished)) => Some(ended),
         };
         let what_there_is = |reply| match reply {
-            Reply::Refused { error, usage, .. } => {
+            Reply::Refused { error, usage, unseated, .. } => {
                 let incomplete = finished.incomplete().and_then(|report| report.to_json().ok());
-                Reply::Refused { error, usage, incomplete }
+                Reply::Refused { error, usage, incomplete, unseated }
             }
             other => other,
         };
