@@ -34,3 +34,35 @@ fn every_experiment_resolves_and_has_its_command_in_the_readme() {
         );
     }
 }
+
+/// Numbers of the records of an example, by point.
+fn numbers(name: &str, key: &str) -> Vec<f64> {
+    let out = tempfile::tempdir().expect("a directory");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    let run = [Path::new("-q"), Path::new("run"), &file, Path::new("--out"), out.path()];
+    support::works(support::railyard(&[]).args(run));
+    let results = out.path().join(name.replace(".toml", ".jsonl"));
+    let lines = fs::read_to_string(results).expect("results");
+    let points =
+        lines.lines().skip(1).map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let number = |point: serde_json::Value| {
+        let record = &point["records"][0];
+        assert!(record["verified"] == true && record["valid"] == true, "{name}: {record}");
+        record
+            .pointer(key)
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or_else(|| panic!("{name}: {key}: {record}"))
+    };
+    points.map(number).collect()
+}
+
+#[test]
+fn examples_of_faults_cost_what_they_say() {
+    let slow = numbers("faults-slow-rank.toml", "/faults/throughput");
+    assert!(slow.windows(2).all(|pair| pair[0] > pair[1]) && slow[0] > 0.8, "{slow:?}");
+    assert_eq!(numbers("faults-dead-rank.toml", "/faults/detected_ms"), [1000.0; 2]);
+    assert_eq!(numbers("faults-dead-rank.toml", "/replays"), [1.0; 2]);
+    let degraded = numbers("faults-degraded-rack.toml", "/faults/throughput");
+    let [flat, dedup, hierarchical] = [0, 3, 6].map(|at| degraded[at + 2]);
+    assert!(flat < dedup && dedup < hierarchical, "an eighth of the rate: {degraded:?}");
+}

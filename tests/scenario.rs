@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 27] = [
+const OTHERS: [&str; 28] = [
     "tokens",
     "experts",
     "base",
@@ -28,6 +28,7 @@ const OTHERS: [&str; 27] = [
     "rounds",
     "warmup",
     "dilation",
+    "fault",
     "memory-limit",
     "cluster",
     "certs",

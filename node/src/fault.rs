@@ -58,7 +58,12 @@ impl Faults {
         let of_phase = u64::from(at.step) << 3 | at.phase as u64;
         let seed = derived_seed(Purpose::Fault, setup.seed, [plan.attempt.into(), of_phase, half_and_layer]);
         let fate = plan.fate(cluster, me, at, |fault| drawn(seed, fault, [u64::from(me.0), u64::MAX]));
-        let struck = u32::from(fate != Fate::default());
+        let hindered = if phase.computes() {
+            !fate.compute.is_steady()
+        } else {
+            !fate.ports.iter().all(Pace::is_steady)
+        };
+        let struck = u32::from(hindered);
         let (setup, cluster) = (Arc::clone(setup), Arc::clone(cluster));
         let (paths, held, out) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         Some(Box::new(Self { setup, cluster, me, at, seed, fate, paths, held, out, struck }))

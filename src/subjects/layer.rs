@@ -100,3 +100,49 @@ fn payload(value: &Value) -> Result<bool, String> {
         _ => Err(format!("`{value}`: give true or false")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use study::experiment::parse_experiment;
+
+    fn read(text: &str) -> Result<Settings, String> {
+        let read = parse_experiment(text, "faults.toml", &[&Layers]);
+        read.map(|(_, experiment)| experiment.fixed).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn tables_of_faults_are_the_flags_of_compare() {
+        let fixed = read(
+            "[experiment]\nbackend = 'sim'\n[[fault]]\nwhat = 'kill'\nrank = 3\nstep = 2\nat_us = 1.5\n[[fault]]\nwhat = 'cut'\nfrom = 0\nto = 5\nboth = true\nfor_us = 20\n",
+        )
+        .expect("sound");
+        let flags = flags_of(&fixed);
+        let given: Vec<&str> =
+            flags.windows(2).filter(|pair| pair[0] == "--fault").map(|pair| pair[1].as_str()).collect();
+        assert_eq!(given, ["kill rank=3 step=2 at_us=1.5", "cut from=0 to=5 both=true for_us=20"]);
+        assert_eq!(
+            Layers::spec(&[flags, vec!["--backend=sim".to_owned()]].concat()).expect("sound").faults.len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_wrong_fault_is_told_with_line_key_and_nearest_word() {
+        for (text, says) in [
+            ("[[fault]]\nwhat = 'kil'\nrank = 1", "faults.toml:2: fault: what: `kil`, did you mean `kill`?"),
+            ("[[fault]]\nwhat = 'kill'\nrnak = 1", "faults.toml:3: unknown key `rnak`, did you mean `rank`?"),
+            (
+                "[[fault]]\nwhat = 'slow'\nrank = 1\nfactor = 0.5",
+                "faults.toml:4: fault: factor: `0.5`: give a number from 1",
+            ),
+            ("[[fault]]\nwhat = 'kill'", "faults.toml:1: fault: whose? give `rank` or `rack`"),
+            ("fault = 3", "faults.toml:1: fault: give tables, [[fault]]"),
+            ("[experiment]\nfault = ['drop']\n[[fault]]\nwhat = 'drop'", "`fault` is given twice"),
+            ("[[fautl]]\nwhat = 'drop'", "unknown key `fautl`, did you mean `fault`?"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

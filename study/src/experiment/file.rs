@@ -4,6 +4,7 @@
 //! the subject, and the subject, where the file doesn't say, from the tables.
 
 use super::error::FileError;
+use super::faults::FAULT;
 use super::finding;
 use super::points::{Axis, Experiment, POINTS_MAX};
 use super::subject::{Subject, find, remedy};
@@ -142,6 +143,15 @@ impl Reader<'_> {
                     }
                 }
                 ("plot", _) => plots = Some(value),
+                (FAULT, _) if self.keys.iter().any(|known| known == FAULT) => {
+                    read.lines.push((FAULT.to_owned(), self.place.line(at.start)));
+                    let faults = self.faults(value)?;
+                    self.check(&at, FAULT, &faults)?;
+                    if read.fixed.get(FAULT).is_some() {
+                        return Err(self.fault(&at, "`fault` is given twice; keep one of them"));
+                    }
+                    read.fixed.0.push((FAULT.to_owned(), faults));
+                }
                 ("experiment" | "sweep", _) => {
                     return Err(self.fault(&value.span(), format!("{key}: give a table, [{key}]")));
                 }
@@ -190,7 +200,8 @@ impl Reader<'_> {
     /// What may stand at the top of the file.
     fn top(&self) -> Vec<&str> {
         let tables = self.keys.iter().filter_map(|key| Some(key.split_once('.')?.0));
-        let mut top: Vec<&str> = TOP.into_iter().chain(tables).collect();
+        let faults = self.keys.iter().any(|known| known == FAULT).then_some(FAULT);
+        let mut top: Vec<&str> = TOP.into_iter().chain(faults).chain(tables).collect();
         top.dedup();
         top
     }

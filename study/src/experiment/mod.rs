@@ -5,6 +5,7 @@
 
 mod error;
 mod export;
+mod faults;
 mod file;
 mod finding;
 mod interval;

@@ -1,6 +1,7 @@
 //! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
 
 use super::analytic::closed_form;
+use super::faults::{FaultSums, plan_of};
 use super::measure::{bounds, request, simulated_steps, slowest_pace};
 use super::record::{Record, Verification};
 use super::samples::{ROUNDS_MIN, Samples, settled};
@@ -13,10 +14,15 @@ use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
 use coordinator::{RunError, Runner, StepRecord, run_until};
 use node::control::Pacing;
-use topology::{A2aLinks, Picos};
+use topology::{A2aLinks, FaultPlan, Picos};
 
 /// Steps by seed, warm-up included.
-pub(super) type Simulated = Vec<Vec<StepRecord>>;
+#[derive(Debug, Default)]
+pub(super) struct Simulated {
+    pub(super) steps: Vec<Vec<StepRecord>>,
+    /// Of the same configuration without its faults, if it has any.
+    pub(super) healthy: Vec<Vec<StepRecord>>,
+}
 
 /// One configuration with what is known of it.
 pub(super) struct Line<'a> {
@@ -47,10 +53,17 @@ impl Line<'_> {
     pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> Record {
         let mut samples = Samples::default();
         let (warmup, _) = simulated_steps(self.spec);
-        for (truths, steps) in self.truths.iter().zip(&simulated) {
+        for (truths, steps) in self.truths.iter().zip(&simulated.steps) {
             samples.take(self.row, self.spec, truths, steps, warmup);
         }
-        self.measured(BackendKind::Sim, latency, &samples)
+        let mut healthy = FaultSums::default();
+        simulated
+            .healthy
+            .iter()
+            .flatten()
+            .filter(|step| step.step >= warmup)
+            .for_each(|step| healthy.take(step));
+        self.measured(BackendKind::Sim, latency, &samples, &healthy)
     }
 
     /// Seconds of wall time that the phases of all its steps on `host` are to last, without repeats.
@@ -75,11 +88,14 @@ impl Line<'_> {
     ) -> Result<Record, RunError> {
         let mut retries = 0;
         loop {
-            let (mut samples, mut judged) = (Samples::default(), Vec::new());
+            let (mut samples, mut judged, mut healthy) =
+                (Samples::default(), Vec::new(), FaultSums::default());
             let warmup = self.spec.warmup;
             // Steps that differ are all run, as they are simulated.
             let enough = |steps: &[StepRecord]| {
-                self.spec.distinct_steps() == 1 && settled(steps.get(warmup as usize..).unwrap_or_default())
+                self.spec.distinct_steps() == 1
+                    && self.spec.faults.is_empty()
+                    && settled(steps.get(warmup as usize..).unwrap_or_default())
             };
             let mut dilations = Pacing::default();
             for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
@@ -89,6 +105,12 @@ impl Line<'_> {
                 let steps =
                     run_until(quic, &request, warmup.saturating_add(self.spec.rounds), enough).await?;
                 samples.take(self.row, self.spec, truths, &steps, warmup);
+                if !request.setup.faults.is_empty() {
+                    request.setup.faults = FaultPlan::default();
+                    let steps = warmup.saturating_add(ROUNDS_MIN.min(self.spec.rounds));
+                    let steps = run_until(quic, &request, steps, |_| false).await?;
+                    steps[warmup as usize..].iter().for_each(|step| healthy.take(step));
+                }
                 judged.push(judge(&steps[warmup as usize..], request.pacing, host));
                 dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);
                 dilations.compute_dilation = dilations.compute_dilation.max(request.pacing.compute_dilation);
@@ -102,7 +124,7 @@ impl Line<'_> {
                 retries += 1;
                 continue;
             }
-            let mut record = self.measured(BackendKind::Quic, latency, &samples);
+            let mut record = self.measured(BackendKind::Quic, latency, &samples, &healthy);
             let worst = |of: fn(&Disturbance) -> f64| Some(judged.iter().map(of).fold(0.0, f64::max));
             record.lateness_p99_us = worst(|judged| judged.lateness_p99_us);
             record.lateness_share = worst(|judged| judged.lateness_share);
@@ -119,11 +141,17 @@ impl Line<'_> {
     }
 
     /// The record of rounds on a backend that runs something.
-    fn measured(&self, backend: BackendKind, latency: LatencyChoice, samples: &Samples) -> Record {
+    fn measured(
+        &self,
+        backend: BackendKind,
+        latency: LatencyChoice,
+        samples: &Samples,
+        healthy: &FaultSums,
+    ) -> Record {
         let links = self.links(latency);
         let mut record = self.record(backend, latency);
         // Of measured steps; one truth stands for all where steps are alike.
-        let warmup = simulated_steps(self.spec).0 as usize;
+        let warmup = if self.spec.distinct_steps() > 1 { self.spec.warmup as usize } else { 0 };
         let of_truths = |of: &dyn Fn(&Truth) -> f64| {
             self.truths.iter().flat_map(|truths| &truths[warmup..]).map(of).collect::<Vec<_>>()
         };
@@ -143,6 +171,9 @@ impl Line<'_> {
         record.set_times([dispatch, compute, combine]);
         record.verification =
             if self.spec.payload { Verification::OutputsAndTraffic } else { Verification::Traffic };
+        let plan = plan_of(self.spec, self.row);
+        record.replays = samples.faults.replays();
+        record.faults = (!plan.is_empty()).then(|| samples.faults.cost(&plan, healthy));
         record.verified = samples.difference.is_none();
         record.valid = record.verified;
         record.problem.clone_from(&samples.difference);
@@ -203,6 +234,8 @@ impl Line<'_> {
             lateness_share: None,
             udp_bytes: None,
             retries: 0,
+            replays: 0,
+            faults: None,
             problem: None,
         }
     }

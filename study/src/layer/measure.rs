@@ -194,7 +194,7 @@ fn compute_cpu_s(spec: &CompareSpec, row: &Configuration, truth: &Truth, host: H
 
 /// Warm-up steps and rounds that are simulated: steps that are alike need no more than one.
 pub(super) fn simulated_steps(spec: &CompareSpec) -> (u32, u32) {
-    if spec.distinct_steps() > 1 { (spec.warmup, spec.rounds) } else { (0, 1) }
+    if spec.distinct_steps() > 1 || !spec.faults.is_empty() { (spec.warmup, spec.rounds) } else { (0, 1) }
 }
 
 /// A request for `row` at `latency`.
@@ -220,6 +220,7 @@ pub(crate) fn request(
         experts: spec.experts,
         chunk_rows: chunk_rows(spec.tokens),
         payload: spec.payload,
+        faults: super::faults::plan_of(spec, row),
         ..Setup::new(row.cluster.clone(), hardware, layer)
     })
 }

@@ -13,6 +13,9 @@ mod analytic;
 mod configuration;
 mod error;
 mod expected;
+mod faults;
+#[cfg(test)]
+mod faults_tests;
 mod finished;
 #[cfg(test)]
 mod finished_tests;
@@ -48,6 +51,7 @@ pub use analytic::{PipelineRow, pipeline_row};
 pub use configuration::Configuration;
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
+pub use faults::FaultCost;
 pub use finished::{About, Finished, FinishedRow};
 pub use headroom::MemoryLimit;
 pub(crate) use measure::request;

@@ -1,6 +1,6 @@
 //! The one schema behind table and JSON: a report with a record for each configuration, latency and backend.
 
-use super::{BackendKind, CompareSpec, ExpectedKind, PipelineRow, pipeline_row};
+use super::{BackendKind, CompareSpec, ExpectedKind, FaultCost, PipelineRow, pipeline_row};
 use crate::scenario::distinct;
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,12 @@ pub struct Record {
     pub udp_bytes: Option<f64>,
     /// Times that the row was repeated at twice the dilation.
     pub retries: u32,
+    /// Times that a measured step was begun anew, since a rank or a link was lost in it. Left out where it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replays: u32,
+    /// What the faults that were asked for have cost. Left out where none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultCost>,
     /// The first thing that was wrong.
     pub problem: Option<String>,
 }
@@ -162,6 +168,11 @@ pub struct Report {
 
 fn complete() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]

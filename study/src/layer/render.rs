@@ -1,7 +1,7 @@
 //! A report as text for people or as JSON, and the directory that keeps both.
 
 use super::table::{Page, table};
-use super::{BackendKind, ExpectedKind, Report, Verification, sentences};
+use super::{BackendKind, ExpectedKind, Record, Report, Verification, sentences};
 use crate::text_table::wrapped;
 use serde_json::Value;
 use std::fs::File;
@@ -134,6 +134,20 @@ impl Report {
                 }
             });
         }
+        lines.extend(self.rows.iter().filter(|record| record.replays > 0).map(begun_anew));
+        let unmet = |record: &&Record| record.faults.as_ref().is_some_and(|faults| faults.met == 0);
+        if let Some(record) = self.rows.iter().find(unmet) {
+            lines.push(format!(
+                "NO FAULT MET: {}: nothing was there at their time; a phase may be over before.",
+                record.title
+            ));
+        }
+        if self.rows.iter().any(|record| record.faults.is_some()) {
+            lines.push(
+                "tokens/s of healthy: against the same configuration without its faults; a lost rank costs the coordinator's time as it is."
+                    .to_owned(),
+            );
+        }
         lines.push(format!(
             "slowdown ({best}): against one rack with the same gate; flat against flat, the others against dedup."
         ));
@@ -214,6 +228,23 @@ fn results_path(dir: &Path, number: u32, kind: &str) -> PathBuf {
 
 /// Fewest rounds of which percentiles say more than the range. (Nearest-rank percentiles of fewer than ten are the range.)
 const PERCENTILES_FROM: u32 = 5;
+
+/// A row in which steps were begun anew: its times are those of the last time.
+fn begun_anew(record: &Record) -> String {
+    let times = if record.replays == 1 { "once" } else { &*format!("{} times", record.replays) };
+    let lost = record.faults.as_ref().map_or_else(String::new, |faults| {
+        let ms = |ms: Option<f64>| ms.unwrap_or(0.0);
+        format!(
+            ", known after {:.0} ms, begun anew {:.0} ms later (means)",
+            ms(faults.detected_ms),
+            ms(faults.recovered_ms)
+        )
+    });
+    format!(
+        "begun anew {times}: {}, {} latency, {}: a rank or a link was lost in a step{lost}; times are of the last time.",
+        record.title, record.latency, record.backend
+    )
+}
 
 fn heading(latency: &str) -> String {
     match latency {

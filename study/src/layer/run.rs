@@ -13,9 +13,10 @@ use super::{
 };
 use coordinator::pace::Host;
 use coordinator::sim::SimRunner;
-use coordinator::{RunError, Runner};
+use coordinator::{RunError, RunRequest, Runner};
 use moe::RoutingSpec;
 use std::sync::Arc;
+use topology::FaultPlan;
 
 /// Checks that `spec` can be run: racks, experts, placement and gates fit each other, and memory suffices. `quic_here` if
 /// workers run on this machine.
@@ -199,14 +200,23 @@ fn simulated(
     latency: LatencyChoice,
 ) -> Result<Simulated, CompareError> {
     let (warmup, rounds) = simulated_steps(spec);
-    let of_seed = |&seed| {
-        let request = request(spec, row, seed, latency);
-        SimRunner::run_blocking(&request, warmup.saturating_add(rounds)).map_err(|source| CompareError::Run {
-            row: format!("{}, {latency} latency, sim", row.title),
-            source,
-        })
-    };
-    spec.seeds.iter().map(of_seed).collect()
+    let mut simulated = Simulated::default();
+    for &seed in &spec.seeds {
+        let mut request = request(spec, row, seed, latency);
+        let run = |request: &RunRequest| {
+            let steps = SimRunner::run_blocking(request, warmup.saturating_add(rounds));
+            steps.map_err(|source| CompareError::Run {
+                row: format!("{}, {latency} latency, sim", row.title),
+                source,
+            })
+        };
+        simulated.steps.push(run(&request)?);
+        if !request.setup.faults.is_empty() {
+            request.setup.faults = FaultPlan::default();
+            simulated.healthy.push(run(&request)?);
+        }
+    }
+    Ok(simulated)
 }
 
 /// What all backends share: expectations by row; truths by seed, row and step, none for closed forms alone.

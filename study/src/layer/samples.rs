@@ -1,5 +1,6 @@
 //! What the rounds of a row measured, checked against what they must yield, and its times in a record.
 
+use super::faults::FaultSums;
 use super::record::Record;
 use super::stats::{median, percentile};
 use super::truth::{Truth, truth_at};
@@ -39,6 +40,8 @@ pub(super) struct Samples {
     pub(super) udp_bytes: Vec<f64>,
     pub(super) intra_rows: u64,
     pub(super) inter_rows: u64,
+    /// What faults did.
+    pub(super) faults: FaultSums,
     /// The first thing that was not as it must be.
     pub(super) difference: Option<String>,
 }
@@ -65,6 +68,7 @@ impl Samples {
             if round.step < warmup {
                 continue;
             }
+            self.faults.take(round);
             let [dispatch, expert, combine] =
                 [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| round.reports(phase));
             for (samples, reports) in self.phases.iter_mut().zip([dispatch, expert, combine]) {

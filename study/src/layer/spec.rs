@@ -9,7 +9,7 @@ use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use topology::{A2aLinks, Cluster, ClusterError, Fabric, Hardware, RankId};
+use topology::{A2aLinks, Cluster, ClusterError, Fabric, Fault, FaultPlan, Hardware, RankId};
 
 /// A comparison. Equal specs give equal `analytic` and `sim` rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct CompareSpec {
     pub dilation: Dilation,
     /// False: rows are lengths without values, outputs are not checked. Simulator only.
     pub payload: bool,
+    /// What goes wrong on purpose, in the racks that the comparison is about; bases are healthy.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
     /// Most bytes of memory that the comparison may take; `None` is three quarters of what is available.
     pub memory_limit_bytes: Option<u64>,
     /// What was decided for the user, to be told.
@@ -91,6 +94,7 @@ impl CompareSpec {
             rounds: 5,
             dilation: Dilation::Auto,
             payload: true,
+            faults: Vec::new(),
             memory_limit_bytes: None,
             notes: Vec::new(),
             command: None,
@@ -220,10 +224,29 @@ impl CompareSpec {
             )));
         }
         let limited = self.gates.iter().flatten().any(|gate| matches!(gate, GateChoice::Limit(_)));
+        self.check_faults()?;
         if self.is_trace() && limited {
             return refuse(
                 "a recorded trace can't be gated again: leave out --gate limit:M, or route by gate, uniform or zipf",
             );
+        }
+        Ok(())
+    }
+
+    /// Whether all faults can strike.
+    fn check_faults(&self) -> Result<(), CompareError> {
+        let plan = FaultPlan { faults: self.faults.clone(), ..FaultPlan::default() };
+        plan.check(&self.cluster()?).map_err(CompareError::Spec)?;
+        let steps = self.warmup.saturating_add(self.rounds);
+        if let Some(fault) = self.faults.iter().find(|fault| fault.when.step >= steps) {
+            return Err(CompareError::Spec(format!(
+                "fault `{fault}`: there are steps 0 to {}, warm-up steps first; give one of them, or more rounds",
+                steps - 1
+            )));
+        }
+        if !self.faults.is_empty() && self.backends.contains(&BackendKind::Analytic) {
+            let problem = "closed forms know no faults; give the backends sim, quic or both";
+            return Err(CompareError::Spec(problem.to_owned()));
         }
         Ok(())
     }
@@ -265,6 +288,9 @@ impl CompareSpec {
         });
         if self.state_width() != self.shape.hidden {
             config["latent"] = json!(self.shape.hidden);
+        }
+        if !self.faults.is_empty() {
+            config["faults"] = json!(self.names(&self.faults));
         }
         if self.shape.zero_experts > 0 {
             config["zero_experts"] = json!(self.shape.zero_experts);
@@ -380,6 +406,9 @@ impl CompareSpec {
                 kernels.dispatch_floor.as_micros_f64(),
                 kernels.combine_floor.as_micros_f64(),
             ));
+        }
+        for fault in &self.faults {
+            text.push_str(&format!("fault     = {fault}\n"));
         }
         for note in &self.notes {
             text.push_str(&format!("note      = {note}\n"));

@@ -1,6 +1,6 @@
 //! The human tables: one for each latency, a line for each configuration, every backend's times side by side.
 
-use super::{BackendKind, Record, Report};
+use super::{BackendKind, FaultCost, Record, Report};
 use crate::text_table::{self, TextTable};
 
 /// What a report's text is for.
@@ -130,6 +130,15 @@ fn columns(report: &Report, page: Page) -> Vec<Column> {
         if what != COMPUTE {
             columns.push(Column::right("\nslow-\ndown", move |line| slowdown(line, what)));
         }
+    }
+    if report.rows.iter().any(|record| record.faults.is_some()) {
+        columns.push(Column::right("faults\nmet", |line| {
+            line.best().faults.as_ref().map_or_else(dash, |faults| faults.met.to_string())
+        }));
+        columns.push(Column::right("tokens/s\nof\nhealthy", |line| {
+            let of = |faults: &FaultCost| format!("{:.1}%", 100.0 * faults.throughput);
+            line.best().faults.as_ref().map_or_else(dash, of)
+        }));
     }
     columns.push(Column::right("expert\nGB per\nrank", |line| gigabytes(line.best().weight_bytes_per_rank)));
     if backends.contains(&BackendKind::Quic) {

@@ -9,6 +9,7 @@ use moe::routing::{RoutingChoice, Workload};
 use moe::{DispatchScheme, ExpertKind, RoutingSpec};
 use serde::Serialize;
 use std::sync::Arc;
+use topology::Fault;
 
 /// What a layer takes of a scenario's words.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +61,10 @@ pub struct LayerArgs {
     /// Simulate times only: rows are lengths, outputs are not computed (sim)
     #[arg(long, help_heading = "Run")]
     pub no_payload: bool,
+    /// What goes wrong on purpose, several times for several (sim, quic): `slow rank=3 factor=2`, `kill rank=3 step=2`, `degrade rack=1
+    /// factor=4`; all words in docs/faults.md
+    #[arg(long, value_name = "FAULT", help_heading = "Run")]
+    pub fault: Vec<Fault>,
     /// Refuse what is estimated to take more: 2G, 500M [default: three quarters of what the machine, cgroups and ulimits leave]
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
     #[serde(skip)]
@@ -95,6 +100,7 @@ impl LayerArgs {
             warmup: self.warmup,
             dilation: self.dilation,
             payload: !self.no_payload,
+            faults: self.fault.clone(),
             memory_limit_bytes: self.memory_limit,
             notes,
             ..CompareSpec::new(model, place.hardware)
@@ -119,6 +125,10 @@ impl LayerArgs {
         if self.no_payload && self.backend.contains(&BackendWord::All) {
             spec.backends.retain(|&kind| kind != BackendKind::Quic);
             spec.notes.push("no payload: quic left out".to_owned());
+        }
+        if !self.fault.is_empty() && self.backend.contains(&BackendWord::All) {
+            spec.backends.retain(|&kind| kind != BackendKind::Analytic);
+            spec.notes.push("closed forms know no faults: analytic left out".to_owned());
         }
         let words = [vec!["compare".to_owned()], said(&said_of)].concat();
         spec.command = Some(command(&words));

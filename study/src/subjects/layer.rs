@@ -9,7 +9,7 @@ use coordinator::LocalCluster;
 use coordinator::pace::Host;
 
 /// The numbers of a layer's records.
-pub const COLUMNS: [Column; 13] = [
+pub const COLUMNS: [Column; 22] = [
     Column::shown("dispatch_us", "dispatch", "us"),
     Column::shown("combine_us", "combine", "us"),
     Column::shown("a2a_us", "a2a", "us"),
@@ -23,6 +23,15 @@ pub const COLUMNS: [Column; 13] = [
     Column::kept("measured_over_sim", "measured over simulated", ""),
     Column::kept("lateness_p99_us", "lateness p99", "us"),
     Column::kept("weight_bytes_per_rank", "weights of a rank", "bytes"),
+    Column::shown("faults.met", "faults met", ""),
+    Column::shown("replays", "begun anew", ""),
+    Column::shown("faults.detected_ms", "known after", "ms"),
+    Column::shown("faults.recovered_ms", "begun anew after", "ms"),
+    Column::kept("faults.outage_ms", "outage", "ms"),
+    Column::kept("faults.healthy_layer_us", "healthy layer", "us"),
+    Column::shown("faults.lost_us", "lost", "us"),
+    Column::shown("faults.lost_layers", "layers lost", ""),
+    Column::shown("faults.throughput", "tokens/s of healthy", ""),
 ];
 
 /// Words for settings of a layer.
