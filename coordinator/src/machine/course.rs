@@ -3,7 +3,7 @@
 //! A run is a list of segments. A segment has its seats and its epoch; it ends when one of its seats is lost, and the next one begins where
 //! it was: steps that are committed stay, the step under way is run again from its beginning. A step of a layer depends on the seed and
 //! its number alone. A whole model's caches are computed again, and the batches that were on their way through the stages enter anew, in
-//! steps of which nobody is told.
+//! steps of which nobody is told. Where it matters in which batch a token was, all batches are run again as they were.
 
 use super::caches::Caches;
 use super::task::Task;
@@ -20,10 +20,8 @@ pub(super) struct Course {
     committed: u32,
     /// What was asked for and is not committed.
     under_way: Option<StepBatch>,
-    /// Committed batches that have not gone through all stages, oldest first.
-    flight: VecDeque<StepBatch>,
-    /// What those before them have left in the caches.
-    caches: Caches,
+    /// What new seats are told of it.
+    past: Past,
     /// What the segment runs before it is where the run was.
     behind: VecDeque<StepBatch>,
     /// How often the step under way, or the pause, was begun anew.
@@ -35,6 +33,30 @@ pub(super) struct Course {
     /// Whether all seats have been configured once.
     opened: bool,
 }
+
+/// What new seats have to be told so that they are where the old ones were.
+#[derive(Debug)]
+enum Past {
+    /// Of a whole model whose tokens have the same bits in any batch.
+    Caches {
+        /// Committed batches that have not gone through all stages, oldest first.
+        flight: VecDeque<StepBatch>,
+        /// What those before them have left in the caches.
+        caches: Caches,
+    },
+    /// All committed batches: which replica of an expert computes a token goes by its place in the batch, and drifting routing by the batch's
+    /// number.
+    Batches {
+        batches: Vec<StepBatch>,
+        /// Chunks in them.
+        chunks: usize,
+    },
+    /// There was more than is kept.
+    TooMuch,
+}
+
+/// Most chunks of committed batches that are kept, 16 bytes each.
+const CHUNKS_MAX: usize = 4 << 20;
 
 /// What is to be done once all seats are configured, or a step is complete.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,13 +71,19 @@ pub(super) enum Turn {
 
 impl Course {
     pub(super) fn new(run: u64, request: RunRequest) -> Self {
+        let by_step = request.setup.routing.depends_on_step();
+        let task = Task::new(request);
+        let by_batch = task.program().stack().is_some() && (by_step || task.has_replicas());
         Self {
             run,
-            task: Task::new(request),
+            past: if by_batch {
+                Past::Batches { batches: Vec::new(), chunks: 0 }
+            } else {
+                Past::Caches { flight: VecDeque::new(), caches: Caches::default() }
+            },
+            task,
             committed: 0,
             under_way: None,
-            flight: VecDeque::new(),
-            caches: Caches::default(),
             behind: VecDeque::new(),
             replays: 0,
             outage: Outage::default(),
@@ -74,12 +102,9 @@ impl Course {
         self.replays
     }
 
-    /// Whether the run has lost nothing yet that can't be computed again with the same bits. Which replica of an expert computes a token
-    /// goes by the token's place in its rank's batch, and the sums of a whole model's layers with it: caches filled in other batches could
-    /// differ in a last bit.
+    /// Whether what new seats have to be told is still known.
     pub(super) fn can_go_on(&self) -> bool {
-        let kept = self.committed == 0 && self.under_way.is_none();
-        kept || self.task.program().stack().is_none() || !self.task.has_replicas()
+        !matches!(self.past, Past::TooMuch)
     }
 
     /// The segment has lost a seat. What a fault plan had for the step under way has happened.
@@ -111,8 +136,15 @@ impl Course {
 
     /// A segment begins, with seats that have nothing.
     pub(super) fn begin_segment(&mut self) {
-        self.task.restart(self.committed);
-        self.behind = self.caches.rebuild().into_iter().chain(self.flight.iter().cloned()).collect();
+        let (first, behind) = match &self.past {
+            Past::Caches { flight, caches } => {
+                (self.committed, caches.rebuild().into_iter().chain(flight.iter().cloned()).collect())
+            }
+            Past::Batches { batches, .. } => (0, batches.iter().cloned().collect()),
+            Past::TooMuch => (self.committed, VecDeque::new()),
+        };
+        self.task.restart(first);
+        self.behind = behind;
     }
 
     /// A batch is asked for.
@@ -144,11 +176,24 @@ impl Course {
         }
         self.committed += 1;
         (self.replays, self.outage, self.lost_ns) = (0, Outage::default(), None);
-        self.flight.extend(self.under_way.take());
-        if self.flight.len() >= self.task.program().num_stages() as usize
-            && let Some(through) = self.flight.pop_front()
-        {
-            self.caches.apply(&through);
+        let Some(batch) = self.under_way.take() else { return true };
+        match &mut self.past {
+            Past::Caches { flight, caches } => {
+                flight.push_back(batch);
+                if flight.len() >= self.task.program().num_stages() as usize
+                    && let Some(through) = flight.pop_front()
+                {
+                    caches.apply(&through);
+                }
+            }
+            Past::Batches { batches, chunks } => {
+                *chunks += batch.columns.iter().map(|column| 1 + column.chunks.len()).sum::<usize>();
+                batches.push(batch);
+                if *chunks > CHUNKS_MAX {
+                    self.past = Past::TooMuch;
+                }
+            }
+            Past::TooMuch => {}
         }
         true
     }

@@ -56,8 +56,8 @@ impl Task {
     /// For seats that have nothing, and whose first step comes after `steps` of the run.
     pub(super) fn restart(&mut self, steps: u32) {
         (self.halves, self.batches) = (Halves::default(), VecDeque::new());
-        let more = steps - std::mem::replace(&mut self.left_out, steps);
-        if more == 0 {
+        let before = std::mem::replace(&mut self.left_out, steps);
+        if before == steps {
             return;
         }
         for setup in &mut self.setups {
@@ -65,7 +65,8 @@ impl Task {
             setup.first_step = self.first_step.saturating_add(steps);
             if let Program::Moves(moves) = &mut setup.program {
                 // A program has one round at least, be it one that nobody asks for.
-                moves.rounds.drain(..(more as usize).min(moves.rounds.len() - 1));
+                let more = steps.saturating_sub(before) as usize;
+                moves.rounds.drain(..more.min(moves.rounds.len() - 1));
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::run::RunRequest;
 use moe::Model;
 use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::ids::ExpertId;
-use moe::placement::{Placement, WeightMove};
+use moe::placement::{LayerPlacements, Placement, WeightMove};
 use moe::plan::DispatchScheme;
 use moe::routing::RoutingSpec;
 use moe::shape::LayerShape;
@@ -14,6 +14,7 @@ use node::program::{LayerProgram, MoveProgram, Program, StackProgram};
 use node::setup::Setup;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
+use std::sync::Arc;
 use topology::{Cluster, Dtype, Hardware, RankId};
 
 pub(super) struct Workload {
@@ -39,7 +40,11 @@ impl Workload {
         let setup = Setup {
             seed: dice.random(),
             scheme: *schemes.choose(dice).expect("there are three"),
-            routing: if whole { RoutingSpec::Gate } else { RoutingSpec::Uniform },
+            routing: match (whole, dice.random_bool(0.25)) {
+                (_, true) => RoutingSpec::Drifting { exponent: 1.0, period: 3 },
+                (true, false) => RoutingSpec::Gate,
+                (false, false) => RoutingSpec::Uniform,
+            },
             chunk_rows: if matches!(program, Program::Moves(_)) { 1 } else { dice.random_range(1..=4) },
             ..Setup::new(cluster, hardware, program)
         };
@@ -95,9 +100,33 @@ fn model(dice: &mut impl RngExt, steps: usize) -> Drawn {
     let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), stages, &cluster)
         .expect("a small model");
     let halves = dice.random_range(1..=2);
-    let linear = StackProgram::linear(stack, &cluster).expect("a small model");
+    let mut program =
+        StackProgram { halves, ..StackProgram::linear(stack, &cluster).expect("a small model") };
+    if dice.random_bool(0.5) {
+        program.placements = replicated(&program.stack, &cluster);
+    }
     let batches = batches(dice, (stages, columns), steps);
-    (cluster, Program::Stack(StackProgram { halves, ..linear }), batches)
+    (cluster, Program::Stack(program), batches)
+}
+
+/// The first rank of a stage has every expert, the others half of them.
+fn replicated(stack: &Stack, cluster: &Cluster) -> LayerPlacements {
+    let layers = stack.stages().iter().flat_map(|stage| {
+        let experts = stack.model.layer().num_experts;
+        let held = |rank: RankId| match rank.0.checked_sub(stage.ranks.start) {
+            Some(0) => 0..experts,
+            Some(_) if stage.ranks.contains(&rank.0) => 0..experts / 2,
+            _ => 0..0,
+        };
+        let map: Vec<u32> = cluster.ranks().flat_map(held).collect();
+        let counts: Vec<usize> = cluster.ranks().map(|rank| held(rank).len()).collect();
+        let json = format!("{{\"physical_to_logical_map\": {map:?}, \"slots_per_rank\": {counts:?}}}");
+        let placement =
+            Placement::from_json(&json, "swarm", cluster, experts).expect("every expert is there");
+        let placement = Arc::new(placement);
+        stage.layers.clone().map(move |_| Arc::clone(&placement))
+    });
+    LayerPlacements::new(0, layers)
 }
 
 /// Prompts, answers a token a step and ends, of sequences that enter when their turn comes: with several stages a sequence has one batch on
