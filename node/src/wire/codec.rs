@@ -182,6 +182,12 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Result<RawHeader, WireError> {
     if raw.flags & !FLAG_LAST != 0 {
         return field("flags", raw.flags.into(), "0 or 1 (last)");
     }
+    if raw.flags & FLAG_LAST == 0 && raw.flow_rows.get() != 0 {
+        return field("flow_rows", raw.flow_rows.get().into(), "0 but for the last frame of a flow");
+    }
+    if raw.rows.get() == 0 && raw.row_bytes.get() != 0 {
+        return field("row_bytes", raw.row_bytes.get().into(), "0 in a frame without rows");
+    }
     if raw.rows.get() > MAX_ROWS {
         return field("rows", raw.rows.get().into(), "at most 4096");
     }
@@ -273,6 +279,17 @@ mod tests {
         let (header, body) = flat(&sample(3, 16));
         let error = decode(&header, &Bytes::from(body[1..].to_vec())).unwrap_err();
         assert!(matches!(error, WireError::Length(_)), "{error}");
+    }
+
+    #[test]
+    fn a_field_that_would_be_dropped_is_refused() {
+        // Found by fuzzing: such a frame was read as another one than was sent.
+        for (at, to, named) in [(7, 0, "flow_rows"), (76, 8, "row_bytes")] {
+            let (mut header, body) = flat(&sample(0, 0));
+            header[at] = to;
+            let error = decode(&header, &Bytes::from(body)).unwrap_err();
+            assert!(matches!(error, WireError::Field { field, .. } if field == named), "{error}");
+        }
     }
 
     proptest! {
