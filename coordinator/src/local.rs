@@ -157,7 +157,7 @@ impl LocalCluster {
                 for name in config.names.iter().cloned() {
                     let worker = WorkerConfig {
                         coordinator: address.clone(),
-                        bind: LOOPBACK,
+                        bind: (LOOPBACK, 0).into(),
                         advertise: None,
                         identity: authority.issue(&name, Role::Node)?,
                         name: name.clone(),

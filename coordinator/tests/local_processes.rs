@@ -58,7 +58,7 @@ async fn worker(arguments: &[String]) -> ExitCode {
     let name = value("--name");
     let config = WorkerConfig {
         coordinator: value("--coordinator"),
-        bind: [127, 0, 0, 1].into(),
+        bind: ([127, 0, 0, 1], 0).into(),
         advertise: None,
         identity: Identity::load(Path::new(&value("--certs")), &name).unwrap(),
         name,

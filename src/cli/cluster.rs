@@ -149,6 +149,9 @@ pub(crate) struct NodeArgs {
     /// Address to bind [default: 0.0.0.0, with --leave-with-stdin 127.0.0.1]
     #[arg(long, value_name = "IP")]
     pub(crate) bind: Option<IpAddr>,
+    /// UDP port that the other nodes dial, for firewalls that let one through [default: any free one]
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
+    pub(crate) port: u16,
     /// Address that the other nodes dial, if it is another one
     #[arg(long, value_name = "IP")]
     pub(crate) advertise: Option<IpAddr>,

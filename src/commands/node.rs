@@ -28,7 +28,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
     let default_bytes = if local { LOCAL_DATAGRAM_BYTES } else { NETWORK_DATAGRAM_BYTES };
     let config = WorkerConfig {
         coordinator: args.coordinator.clone(),
-        bind: args.bind.unwrap_or(IpAddr::V4(default_bind)),
+        bind: (args.bind.unwrap_or(IpAddr::V4(default_bind)), args.port).into(),
         advertise: args.advertise,
         identity,
         name: args.name.clone(),

@@ -102,7 +102,7 @@ enum Ended {
 
 impl Far {
     async fn run(self, stopped: oneshot::Receiver<String>) -> Result<(), WorkerError> {
-        let bind = SocketAddr::new(self.config.bind, 0);
+        let bind = SocketAddr::new(self.config.bind.ip(), 0);
         let endpoint = Endpoint::bind(bind, &self.config.identity, self.config.transport)?;
         let (ending, reason) = tokio::select! {
             ending = self.stay(&endpoint) => (ending, "worker leaves".to_owned()),
@@ -186,7 +186,8 @@ impl Far {
             Ok(streams) => streams,
             Err(error) => return lost(&error),
         };
-        let host = self.config.advertise.or_else(|| connection.local_ip()).unwrap_or(self.config.bind);
+        let host =
+            self.config.advertise.or_else(|| connection.local_ip()).unwrap_or_else(|| self.config.bind.ip());
         let register = FromNode::Register {
             name: self.config.name.clone(),
             address: SocketAddr::new(host, self.port),

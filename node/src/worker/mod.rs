@@ -29,8 +29,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 pub struct WorkerConfig {
     /// Coordinator as `host:port`, resolved again at every attempt.
     pub coordinator: String,
-    /// Address to bind; the port is any free one.
-    pub bind: IpAddr,
+    /// Address that peers dial; port 0 is any free one.
+    pub bind: SocketAddr,
     /// Address that peers dial, if it is not the one bound or the one by which the coordinator is reached.
     pub advertise: Option<IpAddr>,
     /// Certificate, key and authority.
@@ -94,7 +94,7 @@ const ARRIVALS_MAX: usize = 4096;
 /// # Panics
 /// As its work does.
 pub async fn run_worker(config: WorkerConfig, stop: impl Future<Output = String>) -> Result<(), WorkerError> {
-    let endpoint = Endpoint::bind(SocketAddr::new(config.bind, 0), &config.identity, config.transport)?;
+    let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
     let mut line = Line::start(Arc::new(config), endpoint.local_address().port())?;
     let (registered_in, registered) = mpsc::channel(1);
     // A task of its own, so that a panic comes here.

@@ -34,7 +34,7 @@ impl Liar {
         let endpoint = Endpoint::bind((HERE, 0).into(), &identity, TransportOptions::default()).unwrap();
         let config = WorkerConfig {
             coordinator: endpoint.local_address().to_string(),
-            bind: HERE,
+            bind: (HERE, 0).into(),
             advertise: None,
             identity: authority.issue("w", Role::Node).unwrap(),
             name: "w".to_owned(),

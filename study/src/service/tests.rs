@@ -39,7 +39,7 @@ async fn cluster(
         let name = format!("node{node}");
         let worker = WorkerConfig {
             coordinator: address.clone(),
-            bind: Ipv4Addr::LOCALHOST.into(),
+            bind: (Ipv4Addr::LOCALHOST, 0).into(),
             advertise: None,
             identity: issue(&name, Role::Node),
             name,
