@@ -317,7 +317,9 @@ impl Shell {
             CoordinatorEvent::StepDone { .. } => tracing::debug!(?event),
             CoordinatorEvent::NodeComplained { name, error } => tracing::warn!("{name}: {error}"),
             CoordinatorEvent::Refused { reason } => tracing::warn!("refused {reason}"),
-            CoordinatorEvent::NodeSuspected { .. } | CoordinatorEvent::RunInterrupted { .. } => {
+            CoordinatorEvent::NodeSuspected { .. }
+            | CoordinatorEvent::NodeSlow { .. }
+            | CoordinatorEvent::RunInterrupted { .. } => {
                 tracing::warn!(?event);
             }
             _ => tracing::info!(?event),

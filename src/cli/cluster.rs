@@ -125,6 +125,9 @@ pub(crate) struct CoordinatorArgs {
     /// Seconds to wait for a node that takes a lost seat, before the run fails
     #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub(crate) return_limit: u32,
+    /// Steps in succession after which a node that computes more slowly than the others is left out, if there is a spare; 0: never
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) slow_steps: u32,
     /// Datagram size; 1452 for networks with an MTU of 1500
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
     pub(crate) datagram_bytes: u16,

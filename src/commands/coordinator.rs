@@ -26,7 +26,11 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
         bind: args.listen,
         identity,
         transport: TransportOptions { datagram_bytes: args.datagram_bytes },
-        limits: Limits { return_ns: u64::from(args.return_limit) * 1_000_000_000, ..Limits::default() },
+        limits: Limits {
+            return_ns: u64::from(args.return_limit) * 1_000_000_000,
+            slow_steps: args.slow_steps,
+            ..Limits::default()
+        },
     };
     block_on(async {
         let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;

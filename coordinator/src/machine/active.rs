@@ -167,6 +167,16 @@ impl Active {
         self.seats.seats.iter().map(|seat| seat.node)
     }
 
+    /// Names by rank.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.seats.seats.iter().map(|seat| seat.name.clone()).collect()
+    }
+
+    /// Wall time of arithmetic over its emulated time.
+    pub(super) fn compute_dilation(&self) -> u64 {
+        self.task().compute_dilation()
+    }
+
     /// Name and rank of a seated node.
     pub(super) fn label(&self, node: NodeId) -> Option<String> {
         self.seated.get(&node).map(|(rank, name)| format!("{name} ({rank})"))

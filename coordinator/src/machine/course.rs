@@ -97,6 +97,11 @@ impl Course {
         self.committed
     }
 
+    /// Whether all seats have been configured once.
+    pub(super) fn is_open(&self) -> bool {
+        self.opened
+    }
+
     /// How often what is under way was begun anew.
     pub(super) fn replays(&self) -> u32 {
         self.replays

@@ -60,6 +60,17 @@ pub enum CoordinatorEvent {
         /// For how long, ns.
         silence_ns: u64,
     },
+    /// A node has computed longer than its rank is charged, for some steps in succession, while the others did not.
+    NodeSlow {
+        /// Its name.
+        name: String,
+        /// Steps in succession.
+        steps: u32,
+        /// How much longer in the last one, percent.
+        percent: u64,
+        /// Whether it is to leave now, since a spare can take its seat.
+        left_out: bool,
+    },
     /// A node that was suspected is heard again.
     NodeHeard {
         /// Its name.
@@ -72,7 +83,7 @@ pub enum CoordinatorEvent {
         /// What happened, one line.
         reason: String,
     },
-    /// A run that was interrupted has its seats again.
+    /// A run that was interrupted has its seats again, or a seat has gone to a spare.
     RunResumed {
         /// The run.
         run: u64,
@@ -80,7 +91,7 @@ pub enum CoordinatorEvent {
         epoch: u32,
         /// Steps complete, which stay.
         done: u32,
-        /// Since the loss was noticed, ns.
+        /// Since the loss was noticed, ns; 0 without a loss.
         after_ns: u64,
     },
     /// A step is complete on every rank.

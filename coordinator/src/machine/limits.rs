@@ -31,6 +31,8 @@ pub struct Limits {
     pub lost_beats: u32,
     /// How long a run that has lost a seat waits for a node to take it.
     pub return_ns: u64,
+    /// Steps in succession after which a slow node is left out, if there is a spare; 0 for never.
+    pub slow_steps: u32,
     /// How often a step may be begun anew because a seat was lost, before the run fails.
     pub replays_max: u32,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             suspected_beats: 3,
             lost_beats: 4,
             return_ns: 20 * SECOND_NS,
+            slow_steps: 0,
             replays_max: 8,
         }
     }

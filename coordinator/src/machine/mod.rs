@@ -24,6 +24,7 @@ mod reported;
 mod schedule;
 mod seating;
 mod session;
+mod slow;
 mod task;
 
 pub use event::{CoordinatorEvent, SessionEvent};
@@ -38,6 +39,7 @@ use node::control::{FromNode, Machine, NodeId, ToNode, WAITS_MAX};
 use pulse::Pulse;
 use recovery::{Blaming, Forming};
 use seating::Seating;
+use slow::{Slow, SlowNode};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -63,6 +65,7 @@ pub struct Coordinator {
     members: Members,
     seating: Seating,
     pulse: Pulse,
+    slow: Slow,
     changed_ns: u64,
     last_run: u64,
     last_segment: u64,
@@ -85,6 +88,7 @@ impl Coordinator {
             limits,
             members: Members::default(),
             seating: Seating::default(),
+            slow: Slow::default(),
             changed_ns: now_ns,
             last_run: 0,
             last_segment: 0,
@@ -359,10 +363,24 @@ impl Coordinator {
             Next::Tell(messages) => self.tell(now_ns, messages),
             Next::Opened => self.session_events.push_back((run, SessionEvent::Opened)),
             Next::Stepped(record) => {
+                let (names, dilation) = (active.names(), active.compute_dilation());
+                for node in self.slow.step(&names, &record.phases, dilation) {
+                    self.tell_slow(node);
+                }
                 self.events.push_back(CoordinatorEvent::StepDone { run, done });
                 self.session_events.push_back((run, SessionEvent::Stepped(record)));
                 self.release(now_ns);
             }
+        }
+    }
+
+    /// A slow node is told of once; where that is wanted, it is left out as soon as another can take its seat.
+    fn tell_slow(&mut self, SlowNode { name, steps, percent }: SlowNode) {
+        let due = self.limits.slow_steps > 0 && steps >= self.limits.slow_steps && self.has_spare();
+        let member = self.members.by_name(&name).and_then(|node| self.members.get_mut(node));
+        let left_out = due && member.is_some_and(|member| !std::mem::replace(&mut member.draining, true));
+        if steps == slow::TOLD_AFTER || left_out {
+            self.events.push_back(CoordinatorEvent::NodeSlow { name, steps, percent, left_out });
         }
     }
 

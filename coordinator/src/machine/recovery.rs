@@ -67,9 +67,10 @@ impl Coordinator {
         let (run, numbers) = (course.run, (self.cluster_id, self.last_segment, epoch));
         let (active, messages) = Active::new(now_ns, numbers, *course, Arc::new(seats), self.limits);
         self.events.push_back(match lost {
-            None => CoordinatorEvent::RunStarted { run, epoch, ranks },
-            Some((_, lost_ns)) => {
-                let (done, after_ns) = (active.steps(), now_ns.saturating_sub(lost_ns));
+            None if !active.course().is_open() => CoordinatorEvent::RunStarted { run, epoch, ranks },
+            lost => {
+                let after_ns = lost.map_or(0, |(_, lost_ns)| now_ns.saturating_sub(lost_ns));
+                let done = active.steps();
                 CoordinatorEvent::RunResumed { run, epoch, done, after_ns }
             }
         });

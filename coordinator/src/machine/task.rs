@@ -105,6 +105,10 @@ impl Task {
         if stop.computes() { self.pacing.compute_dilation } else { self.pacing.network_dilation }
     }
 
+    pub(super) fn compute_dilation(&self) -> u64 {
+        self.pacing.compute_dilation
+    }
+
     pub(super) fn expected_phase_ns(&self) -> u64 {
         self.expected_phase_ns
     }

@@ -272,3 +272,44 @@ fn a_phase_that_does_not_end_is_explained_by_what_its_ranks_say() {
         "of the dispatch of step 0 of run 1: 1 rank waits for rows of n1 (rank 1), which waits for nobody;";
     assert!(error.starts_with("no answer from n1 (rank 1) within 30 s") && error.contains(why), "{error}");
 }
+
+#[test]
+fn a_slow_node_is_told_of_and_left_out_where_a_spare_can_take_its_seat() {
+    for spare in [false, true] {
+        let nodes = if spare { 4 } else { 3 };
+        let mut yard = Yard::with(nodes, Limits { slow_steps: 10, ..healing() });
+        yard.submit(request(&[3]), 20).unwrap();
+        while !yard.sent.is_empty() {
+            for (node, message) in std::mem::take(&mut yard.sent) {
+                if matches!(message, ToNode::Begin { .. }) {
+                    yard.pass(50 * MS);
+                }
+                for mut answer in answers(&message) {
+                    if let FromNode::Closed { report, .. } = &mut answer
+                        && report.phase == Phase::Expert
+                    {
+                        let slow = node == NodeId(2);
+                        report.stamped = Picos(10_000_000_000);
+                        report.measured = Picos(if slow { 18_000_000_000 } else { 10_000_000_000 });
+                    }
+                    yard.say(node, answer);
+                }
+            }
+        }
+        assert!(yard.outcomes.pop().unwrap().1.is_ok());
+        let told: Vec<_> = yard
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                CoordinatorEvent::NodeSlow { name, steps, percent, left_out } => {
+                    Some((name.as_str(), *steps, *percent, *left_out))
+                }
+                _ => None,
+            })
+            .collect();
+        let expected = [("n1", 8, 80, false), ("n1", 10, 80, true)];
+        assert_eq!(told, expected[..if spare { 2 } else { 1 }]);
+        let went = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::RunResumed { done: 10, .. });
+        assert_eq!(yard.events.iter().any(went), spare, "its seat goes to the spare");
+    }
+}
