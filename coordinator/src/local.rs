@@ -132,6 +132,8 @@ pub struct LocalCluster {
     size: u32,
     /// Workers started anew in the step under way.
     restarts: u32,
+    /// Those that faults of the run may end.
+    deaths: u32,
 }
 
 impl LocalCluster {
@@ -164,6 +166,7 @@ impl LocalCluster {
                         connect_timeout: CONNECT_LIMIT,
                         rejoin: None,
                         transport: config.transport,
+                        mortal: false,
                     };
                     tasks.spawn(async move { (name, run_worker(worker, std::future::pending()).await) });
                 }
@@ -175,7 +178,7 @@ impl LocalCluster {
             }
         };
         let size = u32::try_from(config.names.len()).unwrap_or(u32::MAX);
-        let mut cluster = Self { nodes: handle.runner(), workers, interrupts, size, restarts: 0 };
+        let mut cluster = Self { nodes: handle.runner(), workers, interrupts, size, restarts: 0, deaths: 0 };
         let forming = Duration::from_nanos(config.limits.forming_ns);
         let Self { workers, interrupts, .. } = &mut cluster;
         tokio::select! {
@@ -227,16 +230,19 @@ impl Runner for LocalCluster {
         if self.size < needed {
             return Err(RunError::TooFewNodes { there: self.size, needed });
         }
+        self.deaths = request.setup.faults.deaths(&request.setup.cluster);
         let handle = self.handle().clone();
-        let Self { nodes, workers, interrupts, restarts, .. } = self;
+        let Self { nodes, workers, interrupts, restarts, deaths, .. } = self;
         *restarts = 0;
-        mending(&handle, workers, interrupts, restarts, nodes.open(request)).await
+        let limit = RESTARTS_MAX.saturating_add(*deaths);
+        mending(&handle, workers, interrupts, (restarts, limit), nodes.open(request)).await
     }
 
     async fn step(&mut self, batch: &StepBatch) -> Result<StepRecord, RunError> {
         let handle = self.handle().clone();
-        let Self { nodes, workers, interrupts, restarts, .. } = self;
-        let record = mending(&handle, workers, interrupts, restarts, nodes.step(batch)).await?;
+        let Self { nodes, workers, interrupts, restarts, deaths, .. } = self;
+        let limit = RESTARTS_MAX.saturating_add(*deaths);
+        let record = mending(&handle, workers, interrupts, (restarts, limit), nodes.step(batch)).await?;
         if std::mem::take(restarts) > 0
             && let Workers::Processes(processes) = workers
         {
@@ -255,7 +261,7 @@ async fn mending<T>(
     handle: &ClusterHandle,
     workers: &mut Workers,
     interrupts: &mut Interrupts,
-    restarts: &mut u32,
+    (restarts, limit): (&mut u32, u32),
     work: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
     let mut work = std::pin::pin!(work);
@@ -267,9 +273,7 @@ async fn mending<T>(
             result = &mut work => return result,
         };
         match workers {
-            Workers::Processes(processes)
-                if *restarts < RESTARTS_MAX && !matches!(error, RunError::Interrupted) =>
-            {
+            Workers::Processes(processes) if *restarts < limit && !matches!(error, RunError::Interrupted) => {
                 *restarts += 1;
                 tracing::warn!("{error}; it is started anew");
                 handle.give_up(processes.name(at), &error.to_string()).await;

@@ -12,6 +12,7 @@ use moe::experts::ExpertKind;
 use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::placement::Placement;
 use moe::shape::LayerShape;
+use node::control::{Pacing, PhaseReport};
 use node::net::{Identity, TransportOptions};
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
@@ -32,9 +33,13 @@ fn main() -> ExitCode {
         _ => {}
     }
     type Scenario = (&'static str, fn(&tokio::runtime::Runtime));
-    let scenarios: [Scenario; 5] = [
+    let scenarios: [Scenario; 7] = [
         ("processes agree with the simulator and leave when told", |runtime| runtime.block_on(agreement())),
         ("a killed worker is started anew and no step is lost", |runtime| runtime.block_on(killed_worker())),
+        ("faults that hold give the simulator's times and bits", |runtime| runtime.block_on(held_faults())),
+        ("faults that happen are survived, or named with their source", |runtime| {
+            runtime.block_on(met_faults());
+        }),
         ("a killed coordinator leaves no worker", |_| ended_yard(false, Signal::KILL)),
         ("an interrupted coordinator leaves no worker", |_| ended_yard(false, Signal::INT)),
         ("a panic leaves no worker", |_| ended_yard(true, Signal::INT)),
@@ -65,6 +70,7 @@ async fn worker(arguments: &[String]) -> ExitCode {
         connect_timeout: Duration::from_secs(10),
         rejoin: None,
         transport: TransportOptions::default(),
+        mortal: true,
     };
     let closed = async {
         let _ = stdin_closed().await;
@@ -171,6 +177,82 @@ async fn killed_worker() {
     cluster.shutdown().await;
     assert_all_end(&ids);
     assert_all_end(&new);
+}
+
+/// A run with faults; phases of some tens of ms, so that what the host takes is little beside them.
+fn hit(faults: &[&str]) -> RunRequest {
+    let mut request = request(&[2, 2]);
+    request.setup.faults.faults = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+    request.pacing = Pacing { network_dilation: 40, compute_dilation: 40, ..Pacing::default() };
+    request.expected_phase_ns = 100_000_000;
+    request
+}
+
+async fn held_faults() {
+    let mut cluster = start().await;
+    for fault in [
+        "slow rank=1 factor=4",
+        "degrade rack=1 factor=6",
+        "degrade from=0 to=2 factor=9",
+        "delay by_us=900 phase=combine",
+        "cut from=0 to=2 both=true for_us=1500 phase=dispatch",
+        "freeze rank=2 phase=combine at_us=100 for_us=1500",
+        "skew rank=3 by_us=800",
+    ] {
+        let request = hit(&[fault]);
+        let simulated = SimRunner::run_blocking(&request, 2).unwrap();
+        let real = run_steps(&mut cluster, &request, 2).await.unwrap();
+        for (real, simulated) in real.iter().zip(&simulated) {
+            assert_eq!(real.digests, simulated.digests, "{fault}");
+            for ((stop, real), (_, simulated)) in real.phases.iter().zip(&simulated.phases) {
+                let met =
+                    |reports: &[PhaseReport]| reports.iter().map(|report| report.faults).collect::<Vec<_>>();
+                assert_eq!(met(real), met(simulated), "{fault}: {stop:?}");
+                let [real, simulated] = [real, simulated].map(|reports| PhaseReport::slowest(reports));
+                // Never early; how late is the host's affair.
+                assert!(
+                    real.0 * 100 >= simulated.0 * 99,
+                    "{fault}: {stop:?} took {real}, simulated {simulated}"
+                );
+            }
+        }
+    }
+    cluster.shutdown().await;
+}
+
+async fn met_faults() {
+    let mut cluster = start().await;
+    let healthy = SimRunner::run_blocking(&hit(&[]), 1).unwrap();
+    for fault in [
+        "kill rank=2 step=1 phase=combine",
+        "kill rack=1 step=1 phase=expert at_us=50",
+        "freeze rank=1 step=1",
+        "corrupt from=3 to=2 step=1 phase=combine",
+    ] {
+        let records = run_steps(&mut cluster, &hit(&[fault]), 3)
+            .await
+            .unwrap_or_else(|error| panic!("{fault}: {error}"));
+        for (step, record) in (0..).zip(&records) {
+            assert_eq!((record.step, &record.digests), (step, &healthy[0].digests), "{fault}");
+            assert_eq!(
+                record.replays > 0,
+                step == 1,
+                "{fault}: step {step} was begun anew {} times",
+                record.replays
+            );
+            let outage = record.outage;
+            assert_eq!(outage.noticed_ns + outage.resumed_ns > 0, step == 1, "{fault}: {outage:?}");
+        }
+    }
+    for (fault, says) in [
+        ("drop from=3 to=2 step=1 frame=0", "rank 3"),
+        ("duplicate from=3 to=2 step=1 phase=combine", "from rank 3 where 1 was due"),
+        ("reorder from=3 to=2 step=1", "from rank 3 where 0 was due"),
+    ] {
+        let error = run_steps(&mut cluster, &hit(&[fault]), 3).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{fault}: {error}");
+    }
+    cluster.shutdown().await;
 }
 
 fn ended_yard(panics: bool, signal: Signal) {

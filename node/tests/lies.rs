@@ -37,6 +37,12 @@ fn layer() -> Setup {
     Setup { chunk_rows: 4, ..setup(&[1], shape(64, 8, 2, 16), DispatchScheme::Dedup, 3) }
 }
 
+fn with_fault(fault: &str) -> Setup {
+    let mut setup = layer();
+    setup.faults.faults.push(fault.parse().unwrap());
+    setup
+}
+
 fn with_layer(change: impl FnOnce(&mut LayerProgram)) -> Setup {
     let mut setup = layer();
     change(setup.layer_mut().unwrap());
@@ -101,6 +107,8 @@ async fn a_setup_that_can_t_be_run_is_refused_by_name_before_anything_is_made_of
             "placement has 2 entries for 1 ranks",
         ),
         (Setup { chunk_rows: u32::MAX, ..layer() }, "chunk_rows is 4294967295"),
+        (with_fault("slow rank=1 factor=2"), "no rank 1; there are ranks 0 to 0"),
+        (with_fault("kill rank=0"), "this node is there for more than one run"),
         (Setup { routing: RoutingSpec::Zipf { exponent: f64::NAN }, ..layer() }, "zipf exponent"),
         (cold, "hbm_bytes_per_s = 0"),
         (moves(vec![vec![to_itself]]), "moves expert 0 from rank 0 to rank 0"),

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
             .filter(|&limit| limit > 0 && !local)
             .map(|limit| Duration::from_secs(limit.into())),
         transport: TransportOptions { datagram_bytes: args.datagram_bytes.unwrap_or(default_bytes) },
+        mortal: local,
     };
     block_on(async {
         if local {

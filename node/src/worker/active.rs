@@ -57,6 +57,12 @@ pub(super) enum ActiveError {
         "{peer} sent a frame stamped {stamp}, which is {ahead} ahead of the clock: no port is reserved so far"
     )]
     Stamp { peer: RankId, stamp: Picos, ahead: Picos },
+    #[error("a fault of the run {} {rank} here", if *killed { "kills" } else { "freezes for good" })]
+    Ended { rank: RankId, killed: bool },
+    #[error(
+        "the run's faults end ranks, and this node is there for more than one run; leave `kill` and `freeze` without an end to a run without --cluster, or end a node by hand"
+    )]
+    Immortal,
     #[error("a job died: {0}")]
     Job(String),
 }
@@ -86,6 +92,8 @@ pub(super) struct Active {
     job: Option<JoinHandle<(Job, JobOutput)>>,
     /// A finished job whose charge has not passed yet.
     charged: Option<(Picos, JobId, JobOutput)>,
+    /// When a fault ends the rank in the phase under way, wall ns, and whether as if killed.
+    ends: Option<(u64, bool)>,
     lateness_ns: Histogram<u64>,
     handed_ns: u64,
     closed: Option<(Phase, Picos)>,
@@ -139,6 +147,7 @@ impl Active {
             early_of: vec![(0, 0); nodes.len()],
             job: None,
             charged: None,
+            ends: None,
             lateness_ns: new_histogram(),
             handed_ns: 0,
             closed: None,
@@ -168,6 +177,7 @@ impl Active {
         self.early_of.fill((0, 0));
         self.job = None;
         self.charged = None;
+        self.ends = None;
         Ok(self.seat.prepare(step, self.half, column)?)
     }
 
@@ -180,6 +190,7 @@ impl Active {
         self.closed = None;
         self.cpu_before_ns = process_cpu_ns();
         self.seat.begin(stop)?;
+        self.ends = self.seat.ends().map(|(at, killed)| (self.clock.wall_ns(at), killed));
         let at = self.seat.at();
         self.early_of.fill((0, 0));
         for frame in std::mem::take(&mut self.early) {
@@ -277,7 +288,8 @@ impl Active {
         let charged = self.charged.as_ref().map(|(due, _, _)| self.clock.wall_ns(*due));
         // The seat subtracts its lookahead from transmissions itself; what is due before the start was sent by `pump`.
         let seat = self.seat.poll_timeout().map(|time| self.clock.wall_ns(time));
-        charged.into_iter().chain(seat).min().unwrap_or(u64::MAX)
+        let ends = self.ends.map(|(ends_ns, _)| ends_ns);
+        charged.into_iter().chain(seat).chain(ends).min().unwrap_or(u64::MAX)
     }
 
     /// Does all that is due.
@@ -310,7 +322,10 @@ impl Active {
             }
         }
         self.report(links);
-        Ok(())
+        match self.ends.filter(|(ends_ns, _)| *ends_ns <= monotonic_ns()) {
+            Some((_, killed)) => Err(ActiveError::Ended { rank: self.rank, killed }),
+            None => Ok(()),
+        }
     }
 
     fn deliver(&mut self) -> Result<bool, ActiveError> {
@@ -378,7 +393,8 @@ impl Active {
             ..self.seat.report(phase, stamped, self.clock.emulated(self.handed_ns))
         };
         self.udp_before = udp_bytes;
-        self.closed = None;
+        // Whose part is over lives on.
+        (self.closed, self.ends) = (None, None);
         let (run, step, half) = (self.setup.run, self.step, self.half);
         self.messages.push_back(FromNode::Closed { run, step, half, report });
     }

@@ -13,6 +13,7 @@ use crate::net::{
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -33,6 +34,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Registration {
     pub(super) commands: mpsc::Receiver<ToNode>,
     pub(super) answers: mpsc::Sender<FromNode>,
+    /// Once true, the line says nothing more.
+    pub(super) silent: Arc<AtomicBool>,
 }
 
 /// The worker's end of the line.
@@ -195,7 +198,7 @@ impl Far {
         };
         let (commands_in, mut commands) = mpsc::channel(MESSAGES_MAX);
         let _reader = AbortOnDrop(tokio::spawn(read(recv, commands_in)));
-        let mut wire = Wire { send, heard: Instant::now() };
+        let mut wire = Wire { send, heard: Instant::now(), silent: Arc::default() };
         if let Err(error) = wire.say(&register).await {
             return self.not_welcome(connection, &error);
         }
@@ -203,9 +206,11 @@ impl Far {
             Some(Ok(Some(welcome @ ToNode::Welcome { beat_ms, .. }))) => {
                 let (commands_in, commands) = mpsc::channel(MESSAGES_MAX);
                 let (answers, answers_out) = mpsc::channel(MESSAGES_MAX);
+                let silent = Arc::new(AtomicBool::new(false));
+                wire.silent = Arc::clone(&silent);
                 // The channel is new and has room.
                 let _ = commands_in.try_send(welcome);
-                if self.registrations.send(Registration { commands, answers }).await.is_err() {
+                if self.registrations.send(Registration { commands, answers, silent }).await.is_err() {
                     return Ended::Leave;
                 }
                 (beat_ms, commands_in, answers_out)
@@ -237,6 +242,7 @@ struct Wire {
     send: SendStream,
     /// When the coordinator was last heard.
     heard: Instant,
+    silent: Arc<AtomicBool>,
 }
 
 type Commands = mpsc::Receiver<Result<Option<ToNode>, MessageError>>;
@@ -283,6 +289,9 @@ impl Wire {
                     None => std::future::pending().await,
                 },
                 _ = beat.tick(), if beats => {
+                    if self.silent.load(Ordering::Relaxed) {
+                        std::future::pending::<()>().await;
+                    }
                     if self.heard.elapsed() > SILENCE_LIMIT {
                         Err(format!("it was silent for {} s", SILENCE_LIMIT.as_secs()))
                     } else {

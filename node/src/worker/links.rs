@@ -369,11 +369,15 @@ async fn accept_streams(peer: Peer, shared: Arc<Shared>, arrivals: mpsc::Sender<
                 return;
             }
             if shared.get(peer).is_none_or(|known| known.stable_id() != connection.stable_id()) {
-                shared.add(peer, connection);
+                shared.add(peer, connection.clone());
             }
             let named = Named { node: peer, name: name.into() };
             while let Some(arrival) = read(&named, &mut stream).await {
                 let ends = arrival.is_err();
+                if let Err(LinkFailure::Wire { .. }) = arrival {
+                    // Nobody reads on here: what the other end sends next goes over a link made anew.
+                    connection.close(1u8.into(), b"a frame was not what it should be");
+                }
                 if arrivals.send((peer, arrival)).await.is_err() || ends {
                     return;
                 }

@@ -19,6 +19,7 @@ use moe::stack::{Column, StepBatch};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -43,6 +44,8 @@ pub struct WorkerConfig {
     pub rejoin: Option<Duration>,
     /// Datagram size.
     pub transport: TransportOptions,
+    /// Whether this process is there for one run's sake, and may be ended by a fault of it.
+    pub mortal: bool,
 }
 
 /// Why a worker ended other than by being told to.
@@ -80,6 +83,10 @@ pub enum WorkerError {
 
 /// How often a worker that takes part in a run says whom it waits for.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a process that a fault freezes for good stands still before it ends: longer than a coordinator waits for its beats.
+const FROZEN: Duration = Duration::from_secs(2);
+/// Exit code of a process that a fault has ended, as of one that SIGKILL has.
+const KILLED: i32 = 137;
 /// Commands that may come while a seat is taken.
 const QUEUED_MAX: usize = 64;
 /// Frames that wait between the streams and the rank.
@@ -95,10 +102,11 @@ const ARRIVALS_MAX: usize = 4096;
 /// As its work does.
 pub async fn run_worker(config: WorkerConfig, stop: impl Future<Output = String>) -> Result<(), WorkerError> {
     let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
+    let mortal = config.mortal;
     let mut line = Line::start(Arc::new(config), endpoint.local_address().port())?;
     let (registered_in, registered) = mpsc::channel(1);
     // A task of its own, so that a panic comes here.
-    let mut work = tokio::spawn(work(endpoint.clone(), registered));
+    let mut work = tokio::spawn(work(endpoint.clone(), registered, mortal));
     let mut stop = std::pin::pin!(stop);
     let (reason, ended) = loop {
         tokio::select! {
@@ -129,20 +137,24 @@ pub async fn run_worker(config: WorkerConfig, stop: impl Future<Output = String>
 }
 
 /// Serves one registration after the other.
-async fn work(endpoint: Endpoint, mut registered: mpsc::Receiver<Registration>) -> Result<(), WorkerError> {
+async fn work(
+    endpoint: Endpoint,
+    mut registered: mpsc::Receiver<Registration>,
+    mortal: bool,
+) -> Result<(), WorkerError> {
     let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
     while let Some(registration) = registered.recv().await {
-        serve(&endpoint, registration, &mut timer).await;
+        serve(&endpoint, registration, &mut timer, mortal).await;
     }
     Ok(())
 }
 
 /// Does what the coordinator says until the registration ends. The links end with it: to its peers the node has another number next time.
-async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut FineTimer) {
+async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut FineTimer, mortal: bool) {
     let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
     let links = Links::new(endpoint.clone(), arrivals_in);
     let (node, active, replies) = (NodeId(0), Vec::new(), VecDeque::new());
-    let mut worker = Worker { links, node, active, prepared: 0, preparing: 0, replies };
+    let mut worker = Worker { links, node, active, prepared: 0, preparing: 0, replies, mortal };
     let mut looked = Instant::now();
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -172,6 +184,11 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
             (half, output) = Active::job_done(&mut worker.active) => worker.active[half].handle_output(output),
         };
         if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals)) {
+            if let ActiveError::Ended { killed, .. } = error
+                && worker.mortal
+            {
+                die(&error, killed, &registration);
+            }
             worker.fail(error);
         }
         while let Some(reply) = worker.replies.pop_front() {
@@ -180,6 +197,16 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
             }
         }
     }
+}
+
+/// Ends this process as a fault says: at once, or after it has been silent for so long that it is missed. Nobody is told.
+fn die(error: &ActiveError, killed: bool, registration: &Registration) -> ! {
+    tracing::warn!("{error}");
+    if !killed {
+        registration.silent.store(true, Ordering::Relaxed);
+        std::thread::sleep(FROZEN);
+    }
+    std::process::exit(KILLED)
 }
 
 /// The next command, of those that came while a seat was taken or of the line. Cancel safe.
@@ -204,6 +231,8 @@ struct Worker {
     /// Halves that are not prepared yet.
     preparing: usize,
     replies: VecDeque<FromNode>,
+    /// As in [`WorkerConfig`].
+    mortal: bool,
 }
 
 impl Worker {
@@ -277,6 +306,9 @@ impl Worker {
         pacing: Pacing,
     ) -> Result<(), ActiveError> {
         let Some(place) = Active::place_of(self.node, &setup, seats)? else { return Ok(()) };
+        if setup.faults.ends_ranks() && !self.mortal {
+            return Err(ActiveError::Immortal);
+        }
         self.links.connect(self.node, seats).await?;
         self.prepared = 0;
         self.active = Active::seats(place, setup, seats, pacing, &self.links)?;

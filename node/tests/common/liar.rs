@@ -41,6 +41,7 @@ impl Liar {
             connect_timeout: Duration::from_secs(10),
             rejoin: None,
             transport: TransportOptions::default(),
+            mortal: false,
         };
         let worker = tokio::spawn(run_worker(config, std::future::pending()));
         let peer = endpoint.accept().await.unwrap().establish().await.unwrap();

@@ -132,7 +132,11 @@ impl CompareSpec {
         }
         sizes.retain(|&size| size > 0);
         let left: u32 = sizes.iter().sum();
-        (left >= 2 && left < cluster.num_ranks()).then(|| Self { rack_sizes: sizes, ..self.clone() })
+        (left >= 2 && left < cluster.num_ranks()).then(|| Self {
+            rack_sizes: sizes,
+            faults: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// The racks of the base rows.

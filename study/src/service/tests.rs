@@ -46,6 +46,7 @@ async fn cluster(
             connect_timeout: Duration::from_secs(10),
             rejoin: None,
             transport: TransportOptions::default(),
+            mortal: false,
         };
         tokio::spawn(run_worker(worker, std::future::pending()));
     }

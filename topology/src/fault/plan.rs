@@ -81,6 +81,20 @@ impl FaultPlan {
         self.faults.iter().any(Fault::ends_a_rank)
     }
 
+    /// How many ranks may end by it, each counted as often as it may.
+    #[must_use]
+    pub fn deaths(&self, cluster: &Cluster) -> u32 {
+        let of = |fault: &Fault| match fault.whom {
+            Whom::Rack(rack) => cluster.rack_size(rack),
+            Whom::All => cluster.num_ranks(),
+            Whom::Rank(_) | Whom::Pair { .. } => 1,
+        };
+        let ending = self.faults.iter().filter(|fault| fault.ends_a_rank());
+        ending
+            .map(|fault| of(fault).saturating_mul(fault.when.steps.unwrap_or(1)))
+            .fold(0, u32::saturating_add)
+    }
+
     /// Step `step` is begun anew.
     pub fn begin_anew(&mut self, step: u32) {
         self.attempt += 1;
