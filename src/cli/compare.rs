@@ -12,6 +12,7 @@ Examples:
   railyard compare --model mixtral-8x7b --routing gate --gate unlimited,limit:1
   railyard compare --routing trace:routing.jsonl --experts gemm
   railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
+  railyard compare --backend sim --fault 'slow rank=5 factor=2' --fault 'kill rank=3 step=2'    docs/faults.md
   railyard compare --cluster coordinator:7000 --certs ./certs   on a cluster that is running
 
 Exit code: 0 done, 1 a configuration was not verified or the host could not keep up, 2 usage.";

@@ -7,9 +7,6 @@ use toml::Spanned;
 use toml::de::DeValue;
 use topology::{FAULT_KEYS, Fault};
 
-/// The setting that the tables make.
-pub(super) const FAULT: &str = "fault";
-
 impl Reader<'_> {
     /// The faults of a file.
     pub(super) fn faults(&self, value: &Spanned<DeValue<'_>>) -> Result<Value, FileError> {

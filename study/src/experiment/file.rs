@@ -4,7 +4,6 @@
 //! the subject, and the subject, where the file doesn't say, from the tables.
 
 use super::error::FileError;
-use super::faults::FAULT;
 use super::finding;
 use super::points::{Axis, Experiment, POINTS_MAX};
 use super::subject::{Subject, find, remedy};
@@ -19,6 +18,9 @@ use toml::de::{DeTable, DeValue};
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// The keys of a file beside tables with settings.
 const TOP: [&str; 7] = ["name", "claim", "finding", "subject", "experiment", "sweep", "plot"];
+
+/// The setting that the tables `[[fault]]` make.
+const FAULT: &str = "fault";
 
 /// Reads `text`, an experiment about one of `subjects`, the first where nothing tells; `origin` is its name for messages.
 ///
