@@ -319,6 +319,7 @@ impl Shell {
             CoordinatorEvent::Refused { reason } => tracing::warn!("refused {reason}"),
             CoordinatorEvent::NodeSuspected { .. }
             | CoordinatorEvent::NodeSlow { .. }
+            | CoordinatorEvent::LinkLossy { .. }
             | CoordinatorEvent::RunInterrupted { .. } => {
                 tracing::warn!(?event);
             }

@@ -114,7 +114,7 @@ fn from_node() -> Vec<FromNode> {
         FromNode::Closed { run: 1, step: 0, half: 0, report },
         FromNode::Finished { run: 1, step: 0, half: 0, digests: vec![3; 4] },
         FromNode::Failed { run: 1, error: "no".to_owned(), peer: Some(NodeId(2)) },
-        FromNode::Waits(Standing { run: 1, waits_for: vec![RankId(2)], waits: 1, held_ns: 4 }),
+        FromNode::Waits(Standing { run: 1, waits_for: vec![RankId(2)], waits: 1, held_ns: 4, losses: None }),
         FromNode::Beat,
         FromNode::Pong { sent_ns: 1, node_ns: 2 },
     ]

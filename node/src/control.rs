@@ -213,6 +213,19 @@ pub struct Standing {
     pub waits: u32,
     /// How long its host last kept its loop from running, ns: later than it was due.
     pub held_ns: u64,
+    /// The link on which it has lost most packets so far, if it has lost any.
+    pub losses: Option<Losses>,
+}
+
+/// Packets that QUIC sent on a link and takes for lost; their rows were sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// The rank at the other end.
+    pub to: RankId,
+    /// Packets lost.
+    pub lost: u64,
+    /// Packets sent, lost ones included.
+    pub sent: u64,
 }
 
 /// Most ranks that a [`Standing`] lists.

@@ -12,7 +12,9 @@ use moe::plan::DispatchScheme;
 use moe::routing::{GateLimit, RoutingSpec};
 use moe::stack::{Chunk, Column, Stack};
 use moe::work::CommonWeights;
-use node::control::{FromNode, Machine, NodeId, Occupant, Pacing, PhaseReport, SeatPlan, Standing, ToNode};
+use node::control::{
+    FromNode, Losses, Machine, NodeId, Occupant, Pacing, PhaseReport, SeatPlan, Standing, ToNode,
+};
 use node::net::frames::{HEADER_BYTES, decode, encode};
 use node::program::{MoveProgram, Program, StackProgram, Stop};
 use node::setup::Setup;
@@ -90,7 +92,13 @@ fn from_node() -> Vec<FromNode> {
         FromNode::Closed { run: 1, step: 2, half: 0, report },
         FromNode::Finished { run: 1, step: 2, half: 1, digests: vec![3; 9] },
         FromNode::Failed { run: 0, error: "no".to_owned(), peer: Some(NodeId(4)) },
-        FromNode::Waits(Standing { run: 1, waits_for: vec![RankId(2); 3], waits: 9, held_ns: 4 }),
+        FromNode::Waits(Standing {
+            run: 1,
+            waits_for: vec![RankId(2); 3],
+            waits: 9,
+            held_ns: 4,
+            losses: Some(Losses { to: RankId(1), lost: 2, sent: 3 }),
+        }),
         FromNode::Beat,
         FromNode::AskHealth,
         FromNode::Pong { sent_ns: 1, node_ns: 2 },

@@ -167,6 +167,11 @@ impl Active {
         self.seats.seats.iter().map(|seat| seat.node)
     }
 
+    /// Name and rank of a rank.
+    pub(super) fn label_of(&self, rank: RankId) -> Option<String> {
+        self.seats.seats.get(rank.0 as usize).map(|seat| format!("{} ({rank})", seat.name))
+    }
+
     /// Names by rank.
     pub(super) fn names(&self) -> Vec<String> {
         self.seats.seats.iter().map(|seat| seat.name.clone()).collect()

@@ -1,7 +1,7 @@
 //! Who waits for whom when a phase does not end: from what ranks say of themselves to one sentence about the one that is to blame.
 
 use super::members::{Members, Said};
-use node::control::NodeId;
+use node::control::{Losses, NodeId};
 use std::collections::BTreeMap;
 use topology::RankId;
 
@@ -21,6 +21,7 @@ pub(super) fn explain(
     let mut waits: BTreeMap<RankId, u32> = BTreeMap::new();
     let mut still: BTreeMap<RankId, u64> = BTreeMap::new();
     let mut held: BTreeMap<RankId, u64> = BTreeMap::new();
+    let mut losses: BTreeMap<RankId, Losses> = BTreeMap::new();
     for (node, (rank, _)) in seated {
         let said = members.get(*node).and_then(|member| member.said.as_ref());
         let Some(Said { at_ns, standing }) = said.filter(|said| said.standing.run == segment) else {
@@ -34,6 +35,9 @@ pub(super) fn explain(
             held.insert(*rank, standing.held_ns);
         }
         waits.insert(*rank, standing.waits);
+        if let Some(of_rank) = standing.losses {
+            losses.insert(*rank, of_rank);
+        }
         for from in &standing.waits_for {
             *awaited.entry(*from).or_default() += 1;
         }
@@ -65,8 +69,12 @@ pub(super) fn explain(
                 0 => "waits for nobody".to_owned(),
                 waits => format!("waits for {waits} itself"),
             };
+            let lost = losses.get(rank).map_or_else(String::new, |losses| {
+                let Losses { to, lost, sent } = losses;
+                format!(" and has lost {lost} of {sent} packets to {}", name(to))
+            });
             let ranks = if *count == 1 { "1 rank waits".to_owned() } else { format!("{count} ranks wait") };
-            format!("{ranks} for rows of {}, which {itself}", name(rank))
+            format!("{ranks} for rows of {}, which {itself}{lost}", name(rank))
         }
     }
 }
@@ -92,7 +100,8 @@ mod tests {
         let mut say = |rank: u32, waits_for: &[u32], held_ns: u64, at_ns: u64| {
             let waits_for: Vec<_> = waits_for.iter().copied().map(RankId).collect();
             let waits = waits_for.len() as u32;
-            let standing = Standing { run: 3, waits_for, waits, held_ns };
+            let losses = Some(Losses { to: RankId(0), lost: 40, sent: 160 }).filter(|_| rank == 3);
+            let standing = Standing { run: 3, waits_for, waits, held_ns, losses };
             members.get_mut(NodeId(rank + 1)).unwrap().said = Some(Said { at_ns, standing });
             explain(now_ns, 3, &seated, &members)
         };
@@ -102,6 +111,8 @@ mod tests {
         say(3, &[], 0, now_ns);
         let busy = say(3, &[], 900_000_000, now_ns);
         assert_eq!(busy, "the host of n3 (rank 3) kept it from running for 0.9 s");
+        let lossy = "2 ranks wait for rows of n3 (rank 3), which waits for nobody and has lost 40 of 160 packets to n0 (rank 0)";
+        assert_eq!(say(3, &[], 0, now_ns), lossy);
         let still = say(3, &[], 0, now_ns - 2_000_000_000);
         assert_eq!(still, "n3 (rank 3) is alive, but its loop has stood still for 2.0 s");
         assert_eq!(explain(now_ns, 4, &seated, &members), "");

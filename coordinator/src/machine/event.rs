@@ -60,6 +60,17 @@ pub enum CoordinatorEvent {
         /// For how long, ns.
         silence_ns: u64,
     },
+    /// A link between two seats loses packets, whose rows are sent again.
+    LinkLossy {
+        /// Name and rank of who sends.
+        from: String,
+        /// Name and rank of who should receive.
+        to: String,
+        /// Packets lost so far.
+        lost: u64,
+        /// Packets sent so far, lost ones included.
+        sent: u64,
+    },
     /// A node has computed longer than its rank is charged, for some steps in succession, while the others did not.
     NodeSlow {
         /// Its name.

@@ -73,6 +73,8 @@ pub struct Member {
     pub(super) heard_ns: u64,
     /// What it has said last of a run that it takes part in.
     pub(super) said: Option<Said>,
+    /// The segment of a run in which it has last been told that one of its links loses packets.
+    pub(super) lossy_in: Option<u64>,
     /// Whether it has been silent for too long.
     pub(super) suspected: bool,
     /// Whether it is to leave as soon as it has no seat.
@@ -150,6 +152,7 @@ impl Members {
                 pings_left: 0,
                 heard_ns,
                 said: None,
+                lossy_in: None,
                 suspected,
                 draining,
             },

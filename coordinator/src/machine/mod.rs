@@ -35,7 +35,7 @@ use crate::error::RunError;
 use active::{Active, Next};
 use clock::NodeClock;
 use members::{Members, Said};
-use node::control::{FromNode, Machine, NodeId, ToNode, WAITS_MAX};
+use node::control::{FromNode, Losses, Machine, NodeId, ToNode, WAITS_MAX};
 use pulse::Pulse;
 use recovery::{Blaming, Forming};
 use seating::Seating;
@@ -45,6 +45,10 @@ use std::net::SocketAddr;
 
 /// Pings to a node of another machine while it prepares a step, one after the other: the fastest answer tells most.
 const PINGS: u32 = 4;
+
+/// A link that has lost so many packets, and one in so many of those that it sent, is told of.
+const LOST_PACKETS_MIN: u64 = 50;
+const LOST_PACKETS_SHARE: u64 = 100;
 
 #[derive(Debug)]
 enum State {
@@ -199,7 +203,11 @@ impl Coordinator {
             FromNode::Waits(standing) if standing.waits_for.len() > WAITS_MAX => {
                 self.breach(node, format!("it waits for a list of {} ranks", standing.waits_for.len()));
             }
-            FromNode::Waits(standing) => member.said = Some(Said { at_ns: now_ns, standing }),
+            FromNode::Waits(standing) => {
+                let losses = standing.losses.map(|losses| (standing.run, losses));
+                member.said = Some(Said { at_ns: now_ns, standing });
+                self.tell_lossy(node, losses);
+            }
             FromNode::Pong { sent_ns, node_ns } => {
                 let agrees = member.clock.handle_answer(sent_ns, node_ns, now_ns);
                 if member.pings_left > 0 {
@@ -371,6 +379,24 @@ impl Coordinator {
                 self.session_events.push_back((run, SessionEvent::Stepped(record)));
                 self.release(now_ns);
             }
+        }
+    }
+
+    /// A link that loses many packets is told of once in a segment.
+    fn tell_lossy(&mut self, node: NodeId, losses: Option<(u64, Losses)>) {
+        let (State::Active(active), Some((segment, Losses { to, lost, sent }))) = (&self.state, losses)
+        else {
+            return;
+        };
+        let many = lost >= LOST_PACKETS_MIN && lost.saturating_mul(LOST_PACKETS_SHARE) >= sent;
+        if !many || segment != active.segment {
+            return;
+        }
+        let (Some(from), Some(to)) = (active.label(node), active.label_of(to)) else { return };
+        if let Some(member) = self.members.get_mut(node)
+            && member.lossy_in.replace(segment) != Some(segment)
+        {
+            self.events.push_back(CoordinatorEvent::LinkLossy { from, to, lost, sent });
         }
     }
 

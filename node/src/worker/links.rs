@@ -275,6 +275,14 @@ impl Links {
     }
 
     /// Bytes of UDP payload that QUIC has sent to all peers so far.
+    /// Packets lost and sent, by peer.
+    pub(super) fn losses(&self) -> impl Iterator<Item = (NodeId, u64, u64)> {
+        self.lanes.iter().map(|(node, lanes)| {
+            let path = lanes.connection.stats().path;
+            (*node, path.lost_packets, path.sent_packets)
+        })
+    }
+
     pub(super) fn udp_bytes(&self) -> u64 {
         self.lanes.values().map(|lanes| lanes.connection.stats().udp_tx.bytes).sum()
     }

@@ -9,7 +9,7 @@ mod clock;
 mod line;
 mod links;
 
-use crate::control::{FromNode, NodeId, Pacing, SeatPlan, Standing, ToNode, WAITS_MAX};
+use crate::control::{FromNode, Losses, NodeId, Pacing, SeatPlan, Standing, ToNode, WAITS_MAX};
 use crate::net::{BindError, Endpoint, FineTimer, Identity, LinkError, TransportOptions};
 use crate::setup::Setup;
 use active::{Active, ActiveError};
@@ -371,7 +371,17 @@ impl Worker {
         let waits = u32::try_from(waits_for.len()).unwrap_or(u32::MAX);
         waits_for.truncate(WAITS_MAX);
         let held_ns = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
-        self.replies.push_back(FromNode::Waits(Standing { run, waits_for, waits, held_ns }));
+        let losses = self.losses();
+        self.replies.push_back(FromNode::Waits(Standing { run, waits_for, waits, held_ns, losses }));
+    }
+
+    /// The link to a rank of the run that has lost most packets.
+    fn losses(&self) -> Option<Losses> {
+        let active = self.active.first()?;
+        let lossy = self.links.losses().filter(|(_, lost, _)| *lost > 0);
+        let seated =
+            lossy.filter_map(|(node, lost, sent)| Some(Losses { to: active.rank_of(node)?, lost, sent }));
+        seated.max_by_key(|losses| losses.lost)
     }
 
     /// Number of the run under way.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::model;
 use moe::stack::Chunk;
-use node::control::Standing;
+use node::control::{Losses, Standing};
 
 fn healing() -> Limits {
     Limits { beat_ms: 0, ..Limits::default() }
@@ -264,7 +264,7 @@ fn a_phase_that_does_not_end_is_explained_by_what_its_ranks_say() {
     yard.pass(29_000 * MS);
     for (node, waits_for) in [(1, vec![RankId(1)]), (2, vec![])] {
         let waits = waits_for.len() as u32;
-        yard.say(NodeId(node), FromNode::Waits(Standing { run, waits_for, waits, held_ns: 0 }));
+        yard.say(NodeId(node), FromNode::Waits(Standing { run, waits_for, waits, held_ns: 0, losses: None }));
     }
     yard.pass(1_100 * MS);
     let (_, error) = yard.error();
@@ -312,4 +312,22 @@ fn a_slow_node_is_told_of_and_left_out_where_a_spare_can_take_its_seat() {
         let went = |event: &CoordinatorEvent| matches!(event, CoordinatorEvent::RunResumed { done: 10, .. });
         assert_eq!(yard.events.iter().any(went), spare, "its seat goes to the spare");
     }
+}
+
+#[test]
+fn a_link_that_loses_packets_is_told_of_once() {
+    let mut yard = Yard::with(2, healing());
+    let run = yard.submit(two(), 1).unwrap();
+    let mut say = |lost: u64, run: u64| {
+        let losses = Some(Losses { to: RankId(1), lost, sent: 5_000 });
+        let standing = Standing { run, waits_for: Vec::new(), waits: 0, held_ns: 0, losses };
+        yard.say(NodeId(1), FromNode::Waits(standing));
+        let lossy = |event: &&CoordinatorEvent| matches!(event, CoordinatorEvent::LinkLossy { .. });
+        yard.events.iter().filter(lossy).count()
+    };
+    assert_eq!((say(49, run), say(900, run + 1), say(50, run), say(900, run)), (0, 0, 1, 1));
+    let far = Losses { to: RankId(2), lost: 900, sent: 1_000 };
+    let standing = Standing { run, waits_for: Vec::new(), waits: 0, held_ns: 0, losses: Some(far) };
+    yard.say(NodeId(2), FromNode::Waits(standing));
+    assert!(yard.outcomes.is_empty(), "there is no such rank, and nothing to tell");
 }
