@@ -7,8 +7,8 @@ use study::rebalance::Phase;
 use study::subjects::rebalance::{COLUMNS, Schedule, WORDS, resolved};
 use topology::{MAX_RANKS, RankId};
 
-/// What a layer alone has: one placement has one gate limit, and steps take the place of rounds.
-const LAYERS_OWN: [&str; 5] = ["base", "gate", "rounds", "warmup", "dilation"];
+/// What a layer alone has: one placement has one gate limit, steps take the place of rounds, and `alive` that of faults.
+const LAYERS_OWN: [&str; 6] = ["base", "gate", "rounds", "warmup", "dilation", "fault"];
 /// Keys of its own.
 const KEYS: [&str; 5] = ["steps", "interval", "window", "alive", "detect_ms"];
 const STEPS: u32 = 64;
