@@ -105,6 +105,7 @@ impl Runner for SimRunner {
 mod tests {
     use super::*;
     use crate::testing::request;
+    use moe::placement::Placement;
     use node::wire::Phase;
     use topology::FaultPlan;
 
@@ -137,6 +138,21 @@ mod tests {
                     assert_eq!(record.outage.noticed_ns, noticed_ns, "{fault}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_rank_that_only_sends_is_missed_too() {
+        let mut request = request(&[2, 2]);
+        let map = (0..16).collect::<Vec<u32>>();
+        let json = format!("{{\"physical_to_logical_map\": {map:?}, \"slots_per_rank\": [8, 8, 0, 0]}}");
+        let placement = Placement::from_json(&json, "test", &request.setup.cluster, 16).unwrap();
+        request.setup.layer_mut().unwrap().placement = Arc::new(placement);
+        let expected = SimRunner::run_blocking(&request, 3).unwrap();
+        let records = SimRunner::run_blocking(&with_faults(request, &["kill rank=3 step=1"]), 3).unwrap();
+        for (record, expected) in records.iter().zip(&expected) {
+            assert_eq!(record.digests, expected.digests);
+            assert_eq!(record.replays, u32::from(record.step == 1));
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     /// Frames that go out before any other.
     out: VecDeque<Frame>,
     struck: u32,
+    /// Whether the end of its rank kept a frame from leaving.
+    cut_short: bool,
 }
 
 impl Faults {
@@ -66,7 +68,19 @@ impl Faults {
         let struck = u32::from(hindered);
         let (setup, cluster) = (Arc::clone(setup), Arc::clone(cluster));
         let (paths, held, out) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Some(Box::new(Self { setup, cluster, me, at, seed, fate, paths, held, out, struck }))
+        Some(Box::new(Self {
+            setup,
+            cluster,
+            me,
+            at,
+            seed,
+            fate,
+            paths,
+            held,
+            out,
+            struck,
+            cut_short: false,
+        }))
     }
 
     /// How fast the ports are, by link.
@@ -90,6 +104,11 @@ impl Faults {
         self.fate.ends.is_some_and(|ends| time > ends)
     }
 
+    /// Whether the rank has something to send that its end has kept from leaving.
+    pub(crate) fn cut_short(&self) -> bool {
+        self.cut_short
+    }
+
     /// How many frames of this rank have met a fault, and the rank itself if it has.
     pub(crate) fn struck(&self) -> u32 {
         self.struck
@@ -106,6 +125,7 @@ impl Faults {
         let link = fabric.link(self.cluster.link_class(self.me, frame.destination));
         if self.is_past(frame.arrive.saturating_sub(link.latency)) {
             // Its last byte never left.
+            self.cut_short = true;
             return;
         }
         let (plan, to) = (&self.setup.faults, frame.destination);

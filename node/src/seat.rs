@@ -247,6 +247,13 @@ impl Seat {
         self.faults.as_ref()?.ends()
     }
 
+    /// Whether the rank's part of the phase can't be over: its end keeps something from leaving.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.ends().is_some()
+            && (!self.is_idle() || self.faults.as_ref().is_some_and(|faults| faults.cut_short()))
+    }
+
     fn has_ended_by(&self, time: Picos) -> bool {
         self.faults.as_ref().is_some_and(|faults| faults.is_past(time))
     }

@@ -70,9 +70,9 @@ ca-removed.pem, again.")]
 pub(crate) struct CertsArgs {
     /// Directory to write to
     pub(crate) dir: PathBuf,
-    /// Racks whose nodes get certificates, named rack0-0 and so on; 0: none but those of --node
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    pub(crate) racks: u32,
+    /// Racks whose nodes get certificates, named rack0-0 and so on [default: 2; with --node or --client 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) racks: Option<u32>,
     /// Nodes in each of them
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) ranks_per_rack: u32,

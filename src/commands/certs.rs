@@ -12,17 +12,29 @@ use topology::Cluster;
 /// The coordinator's name, and that of the client that every cluster has.
 pub(crate) const COORDINATOR: &str = "coordinator";
 const CLIENT: &str = "cli";
+/// Racks of a cluster of whose processes none is named.
+const RACKS: u32 = 2;
 
 pub(crate) fn run(args: &CertsArgs) -> Result<(), Failure> {
     if !args.remove.is_empty() {
         return remove(args);
     }
-    let authority = ClusterCa::load_or_create(&args.dir).map_err(Failure::failed)?;
+    // Where there is nothing to renew, nothing is made.
+    let authority =
+        if args.renew { ClusterCa::load(&args.dir) } else { ClusterCa::load_or_create(&args.dir) };
+    let authority = authority.map_err(Failure::failed)?;
     let mut issuing = Issuing { args, authority, made: 0, renewed: 0, kept: 0, removed: Vec::new() };
     for dir in homes(args)? {
         issuing.authority.save_removed(&dir).map_err(Failure::failed)?;
     }
-    for (name, role) in wanted(args)? {
+    let wanted = wanted(args)?;
+    if wanted.is_empty() {
+        return Err(Failure::Usage(anyhow::anyhow!(
+            "there is no certificate to renew in {}; where each process has a directory of its own, give --each EACH",
+            args.each.as_ref().unwrap_or(&args.dir).display()
+        )));
+    }
+    for (name, role) in wanted {
         issuing.see_to(&name, role)?;
     }
     output::print(&issuing.told())
@@ -58,7 +70,9 @@ fn wanted(args: &CertsArgs) -> Result<Vec<(String, Role)>, Failure> {
             found.extend(Identity::names_in(&dir).map_err(Failure::failed)?);
         }
     }
-    let racks = match args.racks {
+    // Who names a process doesn't ask for sixteen more.
+    let named = !args.node.is_empty() || !args.client.is_empty();
+    let racks = match args.racks.unwrap_or(if named { 0 } else { RACKS }) {
         0 => Vec::new(),
         _ if args.renew => Vec::new(),
         racks => rack_names(&Cluster::uniform(racks, args.ranks_per_rack).map_err(Failure::usage)?),

@@ -65,7 +65,14 @@ async fn on_cluster(
         };
         let smaller =
             spec.without(&unseated).filter(|smaller| args.shrink && layer::check(smaller, false).is_ok());
-        let Some(smaller) = smaller else { return Err((failure, incomplete)) };
+        let Some(smaller) = smaller else {
+            if args.shrink && !unseated.is_empty() {
+                output::say(
+                    "the ranks that are left can't run this comparison: there must be two, and experts must fit on them",
+                );
+            }
+            return Err((failure, incomplete));
+        };
         let sizes: Vec<String> = smaller.rack_sizes.iter().map(u32::to_string).collect();
         let what = format!("on the ranks that were left, racks of {}: {failure}", sizes.join(", "));
         meter.clear();

@@ -162,13 +162,20 @@ impl Identity {
     /// Names and roles of the certificates in `dir`, valid or not, in the order of names. What is no process's certificate is left out.
     ///
     /// # Errors
-    /// [`CertError::File`] if `dir` cannot be read.
+    /// [`CertError`] if `dir` cannot be read, or has a key whose certificate is broken.
     pub fn names_in(dir: &Path) -> Result<Vec<(String, Role)>, CertError> {
         let unreadable = |source| CertError::File { verb: "read", path: dir.to_owned(), source };
         let mut names = Vec::new();
         for entry in dir.read_dir().map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let Ok((_, certificate)) = read_certificate(&path) else { continue };
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let has_key = paths(dir, stem).1.exists();
+            let certificate = match read_certificate(&path) {
+                Ok((_, certificate)) => certificate,
+                // A process's, and broken: whoever renews all must know.
+                Err(error) if has_key && path == paths(dir, stem).0 => return Err(error),
+                Err(_) => continue,
+            };
             if let Ok((role, name)) = role::identify(&certificate)
                 && path == paths(dir, &name).0
             {

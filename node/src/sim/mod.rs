@@ -145,7 +145,9 @@ impl Bench {
     fn stuck(&self, phase: Phase) -> SimError {
         let open = || self.seats.iter().filter(|seated| seated.closed.is_none()).map(|seated| &seated.seat);
         // Whose part was over before its end has come through the phase.
-        let ended: Vec<&Seat> = open().filter(|seat| seat.ends().is_some()).collect();
+        let over = |seated: &&Seated| seated.closed.is_some() && !seated.seat.is_cut_short();
+        let under_way = self.seats.iter().filter(|seated| !over(seated)).map(|seated| &seated.seat);
+        let ended: Vec<&Seat> = under_way.filter(|seat| seat.ends().is_some()).collect();
         if let Some((_, killed)) = ended.first().and_then(|seat| seat.ends()) {
             let ranks = ended.iter().map(|seat| seat.id()).collect();
             return SimError::Ended { ranks, phase, killed };

@@ -380,7 +380,8 @@ impl Active {
 
     /// Reports a closed phase once the card has nothing left to send either.
     fn report(&mut self, links: &Links) {
-        let Some((phase, stamped)) = self.closed.filter(|_| self.seat.is_idle()) else { return };
+        let over = self.seat.is_idle() && !self.seat.is_cut_short();
+        let Some((phase, stamped)) = self.closed.filter(|_| over) else { return };
         let mut lateness_ns = Vec::new();
         V2Serializer::new()
             .serialize(&self.lateness_ns, &mut lateness_ns)

@@ -3,7 +3,9 @@
 //! The form is that of NIXL's elastic tests: `[[0, 1], [0, 1, 2, 3], [0, 1, -2, 3], [0, 3]]` are four phases; in the third rank 2 takes part and
 //! dies in its middle, so that half of the phase is run by the others. Between two phases ranks come and go in good order.
 
+use moe::Placement;
 use moe::names::TokenNames;
+use moe::placement::{Demand, PlacementPolicy};
 use std::collections::BTreeSet;
 use topology::{Cluster, RankId};
 
@@ -19,12 +21,36 @@ pub struct Phase {
     pub dying: BTreeSet<RankId>,
 }
 
-/// Checks that `phases` can be those of a run of `steps` steps.
+/// Checks that `phases` can be those of a run of `steps` steps; where experts are to be placed anew in them, that `policy` can do it after a
+/// `first` placement.
 ///
 /// # Errors
 /// What can't be.
-pub fn check_phases(cluster: &Cluster, phases: &[Phase], steps: u32) -> Result<(), String> {
-    stretches(cluster, phases, steps).map(drop)
+pub fn check_phases(
+    cluster: &Cluster,
+    phases: &[Phase],
+    steps: u32,
+    policy: Option<(&dyn PlacementPolicy, &Placement)>,
+) -> Result<(), String> {
+    let stretches = stretches(cluster, phases, steps)?;
+    let Some((policy, first)) = policy else { return Ok(()) };
+    let mut tried: Vec<&Cluster> = Vec::new();
+    for stretch in &stretches {
+        if tried.contains(&&stretch.cluster) {
+            continue;
+        }
+        tried.push(&stretch.cluster);
+        let even = Demand::even(&stretch.cluster, first.num_experts());
+        let placed = Placement::by(policy, &stretch.cluster, Some(stretch.slots(first, true)), &even);
+        if let Err(error) = placed {
+            let ranks = stretch.ranks.len();
+            return Err(format!(
+                "{} can't place anew on the {ranks} ranks that are left in one phase: {error}; give interval = \"never\" or another placement",
+                policy.name()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Steps in which the same ranks take part.
@@ -56,6 +82,19 @@ impl Stretch {
         let sizes: Vec<u32> = cluster.racks().map(left).filter(|&size| size > 0).collect();
         let cluster = Cluster::new(&sizes).map_err(|error| error.to_string())?;
         Ok(Self { ranks, cluster, steps, after_death })
+    }
+
+    /// Slots on these ranks. A rank has room for as many as in the `first` placement, which is of all ranks; only where they would be fewer
+    /// than experts it has more. Where a policy is to place `anew`, all ranks have the same number, which some policies need.
+    pub(super) fn slots(&self, first: &Placement, anew: bool) -> u32 {
+        let (ranks, experts) = (self.cluster.num_ranks(), first.num_experts());
+        let room = first.max_slots_per_rank();
+        let slots = match (ranks == first.num_ranks(), anew) {
+            (true, _) => first.num_slots(),
+            (false, true) => room.max(experts.div_ceil(ranks)).saturating_mul(ranks),
+            (false, false) => room.saturating_mul(ranks).min(first.num_slots()).max(experts),
+        };
+        slots.min(experts.saturating_mul(ranks))
     }
 
     /// The tokens of all ranks, `tokens` of each there was, on those who take part.

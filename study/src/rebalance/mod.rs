@@ -198,7 +198,7 @@ impl Run<'_> {
                 let demand = self.demand(stretch, &placed.shape)?;
                 let slots = before.placement.num_slots();
                 let placement = Placement::by(self.policy, &stretch.cluster, Some(slots), &demand)?;
-                let rounds = rounds(&stretch.cluster, &before.placement, &placement)?;
+                let rounds = rounds(&stretch.cluster, &before.placement, &placement);
                 let moved = self.carry(runner, stretch, &placed, rounds, 0).await?;
                 (Arc::new(placement), moved)
             }
@@ -254,19 +254,15 @@ impl Run<'_> {
         request
     }
 
-    /// The placement on the ranks of a stretch that keeps what they have. A rank has room for as many slots as in the first placement; only
-    /// where they would be fewer than experts it finds more.
+    /// The placement on the ranks of a stretch that keeps what they have.
     fn surviving(
         &self,
         stretch: &Stretch,
         layer: &LayerProgram,
         held: &[BTreeSet<ExpertId>],
     ) -> Result<Placement, RebalanceError> {
-        let (first, ranks) = (&layer.placement, stretch.cluster.num_ranks());
-        let (experts, slots) = (first.num_experts(), first.num_slots());
-        let room = first.max_slots_per_rank().saturating_mul(ranks).min(slots);
-        let slots = room.max(experts).min(experts.saturating_mul(ranks));
-        let mut load = vec![0; experts as usize];
+        let slots = stretch.slots(&layer.placement, self.plan.interval.is_some());
+        let mut load = vec![0; layer.placement.num_experts() as usize];
         let seen = self.seen.iter().flat_map(|(_, routings)| routings);
         for (expert, _) in
             seen.flat_map(|routing| (0..routing.tokens()).flat_map(|token| routing.picks(token)))
@@ -342,18 +338,15 @@ fn layer(setup: &Setup) -> Result<&LayerProgram, RebalanceError> {
     }
 }
 
-/// Moves from one placement to the next on the same ranks.
-fn rounds(
-    cluster: &Cluster,
-    before: &Placement,
-    after: &Placement,
-) -> Result<Vec<Vec<WeightMove>>, RebalanceError> {
-    let slots_agree = cluster.ranks().all(|rank| before.slots_of(rank).len() == after.slots_of(rank).len());
-    if !slots_agree {
-        return Err(RebalanceError::Spec("the policy gives a rank another number of slots than it had"));
+/// Moves from one placement to the next on the same ranks: without room for more than one expert beyond a rank's slots, where it has as many
+/// as before.
+fn rounds(cluster: &Cluster, before: &Placement, after: &Placement) -> Vec<Vec<WeightMove>> {
+    if cluster.ranks().any(|rank| before.slots_of(rank).len() != after.slots_of(rank).len()) {
+        let held: Vec<_> = cluster.ranks().map(|rank| before.experts_of(rank)).collect();
+        return loading(cluster, &held, after).rounds;
     }
     let rounds = weight_moves(cluster, before, after).into_iter().map(|round| round.moves);
-    Ok(rounds.filter(|moves| !moves.is_empty()).collect())
+    rounds.filter(|moves| !moves.is_empty()).collect()
 }
 
 fn slowest_us(reports: &[PhaseReport]) -> f64 {

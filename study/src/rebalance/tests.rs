@@ -140,3 +140,17 @@ async fn only_what_has_no_copy_left_is_read_again() {
     let (_, moved) = lost(32).await;
     assert_eq!(moved.map_or(0, |moved| moved.read_again), 0);
 }
+
+#[tokio::test]
+async fn placements_are_made_anew_on_whoever_is_left() {
+    for steps in [8, 12] {
+        let phases = [(&[0, 1, 2, 3][..], &[][..]), (&[0, 1, 2], &[]), (&[0, 1, 2, 3], &[3])];
+        let plan = Rebalancing { alive: alive(&phases), steps, ..plan(Some(2)) };
+        for policy in [&RackAware::default() as &dyn PlacementPolicy, &EplbGlobal] {
+            let segments = rebalance(&mut SimRunner::default(), &plan, policy).await.unwrap();
+            let slots: Vec<_> = segments.iter().map(|segment| segment.placement.num_slots()).collect();
+            // 16 experts: 6 slots on each of three ranks.
+            assert!(slots.iter().all(|slots| [16, 18].contains(slots)), "{slots:?}");
+        }
+    }
+}

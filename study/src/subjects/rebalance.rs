@@ -10,6 +10,7 @@ use coordinator::sim::at_once;
 use moe::placement::{Demand, POLICIES};
 use moe::{Placement, PlacementError};
 use serde::Serialize;
+use topology::Cluster;
 
 /// The numbers of a rebalancing's records.
 pub const COLUMNS: [Column; 16] = [
@@ -80,7 +81,7 @@ pub fn resolved<'a>(spec: CompareSpec, schedule: Schedule, command: String) -> R
         }
     }
     let rows = outline(&spec, false).map_err(|error| error.to_string())?;
-    check_phases(&rows[0].cluster, &schedule.alive, steps).map_err(|problem| Fault::of("alive", problem))?;
+    check_alive(&spec, &rows[0].cluster, &schedule)?;
     let (ranks, tokens) =
         (rows[0].cluster.num_ranks(), u64::from(spec.tokens) * u64::from(rows[0].cluster.num_ranks()));
     // What is kept of every step, twice: digests; and routings of the window, once as they come and once as a demand.
@@ -101,6 +102,18 @@ pub fn resolved<'a>(spec: CompareSpec, schedule: Schedule, command: String) -> R
         command,
         work: Box::new(Layer { spec, row: rows[0].clone(), schedule }),
     })
+}
+
+/// Whether ranks can come and go as asked. A policy that is a program is not asked before it must be.
+fn check_alive(spec: &CompareSpec, cluster: &Cluster, schedule: &Schedule) -> Result<(), Fault> {
+    let Schedule { steps, interval, alive, .. } = schedule;
+    let wrong = |problem| Fault::of("alive", problem);
+    let even = Demand::even(cluster, spec.shape.num_experts);
+    let anew = interval.is_some() && !alive.is_empty() && !spec.placement.asks();
+    let policy = spec.placement.policy().map_err(|error| Fault::of("placement", error.to_string()))?;
+    let first = anew.then(|| Placement::by(policy, cluster, spec.slots, &even)).transpose();
+    let first = first.map_err(|error| Fault::of("placement", error.to_string()))?;
+    check_phases(cluster, alive, *steps, first.as_ref().map(|first| (policy, first))).map_err(wrong)
 }
 
 /// A layer that is rebalanced.
