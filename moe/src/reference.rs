@@ -60,9 +60,8 @@ pub fn quantised(
     layer: u32,
     routings: &[Routing],
 ) -> Vec<Vec<f32>> {
-    routed(scheme, cluster, placement, experts, shape, routings, |source, token, x| {
-        fill_hidden_state(seed, layer, source, token, x);
-    })
+    let own = TokenNames::default();
+    quantised_by_name(scheme, cluster, placement, experts, shape, seed, layer, routings, &own)
 }
 
 /// [`quantised`] of tokens that have other names than those of their ranks.

@@ -6,6 +6,9 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
+/// Longest time of a fault, microseconds: a phase that it holds up for so long is still one that a node may report.
+const TIME_US_MAX: f64 = 1e9;
+
 /// The keys of a fault, `what` first.
 pub const FAULT_KEYS: [&str; 16] = [
     "what", "rank", "from", "to", "both", "rack", "links", "step", "steps", "phase", "at_us", "for_us",
@@ -68,8 +71,9 @@ impl<'a> Given<'a> {
     /// Microseconds.
     fn time(&self, key: &str) -> Result<Option<Picos>, FaultProblem> {
         let read = |text: &str| {
-            let us = text.parse::<f64>().ok().filter(|us| (0.0..=1e12).contains(us));
-            let us = us.ok_or_else(|| problem(key, format!("`{text}`: give microseconds, such as 2.5")))?;
+            let us = text.parse::<f64>().ok().filter(|us| (0.0..=TIME_US_MAX).contains(us));
+            let remedy = || format!("`{text}`: give microseconds from 0 to {TIME_US_MAX:e}, such as 2.5");
+            let us = us.ok_or_else(|| problem(key, remedy()))?;
             Ok(Picos((us * 1e6).round() as u64))
         };
         self.text(key).map(read).transpose()
