@@ -4,6 +4,7 @@
 pub mod chart;
 #[cfg(feature = "plots")]
 mod draw;
+pub mod page;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
 pub mod picture;
