@@ -8,7 +8,8 @@ use super::samples::{ROUNDS_MIN, Samples, settled};
 use super::stats::median;
 use super::truth::Truth;
 use super::{
-    BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, Progress, ProgressSink,
+    BackendKind, CompareError, CompareSpec, Configuration, Detail, Expected, LatencyChoice, Progress,
+    ProgressSink,
 };
 use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
@@ -177,6 +178,7 @@ impl Line<'_> {
         record.verified = samples.difference.is_none();
         record.valid = record.verified;
         record.problem.clone_from(&samples.difference);
+        record.detail = Detail::new(self.row, samples);
         record
     }
 
@@ -237,6 +239,7 @@ impl Line<'_> {
             replays: 0,
             faults: None,
             problem: None,
+            detail: None,
         }
     }
 }

@@ -11,6 +11,9 @@
 
 mod analytic;
 mod configuration;
+mod detail;
+#[cfg(test)]
+mod detail_tests;
 mod error;
 mod expected;
 mod faults;
@@ -49,6 +52,7 @@ mod words;
 pub use crate::scenario::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice};
 pub use analytic::{PipelineRow, pipeline_row};
 pub use configuration::Configuration;
+pub use detail::{ByPhase, Detail, MATRIX_SIDE_MAX, MatrixBy};
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub use faults::FaultCost;

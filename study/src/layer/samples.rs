@@ -1,5 +1,6 @@
 //! What the rounds of a row measured, checked against what they must yield, and its times in a record.
 
+use super::detail::DetailSums;
 use super::faults::FaultSums;
 use super::record::Record;
 use super::stats::{median, percentile};
@@ -40,6 +41,8 @@ pub(super) struct Samples {
     pub(super) udp_bytes: Vec<f64>,
     pub(super) intra_rows: u64,
     pub(super) inter_rows: u64,
+    /// What is behind the times, if it is asked for.
+    pub(super) detail: Option<DetailSums>,
     /// What faults did.
     pub(super) faults: FaultSums,
     /// The first thing that was not as it must be.
@@ -69,6 +72,10 @@ impl Samples {
                 continue;
             }
             self.faults.take(round);
+            if spec.detail {
+                let truth = truth_at(truths, round.step);
+                self.detail.get_or_insert_default().take(&row.cluster, truth, round);
+            }
             let [dispatch, expert, combine] =
                 [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| round.reports(phase));
             for (samples, reports) in self.phases.iter_mut().zip([dispatch, expert, combine]) {

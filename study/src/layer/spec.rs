@@ -59,6 +59,9 @@ pub struct CompareSpec {
     /// What goes wrong on purpose, in the racks that the comparison is about; bases are healthy.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Whether records have a [`Detail`](super::Detail): bytes of every pair, times and rows of every rank, every round.
+    #[serde(default)]
+    pub detail: bool,
     /// Most bytes of memory that the comparison may take; `None` is three quarters of what is available.
     pub memory_limit_bytes: Option<u64>,
     /// What was decided for the user, to be told.
@@ -95,6 +98,7 @@ impl CompareSpec {
             dilation: Dilation::Auto,
             payload: true,
             faults: Vec::new(),
+            detail: false,
             memory_limit_bytes: None,
             notes: Vec::new(),
             command: None,

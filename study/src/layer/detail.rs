@@ -1,0 +1,160 @@
+//! What is behind a record, for pictures and other programs: bytes of every pair, times and rows of every rank, every round.
+
+use super::Configuration;
+use super::samples::Samples;
+use super::stats::median;
+use super::truth::Truth;
+use coordinator::run::StepRecord;
+use moe::{ExpertId, Placement, SlotId};
+use node::control::PhaseReport;
+use node::wire::Phase;
+use serde::{Deserialize, Serialize};
+use topology::{Cluster, RankId};
+
+/// Most ranks that a matrix has one by one; of more it has racks, and of more racks nothing.
+pub const MATRIX_SIDE_MAX: u32 = 1_024;
+/// Most rounds that [`Detail::rank_us`] is the median of, the first ones.
+const RANK_ROUNDS_MAX: usize = 1_000;
+/// Most rounds that [`Detail::round_us`] lists, the first ones.
+const ROUNDS_MAX: usize = 10_000;
+
+/// One value for each phase of a layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ByPhase<T> {
+    /// Rows go out.
+    pub dispatch: T,
+    /// Experts compute.
+    pub expert: T,
+    /// Results come back.
+    pub combine: T,
+}
+
+/// What the rows and columns of a matrix are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatrixBy {
+    /// Ranks, numbered rack by rack. Nothing is on the diagonal: what stays on a rank is not sent.
+    Rank,
+    /// Racks; the diagonal has what their ranks send each other. So where there are more than [`MATRIX_SIDE_MAX`] ranks.
+    Rack,
+}
+
+/// What is behind a record of something that ran.
+///
+/// Bytes, rows and tokens are those of one round, the first measured one of the first seed: where routing is the same at every step, of
+/// each. Bytes are what the ranks reported to have sent; rows and tokens are those of the plan, which a verified record has kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// Ranks of each rack.
+    pub rack_sizes: Vec<u32>,
+    /// What the rows and columns of the two matrices are.
+    pub matrix_by: MatrixBy,
+    /// Row bytes of a dispatch from each sender (row) to each receiver (column), `[n][n]`, hops by gateways included; empty where there
+    /// are more than [`MATRIX_SIDE_MAX`] racks.
+    pub dispatch_bytes: Vec<Vec<u64>>,
+    /// The same of the combine.
+    pub combine_bytes: Vec<Vec<u64>>,
+    /// Emulated microseconds from a phase's common start until each rank had its last row, or had computed: `[num_ranks]`, the median
+    /// over rounds (the first 1,000) and seeds. Simulated in `sim`, measured in `quic`.
+    pub rank_us: ByPhase<Vec<f64>>,
+    /// Rows (token, expert) that each rank computes: `[num_ranks]`.
+    pub rows_per_rank: Vec<u64>,
+    /// Rows that each rank would compute if experts were in order and had no replicas (`linear`): `[num_ranks]`; empty where they
+    /// can't be.
+    pub rows_per_rank_linear: Vec<u64>,
+    /// Tokens of each expert, its replicas together: `[num_experts]`.
+    pub tokens_per_expert: Vec<u64>,
+    /// Emulated microseconds of each phase in each round, the slowest rank's, seed by seed: `[rounds]`, the first 10,000. The record's
+    /// times are their medians.
+    pub round_us: ByPhase<Vec<f64>>,
+}
+
+/// What the rounds yield for a detail.
+#[derive(Default)]
+pub(super) struct DetailSums {
+    matrices: Option<[Vec<Vec<u64>>; 2]>,
+    rows_per_slot: Vec<u64>,
+    /// `[phases][num_ranks][rounds]`.
+    ranks: [Vec<Vec<f64>>; 3],
+}
+
+impl DetailSums {
+    /// Takes in a measured round, which `truth` is of.
+    pub(super) fn take(&mut self, cluster: &Cluster, truth: &Truth, round: &StepRecord) {
+        if self.matrices.is_none() {
+            let matrix = |phase| matrix(cluster, round.reports(phase));
+            self.matrices = Some([matrix(Phase::Dispatch), matrix(Phase::Combine)]);
+            self.rows_per_slot.clone_from(&truth.traffic.rows_per_slot);
+        }
+        for (ranks, phase) in self.ranks.iter_mut().zip([Phase::Dispatch, Phase::Expert, Phase::Combine]) {
+            ranks.resize(cluster.num_ranks() as usize, Vec::new());
+            for (times, report) in ranks.iter_mut().zip(round.reports(phase)) {
+                if times.len() < RANK_ROUNDS_MAX {
+                    times.push(report.measured.as_micros_f64());
+                }
+            }
+        }
+    }
+}
+
+impl Detail {
+    /// That of the rounds of `row`.
+    pub(super) fn new(row: &Configuration, samples: &Samples) -> Option<Self> {
+        let sums = samples.detail.as_ref()?;
+        let [dispatch_bytes, combine_bytes] = sums.matrices.clone()?;
+        let rows_of_slot = |slot: SlotId| sums.rows_per_slot.get(slot.0 as usize).copied().unwrap_or(0);
+        let tokens_per_expert: Vec<u64> = (0..row.placement.num_experts())
+            .map(|expert| row.placement.replicas_of(ExpertId(expert)))
+            .map(|slots| slots.iter().map(|&slot| rows_of_slot(slot)).sum())
+            .collect();
+        let loads = |placement: &Placement, of_slot: &dyn Fn(SlotId) -> u64| {
+            let of_rank = |rank| placement.slots_of(rank).iter().map(|&slot| of_slot(slot)).sum();
+            row.cluster.ranks().map(of_rank).collect::<Vec<u64>>()
+        };
+        let linear = Placement::linear(&row.cluster, row.placement.num_experts()).ok();
+        let in_order =
+            |linear: Placement| loads(&linear, &|slot| tokens_per_expert[linear.expert_of(slot).0 as usize]);
+        let medians = |ranks: &Vec<Vec<f64>>| ranks.iter().map(|times| median(times)).collect();
+        let first = |times: &Vec<f64>| times[..times.len().min(ROUNDS_MAX)].to_vec();
+        Some(Self {
+            rack_sizes: row.cluster.rack_sizes().to_vec(),
+            matrix_by: if by_rank(&row.cluster) { MatrixBy::Rank } else { MatrixBy::Rack },
+            dispatch_bytes,
+            combine_bytes,
+            rank_us: by_phase(&sums.ranks, medians),
+            rows_per_rank: loads(&row.placement, &rows_of_slot),
+            rows_per_rank_linear: linear.map_or_else(Vec::new, in_order),
+            tokens_per_expert,
+            round_us: by_phase(&samples.phases, first),
+        })
+    }
+}
+
+fn by_phase<A, B>([dispatch, expert, combine]: &[A; 3], of: impl Fn(&A) -> B) -> ByPhase<B> {
+    ByPhase { dispatch: of(dispatch), expert: of(expert), combine: of(combine) }
+}
+
+fn by_rank(cluster: &Cluster) -> bool {
+    cluster.num_ranks() <= MATRIX_SIDE_MAX
+}
+
+/// What each rank, or rack, said it had sent to each.
+fn matrix(cluster: &Cluster, reports: &[PhaseReport]) -> Vec<Vec<u64>> {
+    let side = if by_rank(cluster) { cluster.num_ranks() } else { cluster.num_racks() };
+    if side > MATRIX_SIDE_MAX {
+        return Vec::new();
+    }
+    let place = |rank: RankId| match by_rank(cluster) {
+        true => rank.0 as usize,
+        false => cluster.rack_of(rank).0 as usize,
+    };
+    let mut matrix = vec![vec![0; side as usize]; side as usize];
+    for (from, report) in cluster.ranks().zip(reports) {
+        // A rank that the cluster doesn't have is found where reports are checked.
+        for &(to, bytes) in report.sent_bytes.iter().filter(|(to, _)| to.0 < cluster.num_ranks()) {
+            let cell: &mut u64 = &mut matrix[place(from)][place(to)];
+            *cell = cell.saturating_add(bytes);
+        }
+    }
+    matrix
+}
