@@ -1,7 +1,6 @@
 //! What is behind a record, for pictures and other programs: bytes of every pair, times and rows of every rank, every round.
 
 use super::Configuration;
-use super::samples::Samples;
 use super::stats::median;
 use super::truth::Truth;
 use coordinator::run::StepRecord;
@@ -98,9 +97,8 @@ impl DetailSums {
 }
 
 impl Detail {
-    /// That of the rounds of `row`.
-    pub(super) fn new(row: &Configuration, samples: &Samples) -> Option<Self> {
-        let sums = samples.detail.as_ref()?;
+    /// That of the rounds of `row`, in which phases took `times` microseconds each, `[phases][rounds]`.
+    pub(super) fn new(row: &Configuration, sums: &DetailSums, times: &[Vec<f64>; 3]) -> Option<Self> {
         let [dispatch_bytes, combine_bytes] = sums.matrices.clone()?;
         let rows_of_slot = |slot: SlotId| sums.rows_per_slot.get(slot.0 as usize).copied().unwrap_or(0);
         let tokens_per_expert: Vec<u64> = (0..row.placement.num_experts())
@@ -125,7 +123,7 @@ impl Detail {
             rows_per_rank: loads(&row.placement, &rows_of_slot),
             rows_per_rank_linear: linear.map_or_else(Vec::new, in_order),
             tokens_per_expert,
-            round_us: by_phase(&samples.phases, first),
+            round_us: by_phase(times, first),
         })
     }
 }

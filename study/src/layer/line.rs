@@ -178,7 +178,8 @@ impl Line<'_> {
         record.verified = samples.difference.is_none();
         record.valid = record.verified;
         record.problem.clone_from(&samples.difference);
-        record.detail = Detail::new(self.row, samples);
+        let detail = samples.detail.as_ref();
+        record.detail = detail.and_then(|sums| Detail::new(self.row, sums, &samples.phases));
         record
     }
 
