@@ -13,7 +13,7 @@ use topology::FaultPlan;
 /// What the faults of a row came to, over its measured steps and seeds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FaultCost {
-    /// Those asked for, as they are written.
+    /// Those asked for, as they are written; what happens once with its step.
     pub plan: Vec<String>,
     /// How often a rank in a phase, or a frame, met one; a rank that was lost counts once.
     pub met: u64,
@@ -33,10 +33,12 @@ pub struct FaultCost {
     pub throughput: f64,
 }
 
-/// The faults of a row: those of the comparison, in the racks that it is about. Bases are healthy.
+/// The faults of a row: those of the comparison, in the racks that it is about. Bases are healthy. What happens once happens in a measured
+/// step, unless one is said.
 pub(super) fn plan_of(spec: &CompareSpec, row: &Configuration) -> FaultPlan {
     let hit = row.cluster.rack_sizes() == spec.rack_sizes;
-    FaultPlan { faults: if hit { spec.faults.clone() } else { Vec::new() }, ..FaultPlan::default() }
+    let faults = spec.faults.iter().filter(|_| hit).map(|fault| fault.after(spec.warmup)).collect();
+    FaultPlan { faults, ..FaultPlan::default() }
 }
 
 /// Sums over the steps of a row, with and without its faults.

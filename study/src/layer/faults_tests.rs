@@ -49,6 +49,9 @@ fn what_a_fault_costs_is_told_against_the_healthy_configuration() {
     assert_eq!(record.layer_us, healthy.layer_us, "the step that counts is the healthy one");
     assert!(dead.throughput < 0.01 && dead.lost_layers > 100.0, "{dead:?}");
     assert!(text.contains("begun anew once: 2 racks: dedup, preset latency, sim"), "{text}");
+    // Nobody sees what happens in the warm-up.
+    let (_, dead, record) = cost("kill rank=3");
+    assert_eq!((dead.plan, dead.met, record.replays), (vec!["kill rank=3 step=1".to_owned()], 1, 1));
 }
 
 #[test]

@@ -246,7 +246,9 @@ impl CompareSpec {
         let plan = FaultPlan { faults: self.faults.clone(), ..FaultPlan::default() };
         plan.check(&self.cluster()?).map_err(CompareError::Spec)?;
         let steps = self.warmup.saturating_add(self.rounds);
-        if let Some(fault) = self.faults.iter().find(|fault| fault.when.step >= steps) {
+        if let Some(fault) =
+            self.faults.iter().find(|fault| fault.when.step.is_some_and(|step| step >= steps))
+        {
             return Err(CompareError::Spec(format!(
                 "fault `{fault}`: there are steps 0 to {}, warm-up steps first; give one of them, or more rounds",
                 steps - 1

@@ -84,8 +84,8 @@ pub enum Whom {
 /// When it strikes, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct When {
-    /// First step, warm-up steps counted, from 0.
-    pub step: u32,
+    /// First step, warm-up steps counted, from 0; `None` for the first that counts where it happens once ([`Fault::after`]), else for 0.
+    pub step: Option<u32>,
     /// How many steps; `None` for all that follow.
     pub steps: Option<u32>,
     /// The phase; `None` for each.
@@ -134,6 +134,16 @@ impl What {
 }
 
 impl Fault {
+    /// With its first step said, where so many steps of warm-up come before those that count: what happens once is to be seen in one of
+    /// these, what holds is there from the beginning.
+    #[must_use]
+    pub fn after(mut self, warmup: u32) -> Self {
+        if self.what.happens() && self.when.ppm.is_none() {
+            self.when.step.get_or_insert(warmup);
+        }
+        self
+    }
+
     /// Whether a seat of the run may be lost by it.
     #[must_use]
     pub fn ends_a_rank(&self) -> bool {

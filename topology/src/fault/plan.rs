@@ -219,6 +219,7 @@ impl FaultPlan {
     fn at(&self, at: Moment) -> impl Iterator<Item = (usize, &Fault)> {
         self.faults.iter().enumerate().filter(move |(_, fault)| {
             let When { step, steps, phase, ppm, .. } = fault.when;
+            let step = step.unwrap_or(0);
             let held = at.step >= step && steps.is_none_or(|steps| at.step - step < steps);
             let past =
                 fault.what.happens() && ppm.is_none() && self.begun.is_some_and(|begun| at.step <= begun);

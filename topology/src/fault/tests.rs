@@ -21,6 +21,7 @@ fn faults_are_written_as_they_are_read() {
         "kill rank=3 step=2 phase=combine at_us=5",
         "kill rack=1",
         "freeze rank=0 at_us=1.5 for_us=20",
+        "freeze rank=0 step=0",
         "slow rank=2 factor=3.5",
         "slow rack=0 factor=2 step=4 steps=2 phase=expert",
         "degrade rack=1 factor=4",
@@ -37,6 +38,19 @@ fn faults_are_written_as_they_are_read() {
         assert_eq!(fault(text).to_string(), text);
     }
     assert_eq!(fault("kill  rank=1  phase=dispatch steps=1").to_string(), "kill rank=1");
+}
+
+#[test]
+fn what_happens_once_is_in_the_first_step_that_counts_unless_a_step_is_said() {
+    for (text, told) in [
+        ("kill rank=1", "kill rank=1 step=3"),
+        ("corrupt rank=1 phase=combine", "corrupt rank=1 step=3 phase=combine"),
+        ("kill rank=1 step=0", "kill rank=1 step=0"),
+        ("kill rank=1 ppm=5", "kill rank=1 ppm=5"),
+        ("slow rank=1 factor=2", "slow rank=1 factor=2"),
+    ] {
+        assert_eq!(fault(text).after(3).to_string(), told);
+    }
 }
 
 #[test]

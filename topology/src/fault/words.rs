@@ -186,7 +186,7 @@ fn when(given: &Given<'_>, what: What) -> Result<When, FaultProblem> {
         return Err(problem("for_us", "what is killed is gone; give freeze, or leave it out"));
     }
     Ok(When {
-        step: given.number("step")?.unwrap_or(0),
+        step: given.number("step")?,
         steps,
         phase: phase.or_else(|| of_rank.then_some(FaultPhase::Dispatch)),
         from,
@@ -246,8 +246,8 @@ impl fmt::Display for Fault {
 
 impl When {
     fn write(&self, f: &mut fmt::Formatter<'_>, what: What) -> fmt::Result {
-        if self.step > 0 {
-            write!(f, " step={}", self.step)?;
+        if let Some(step) = self.step {
+            write!(f, " step={step}")?;
         }
         let once = what.happens() && self.ppm.is_none();
         if let Some(steps) = self.steps.filter(|&steps| !(once && steps == 1)) {
