@@ -59,6 +59,7 @@ fn a_fault_that_can_never_strike_is_refused() {
     for (fault, says) in [
         ("kill rank=8", "no rank 8; there are ranks 0 to 7"),
         ("slow rack=2 factor=2", "no rack 2; there are racks 0 to 1"),
+        ("slow rank=1 factor=2 phase=local", "a layer has no such phase; give dispatch, expert or combine"),
         ("kill rank=1 step=5", "there are steps 0 to 4, warm-up steps first"),
     ] {
         let error = spec(&[fault]).validate().expect_err(fault).to_string();

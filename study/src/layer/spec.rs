@@ -254,6 +254,11 @@ impl CompareSpec {
                 steps - 1
             )));
         }
+        let strange = |fault: &&Fault| fault.when.phase.is_some_and(|phase| !phase.is_of_layer());
+        if let Some(fault) = self.faults.iter().find(strange) {
+            let problem = "a layer has no such phase; give dispatch, expert or combine";
+            return Err(CompareError::Spec(format!("fault `{fault}`: {problem}")));
+        }
         if !self.faults.is_empty() && self.backends.contains(&BackendKind::Analytic) {
             let problem = "closed forms know no faults; give the backends sim, quic or both";
             return Err(CompareError::Spec(problem.to_owned()));

@@ -28,6 +28,20 @@ pub enum FaultPhase {
     Hop,
 }
 
+impl FaultPhase {
+    /// Whether ranks compute in it; otherwise they send.
+    #[must_use]
+    pub fn computes(self) -> bool {
+        matches!(self, Self::Expert | Self::Local)
+    }
+
+    /// Whether a layer has it; the others are a whole model's.
+    #[must_use]
+    pub fn is_of_layer(self) -> bool {
+        matches!(self, Self::Dispatch | Self::Expert | Self::Combine)
+    }
+}
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
@@ -124,6 +138,16 @@ impl What {
     #[must_use]
     pub fn is_of_links(self) -> bool {
         self.is_of_frames() || matches!(self, Self::Cut | Self::Degrade { .. } | Self::Delay(_))
+    }
+
+    /// Whether it can strike in `phase`: arithmetic is slow where ranks compute, and what travels is met where they send.
+    #[must_use]
+    pub fn strikes_in(self, phase: FaultPhase) -> bool {
+        match self {
+            Self::Slow { .. } => phase.computes(),
+            Self::Kill | Self::Freeze | Self::Skew(_) => true,
+            _ => !phase.computes(),
+        }
     }
 
     /// Whether it happens rather than holds: a step that is begun anew because of it doesn't meet it again.

@@ -76,6 +76,14 @@ fn what_is_wrong_is_told_with_its_key_and_the_nearest_word() {
         ("drop steps=0", "steps: 0 steps"),
         ("drop phase=dispath", "phase: `dispath`, did you mean `dispatch`?"),
         ("drop rank", "`rank`: give key=value"),
+        (
+            "slow rank=1 factor=2 phase=combine",
+            "phase: this fault is of arithmetic, and can't strike in combine; give one of expert, local",
+        ),
+        (
+            "delay by_us=2 phase=expert",
+            "phase: this fault is of what travels, and can't strike in expert; give one of dispatch, combine, hop",
+        ),
         ("freeze rank=1 at_us=-1", "at_us: `-1`: give microseconds"),
     ] {
         let problem = text.parse::<Fault>().unwrap_err().to_string();

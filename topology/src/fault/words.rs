@@ -179,6 +179,16 @@ fn when(given: &Given<'_>, what: What) -> Result<When, FaultProblem> {
         return Err(problem("steps", "0 steps: it would never strike; give 1 at least"));
     }
     let phase = given.word("phase", &PHASES)?;
+    if let Some(wrong) = phase.filter(|&phase| !what.strikes_in(phase)) {
+        let can = PHASES.iter().filter(|(_, phase)| what.strikes_in(*phase)).map(|(name, _)| *name);
+        let can = can.collect::<Vec<_>>().join(", ");
+        let (of, wrong) =
+            (if what.is_of_links() { "what travels" } else { "arithmetic" }, name_of(&PHASES, &wrong));
+        return Err(problem(
+            "phase",
+            format!("this fault is of {of}, and can't strike in {wrong}; give one of {can}"),
+        ));
+    }
     let of_rank = matches!(what, What::Kill | What::Freeze);
     let from = given.time("at_us")?.unwrap_or_default();
     let until = given.time("for_us")?.map(|time| from.saturating_add(time));
