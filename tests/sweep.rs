@@ -367,6 +367,12 @@ fn a_rebalancing_is_run_and_repeated_as_any_other_point() {
         assert_eq!(report["rows"][0]["total_ms"]["mean"], record["total_ms"], "{command}");
         fs::remove_dir_all(place.path("again")).expect("removed");
     }
+    place.write("dying.toml", &REBALANCED.replace("window = 2", "window = 2\nalive = [[0, -1, -2, 3]]"));
+    place.succeeds(&["run", "-q", "dying.toml"]);
+    for line in text(&place.bytes("results/dying.jsonl")).lines().skip(1) {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!((&line["records"][0]["deaths"], &line["records"][0]["ranks_least"]), (&2.into(), &2.into()));
+    }
     let otherwise = |set: &'static str| ["run", "moving.toml", "--set", set];
     place.fails(2, &otherwise("placement=linear"), "placement: linear is the same for every load; give eplb");
     place.fails(2, &otherwise("interval=0"), "interval=0: `0`: give a whole number above 0, or never");

@@ -22,7 +22,7 @@ pub const COLUMNS: [Column; 16] = [
     Column::shown("pays_after_steps", "pays after", "steps"),
     Column::shown("lost_ms", "lost to deaths", "ms"),
     Column::shown("ranks_least", "fewest ranks", ""),
-    Column::kept("deaths", "deaths in the middle of a step", ""),
+    Column::kept("deaths", "ranks that died in the middle of a step", ""),
     Column::kept("read_again_experts", "experts without a copy, read again", ""),
     Column::kept("gain_us", "gain of a step", "us"),
     Column::kept("mean_step_us", "mean step", "us"),
@@ -166,8 +166,9 @@ struct Numbers {
     total_ms: f64,
     steps_ms: f64,
     moves_ms: f64,
-    /// Deaths noticed, and the steps in which they came, which are run again: as long as the one before each. `None` without a death.
+    /// Until deaths were noticed, and the steps in which they came, which are run again: as long as the one before each. `None` without a death.
     lost_ms: Option<f64>,
+    /// Ranks that died.
     deaths: usize,
     /// The fewest ranks that took part; `None` where all did throughout.
     ranks_least: Option<usize>,
@@ -194,9 +195,9 @@ impl Numbers {
         let sum = |segments: &[Segment], of: &dyn Fn(&Segment) -> f64| segments.iter().map(of).sum::<f64>();
         let steps_us = |segments| sum(segments, &|segment| segment.layer_us.iter().sum());
         let moved = |of: &dyn Fn(Moved) -> f64| sum(segments, &|segment| segment.moved.map_or(0.0, of));
-        let deaths = segments.windows(2).filter(|pair| pair[1].after_death);
+        let deaths = || segments.windows(2).filter(|pair| pair[1].after_death);
         let again_us = |pair: &[Segment]| pair[0].layer_us.last().copied().unwrap_or_default();
-        let lost_us: Vec<f64> = deaths.map(|pair| f64::from(detect_ms) * 1e3 + again_us(pair)).collect();
+        let lost_us: Vec<f64> = deaths().map(|pair| f64::from(detect_ms) * 1e3 + again_us(pair)).collect();
         let ranks = |segment: &Segment| segment.ranks.len();
         let all = kept.first().map_or(0, ranks);
         let least = segments.iter().map(ranks).min().unwrap_or(all);
@@ -216,7 +217,7 @@ impl Numbers {
             steps_ms: steps_us(segments) / 1e3,
             moves_ms: moved(&|moved| moved.time_us) / 1e3,
             lost_ms: (!lost_us.is_empty()).then(|| lost_us.iter().sum::<f64>() / 1e3),
-            deaths: lost_us.len(),
+            deaths: deaths().map(|pair| ranks(&pair[0]) - ranks(&pair[1])).sum(),
             ranks_least: disturbed.then_some(least),
             read_again_experts: segments
                 .iter()
