@@ -375,6 +375,7 @@ fn a_rebalancing_is_run_and_repeated_as_any_other_point() {
     }
     let otherwise = |set: &'static str| ["run", "moving.toml", "--set", set];
     place.fails(2, &otherwise("placement=linear"), "placement: linear is the same for every load; give eplb");
+    place.fails(2, &otherwise("detect_ms=5"), "detect_ms: nobody dies here; say who, as in alive");
     place.fails(2, &otherwise("interval=0"), "interval=0: `0`: give a whole number above 0, or never");
     place.fails(2, &["run", "moving.toml", "--backend", "quic"], "rebalancing is simulated");
     place.fails(2, &otherwise("gate=limit:1"), "unknown key `gate`");

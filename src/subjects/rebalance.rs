@@ -51,12 +51,18 @@ impl Subject for Rebalances {
             asked.settings.0.iter().cloned().partition(|(key, _)| KEYS.contains(&key.as_str()));
         let (own, of_layer): (Settings, Settings) = (Ordered(own), Ordered(of_layer));
         let own = Own(own);
+        let alive = own.read("alive", phases)?.unwrap_or_default();
+        let detect_ms = own.read("detect_ms", milliseconds)?;
+        if detect_ms.is_some() && alive.is_empty() {
+            let remedy = "nobody dies here; say who, as in alive = [[0, 1, -2, 3]], or leave it out";
+            return Err(Fault::of("detect_ms", remedy.to_owned()));
+        }
         let schedule = Schedule {
             steps: own.read("steps", count)?.unwrap_or(STEPS),
             interval: own.read("interval", interval)?.flatten(),
             window: own.read("window", count)?.unwrap_or(WINDOW),
-            alive: own.read("alive", phases)?.unwrap_or_default(),
-            detect_ms: own.read("detect_ms", milliseconds)?.unwrap_or(DETECT_MS),
+            alive,
+            detect_ms: detect_ms.unwrap_or(DETECT_MS),
         };
         let (spec, _) = layer::point(&Asked { settings: &of_layer, ..asked })?;
         resolved(spec, schedule, asked.repeated("run", "seeds"))
