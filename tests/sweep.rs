@@ -371,7 +371,10 @@ fn a_rebalancing_is_run_and_repeated_as_any_other_point() {
     place.succeeds(&["run", "-q", "dying.toml"]);
     for line in text(&place.bytes("results/dying.jsonl")).lines().skip(1) {
         let line: Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!((&line["records"][0]["deaths"], &line["records"][0]["ranks_least"]), (&2.into(), &2.into()));
+        assert_eq!(
+            (&line["records"][0]["deaths"], &line["records"][0]["ranks_least"]),
+            (&2.into(), &2.into())
+        );
     }
     let otherwise = |set: &'static str| ["run", "moving.toml", "--set", set];
     place.fails(2, &otherwise("placement=linear"), "placement: linear is the same for every load; give eplb");
