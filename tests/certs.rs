@@ -133,6 +133,7 @@ fn a_removed_name_is_out_at_once_and_comes_back_with_a_new_certificate() {
     let (code, said) = node(dir, &address, "rack1-0").ends();
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("`rack1-0` was removed from the cluster"), "{said}");
+    assert!(said.contains("`railyard certs AUTHORITY --each certs --node rack1-0`"), "{said}");
     // The coordinator refuses whoever doesn't know it himself.
     std::fs::remove_file(dir.join("certs/cli/ca-removed.pem")).expect("the list");
     let (code, said) = health(dir, &address, &[]);

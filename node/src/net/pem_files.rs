@@ -30,7 +30,7 @@ pub enum CertError {
     )]
     Reserved(String),
     /// A file that should be there is not.
-    #[error("no {}; make the cluster's certificates with `railyard certs {}`", path.display(), dir(path))]
+    #[error("no {}; make the cluster's certificates with `{}`", path.display(), certs(path))]
     Missing {
         /// The file.
         path: PathBuf,
@@ -43,8 +43,8 @@ pub enum CertError {
     },
     /// A certificate that is no longer valid.
     #[error(
-        "{} ended {} ago; renew it with `railyard certs {} --renew` where the authority's key is, or set the clock right",
-        path.display(), days(*ago), dir(path)
+        "{} ended {} ago; renew it with `{} --renew` where the authority's key is, or set the clock right",
+        path.display(), days(*ago), certs(path)
     )]
     Ended {
         /// The file.
@@ -60,8 +60,8 @@ pub enum CertError {
     },
     /// A certificate of a name that was removed.
     #[error(
-        "{}: `{name}` was removed from the cluster; to admit it again: `railyard certs {} --node {name}` (or --client)",
-        path.display(), dir(path)
+        "{}: `{name}` was removed from the cluster; to admit it again, where the authority's key is: `{} --node {name}` (or --client)",
+        path.display(), certs(path)
     )]
     Removed {
         /// The file.
@@ -88,7 +88,7 @@ pub enum CertError {
         source: io::Error,
     },
     /// A file that holds something else than its name says.
-    #[error("{} {problem}; make the cluster's certificates anew with `railyard certs DIR` in an empty directory", path.display())]
+    #[error("{} {problem}; {}", path.display(), remedy(path))]
     Content {
         /// The file.
         path: PathBuf,
@@ -97,9 +97,44 @@ pub enum CertError {
     },
 }
 
-/// The directory of `path`, for messages.
-fn dir(path: &Path) -> String {
-    path.parent().map_or_else(|| "DIR".to_owned(), |parent| parent.display().to_string())
+/// The command that makes the certificates of the directory of `path`: which names AUTHORITY where the key that signs is elsewhere, and EACH
+/// where a process has a directory of its own name.
+fn certs(path: &Path) -> String {
+    let dir = path.parent().unwrap_or(Path::new("DIR"));
+    if paths(dir, CA_NAME).1.exists() || !paths(dir, CA_NAME).0.exists() {
+        return format!("railyard certs {}", dir.display());
+    }
+    let each = dir.parent().filter(|_| dir.file_name().is_some_and(|own| own == process(path).as_str()));
+    let each = each.map_or_else(String::new, |each| format!(" --each {}", each.display()));
+    format!("railyard certs AUTHORITY{each}")
+}
+
+/// Whose file `path` is: NAME of `NAME.pem` and `NAME-key.pem`.
+fn process(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.strip_suffix("-key").unwrap_or(&stem).to_owned()
+}
+
+/// What to do where `path` holds something else than it should.
+fn remedy(path: &Path) -> String {
+    let name = process(path);
+    if name == CA_NAME {
+        return "put back the authority's own, or make a new cluster's certificates with `railyard certs` in an empty directory"
+            .to_owned();
+    }
+    if name.starts_with("ca-") {
+        return if certs(path).contains("AUTHORITY") {
+            format!("have it written again with `{} --renew` where the authority's key is", certs(path))
+        } else {
+            format!(
+                "put back another process's, or remove it and all removed names anew: `{} --remove NAME`",
+                certs(path)
+            )
+        };
+    }
+    let (certificate, key) = paths(path.parent().unwrap_or(Path::new("")), &name);
+    let pair = format!("remove {} and {}", certificate.display(), key.display());
+    format!("{pair}, and have new ones made with `{} --node {name}` (or --client)", certs(path))
 }
 
 /// A time that is told: days, or hours where it is less than two.

@@ -78,6 +78,26 @@ fn load_errors_name_the_file_and_the_remedy() {
 }
 
 #[test]
+fn the_remedy_for_a_broken_pair_is_the_pair_made_anew_where_the_authority_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let [authority, each] = ["authority", "each"].map(|dir| scratch.path().join(dir));
+    let home = each.join("n0");
+    let ca = ClusterCa::load_or_create(&authority).unwrap();
+    for dir in [&authority, &home] {
+        ca.issue("n0", Role::Node).unwrap().save(dir).unwrap();
+        fs::write(dir.join("n0-key.pem"), "not a key").unwrap();
+    }
+    let said = |dir: &Path| Identity::load(dir, "n0").unwrap_err().to_string();
+    let pair = format!("remove {}/n0.pem and {0}/n0-key.pem", authority.display());
+    let command = format!("`railyard certs {} --node n0`", authority.display());
+    assert!(said(&authority).contains(&pair) && said(&authority).contains(&command), "{}", said(&authority));
+    let command = format!("`railyard certs AUTHORITY --each {} --node n0`", each.display());
+    assert!(said(&home).contains(&command), "{}", said(&home));
+    fs::write(home.join("ca.pem"), "no certificate").unwrap();
+    assert!(said(&home).contains("put back the authority's own"), "{}", said(&home));
+}
+
+#[test]
 fn files_of_two_authorities_do_not_mix() {
     let scratch = tempfile::tempdir().unwrap();
     let (ours, theirs) = (scratch.path().join("ours"), scratch.path().join("theirs"));
