@@ -162,13 +162,13 @@ impl Endpoint {
             let connection = self
                 .quic
                 .connect_with(self.keys.client(), peer, &expected.server_name())
-                .map_err(|source| LinkError::Dial { peer, source })?
+                .map_err(|source| LinkError::Dial { peer, bound: self.address, source })?
                 .await
                 .map_err(|source| link_error(peer, source))?;
             await_welcome(&connection).await.map_err(|source| link_error(peer, source))?;
             identified(connection)
         };
-        within(limit, peer, self.datagram_bytes, link).await
+        within(limit, peer, (self.datagram_bytes, Some(self.address)), link).await
     }
 
     /// The next connection that a peer begins, or `None` once the endpoint is closed. Cancel safe.
@@ -220,7 +220,7 @@ impl Accepting {
             welcome(&identified.connection).await.map_err(|source| link_error(peer, source))?;
             Ok(identified)
         };
-        within(HANDSHAKE_TIMEOUT, peer, self.datagram_bytes, link).await
+        within(HANDSHAKE_TIMEOUT, peer, (self.datagram_bytes, None), link).await
     }
 }
 
@@ -231,14 +231,14 @@ fn bind_error(address: SocketAddr, source: io::Error) -> BindError {
     }
 }
 
-/// Gives `link` up after `limit`, which drops and thereby closes its connection.
+/// Gives `link` up after `limit`, which drops and thereby closes its connection; we send datagrams of so many bytes, from there.
 async fn within(
     limit: Duration,
     peer: SocketAddr,
-    datagram_bytes: u16,
+    (datagram_bytes, bound): (u16, Option<SocketAddr>),
     link: impl Future<Output = Result<Peer, LinkError>>,
 ) -> Result<Peer, LinkError> {
-    let silent = |_| LinkError::Silent { peer, after: limit, datagram_bytes };
+    let silent = |_| LinkError::Silent { peer, after: limit, datagram_bytes, bound };
     tokio::time::timeout(limit, link).await.map_err(silent)?
 }
 

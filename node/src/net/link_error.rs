@@ -90,8 +90,9 @@ pub enum LinkError {
     },
     /// No answer in time.
     #[error(
-        "no answer from {peer} in {} s; is it running, and does the network between carry UDP datagrams of {datagram_bytes} bytes?",
-        (after.as_secs_f64() * 10.0).round() / 10.0
+        "no answer from {peer} in {} s; is it running, and does the network between carry UDP datagrams of {datagram_bytes} bytes?{}",
+        (after.as_secs_f64() * 10.0).round() / 10.0,
+        versions(*peer, *bound)
     )]
     Silent {
         /// The peer.
@@ -100,12 +101,16 @@ pub enum LinkError {
         after: Duration,
         /// The fixed size of our datagrams.
         datagram_bytes: u16,
+        /// Where we are bound, if we have dialled.
+        bound: Option<SocketAddr>,
     },
     /// The address cannot be dialled from this endpoint, or the endpoint is closed.
-    #[error("cannot dial {peer}: {source}")]
+    #[error("cannot dial {peer}: {source}{}", versions(*peer, Some(*bound)))]
     Dial {
         /// The peer.
         peer: SocketAddr,
+        /// Where we are bound.
+        bound: SocketAddr,
         /// What the library said.
         source: quinn::ConnectError,
     },
@@ -125,6 +130,22 @@ const ADMIT_AGAIN: &str =
     "to admit it again, give it a new one: `railyard certs DIR --node NAME` (or --client)";
 const RENEW: &str =
     "renew it with `railyard certs DIR --renew` where the authority's key is, or set the clocks right";
+
+/// What to do where two addresses may be of different versions of IP.
+fn versions(peer: SocketAddr, bound: Option<SocketAddr>) -> &'static str {
+    match bound {
+        Some(bound) if peer.is_ipv6() && bound.is_ipv4() => {
+            "; we are bound to IPv4 alone: for both give a node `--bind ::`, a coordinator `--listen [::]:7000`"
+        }
+        Some(bound) if peer.is_ipv4() && bound.is_ipv6() && !bound.ip().is_unspecified() => {
+            "; we are bound to one IPv6 address: for both versions give a node `--bind ::`, a coordinator `--listen [::]:7000`"
+        }
+        Some(_) if peer.is_ipv6() => {
+            " By default it listens on IPv4 alone: give a coordinator `--listen [::]:7000`, a node `--bind ::`"
+        }
+        _ => "",
+    }
+}
 
 /// The TLS alert in a QUIC error code, if it is one (RFC 9001, section 4.8).
 fn alert(code: TransportErrorCode) -> Option<u64> {

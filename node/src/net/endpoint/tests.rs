@@ -105,6 +105,14 @@ async fn a_stream_moves_64_mib_intact() {
 }
 
 #[tokio::test]
+async fn an_address_of_the_other_version_of_ip_is_told_with_the_remedy() {
+    let ca = ClusterCa::new().unwrap();
+    let error = member(&ca, "a").0.dial("[::1]:7000".parse().unwrap(), Role::Coordinator).await.unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("we are bound to IPv4 alone") && error.contains("--bind ::"), "{error}");
+}
+
+#[tokio::test]
 async fn another_clusters_certificate_is_refused_by_the_dialler() {
     let (ours, theirs) = (ClusterCa::new().unwrap(), ClusterCa::new().unwrap());
     let (dialler, acceptor) = (member(&ours, "a"), member(&theirs, "b"));
