@@ -14,7 +14,7 @@ mod step;
 mod subjects;
 mod sweep_flag;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use cli::{Cli, Command};
 use std::process::ExitCode;
@@ -29,14 +29,11 @@ fn main() -> ExitCode {
     let cli = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match cli {
         Ok(cli) => cli,
-        Err(error) if error.kind() == ErrorKind::ValueValidation => {
-            // What is wrong with a value, and what to give, is all there is to say.
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Err(error) => {
+            let Some(line) = in_one_line(&error) else { error.exit() };
             output::say(&format!("railyard: {line}"));
             return ExitCode::from(2);
         }
-        Err(error) => error.exit(),
     };
     init_logging(cli.verbose, cli.quiet);
     let result = match cli.command {
@@ -68,6 +65,21 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// What is wrong with a value, and what to give, or where certificates come from, is all there is to say.
+fn in_one_line(error: &clap::Error) -> Option<String> {
+    if error.kind() == ErrorKind::ValueValidation {
+        let text = error.to_string();
+        return text.lines().next().map(|line| line.trim_start_matches("error: ").to_owned());
+    }
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
+    let needs_certs = error.kind() == ErrorKind::MissingRequiredArgument
+        && missing.iter().any(|argument| argument.starts_with("--certs"));
+    let missing = missing.join(", ");
+    needs_certs.then(|| {
+        format!("no {missing}; `railyard certs DIR` makes certificates, --certs DIR or RAILYARD_CERTS=DIR says where they are")
+    })
 }
 
 /// Logs to stderr: warnings, with `-v` what happens, with `-q` errors alone; `RUST_LOG` says otherwise.

@@ -144,7 +144,11 @@ fn words_that_no_option_takes_are_usage() {
         (&["compare", "--memory-limit=lots"], "such as 500M or 2G"),
         (&["compare", "--base=all"], "give ranks or rack"),
         (&["compare", "--tokens=-1"], "invalid"),
-        (&["compare", "--cluster=x:1"], "--certs"),
+        (
+            &["compare", "--cluster=x:1"],
+            "railyard: no --certs <DIR>; `railyard certs DIR` makes certificates",
+        ),
+        (&["node", "--coordinator=x:1"], "railyard: no --certs <DIR>, --name <NAME>; `railyard certs DIR`"),
         (&["comprae"], "compare"),
         (&["compare", "--scheme=hier"], "did you mean `hierarchical`?"),
         (&["compare", "--routing=zip:1.2"], "did you mean `zipf`?"),
