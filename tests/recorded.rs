@@ -17,13 +17,15 @@
 //! This writes the files anew, names on stderr those that changed, and `git diff` shows how. [`RENAMED`] can be emptied
 //! then. Files without a case are removed.
 
+mod support;
+
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::{env, fs};
+use support::railyard;
 
 /// Keys whose values tell of the build, its format or the machine, not of what was computed.
 const NOT_COMPARED: [&str; 3] = [
@@ -42,16 +44,6 @@ const RENAMED: &[(&str, &str)] = &[];
 
 /// Differences of one case that are shown.
 const SHOWN: usize = 12;
-
-/// Variables that the command reads.
-const ENVIRONMENT: [&str; 6] = [
-    "RUST_LOG",
-    "SLURM_ARRAY_TASK_ID",
-    "JOB_COMPLETION_INDEX",
-    "RAILYARD_CLUSTER",
-    "RAILYARD_CERTS",
-    "RAILYARD_DATAGRAM_BYTES",
-];
 
 #[test]
 fn compare() {
@@ -196,11 +188,8 @@ fn output(commands: &[String]) -> Result<Value, String> {
     for line in commands {
         let args =
             line.split_whitespace().map(|word| if word == "OUT" { out.path().into() } else { word.into() });
-        let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
-        command.arg("-q").args(args.collect::<Vec<PathBuf>>()).current_dir(folder()).stdin(Stdio::null());
-        for variable in ENVIRONMENT {
-            command.env_remove(variable);
-        }
+        let mut command = railyard(&["-q"]);
+        command.args(args.collect::<Vec<PathBuf>>()).current_dir(folder());
         let done = command.output().expect("the command starts");
         if !done.status.success() {
             let error = String::from_utf8_lossy(&done.stderr);
