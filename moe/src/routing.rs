@@ -205,19 +205,8 @@ impl Router {
             &RoutingSpec::Workload { workload, ranks } => {
                 apart(Popularity::Workload { num_experts: experts, workload, ranks }, groups)
             }
-            RoutingSpec::Rows(rows) => {
-                if limit.is_some() {
-                    return Err(RoutingError::LimitOnTrace);
-                }
-                if rows.top_k != top_k {
-                    return Err(RoutingError::Recorded {
-                        problem: format!("top_k = {} in the trace, {top_k} in the layer", rows.top_k),
-                        remedy: "replay the trace on the model it was recorded from".to_owned(),
-                    });
-                }
-                rows.validate(experts)?;
-                Source::Recorded(rows.clone())
-            }
+            RoutingSpec::Rows(_) if limit.is_some() => return Err(RoutingError::LimitOnTrace),
+            RoutingSpec::Rows(rows) => Source::Recorded(rows.fitting(shape)?),
         };
         Ok(Self { hidden: shape.hidden, seed, layer, source })
     }

@@ -6,6 +6,7 @@ use topology::RankId;
 
 use super::RoutingError;
 
+use crate::LayerShape;
 use crate::ids::ExpertId;
 use crate::ids::TokenId;
 use crate::seed::{Purpose, generator};
@@ -30,6 +31,21 @@ impl RecordedRows {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.idx.len().checked_div(self.top_k as usize).unwrap_or(0)
+    }
+
+    /// A copy for a layer of `shape`.
+    ///
+    /// # Errors
+    /// [`RoutingError::Recorded`] where they don't fit it.
+    pub(super) fn fitting(&self, shape: &LayerShape) -> Result<Self, RoutingError> {
+        if self.top_k != shape.top_k {
+            return Err(RoutingError::Recorded {
+                problem: format!("top_k = {} in the trace, {} in the layer", self.top_k, shape.top_k),
+                remedy: "replay the trace on the model it was recorded from".to_owned(),
+            });
+        }
+        self.validate(shape.num_experts)?;
+        Ok(self.clone())
     }
 
     /// Checks the rows against themselves and against a layer of `num_experts` experts.

@@ -127,23 +127,7 @@ impl Reader<'_> {
                         }
                     }
                 }
-                ("sweep", DeValue::Table(table)) => {
-                    for (at, key, value) in in_file_order(table) {
-                        match key.as_str() {
-                            "seeds" => self.seeds(&at, value, &mut seeds)?,
-                            "points" => self.add(&mut read, &at, self.rows(value)?)?,
-                            _ => {
-                                for (at, place, value) in self.leaves((at, key, value)) {
-                                    if read.axes.is_empty() {
-                                        sweep_at = at.clone();
-                                    }
-                                    let axis = self.axis(&at, &place, value)?;
-                                    self.add(&mut read, &at, axis)?;
-                                }
-                            }
-                        }
-                    }
-                }
+                ("sweep", DeValue::Table(table)) => sweep_at = self.sweep(table, &mut read, &mut seeds)?,
                 ("plot", _) => plots = Some(value),
                 (FAULT, _) if self.keys.iter().any(|known| known == FAULT) => {
                     read.lines.push((FAULT.to_owned(), self.place.line(at.start)));
@@ -193,6 +177,32 @@ impl Reader<'_> {
 
     pub(super) fn fault(&self, at: &Range<usize>, problem: impl Into<String>) -> FileError {
         self.place.fault(at, problem)
+    }
+
+    /// Takes up the axes of a sweep; where the first of settings stands.
+    fn sweep(
+        &self,
+        table: &DeTable<'_>,
+        read: &mut Experiment,
+        seeds: &mut Option<Vec<u64>>,
+    ) -> Result<Range<usize>, FileError> {
+        let mut first = 0..0;
+        for (at, key, value) in in_file_order(table) {
+            match key.as_str() {
+                "seeds" => self.seeds(&at, value, seeds)?,
+                "points" => self.add(read, &at, self.rows(value)?)?,
+                _ => {
+                    for (at, place, value) in self.leaves((at, key, value)) {
+                        if read.axes.is_empty() {
+                            first = at.clone();
+                        }
+                        let axis = self.axis(&at, &place, value)?;
+                        self.add(read, &at, axis)?;
+                    }
+                }
+            }
+        }
+        Ok(first)
     }
 
     pub(super) fn unknown(&self, at: &Range<usize>, key: &str, known: &[&str]) -> FileError {
