@@ -46,6 +46,7 @@ mod table;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod told;
 mod truth;
 mod words;
 

@@ -8,7 +8,6 @@ use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use topology::{A2aLinks, Cluster, ClusterError, Fabric, Fault, FaultPlan, Hardware, RankId};
 
 /// A comparison. Equal specs give equal `analytic` and `sim` rows.
@@ -266,62 +265,6 @@ impl CompareSpec {
         Ok(())
     }
 
-    /// All resolved options as one JSON object, without the rows of a trace and the text of a placement.
-    #[must_use]
-    pub fn config(&self) -> Value {
-        let link = |link: topology::LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
-        let mut config = json!({
-            "rack_sizes": self.rack_sizes,
-            "base": self.base,
-            "hardware": self.hardware.name,
-            "scale_up": link(self.fabric.scale_up),
-            "scale_out": link(self.fabric.scale_out),
-            "throttle": self.fabric.beta(),
-            "latencies": self.names(&self.latencies),
-            "model": self.model.name,
-            "hidden": self.state_width(),
-            "num_experts": self.shape.num_experts,
-            "top_k": self.shape.top_k,
-            "expert_inter": self.shape.expert_inter,
-            "weight_dtype": self.shape.dtype,
-            "tokens_per_rank": self.tokens,
-            "gates": self.gates.as_ref().map(|gates| self.names(gates)),
-            "routing": self.routing_name,
-            "trace_rows": self.trace_rows(),
-            "schemes": self.schemes(),
-            "placement": self.placement.name(),
-            "slots": self.slots,
-            "experts": self.experts,
-            "backends": self.backends,
-            "warmup": self.warmup,
-            "rounds": self.rounds,
-            "dilation": self.dilation.to_string(),
-            "payload": self.payload,
-            "chunk_rows": super::chunk_rows(self.tokens),
-            "overlap": "off",
-            "notes": self.notes,
-        });
-        if self.state_width() != self.shape.hidden {
-            config["latent"] = json!(self.shape.hidden);
-        }
-        if !self.faults.is_empty() {
-            config["faults"] = json!(self.names(&self.faults));
-        }
-        if self.shape.zero_experts > 0 {
-            config["zero_experts"] = json!(self.shape.zero_experts);
-        }
-        if !self.shape.gated {
-            config["expert_matrices"] = json!(2);
-        }
-        if let Some(kernels) = &self.hardware.kernels {
-            config["combine_scale_up"] = link(kernels.combine.scale_up);
-            config["combine_scale_out"] = link(kernels.combine.scale_out);
-            config["dispatch_floor_us"] = json!(kernels.dispatch_floor.as_micros_f64());
-            config["combine_floor_us"] = json!(kernels.combine_floor.as_micros_f64());
-        }
-        config
-    }
-
     /// Width of a token's state: of its rows, unless the model's experts take narrower ones.
     pub(super) fn state_width(&self) -> u32 {
         if self.shape.hidden == self.model.row_width() { self.model.hidden } else { self.shape.hidden }
@@ -334,104 +277,5 @@ impl CompareSpec {
             RoutingSpec::Rows(rows) => Some(rows.rows()),
             _ => None,
         }
-    }
-
-    /// The resolved options as aligned `key = value` lines, seeds first.
-    #[must_use]
-    pub fn header(&self) -> String {
-        let list = |parts: Vec<String>| parts.join(", ");
-        let latency = |link: topology::LinkSpec| link.latency.as_micros_f64();
-        let gigabytes = |link: topology::LinkSpec| link.rate.bytes_per_s() as f64 / 1e9;
-        let (up, out) = (self.fabric.scale_up, self.fabric.scale_out);
-        let shape = &self.shape;
-        let base = match self.base {
-            BaseChoice::Ranks => "all ranks in one rack",
-            BaseChoice::Rack => "the first rack alone, as many tokens a rank",
-        };
-        let trace = self
-            .trace_rows()
-            .map_or_else(String::new, |rows| format!(" (n = {rows} recorded rows, layers pooled)"));
-        let placement = match self.slots {
-            Some(slots) => format!("{}, {slots} slots", self.placement.name()),
-            None => self.placement.name().to_owned(),
-        };
-        let lines = [
-            ("seeds", list(self.seeds.iter().map(u64::to_string).collect())),
-            ("racks", format!("{:?} ranks; base: {base}", self.rack_sizes)),
-            (
-                "hardware",
-                format!(
-                    "{}; scale-up {:.4} GB/s, {} us; scale-out {:.4} GB/s, {} us (throttle {:.4}; latencies: {})",
-                    self.hardware.name,
-                    gigabytes(up),
-                    latency(up),
-                    gigabytes(out),
-                    latency(out),
-                    self.fabric.beta(),
-                    self.hardware.latency_source,
-                ),
-            ),
-            (
-                "model",
-                format!(
-                    "{}: hidden {}{}, {}{} experts of width {}{}, top-{}, weights {}; rows FP8 out, BF16 back",
-                    self.model.name,
-                    self.state_width(),
-                    match shape.hidden {
-                        width if width == self.state_width() => String::new(),
-                        width => format!(", rows of {width}"),
-                    },
-                    shape.num_experts,
-                    match shape.zero_experts {
-                        0 => String::new(),
-                        zero => format!(" + {zero} zero"),
-                    },
-                    shape.expert_inter,
-                    if shape.gated { "" } else { " and two matrices" },
-                    shape.top_k,
-                    shape.dtype
-                ),
-            ),
-            ("tokens", format!("{} a rank", self.tokens)),
-            ("routing", format!("{}{trace}", self.routing_name)),
-            ("placement", placement),
-            ("experts", if self.experts == ExpertKind::Gemm { "gemm" } else { "modelled" }.to_owned()),
-            (
-                "run",
-                format!(
-                    "backends {}; {} warm-up steps, {} rounds; dilation {}; {} rows a frame",
-                    list(self.names(&self.backends)),
-                    self.warmup,
-                    self.rounds,
-                    self.dilation,
-                    super::chunk_rows(self.tokens)
-                ),
-            ),
-            ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
-        ];
-        let mut text: String = lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect();
-        if let Some(kernels) = &self.hardware.kernels {
-            let (up, out) = (kernels.combine.scale_up, kernels.combine.scale_out);
-            text.push_str(&format!(
-                "combine   = scale-up {:.4} GB/s, {} us; scale-out {:.4} GB/s, {} us; least time of dispatch {} us, of combine {} us\n",
-                gigabytes(up),
-                latency(up),
-                gigabytes(out),
-                latency(out),
-                kernels.dispatch_floor.as_micros_f64(),
-                kernels.combine_floor.as_micros_f64(),
-            ));
-        }
-        for fault in &self.faults {
-            text.push_str(&format!("fault     = {fault}\n"));
-        }
-        for note in &self.notes {
-            text.push_str(&format!("note      = {note}\n"));
-        }
-        text
-    }
-
-    fn names<T: ToString>(&self, choices: &[T]) -> Vec<String> {
-        choices.iter().map(T::to_string).collect()
     }
 }
