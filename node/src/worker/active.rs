@@ -1,71 +1,26 @@
 //! The run under way on a worker: its seat, its clock, and what it measures. A run in two halves has two of them.
 
 use super::clock::{HORIZON_NS, PhaseClock};
-use super::links::{LinkFailure, Links};
+use super::error::ActiveError;
+use super::links::Links;
 use crate::control::{FromNode, NodeId, Pacing, PhaseReport, SeatPlan};
 use crate::digest::token_digest;
 use crate::job::{Job, JobId, JobOutput, JobRunner, Work};
 use crate::net::clock::{monotonic_ns, process_cpu_ns};
 use crate::program::Stop;
 use crate::rank::Event;
-use crate::seat::{Seat, SeatError};
-use crate::setup::{PreparedRun, Setup, SetupError};
+use crate::seat::Seat;
+use crate::setup::{PreparedRun, Setup};
 use crate::wire::{Flow, Frame, Phase};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
-use moe::stack::{BatchError, Column};
+use moe::stack::Column;
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use topology::{Picos, RankId};
-
-/// Why a run failed on this worker.
-#[derive(Debug, Error)]
-pub(super) enum ActiveError {
-    #[error(transparent)]
-    Seat(#[from] SeatError),
-    #[error(transparent)]
-    Link(#[from] LinkFailure),
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    #[error(
-        "a plan of {seats} seats for {ranks} ranks, or with one node twice; run one build of railyard everywhere"
-    )]
-    Seats { seats: usize, ranks: u32 },
-    #[error(
-        "`{what}` of step {step} is out of turn after {prepared} steps; run one build of railyard everywhere"
-    )]
-    Step { what: &'static str, step: u32, prepared: u32 },
-    #[error("{got} columns to prepare where {due} are due; run one build of railyard everywhere")]
-    Columns { got: usize, due: usize },
-    #[error(transparent)]
-    Batch(#[from] BatchError),
-    #[error("a frame of cluster {got:x} came to cluster {mine:x}")]
-    Cluster { got: u64, mine: u64 },
-    #[error("a frame of run {run}, epoch {epoch}, came to run {my_run}, epoch {my_epoch}")]
-    Run { run: u64, epoch: u32, my_run: u64, my_epoch: u32 },
-    #[error("{peer} sent a frame in the name of {claimed}; run one build of railyard everywhere")]
-    Sender { peer: RankId, claimed: RankId },
-    #[error(
-        "{frames} frames of {peer}, {bytes} bytes, wait for a phase that has not begun: more than its credit"
-    )]
-    Early { peer: RankId, frames: usize, bytes: u64 },
-    #[error(
-        "{peer} sent a frame stamped {stamp}, which is {ahead} ahead of the clock: no port is reserved so far"
-    )]
-    Stamp { peer: RankId, stamp: Picos, ahead: Picos },
-    #[error("a fault of the run {} {rank} here", if *killed { "kills" } else { "freezes for good" })]
-    Ended { rank: RankId, killed: bool },
-    #[error(
-        "the run's faults end ranks, and this node is there for more than one run; leave `kill` and `freeze` without an end to a run without --cluster, or end a node by hand"
-    )]
-    Immortal,
-    #[error("a job died: {0}")]
-    Job(String),
-}
 
 /// A finished job.
 pub(super) type Output = Result<(Job, JobOutput), String>;

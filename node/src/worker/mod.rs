@@ -6,13 +6,17 @@
 
 mod active;
 mod clock;
+mod error;
+mod incoming;
 mod line;
 mod links;
 
 use crate::control::{FromNode, Losses, NodeId, Pacing, SeatPlan, Standing, ToNode, WAITS_MAX};
-use crate::net::{BindError, Endpoint, FineTimer, Identity, LinkError, TransportOptions};
+use crate::net::{Endpoint, FineTimer, Identity, TransportOptions};
 use crate::setup::Setup;
-use active::{Active, ActiveError};
+use active::Active;
+use error::ActiveError;
+pub use error::WorkerError;
 use line::{FAREWELL, Line, Registration};
 use links::{Arrival, Links};
 use moe::stack::{Column, StepBatch};
@@ -21,7 +25,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -46,39 +49,6 @@ pub struct WorkerConfig {
     pub transport: TransportOptions,
     /// Whether this process is there for one run's sake, and may be ended by a fault of it.
     pub mortal: bool,
-}
-
-/// Why a worker ended other than by being told to.
-#[derive(Debug, Error)]
-pub enum WorkerError {
-    /// No port.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// No coordinator.
-    #[error("no coordinator at {address} within {} s: {last}", after.as_secs())]
-    NoCoordinator {
-        /// Where it was looked for.
-        address: String,
-        /// How long.
-        after: Duration,
-        /// What the last attempt said.
-        last: String,
-    },
-    /// The coordinator refused the connection, or shows a foreign certificate.
-    #[error(transparent)]
-    Refused(#[from] LinkError),
-    /// The coordinator did not let this worker in.
-    #[error("the coordinator turned this node away: {0}")]
-    NotAdmitted(String),
-    /// The coordinator is gone.
-    #[error("the coordinator's connection ended: {0}; start the coordinator again, then its nodes")]
-    CoordinatorLost(String),
-    /// The system gave no timer.
-    #[error("no timer: {0}")]
-    Timer(std::io::Error),
-    /// The system gave no thread.
-    #[error("no thread for the line to the coordinator: {0}")]
-    Thread(std::io::Error),
 }
 
 /// How often a worker that takes part in a run says whom it waits for.
