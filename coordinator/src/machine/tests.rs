@@ -1,7 +1,10 @@
 //! The machine on a fake clock, with scripted nodes.
 
+mod clocks;
+mod losses;
 mod recovery;
 mod sessions;
+mod turns;
 
 use super::*;
 use crate::run::{RunRequest, StepRecord};
@@ -279,195 +282,6 @@ fn fewer_nodes_than_ranks_end_the_wait_with_both_numbers() {
 }
 
 #[test]
-fn a_lost_node_aborts_the_run_on_the_others_at_once() {
-    let mut yard = Yard::new(2);
-    let run = yard.submit(two(), 3).unwrap();
-    yard.answer(None);
-    yard.answer(None);
-    assert!(matches!(yard.sent[0].1, ToNode::Begin { stop: Stop { phase: Phase::Dispatch, .. }, .. }));
-    yard.sent.clear();
-    yard.lose(NodeId(2), "connection\nclosed");
-    assert_eq!(yard.sent, [(NodeId(1), ToNode::Abort { run })]);
-    let (ended, error) = yard.error();
-    assert_eq!(ended, run);
-    assert!(
-        error.starts_with("n1 (rank 1) was lost during the dispatch of step 0 of run 1: connection closed;"),
-        "{error}"
-    );
-    assert!(matches!(yard.events.last(), Some(CoordinatorEvent::NodeLeft { members: 1, epoch: 3, .. })));
-}
-
-#[test]
-fn losing_a_node_without_a_seat_disturbs_nobody() {
-    let mut yard = Yard::new(3);
-    yard.submit(two(), 3).unwrap();
-    yard.lose(NodeId(3), "gone");
-    yard.join("n7");
-    while yard.answer(None) {}
-    assert!(yard.outcomes.pop().unwrap().1.is_ok());
-}
-
-#[test]
-fn every_wait_has_a_limit_and_names_who_is_silent() {
-    let waits = ["configuration", "preparation", "dispatch", "expert phase", "combine"];
-    let limits_s = [60, 120, 30, 30, 30];
-    for (stage, (wait, limit_s)) in waits.into_iter().zip(limits_s).enumerate() {
-        let mut yard = Yard::new(2);
-        yard.submit(two(), 3).unwrap();
-        for _ in 0..stage {
-            yard.answer(None);
-        }
-        yard.answer(Some(NodeId(2)));
-        // Phases have 10 x 1 ms more for what they should take, and the lead.
-        let begun = yard.now - MS;
-        yard.pass(200_000 * MS);
-        assert_eq!(yard.aborts(), [NodeId(1), NodeId(2)]);
-        let (_, error) = yard.error();
-        assert!(error.contains("from n1 (rank 1) within") && error.contains(wait), "{error}");
-        assert!(error.contains(&format!("within {limit_s} s")), "{error} after {begun}");
-    }
-}
-
-#[test]
-fn a_timeout_lists_few_names_and_counts_the_rest() {
-    let mut yard = Yard::new(6);
-    yard.submit(request(&[6]), 1).unwrap();
-    yard.pass(60_000 * MS);
-    let (_, error) = yard.error();
-    assert!(
-        error.contains("n0 (rank 0), n1 (rank 1), n2 (rank 2), n3 (rank 3), 2 more within 60 s"),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_failure_aborts_all_and_is_told_after_the_grace() {
-    let mut yard = Yard::new(2);
-    let run = yard.submit(two(), 3).unwrap();
-    yard.answer(None);
-    yard.sent.clear();
-    yard.say(NodeId(1), FromNode::Failed { run, error: "row misrouted".to_owned(), peer: None });
-    assert_eq!(yard.aborts(), [NodeId(1), NodeId(2)]);
-    assert!(yard.outcomes.is_empty());
-    // The other's complaint is a consequence.
-    yard.say(NodeId(2), FromNode::Failed { run, error: "peer gone".to_owned(), peer: None });
-    yard.pass(250 * MS);
-    assert_eq!(yard.error(), (run, "n0 (rank 0) failed: row misrouted".to_owned()));
-}
-
-#[test]
-fn a_loss_explains_the_complaint_before_it() {
-    let mut yard = Yard::new(2);
-    let run = yard.submit(two(), 3).unwrap();
-    yard.say(NodeId(1), FromNode::Failed { run, error: "n1 is gone".to_owned(), peer: None });
-    yard.pass(100 * MS);
-    yard.lose(NodeId(2), "killed");
-    let (_, error) = yard.error();
-    assert!(error.starts_with("n1 (rank 1) was lost during the configuration of run 1: killed"), "{error}");
-}
-
-#[test]
-fn messages_of_an_aborted_run_are_ignored() {
-    let mut yard = Yard::new(2);
-    let old = yard.submit(two(), 3).unwrap();
-    yard.answer(None);
-    yard.machine.close(old);
-    yard.collect();
-    yard.sent.clear();
-    let run = yard.submit(two(), 3).unwrap();
-    assert_eq!(run, old + 1);
-    for stale in [
-        FromNode::Configured { run: old },
-        FromNode::Prepared { run: old, step: 0 },
-        FromNode::Closed { run: old, step: 0, half: 0, report: report(Phase::Dispatch) },
-        FromNode::Finished { run: old, step: 0, half: 0, digests: Vec::new() },
-        FromNode::Failed { run: old, error: "late".to_owned(), peer: None },
-    ] {
-        yard.say(NodeId(1), stale);
-    }
-    while yard.answer(None) {}
-    assert!(yard.outcomes.pop().unwrap().1.is_ok());
-}
-
-#[test]
-fn what_is_said_out_of_turn_ends_the_run_by_name() {
-    let run = 1;
-    let wrong = [
-        FromNode::Prepared { run, step: 1 },
-        FromNode::Configured { run },
-        FromNode::Closed { run, step: 0, half: 0, report: report(Phase::Dispatch) },
-        FromNode::Finished { run, step: 0, half: 0, digests: vec![0; 4] },
-        FromNode::Register { name: "n0".to_owned(), address: ([127, 0, 0, 1], 1).into(), machine: machine() },
-    ];
-    for message in wrong {
-        let mut yard = Yard::new(2);
-        yard.submit(two(), 3).unwrap();
-        yard.answer(None);
-        yard.say(NodeId(1), message);
-        let (_, error) = yard.error();
-        assert!(error.starts_with("n0 (rank 0) broke the control protocol"), "{error}");
-    }
-}
-
-#[test]
-fn answers_of_the_wrong_size_end_the_run() {
-    let stray = PhaseReport { sent_bytes: vec![(RankId(2), 1)], ..report(Phase::Dispatch) };
-    let huge = PhaseReport { lateness_ns: vec![0; 2 << 20], ..report(Phase::Dispatch) };
-    let sent = |pairs: &[(u32, u64)]| PhaseReport {
-        sent_bytes: pairs.iter().map(|&(to, bytes)| (RankId(to), bytes)).collect(),
-        ..report(Phase::Dispatch)
-    };
-    let twice = sent(&[(0, 1), (0, 1)]);
-    let sums = sent(&[(0, u64::MAX), (1, u64::MAX)]);
-    let late = PhaseReport { measured: Picos::MAX, ..report(Phase::Dispatch) };
-    // An hour, where the coordinator has waited for milliseconds.
-    let longer = PhaseReport { measured: Picos(3_600_000_000_000_000), ..report(Phase::Dispatch) };
-    let busy = PhaseReport { cpu_ns: u64::MAX, ..report(Phase::Dispatch) };
-    let frames = PhaseReport { frames: u64::MAX, ..report(Phase::Dispatch) };
-    let more = PhaseReport { overtaken: 2, ..report(Phase::Dispatch) };
-    for report in [stray, huge, twice, sums, late, longer, busy, frames, more] {
-        let mut yard = Yard::new(2);
-        let run = yard.submit(two(), 3).unwrap();
-        yard.answer(None);
-        yard.answer(None);
-        yard.say(NodeId(1), FromNode::Closed { run, step: 0, half: 0, report });
-        assert!(yard.error().1.contains("it reported"));
-    }
-    for (half, tokens, expected) in
-        [(0, 3, "it finished 3 of its 4 tokens"), (0, 1 << 20, "it finished 1048576"), (9, 4, "out of turn")]
-    {
-        let mut yard = Yard::new(2);
-        let run = yard.submit(two(), 3).unwrap();
-        for _ in 0..4 {
-            yard.answer(None);
-        }
-        yard.say(NodeId(1), FromNode::Finished { run, step: 0, half, digests: vec![0; tokens] });
-        let (_, error) = yard.error();
-        assert!(error.contains(expected), "{error}");
-    }
-}
-
-#[test]
-fn closing_and_finishing_come_in_any_order_but_once() {
-    let mut yard = Yard::new(2);
-    let run = yard.submit(request(&[2]), 1).unwrap();
-    for _ in 0..4 {
-        yard.answer(None);
-    }
-    let closed = FromNode::Closed { run, step: 0, half: 0, report: report(Phase::Combine) };
-    let finished = FromNode::Finished { run, step: 0, half: 0, digests: vec![1; 4] };
-    yard.say(NodeId(2), finished.clone());
-    yard.say(NodeId(1), closed.clone());
-    yard.say(NodeId(1), finished.clone());
-    assert!(yard.outcomes.is_empty());
-    yard.say(NodeId(2), closed);
-    assert!(yard.outcomes.pop().unwrap().1.is_ok());
-    // After its end, the run is history.
-    yard.say(NodeId(2), finished);
-    assert!(yard.outcomes.is_empty());
-}
-
-#[test]
 fn the_epoch_counts_changes_of_membership_not_runs() {
     let mut yard = Yard::new(4);
     let epoch_of = |yard: &mut Yard, racks: &[u32]| {
@@ -499,77 +313,6 @@ fn the_epoch_counts_changes_of_membership_not_runs() {
 }
 
 #[test]
-fn nodes_of_another_machine_are_told_instants_of_their_own_clock() {
-    const AHEAD: u64 = 7_000_000_000_000;
-    let mut yard = Yard::new(2);
-    yard.now = 100 * MS;
-    // Node 1 shares the clock. Node 2's is ahead, which its answers tell to half their round trips.
-    yard.say(NodeId(1), FromNode::Pong { sent_ns: 99 * MS, node_ns: 99 * MS + 1 });
-    yard.say(NodeId(2), FromNode::Pong { sent_ns: 90 * MS, node_ns: AHEAD + 95 * MS });
-    yard.submit(two(), 3).unwrap();
-    let mut starts: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-    let mut pings = 0;
-    while !yard.sent.is_empty() {
-        // Before anything else: both answer 2 ms after they are asked, half of it on the way.
-        yard.now += 2 * MS;
-        for (node, mut message) in std::mem::take(&mut yard.sent) {
-            if let ToNode::Ping { sent_ns } = message {
-                assert_eq!(node, NodeId(2), "a shared clock needs no second look");
-                pings += 1;
-                let node_ns = AHEAD + yard.now - MS;
-                yard.say(node, FromNode::Pong { sent_ns, node_ns });
-                continue;
-            }
-            if let Some(start_ns) = message.start_at_ns_mut() {
-                starts.entry(node).or_default().push(*start_ns);
-            }
-            answers(&message).into_iter().for_each(|answer| yard.say(node, answer));
-        }
-    }
-    let (_, records) = yard.outcomes.pop().unwrap();
-    for record in records.unwrap() {
-        for error_ns in record.clock_error_ns {
-            // Half a round trip of 2 ms, and what the clocks may have drifted since.
-            assert!((MS..MS + 50_000).contains(&error_ns), "{error_ns}");
-        }
-    }
-    assert!(pings > 0);
-    for (one, other) in starts[&NodeId(1)].iter().zip(&starts[&NodeId(2)]) {
-        assert!(other.abs_diff(one + AHEAD) <= MS, "{one} {other}");
-    }
-}
-
-#[test]
-fn a_clock_that_jumps_ends_the_run() {
-    let mut yard = Yard::new(2);
-    yard.now = 100;
-    yard.say(NodeId(2), FromNode::Pong { sent_ns: 50, node_ns: 70 });
-    yard.submit(two(), 3).unwrap();
-    yard.say(NodeId(2), FromNode::Pong { sent_ns: 60, node_ns: 7_000_000 });
-    assert!(yard.error().1.starts_with("the monotonic clock of n1 has jumped"));
-    // It is known by what it showed last.
-    yard.submit(two(), 3).unwrap();
-    while yard.answer(None) {}
-    assert!(yard.outcomes.pop().unwrap().1.is_ok());
-}
-
-#[test]
-fn impossible_requests_are_refused_at_once() {
-    let mut yard = Yard::new(2);
-    let mut bad = two();
-    bad.setup.layer_mut().unwrap().tokens.pop();
-    assert!(matches!(yard.submit(bad, 1), Err(RunError::Setup(_))));
-    let run = yard.machine.open(yard.now, two()).unwrap();
-    yard.collect();
-    yard.answer(None);
-    let batch = StepBatch::empty(2);
-    assert!(
-        matches!(yard.machine.step(yard.now, run, batch), Err(RunError::Batch(_))),
-        "tokens are the run's own"
-    );
-}
-
-#[test]
 fn shutdown_ends_the_run_and_sends_everyone_home() {
     let mut yard = Yard::new(2);
     let run = yard.submit(two(), 3).unwrap();
@@ -589,12 +332,4 @@ fn shutdown_ends_the_run_and_sends_everyone_home() {
         FromNode::Failed { run: 0, error: "the link with node 2 broke".to_owned(), peer: None },
     );
     assert_eq!(yard.events.len(), news, "links break where all leave");
-}
-
-#[test]
-fn a_complaint_outside_of_a_run_is_news() {
-    let mut yard = Yard::new(1);
-    yard.say(NodeId(1), FromNode::Failed { run: 0, error: "two\nlines".to_owned(), peer: None });
-    let news = CoordinatorEvent::NodeComplained { name: "n0".to_owned(), error: "two lines".to_owned() };
-    assert_eq!(yard.events.last(), Some(&news));
 }

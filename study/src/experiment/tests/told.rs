@@ -4,7 +4,8 @@
 #[expect(unreachable_pub, reason = "where it belongs it is exported")]
 mod markdown;
 
-use super::{Few, SMALL, check_error, merge, parse, plan, run};
+use super::resumed::run;
+use super::{Few, SMALL, check_error, merge, parse, plan};
 use crate::experiment::{Shard, summarise};
 
 const FINDING: &str = "finding = 'with 8 tokens {a2a_us at scheme=flat, tokens=8} us, \
