@@ -100,7 +100,7 @@ pub enum CertError {
 /// The command that makes the certificates of the directory of `path`: which names AUTHORITY where the key that signs is elsewhere, and EACH
 /// where a process has a directory of its own name.
 fn certs(path: &Path) -> String {
-    let dir = path.parent().unwrap_or(Path::new("DIR"));
+    let dir = path.parent().unwrap_or_else(|| Path::new("DIR"));
     if paths(dir, CA_NAME).1.exists() || !paths(dir, CA_NAME).0.exists() {
         return format!("railyard certs {}", dir.display());
     }
@@ -132,7 +132,7 @@ fn remedy(path: &Path) -> String {
             )
         };
     }
-    let (certificate, key) = paths(path.parent().unwrap_or(Path::new("")), &name);
+    let (certificate, key) = paths(path.parent().unwrap_or_else(|| Path::new("")), &name);
     let pair = format!("remove {} and {}", certificate.display(), key.display());
     format!("{pair}, and have new ones made with `{} --node {name}` (or --client)", certs(path))
 }
