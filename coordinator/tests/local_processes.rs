@@ -1,7 +1,8 @@
 //! Real worker processes: they agree with the simulator, and none outlives its coordinator, however that ends.
 //!
 //! Without the usual harness, because this executable is its own worker: `local_processes node ...` is what the cluster starts, and
-//! `local_processes yard` a coordinator that can be killed.
+//! `local_processes yard` a coordinator that can be killed. To who runs tests it says what the usual harness says: `--list`, `--ignored`,
+//! `--exact` and names are understood, as cargo-nextest needs.
 
 use coordinator::local::{rack_names, stdin_closed};
 use coordinator::machine::CoordinatorEvent;
@@ -34,17 +35,31 @@ fn main() -> ExitCode {
     }
     type Scenario = (&'static str, fn(&tokio::runtime::Runtime));
     let scenarios: [Scenario; 7] = [
-        ("processes agree with the simulator and leave when told", |runtime| runtime.block_on(agreement())),
-        ("a killed worker is started anew and no step is lost", |runtime| runtime.block_on(killed_worker())),
-        ("faults that hold give the simulator's times and bits", |runtime| runtime.block_on(held_faults())),
-        ("faults that happen are survived, or named with their source", |runtime| {
+        ("processes_agree_with_the_simulator_and_leave_when_told", |runtime| runtime.block_on(agreement())),
+        ("a_killed_worker_is_started_anew_and_no_step_is_lost", |runtime| runtime.block_on(killed_worker())),
+        ("faults_that_hold_give_the_times_and_bits_of_the_simulator", |runtime| {
+            runtime.block_on(held_faults());
+        }),
+        ("faults_that_happen_are_survived_or_named_with_their_source", |runtime| {
             runtime.block_on(met_faults());
         }),
-        ("a killed coordinator leaves no worker", |_| ended_yard(false, Signal::KILL)),
-        ("an interrupted coordinator leaves no worker", |_| ended_yard(false, Signal::INT)),
-        ("a panic leaves no worker", |_| ended_yard(true, Signal::INT)),
+        ("a_killed_coordinator_leaves_no_worker", |_| ended_yard(false, Signal::KILL)),
+        ("an_interrupted_coordinator_leaves_no_worker", |_| ended_yard(false, Signal::INT)),
+        ("a_panic_leaves_no_worker", |_| ended_yard(true, Signal::INT)),
     ];
-    for (name, scenario) in scenarios {
+    let is_given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let names: Vec<&str> =
+        arguments.iter().skip(1).map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
+    let is_meant = |scenario: &&Scenario| {
+        let of =
+            |name: &&str| if is_given("--exact") { *name == scenario.0 } else { scenario.0.contains(*name) };
+        !is_given("--ignored") && (is_given("--list") || names.is_empty() || names.iter().any(of))
+    };
+    for (name, scenario) in scenarios.iter().filter(is_meant) {
+        if is_given("--list") {
+            writeln!(std::io::stdout().lock(), "{name}: test").unwrap();
+            continue;
+        }
         let begun = Instant::now();
         scenario(&runtime());
         let mut out = std::io::stdout().lock();
