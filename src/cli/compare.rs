@@ -11,6 +11,7 @@ Examples:
   railyard compare --racks 4 --throttle 18            four racks, links as far apart as GB200 and CX7
   railyard compare --model mixtral-8x7b --routing gate --gate unlimited,limit:1
   railyard compare --routing trace:routing.jsonl --experts gemm
+  railyard compare --backend sim --scheme flat --pairs   who sends how many bytes to whom
   railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
   railyard compare --backend sim --fault 'slow rank=5 factor=2' --fault 'kill rank=3 step=2'    docs/faults.md
   railyard compare --cluster coordinator:7000 --certs ./certs   on a cluster that is running
@@ -33,6 +34,10 @@ pub(crate) struct CompareArgs {
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// Print the bytes of every pair of ranks too, as squares of numbers that other tools read (row: sender); with --json, what is behind
+    /// every record (`detail`)
+    #[arg(long, help_heading = "Output")]
+    pub(crate) pairs: bool,
     /// Print every column, as a pipe gets them, whether they fit the terminal or not
     #[arg(long, conflicts_with = "json", help_heading = "Output")]
     pub(crate) wide: bool,

@@ -16,7 +16,8 @@ use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report, Wante
 use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
-    let spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
+    let mut spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
+    spec.detail = args.pairs;
     let client = Client::of(&args.on)?;
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
@@ -36,7 +37,11 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let print = |report: &Report| {
         let text = match args.json {
             true => report.to_json().map_err(Failure::failed)?,
-            false => report.to_text(Page { width, early: false }),
+            false => {
+                let page = Page { width, early: false };
+                let pairs = if args.pairs { format!("\n{}", report.pairs(page)) } else { String::new() };
+                report.to_text(page) + &pairs
+            }
         };
         output::print(&text)
     };

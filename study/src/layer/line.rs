@@ -8,8 +8,8 @@ use super::samples::{ROUNDS_MIN, Samples, settled};
 use super::stats::median;
 use super::truth::Truth;
 use super::{
-    BackendKind, CompareError, CompareSpec, Configuration, Detail, Expected, LatencyChoice, Progress,
-    ProgressSink,
+    BackendKind, Bandwidth, CompareError, CompareSpec, Configuration, Detail, Expected, LatencyChoice,
+    Progress, ProgressSink,
 };
 use coordinator::judge::{Disturbance, judge};
 use coordinator::pace::Host;
@@ -178,6 +178,9 @@ impl Line<'_> {
         record.verified = samples.difference.is_none();
         record.valid = record.verified;
         record.problem.clone_from(&samples.difference);
+        let steps = self.truths.iter().flat_map(|truths| &truths[warmup..]).map(|truth| &truth.traffic);
+        let times = [record.dispatch_us, record.combine_us];
+        record.bandwidth = Some(Bandwidth::new(&self.row.cluster, steps, times, &links));
         let detail = samples.detail.as_ref();
         record.detail = detail.and_then(|sums| Detail::new(self.row, sums, &samples.phases));
         record
@@ -240,6 +243,7 @@ impl Line<'_> {
             replays: 0,
             faults: None,
             problem: None,
+            bandwidth: None,
             detail: None,
         }
     }

@@ -10,6 +10,8 @@
 //! of compute and communication is off.
 
 mod analytic;
+mod bandwidth;
+mod bandwidth_table;
 mod configuration;
 mod detail;
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod left;
 mod line;
 mod measure;
 mod memory;
+mod pairs;
 mod place;
 #[cfg(test)]
 mod place_tests;
@@ -52,6 +55,7 @@ mod words;
 
 pub use crate::scenario::{BackendKind, BaseChoice, Dilation, GateChoice, LatencyChoice};
 pub use analytic::{PipelineRow, pipeline_row};
+pub use bandwidth::{Bandwidth, PhaseBandwidth, TierBandwidth};
 pub use configuration::Configuration;
 pub use detail::{ByPhase, Detail, MATRIX_SIDE_MAX, MatrixBy};
 pub use error::CompareError;

@@ -1,6 +1,8 @@
 //! The one schema behind table and JSON: a report with a record for each configuration, latency and backend.
 
-use super::{BackendKind, CompareSpec, Detail, ExpectedKind, FaultCost, PipelineRow, pipeline_row};
+use super::{
+    BackendKind, Bandwidth, CompareSpec, Detail, ExpectedKind, FaultCost, PipelineRow, pipeline_row,
+};
 use crate::scenario::distinct;
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,9 @@ pub struct Record {
     pub faults: Option<FaultCost>,
     /// The first thing that was wrong.
     pub problem: Option<String>,
+    /// What the ports carried, in GB/s; `None` for closed forms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
     /// Bytes of every pair, times and rows of every rank, every round. Left out where it was not asked for, and for closed forms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,

@@ -1,5 +1,7 @@
 //! A report as text for people or as JSON, and the directory that keeps both.
 
+use super::bandwidth_table::{LEGEND, bandwidth_table};
+use super::pairs::pairs;
 use super::table::{Page, table};
 use super::{BackendKind, ExpectedKind, Record, Report, Verification, sentences};
 use crate::text_table::wrapped;
@@ -31,6 +33,13 @@ impl Report {
             text.push_str(&format!("\n{}\n{table}", heading(latency)));
             few |= narrow;
         }
+        if !page.early && page.width.is_none() {
+            for latency in self.latencies() {
+                if let Some(table) = bandwidth_table(self, latency) {
+                    text.push_str(&format!("\nBandwidth, {}\n{table}", heading(latency).to_lowercase()));
+                }
+            }
+        }
         if !page.early {
             text.push('\n');
             for line in self.legend(few) {
@@ -42,6 +51,12 @@ impl Report {
             }
         }
         text
+    }
+
+    /// Bytes of every pair of ranks that send each other any, for records that have a detail: squares of numbers between blanks.
+    #[must_use]
+    pub fn pairs(&self, page: Page) -> String {
+        pairs(self, page)
     }
 
     /// Model, hardware and racks in a line.
@@ -110,6 +125,7 @@ impl Report {
         }
         if let Some(record) = self.rows.iter().find(|record| record.backend != BackendKind::Analytic) {
             if !few {
+                lines.push(LEGEND.to_owned());
                 lines.push(
                     "bound: the fluid bound of the bytes that each port had to carry in this run.".to_owned(),
                 );
