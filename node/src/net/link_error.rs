@@ -131,20 +131,17 @@ const ADMIT_AGAIN: &str =
 const RENEW: &str =
     "renew it with `railyard certs DIR --renew` where the authority's key is, or set the clocks right";
 
-/// What to do where two addresses may be of different versions of IP.
-fn versions(peer: SocketAddr, bound: Option<SocketAddr>) -> &'static str {
-    match bound {
-        Some(bound) if peer.is_ipv6() && bound.is_ipv4() => {
-            "; we are bound to IPv4 alone: for both give a node `--bind ::`, a coordinator `--listen [::]:7000`"
-        }
+/// What to do where two addresses may be of different versions of IP, in brackets; else nothing.
+fn versions(peer: SocketAddr, bound: Option<SocketAddr>) -> String {
+    let problem = match bound {
+        Some(bound) if peer.is_ipv6() && bound.is_ipv4() => "we are bound to IPv4 alone",
         Some(bound) if peer.is_ipv4() && bound.is_ipv6() && !bound.ip().is_unspecified() => {
-            "; we are bound to one IPv6 address: for both versions give a node `--bind ::`, a coordinator `--listen [::]:7000`"
+            "we are bound to one IPv6 address"
         }
-        Some(_) if peer.is_ipv6() => {
-            " By default it listens on IPv4 alone: give a coordinator `--listen [::]:7000`, a node `--bind ::`"
-        }
-        _ => "",
-    }
+        Some(_) if peer.is_ipv6() => "by default it is bound to IPv4 alone",
+        _ => return String::new(),
+    };
+    format!(" ({problem}: for both versions give a node `--bind ::`, a coordinator `--listen [::]:7000`)")
 }
 
 /// The TLS alert in a QUIC error code, if it is one (RFC 9001, section 4.8).
