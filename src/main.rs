@@ -6,7 +6,9 @@ mod failure;
 #[cfg(test)]
 mod figures_tests;
 mod files;
+mod manifest;
 mod output;
+mod pages;
 mod programs;
 mod progress;
 mod serve_sources;

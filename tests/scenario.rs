@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 28] = [
+const OTHERS: [&str; 29] = [
     "tokens",
     "experts",
     "base",
@@ -48,6 +48,7 @@ const OTHERS: [&str; 28] = [
     "balance",
     "layer",
     "export",
+    "out",
     "set",
 ];
 

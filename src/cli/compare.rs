@@ -2,6 +2,7 @@
 
 use super::ClusterArgs;
 use clap::Args;
+use std::path::PathBuf;
 use study::layer::LayerArgs;
 
 const COMPARE_EXAMPLES: &str = "\
@@ -14,6 +15,7 @@ Examples:
   railyard compare --backend sim --scheme flat --pairs   who sends how many bytes to whom
   railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
   railyard compare --backend sim --fault 'slow rank=5 factor=2' --fault 'kill rank=3 step=2'    docs/faults.md
+  railyard compare --out results                      results/compare-1.json, manifest.json and report.html, a page to open
   railyard compare --cluster coordinator:7000 --certs ./certs   on a cluster that is running
 
 Exit code: 0 done, 1 a configuration was not verified or the host could not keep up, 2 usage.";
@@ -31,6 +33,9 @@ pub(crate) struct CompareArgs {
     /// Where a node is lost and nobody takes its seat, compare again on those who are left (with --cluster)
     #[arg(long, requires = "cluster", help_heading = "Run")]
     pub(crate) shrink: bool,
+    /// Keep the report in DIR as compare-N.json and compare-N.txt, with manifest.json and the page report.html beside it
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
     /// Print one JSON object instead of tables
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,

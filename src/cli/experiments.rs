@@ -27,7 +27,7 @@ pub(crate) struct RunArgs {
     pub(crate) experiment: ExperimentArgs,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
-    /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part, and the file's plots
+    /// Directory for results: NAME.jsonl, or NAME.I-of-N.jsonl for a part, the file's plots, manifest.json and the page report.html
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub(crate) out: PathBuf,
 }
@@ -86,7 +86,7 @@ pub(crate) struct ServeBenchArgs {
     pub(crate) experiment: ExperimentArgs,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
-    /// Directory for results (NAME.jsonl, to which the same command adds) and plots [default: none are written]
+    /// Directory for results (NAME.jsonl, to which the same command adds), plots, manifest.json and report.html [default: none are written]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -95,14 +95,18 @@ pub(crate) struct ServeBenchArgs {
 #[command(after_help = "\
 Examples:
   railyard report results                          every experiment in the directory, shards merged, mean and 95% interval over seeds
+  railyard report before after --html page.html    comparisons and experiments as one page, side by side with their differences
   railyard report results/throttle.jsonl --csv     a line a record, to load elsewhere
   railyard report results --plot throttle.svg --x throttle --y a2a_us --series scheme
 
 Exit code: 0 done, 1 a point is missing, was not verified or is invalid, 2 usage.")]
 pub(crate) struct ReportArgs {
-    /// Files of results, or directories with them
+    /// Files of results, or directories with them; reports of `compare` for --html alone
     #[arg(required = true)]
     pub(crate) from: Vec<PathBuf>,
+    /// Write one self-contained page to FILE: answer, trust, tables, pictures; several results side by side
+    #[arg(long, value_name = "FILE", group = "format")]
+    pub(crate) html: Option<PathBuf>,
     /// Every column of the tables, even where the terminal is narrower
     #[arg(long, group = "format")]
     pub(crate) wide: bool,

@@ -4,6 +4,8 @@ use super::health::{Client, NoReport};
 use super::{block_on, block_on_interruptibly};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
+use crate::manifest::Begun;
+use crate::pages;
 use crate::programs::programs;
 use crate::{output, progress::Meter};
 use ::coordinator::local::rack_names;
@@ -17,11 +19,12 @@ use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let mut spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
-    spec.detail = args.pairs;
+    spec.detail = args.pairs || args.out.is_some();
     let client = Client::of(&args.on)?;
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
     }
+    let begun = args.out.as_deref().map(|out| Begun::now(out).map(|begun| (out, begun))).transpose()?;
     let width = output::width(args.wide);
     if !quiet && let Some(early) = layer::early(&spec) {
         show_early(&early.to_text(Page { width, early: true }), args.json)?;
@@ -34,6 +37,10 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             .map_err(|failure| (failure, finished.incomplete())),
     };
     meter.clear();
+    let ended = match ended {
+        Ok(report) => Ok(thinned(report, args)),
+        Err((failure, incomplete)) => Err((failure, incomplete.map(|report| thinned(report, args)))),
+    };
     let print = |report: &Report| {
         let text = match args.json {
             true => report.to_json().map_err(Failure::failed)?,
@@ -43,7 +50,14 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
                 report.to_text(page) + &pairs
             }
         };
-        output::print(&text)
+        output::print(&text)?;
+        if let Some((out, begun)) = &begun {
+            let page = pages::keep_comparison(begun, out, report)?;
+            if !quiet {
+                output::say(&page.display().to_string());
+            }
+        }
+        Ok(())
     };
     match ended {
         Ok(report) => print(&report).and_then(|()| verdict(&report)),
@@ -53,6 +67,19 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             Err(failure)
         }
     }
+}
+
+/// Most ranks whose pairs a report that is kept has one by one, unless they are asked for.
+const PAIRS_MAX: u32 = 128;
+
+/// The report without what makes files of many ranks large: their pairs are summed rack by rack.
+fn thinned(mut report: Report, args: &CompareArgs) -> Report {
+    for record in report.rows.iter_mut().filter(|record| !args.pairs && record.ranks > PAIRS_MAX) {
+        if let Some(detail) = &mut record.detail {
+            detail.sum_by_rack();
+        }
+    }
+    report
 }
 
 /// Runs `spec` on a cluster; where ranks are lost for good, on what is left of it, if that is asked for.

@@ -1,8 +1,9 @@
-//! `railyard report`: results of any experiments as tables, CSV, JSON, Parquet or a plot.
+//! `railyard report`: results of any experiments as tables, CSV, JSON, Parquet or a plot, with those of comparisons as a page.
 
 use crate::cli::{ExperimentArgs, ReportArgs};
 use crate::failure::Failure;
 use crate::output;
+use crate::pages;
 use crate::subjects::subjects;
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -17,6 +18,10 @@ use view::picture;
 const NAMED_MAX: usize = 20;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
+    if let Some(path) = &args.html {
+        pages::write(&args.from, path)?;
+        return output::print(&format!("{}\n", path.display()));
+    }
     let found = collect(&args.from)?;
     for (path, problem) in &found.skipped {
         output::say(&format!("skipped {}: {problem}", path.display()));

@@ -5,6 +5,8 @@ use super::health::Client;
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;
+use crate::manifest::Begun;
+use crate::pages;
 use crate::programs::programs;
 use crate::progress::PointMeter;
 use crate::subjects::subjects;
@@ -68,6 +70,7 @@ impl Asked<'_> {
             Some(path) => Results::open(path, &plan.header(shard))?,
             None => Results::in_memory(plan.header(shard)),
         };
+        let begun = self.out.map(|out| Begun::now(out).map(|begun| (out, begun))).transpose()?;
         let left: Vec<Point> = points.into_iter().filter(|point| !results.has(point.index)).collect();
         let meter = Arc::new(PointMeter::new(quiet, results.done(), left.len()));
         let subject = plan.subject;
@@ -88,6 +91,12 @@ impl Asked<'_> {
         let merged = results.finish()?;
         if let Some(out) = self.out {
             super::report::draw(&merged, subject, out)?;
+        }
+        if let Some((out, begun)) = &begun {
+            let page = pages::keep_experiment(begun, out, &args.file, &merged)?;
+            if !quiet {
+                output::say(&page.display().to_string());
+            }
         }
         Ok(Some((merged, subject)))
     }

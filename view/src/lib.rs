@@ -8,6 +8,7 @@ pub mod page;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
 pub mod picture;
+pub mod report;
 mod results;
 mod words;
 

@@ -128,6 +128,28 @@ impl Detail {
     }
 }
 
+impl Detail {
+    /// Puts the ranks of each rack together in both matrices.
+    pub fn sum_by_rack(&mut self) {
+        if self.matrix_by == MatrixBy::Rack {
+            return;
+        }
+        let racks = (0..).zip(&self.rack_sizes);
+        let rack_of: Vec<usize> = racks.flat_map(|(rack, size)| vec![rack; *size as usize]).collect();
+        let side = self.rack_sizes.len();
+        for matrix in [&mut self.dispatch_bytes, &mut self.combine_bytes] {
+            let mut sums = vec![vec![0u64; side]; side];
+            for (from, row) in rack_of.iter().zip(&*matrix) {
+                for (to, bytes) in rack_of.iter().zip(row) {
+                    sums[*from][*to] = sums[*from][*to].saturating_add(*bytes);
+                }
+            }
+            *matrix = sums;
+        }
+        self.matrix_by = MatrixBy::Rack;
+    }
+}
+
 fn by_phase<A, B>([dispatch, expert, combine]: &[A; 3], of: impl Fn(&A) -> B) -> ByPhase<B> {
     ByPhase { dispatch: of(dispatch), expert: of(expert), combine: of(combine) }
 }

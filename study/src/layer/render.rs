@@ -60,7 +60,8 @@ impl Report {
     }
 
     /// Model, hardware and racks in a line.
-    fn subject(&self) -> String {
+    #[must_use]
+    pub fn subject(&self) -> String {
         let word = |key: &str| match self.config.get(key) {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
@@ -92,7 +93,8 @@ impl Report {
     }
 
     /// What the columns are, all or the few that a narrow page has.
-    fn legend(&self, few: bool) -> Vec<String> {
+    #[must_use]
+    pub fn legend(&self, few: bool) -> Vec<String> {
         let mut lines = vec![
             "a2a: dispatch + combine. Times in emulated microseconds: the slowest rank's, phases in lockstep, nothing overlaps."
                 .to_owned(),

@@ -1,5 +1,10 @@
 //! Pages that people open: one self-contained file of HTML each, of one design, that asks nothing of a network.
 
+mod picture;
+pub mod svg;
+
+pub use picture::{Picture, data};
+
 use askama::Template;
 
 /// The design of every page, as CSS.

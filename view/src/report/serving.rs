@@ -1,0 +1,238 @@
+//! Serving: what requests wait for and see, what fills memory, where stages spend their time.
+
+use super::rows::{BARS_MAX, named};
+use super::trust::clocks;
+use crate::page::Picture;
+use crate::page::svg::{Bar, Bars, Group, bars, short};
+use serde_json::{Value, json};
+use study::experiment::SummaryRow;
+use study::layer::BackendKind;
+
+/// The pictures of serving runs, a bar or group a row.
+pub(super) fn pictures(rows: &[SummaryRow<'_>], id: &str) -> Vec<Picture> {
+    if rows.is_empty() || rows.len() > BARS_MAX {
+        return Vec::new();
+    }
+    let mut pictures = Vec::new();
+    for (key, words) in [
+        ("ttft", "time to the first token"),
+        ("tpot", "time per output token"),
+        ("queue_wait", "wait in the queue"),
+    ] {
+        pictures.extend(latency(rows, id, key, words));
+    }
+    pictures.extend(seats(rows, id));
+    pictures.extend(shares(rows, id));
+    pictures.extend(memory(rows, id));
+    pictures
+}
+
+fn label(row: &SummaryRow<'_>) -> String {
+    format!("{}, {}", named(row), row.backend)
+}
+
+fn clocks_of(rows: &[SummaryRow<'_>]) -> String {
+    let ran = |kind: &BackendKind| rows.iter().any(|row| row.backend == *kind);
+    clocks(&BackendKind::ALL.into_iter().filter(ran).collect::<Vec<_>>())
+}
+
+/// Numbers of every row at `keys`, those of rows that have all of them.
+fn values(rows: &[SummaryRow<'_>], keys: &[&str]) -> Vec<(String, Vec<f64>)> {
+    let of = |row: &SummaryRow<'_>| {
+        let values: Option<Vec<f64>> =
+            keys.iter().map(|key| row.estimate(key).map(|estimate| estimate.mean)).collect();
+        Some((label(row), values?))
+    };
+    rows.iter().filter_map(of).collect()
+}
+
+fn data(values: &[(String, Vec<f64>)]) -> Vec<Vec<Value>> {
+    let row = |(label, values): &(String, Vec<f64>)| {
+        [json!(label)].into_iter().chain(values.iter().map(|value| json!(value))).collect()
+    };
+    values.iter().map(row).collect()
+}
+
+fn columns(keys: &[&str]) -> Vec<String> {
+    ["row"].iter().chain(keys).map(|key| (*key).to_owned()).collect()
+}
+
+/// Median, 90th and 99th percentile of one latency.
+fn latency(rows: &[SummaryRow<'_>], id: &str, key: &str, words: &str) -> Option<Picture> {
+    let keys = ["median", "p90", "p99"].map(|of| format!("{of}_{key}_ms"));
+    let keys = [keys[0].as_str(), &keys[1], &keys[2]];
+    let values = values(rows, &keys);
+    let (worst, most) = values.iter().max_by(|one, other| one.1[2].total_cmp(&other.1[2]))?;
+    if most[2] == 0.0 {
+        return None;
+    }
+    let title = format!(
+        "Of 100 requests one waits at least {} ms for its {words} where the median is {} ms: {worst}",
+        short(most[2]),
+        short(most[0])
+    );
+    let title = if key == "tpot" {
+        format!(
+            "The {words} is {} ms at the 99th percentile, {} ms at the median: {worst}",
+            short(most[2]),
+            short(most[0])
+        )
+    } else if key == "queue_wait" {
+        format!("One request of 100 waits at least {} ms in the queue: {worst}", short(most[2]))
+    } else {
+        title
+    };
+    let group = |(label, values): &(String, Vec<f64>)| {
+        let bars =
+            values.iter().enumerate().map(|(at, value)| Bar { parts: vec![(at, *value)], ..Bar::default() });
+        Group { label: label.clone(), bars: bars.collect() }
+    };
+    let drawn = Bars {
+        axis: format!("{words}, ms"),
+        legend: ["median", "90th percentile", "99th percentile"].map(str::to_owned).to_vec(),
+        groups: values.iter().map(group).collect(),
+        rule: None,
+        told: title.clone(),
+    };
+    Some(Picture {
+        id: format!("{id}-{}", key.replace('_', "-")),
+        title,
+        caption: format!(
+            "Over all answered requests, means over seeds; times of steps are {}.",
+            clocks_of(rows)
+        ),
+        columns: columns(&keys),
+        rows: data(&values),
+        svg: bars(&drawn),
+    })
+}
+
+/// Seats and queue.
+fn seats(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
+    let keys = ["mean_batch", "max_num_running", "max_num_waiting"];
+    let values = values(rows, &keys);
+    let (fullest, most) = values.iter().max_by(|one, other| one.1[2].total_cmp(&other.1[2]))?;
+    let title = match most[2] {
+        0.0 => "No request ever waited for a seat".to_owned(),
+        waiting => format!(
+            "At most {} requests waited while {} were seated: {fullest}",
+            short(waiting),
+            short(most[1])
+        ),
+    };
+    let group = |(label, values): &(String, Vec<f64>)| {
+        let bars =
+            values.iter().enumerate().map(|(at, value)| Bar { parts: vec![(at, *value)], ..Bar::default() });
+        Group { label: label.clone(), bars: bars.collect() }
+    };
+    let drawn = Bars {
+        axis: "requests".to_owned(),
+        legend: ["on a train, mean", "seated, most", "waiting, most"].map(str::to_owned).to_vec(),
+        groups: values.iter().map(group).collect(),
+        rule: None,
+        told: title.clone(),
+    };
+    Some(Picture {
+        id: format!("{id}-seats"),
+        title,
+        caption: format!(
+            "Counted; arrivals are the experiment's assumption, times of steps are {}.",
+            clocks_of(rows)
+        ),
+        columns: columns(&keys),
+        rows: data(&values),
+        svg: bars(&drawn),
+    })
+}
+
+/// Where stages spend their time.
+fn shares(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
+    let keys = ["share.local", "share.experts", "share.all_to_all", "idle_share"];
+    let values = values(rows, &keys);
+    let (busiest, most) = values.iter().max_by(|one, other| one.1[2].total_cmp(&other.1[2]))?;
+    let title = format!("The all-to-all is at most {:.0}% of the stages' work: {busiest}", 100.0 * most[2]);
+    let groups = values.iter().map(|(label, values)| {
+        let work: f64 = values[..3].iter().sum();
+        let parts = values[..3].iter().enumerate().map(|(at, share)| (at, 100.0 * share)).collect();
+        let note = Some(format!("idle {:.0}%", 100.0 * values[3]));
+        debug_assert!(work >= 0.0);
+        Group { label: label.clone(), bars: vec![Bar { parts, note, ..Bar::default() }] }
+    });
+    let drawn = Bars {
+        axis: "share of the time in which stages worked, %".to_owned(),
+        legend: ["own work (attention, dense, head)", "experts", "all-to-all"].map(str::to_owned).to_vec(),
+        groups: groups.collect(),
+        rule: None,
+        told: title.clone(),
+    };
+    Some(Picture {
+        id: format!("{id}-shares"),
+        title,
+        caption: format!(
+            "Parts that overlap add up to more than 100%; idle is the share of the run in which stages had nothing to do. Times are {}.",
+            clocks_of(rows)
+        ),
+        columns: columns(&keys),
+        rows: data(&values),
+        svg: bars(&drawn),
+    })
+}
+
+/// What fills the fullest rank of each stage.
+fn memory(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
+    const KINDS: [(&str, &str); 4] = [
+        ("weights", "weights_bytes"),
+        ("buffers", "buffers_bytes"),
+        ("caches of sequences, most", "kv_bytes_max"),
+        ("kept for ended requests", "kept_bytes"),
+    ];
+    let (mut groups, mut data) = (Vec::new(), Vec::new());
+    let mut fullest = (0.0, String::new());
+    for row in rows {
+        // Seeds differ in caches alone: the first stands for them.
+        let Some(record) = row.records.first() else { continue };
+        let stages = record.value("memory").and_then(Value::as_array).map_or(0, Vec::len);
+        for stage in 0..stages {
+            let bytes = |key: &str| record.number(&format!("memory.{stage}.{key}"));
+            let Some(kinds) = KINDS.iter().map(|(_, key)| bytes(key)).collect::<Option<Vec<f64>>>() else {
+                continue;
+            };
+            let Some(capacity) = bytes("capacity_bytes") else { continue };
+            let label = if stages > 1 { format!("{}, stage {stage}", label(row)) } else { label(row) };
+            let used: f64 = kinds.iter().sum();
+            if capacity > 0.0 && used / capacity > fullest.0 {
+                fullest = (used / capacity, label.clone());
+            }
+            let parts = kinds.iter().enumerate().map(|(at, bytes)| (at, bytes / 1e9)).collect();
+            let note = Some(format!("of {:.0} GB", capacity / 1e9));
+            groups.push(Group { label: label.clone(), bars: vec![Bar { parts, note, ..Bar::default() }] });
+            data.push(
+                [json!(label), json!(capacity)]
+                    .into_iter()
+                    .chain(kinds.iter().map(|bytes| json!(bytes)))
+                    .collect(),
+            );
+        }
+    }
+    if groups.is_empty() || groups.len() > BARS_MAX {
+        return None;
+    }
+    let title =
+        format!("The fullest rank uses {:.0}% of the memory it may use: {}", 100.0 * fullest.0, fullest.1);
+    let drawn = Bars {
+        axis: "memory of the stage's fullest rank, GB".to_owned(),
+        legend: KINDS.map(|(kind, _)| kind.to_owned()).to_vec(),
+        groups,
+        rule: None,
+        told: title.clone(),
+    };
+    Some(Picture {
+        id: format!("{id}-memory"),
+        title,
+        caption: "Counted from the model's shape and the sequences aboard; the rank's memory is the hardware preset's, assumed. 1 GB is 10^9 bytes."
+            .to_owned(),
+        columns: ["row", "capacity_bytes"].into_iter().chain(KINDS.map(|(_, key)| key)).map(str::to_owned).collect(),
+        rows: data,
+        svg: bars(&drawn),
+    })
+}
