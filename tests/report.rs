@@ -59,7 +59,8 @@ fn a_comparison_s_page_has_the_numbers_of_its_records() {
     let mut held = 0;
     for picture in &pictures {
         for row in rows(picture) {
-            let name = row.get("configuration").or(row.get("row")).expect("a name");
+            // Pictures rank by rank have a test of their own.
+            let Some(name) = row.get("configuration").or(row.get("row")) else { continue };
             let latency = row.get("latency").and_then(Value::as_str);
             let latency = latency.or(picture["id"].as_str().and_then(|id| id.strip_prefix("r1-phases-")));
             let Some(latency) = latency else { continue };
@@ -69,7 +70,10 @@ fn a_comparison_s_page_has_the_numbers_of_its_records() {
                     && record["backend"] == row["backend"]
             };
             let record = records.iter().find(same).unwrap_or_else(|| panic!("{row} is of no record"));
-            for (key, value) in row.as_object().expect("an object") {
+            // A record's own `configuration` is a number.
+            for (key, value) in
+                row.as_object().expect("an object").iter().filter(|(key, _)| *key != "configuration")
+            {
                 if let Some(own) = record.get(key) {
                     assert_eq!(value, own, "{key} of {row}");
                     held += usize::from(value.is_number());
@@ -79,8 +83,73 @@ fn a_comparison_s_page_has_the_numbers_of_its_records() {
     }
     assert!(held > 100, "{held} numbers were held against records");
     let ids: Vec<&str> = pictures.iter().filter_map(|picture| picture["id"].as_str()).collect();
-    for id in ["r1-a2a-slowdown", "r1-layer-slowdown", "r1-phases-zero", "r1-phases-preset", "r1-spread"] {
+    for id in [
+        "r1-a2a-slowdown",
+        "r1-layer-slowdown",
+        "r1-phases-zero",
+        "r1-phases-preset",
+        "r1-spread",
+        "r1-bandwidth",
+        "r1-dispatch-2-racks--flat",
+        "r1-combine-2-racks--hierarchical",
+        "r1-ports-dispatch-2-racks--dedup",
+        "r1-waits-2-racks--flat",
+        "r1-loads-linear",
+        "r1-experts-linear",
+    ] {
         assert!(ids.contains(&id), "{id} is not among {ids:?}");
+    }
+}
+
+#[test]
+fn pictures_rank_by_rank_have_the_detail_of_their_records() {
+    let dir = tempfile::tempdir().expect("a directory");
+    works(railyard(&SMALL).arg("--out").arg(dir.path()));
+    let report = json(&dir.path().join("compare-1.json"));
+    let all = pictures(&dir.path().join("report.html"));
+    let find = |id: &str| all.iter().find(|picture| picture["id"] == id).unwrap_or_else(|| panic!("{id}"));
+    let record = |title: &str| {
+        let rows = report["rows"].as_array().expect("rows");
+        let is = |row: &&Value| row["title"] == title && row["latency"] == "zero" && row["backend"] == "sim";
+        rows.iter().find(is).unwrap_or_else(|| panic!("{title}"))
+    };
+    for (name, title) in
+        [("2-racks--flat", "2 racks: flat"), ("2-racks--hierarchical", "2 racks: hierarchical")]
+    {
+        let detail = &record(title)["detail"];
+        for (phase, key) in [("dispatch", "dispatch_bytes"), ("combine", "combine_bytes")] {
+            let matrix = find(&format!("r1-{phase}-{name}"))["rows"].as_array().expect("rows");
+            for (from, row) in matrix.iter().enumerate() {
+                assert_eq!(row[0], from);
+                assert_eq!(
+                    row.as_array().map(|row| &row[1..]),
+                    detail[key][from].as_array().map(Vec::as_slice)
+                );
+            }
+            // What a rank's ports carry is what it sends, on either kind.
+            for (from, row) in
+                find(&format!("r1-ports-{phase}-{name}"))["rows"].as_array().expect("rows").iter().enumerate()
+            {
+                let sent: u64 =
+                    detail[key][from].as_array().expect("cells").iter().filter_map(Value::as_u64).sum();
+                assert_eq!(row[1].as_u64().zip(row[3].as_u64()).map(|(up, out)| up + out), Some(sent));
+            }
+        }
+        for (rank, row) in
+            find(&format!("r1-waits-{name}"))["rows"].as_array().expect("rows").iter().enumerate()
+        {
+            for (at, phase) in (1..).zip(["dispatch", "expert", "combine"]) {
+                assert_eq!(row[at], detail["rank_us"][phase][rank], "{phase} of rank {rank}");
+            }
+        }
+    }
+    let detail = &record("2 racks: flat")["detail"];
+    for (rank, row) in find("r1-loads-linear")["rows"].as_array().expect("rows").iter().enumerate() {
+        assert_eq!(row[1], detail["rows_per_rank"][rank]);
+    }
+    for row in find("r1-experts-linear")["rows"].as_array().expect("rows") {
+        let expert = row[0].as_u64().and_then(|expert| usize::try_from(expert).ok()).expect("an expert");
+        assert_eq!(row[1], detail["tokens_per_expert"][expert]);
     }
 }
 
@@ -127,7 +196,7 @@ throttle = [1, 8]
 [[plot]]
 file = "slowdown"
 x = "throttle"
-y = "a2a_slowdown"
+y = ["a2a_slowdown"]
 "#;
     fs::write(&file, text.replace("small <b>", "small")).expect("written");
     let out = dir.path().join("out");

@@ -152,3 +152,21 @@ proptest! {
         agree(&spec);
     }
 }
+
+#[test]
+fn ranks_of_a_rack_are_put_together() {
+    let mut detail = detailed(&simulated(small_spec()))
+        .into_iter()
+        .find_map(|(record, _)| (record.racks == 2).then_some(record.detail).flatten());
+    let detail = detail.as_mut().expect("asked for");
+    let all = sum(&detail.dispatch_bytes);
+    let crossing: u64 = detail.dispatch_bytes[..4].iter().flat_map(|row| &row[4..]).sum();
+    detail.sum_by_rack();
+    assert_eq!(detail.matrix_by, MatrixBy::Rack);
+    assert_eq!(detail.dispatch_bytes.len(), 2);
+    assert_eq!(detail.dispatch_bytes[0][1], crossing);
+    assert_eq!(sum(&detail.dispatch_bytes), all);
+    let once = detail.clone();
+    detail.sum_by_rack();
+    assert_eq!(*detail, once);
+}

@@ -9,12 +9,15 @@ mod experiment;
 mod faults;
 mod phases;
 mod plots;
+mod ports;
+mod ranks;
 mod rows;
 mod serving;
 mod slowdown;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod trust;
 
 use crate::page::{Picture, data, document, escaped};
