@@ -60,9 +60,10 @@ fn a_comparison_s_page_has_the_numbers_of_its_records() {
     for picture in &pictures {
         for row in rows(picture) {
             // Pictures rank by rank have a test of their own.
-            let Some(name) = row.get("configuration").or(row.get("row")) else { continue };
+            let Some(name) = row.get("configuration").or_else(|| row.get("row")) else { continue };
             let latency = row.get("latency").and_then(Value::as_str);
-            let latency = latency.or(picture["id"].as_str().and_then(|id| id.strip_prefix("r1-phases-")));
+            let latency =
+                latency.or_else(|| picture["id"].as_str().and_then(|id| id.strip_prefix("r1-phases-")));
             let Some(latency) = latency else { continue };
             let same = |record: &&Value| {
                 record["title"] == *name

@@ -107,11 +107,11 @@ fn map(moves: &Moves<'_>, id: &str) -> Option<Picture> {
     let what = if by_rank { "rank" } else { "rack" };
     let (from, to, most) = cells(&shown).max_by_key(|cell| cell.2)?;
     let title = format!(
-        "{}, {phase}: {:.0}% of {}B cross racks; most, {}B, goes from {what} {from} to {to}",
+        "{}, {phase}: {:.0}% of {} cross racks; most, {}, goes from {what} {from} to {to}",
         record.title,
         100.0 * crossing as f64 / total as f64,
-        short(total as f64),
-        short(most as f64)
+        of_bytes(total),
+        of_bytes(most)
     );
     let mut also = vec![("GB/s over the phase".to_owned(), 1e-3 / us)];
     if let Some([up, out]) = rates.filter(|_| by_rank) {
@@ -156,6 +156,15 @@ fn map(moves: &Moves<'_>, id: &str) -> Option<Picture> {
     })
 }
 
+/// Bytes in words: 88.9 kB.
+fn of_bytes(bytes: u64) -> String {
+    let text = short(bytes as f64);
+    match text.chars().last().filter(char::is_ascii_alphabetic) {
+        Some(letter) => format!("{} {letter}B", &text[..text.len() - 1]),
+        None => format!("{text} B"),
+    }
+}
+
 fn cells(matrix: &[Vec<u64>]) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
     let row = |(from, row): (usize, &'_ Vec<u64>)| {
         row.iter().copied().enumerate().map(move |(to, bytes)| (from, to, bytes)).collect::<Vec<_>>()
@@ -184,7 +193,7 @@ fn ports(moves: &Moves<'_>, id: &str) -> Option<Picture> {
     let (rank, port, most) =
         all.max_by(|one, other| share(one.1, one.2).total_cmp(&share(other.1, other.2)))?;
     let title = format!(
-        "{}, {phase}: the fullest port is rank {rank}'s {}, {:.0}% of its rate over the phase",
+        "{}, {phase}: the fullest port is rank {rank}'s ({}), {:.0}% of its rate over the phase",
         record.title,
         PORTS[port],
         share(port, most)
@@ -201,7 +210,7 @@ fn ports(moves: &Moves<'_>, id: &str) -> Option<Picture> {
     };
     let picture = Lines {
         x: "rank".to_owned(),
-        y: format!("bytes over what the port can carry in the {phase}, %"),
+        y: "share of the port's rate, %".to_owned(),
         curves: PORTS.iter().enumerate().map(curve).collect(),
         told: title.clone(),
         ..Lines::default()

@@ -92,7 +92,7 @@ fn scale(canvas: &mut Canvas, heat: &Heat, most: f64) {
         canvas.text("small", Anchor::Start, (x + 28.0, y + 5.0), &short(value));
     }
     let mut y = top + SHADES as f64 * 20.0 + LINE + 4.0;
-    canvas.text("small", Anchor::Start, (x, y), "darkest shade:");
+    canvas.text("small", Anchor::Start, (x, y), "fullest shade:");
     for (unit, factor) in &heat.also {
         for line in super::broken(&format!("{} {unit}", short(most * factor)), 18) {
             y += LINE;
