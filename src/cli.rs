@@ -1,5 +1,6 @@
 //! The commands; the flags of each are in a file below.
 
+mod bench;
 mod cluster;
 mod compare;
 mod experiments;
@@ -8,6 +9,9 @@ mod place;
 mod roofline;
 mod swarm;
 
+pub(crate) use bench::{
+    AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
+};
 pub(crate) use cluster::{
     CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs,
 };
@@ -51,6 +55,8 @@ pub(crate) enum Command {
     Report(Box<ReportArgs>),
     /// Serve requests: trains, KV caches and pipelines by an experiment file, in the words of `vllm bench serve`
     ServeBench(Box<ServeBenchArgs>),
+    /// Links, all-to-alls, dispatch, combine, experts and frames, in the columns of nccl-tests and DeepEP
+    Bench(Box<BenchArgs>),
     /// Show or check racks and links
     Topology(TopologyArgs),
     /// Every claim of the lecture as an equation: formula, inputs, computed, stated, verdict

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args, cli.quiet),
         Command::Report(args) => commands::report::run(&args),
         Command::ServeBench(args) => commands::serve_bench::run(&args, cli.quiet),
+        Command::Bench(args) => commands::bench::run(&args, cli.quiet),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Place(args) => commands::place::run(&args),
         Command::Board(args) => commands::board::run(&args),

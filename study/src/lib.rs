@@ -1,6 +1,7 @@
-//! Studies what ranks do: comparisons of one layer, serving runs, rebalancing, experiments over them, and the queue in which a cluster
-//! serves them to clients.
+//! Studies what ranks do: comparisons of one layer, serving runs, rebalancing, experiments over them, micro-benchmarks, and the queue in
+//! which a cluster serves them to clients.
 
+pub mod bench;
 mod difference;
 pub mod experiment;
 pub mod layer;
