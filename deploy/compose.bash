@@ -28,7 +28,9 @@ project=railyard-check-$$
 export RAILYARD_IMAGE=$image RAILYARD_OUT=$work/out COMPOSE_PROJECT_NAME=$project
 # Nobody's settings but these.
 unset RAILYARD_USER COMPOSE_FILE COMPOSE_PROFILES
-mkdir "$RAILYARD_OUT"
+# Whoever runs in the containers writes here; a port of the page that nobody else has.
+mkdir --mode 1777 "$RAILYARD_OUT"
+export RAILYARD_UI=0 RAILYARD_UI_TOKEN=check-$project-$RANDOM$RANDOM
 
 # Runs a compose command with a limit in seconds. A client that does not end by itself is killed.
 bounded() {

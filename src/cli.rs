@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod compare;
 mod experiments;
+mod jobs;
 mod known;
 mod place;
 mod roofline;
@@ -13,10 +14,11 @@ pub(crate) use bench::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
 };
 pub(crate) use cluster::{
-    CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs,
+    CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs, UiArgs,
 };
 pub(crate) use compare::CompareArgs;
 pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs};
+pub(crate) use jobs::{CancelArgs, RunsArgs, SubmitArgs, WatchArgs};
 pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
 pub(crate) use place::{ExportArg, PlaceArgs};
 pub(crate) use roofline::RooflineArgs;
@@ -75,6 +77,14 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Ask a coordinator whether it, or one of its nodes, is well
     Health(HealthArgs),
+    /// Leave a comparison with a running cluster, and go
+    Submit(Box<SubmitArgs>),
+    /// The comparisons that a coordinator keeps: which wait, which is under way, which are done
+    Runs(RunsArgs),
+    /// Wait for one of them, and print its tables
+    Watch(WatchArgs),
+    /// End one of them
+    Cancel(CancelArgs),
     /// Empty a node of a running cluster for maintenance, without losing a step
     Drain(DrainArgs),
     /// Disturb thousands of small clusters in this process, and see that no run is harmed

@@ -2,80 +2,16 @@
 
 mod support;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread::JoinHandle;
+use std::process::Command;
 use std::time::Duration;
+use support::process::Process;
 use support::{text, works};
-
-/// Longer than anything here may take.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a client has ended.
 const MOMENT: Duration = Duration::from_millis(100);
-
-/// A process and what it says; killed when this is dropped.
-struct Process {
-    child: Child,
-    lines: Receiver<String>,
-    said: Vec<String>,
-    printed: JoinHandle<String>,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let (tell, lines) = mpsc::channel();
-        // Whatever is said is read, so that nobody waits for a full pipe.
-        std::thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)))
-        });
-        let stdout = child.stdout.take().expect("piped");
-        let printed = std::thread::spawn(|| std::io::read_to_string(stdout).expect("UTF-8"));
-        Self { child, lines, said: Vec::new(), printed }
-    }
-
-    /// The first line from now on with `word`.
-    #[track_caller]
-    fn says(&mut self, word: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(LIMIT) {
-                Ok(line) => {
-                    self.said.push(line.clone());
-                    if line.contains(word) {
-                        return line;
-                    }
-                }
-                Err(error) => panic!("`{word}` is not said ({error}): {:#?}", self.said),
-            }
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
-    }
-
-    /// Exit code, stdout, and everything that it said.
-    fn end(mut self) -> (Option<i32>, String, Vec<String>) {
-        let code = self.child.wait().expect("ended").code();
-        let nothing = std::thread::spawn(String::new);
-        let printed = std::mem::replace(&mut self.printed, nothing).join().expect("read");
-        self.said.extend(self.lines.iter());
-        (code, printed, std::mem::take(&mut self.said))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Two nodes and a coordinator that comes and goes.
 struct Yard {

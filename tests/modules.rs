@@ -7,8 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const CRATES: [&str; 10] =
-    ["topology", "moe", "node", "blackboard", "serving", "lecture", "coordinator", "study", "view", "."];
+const CRATES: [&str; 11] = [
+    "topology",
+    "moe",
+    "node",
+    "blackboard",
+    "serving",
+    "lecture",
+    "coordinator",
+    "study",
+    "view",
+    "yard",
+    ".",
+];
 
 /// A module as the names from the crate's root down to it.
 type Module = Vec<String>;

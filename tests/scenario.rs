@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 29] = [
+const OTHERS: [&str; 32] = [
     "tokens",
     "experts",
     "base",
@@ -50,6 +50,9 @@ const OTHERS: [&str; 29] = [
     "export",
     "out",
     "set",
+    "ui",
+    "ui-host",
+    "ui-token",
 ];
 
 fn railyard(words: &[&str]) -> String {

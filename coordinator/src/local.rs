@@ -17,6 +17,7 @@ use moe::stack::StepBatch;
 use node::net::{ClusterCa, Role, TransportOptions};
 use node::worker::{WorkerConfig, WorkerError, run_worker};
 use process::Processes;
+use std::convert::Infallible;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ const COORDINATOR_NAME: &str = "coordinator";
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How often workers that end are started anew in one step, before the run ends: what kills them may be the step itself.
 const RESTARTS_MAX: u32 = 3;
+/// How often workers are started anew by [`LocalCluster::tend`].
+const TENDED_MAX: u32 = 100;
 /// How long workers may take to end after they were told to leave, before they are killed.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -205,6 +208,18 @@ impl LocalCluster {
         match &self.workers {
             Workers::Processes(processes) => processes.ids(),
             Workers::Tasks(_) => Vec::new(),
+        }
+    }
+
+    /// Starts workers anew that end, [`TENDED_MAX`] times in all, until that is too often or Ctrl-C is pressed: returns which. For whoever
+    /// runs programs on [`Self::handle`] itself.
+    pub async fn tend(&mut self) -> RunError {
+        let handle = self.handle().clone();
+        let Self { workers, interrupts, restarts, .. } = self;
+        let forever = std::future::pending::<Result<Infallible, RunError>>();
+        match mending(&handle, workers, interrupts, (restarts, TENDED_MAX), forever).await {
+            Ok(never) => match never {},
+            Err(error) => error,
         }
     }
 

@@ -5,13 +5,15 @@
 
 mod handle;
 mod link;
+mod seen;
 mod session;
 
 pub use handle::{ClusterHandle, NodeRunner};
+pub use seen::{SeenPhase, SeenStep};
 pub use session::Session;
 
 use crate::error::RunError;
-use crate::machine::{Coordinator, CoordinatorEvent, Limits};
+use crate::machine::{Coordinator, CoordinatorEvent, Limits, SessionEvent};
 use crate::run::RunRequest;
 use link::{Input, Link};
 use node::control::NodeId;
@@ -33,6 +35,8 @@ const COMMANDS_MAX: usize = 16;
 const INPUTS_MAX: usize = 1024;
 /// News that a slow listener may miss no more than.
 const EVENTS_MAX: usize = 1024;
+/// Steps that a slow watcher may miss no more than.
+const STEPS_SEEN_MAX: usize = 64;
 /// Clients that wait to be served.
 const CLIENTS_MAX: usize = 16;
 /// How long nodes have to leave before their connections are closed.
@@ -99,6 +103,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
     let (clients_in, clients) = mpsc::channel(CLIENTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (seen, _) = broadcast::channel(STEPS_SEEN_MAX);
     let (members_in, members) = watch::channel(Membership::default());
     let (roll_in, roll) = watch::channel(Roll::default());
     let shell = Shell {
@@ -112,6 +117,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
         links: BTreeMap::new(),
         session: None,
         events: events.clone(),
+        seen: seen.clone(),
         members: members_in,
         roll: roll_in,
         commands,
@@ -128,7 +134,7 @@ pub fn start(config: ServerConfig) -> Result<(ClusterHandle, Clients), StartErro
     };
     let thread = move || runtime.block_on(serve);
     std::thread::Builder::new().name("coordinator".to_owned()).spawn(thread).map_err(StartError::Thread)?;
-    Ok((ClusterHandle::new(commands_in, events, (members, roll), address), clients))
+    Ok((ClusterHandle::new(commands_in, (events, seen), (members, roll), address), clients))
 }
 
 /// How large the cluster is.
@@ -149,6 +155,7 @@ struct Shell {
     links: BTreeMap<NodeId, Link>,
     session: Option<OpenSession>,
     events: broadcast::Sender<CoordinatorEvent>,
+    seen: broadcast::Sender<Arc<SeenStep>>,
     members: watch::Sender<Membership>,
     roll: watch::Sender<Roll>,
     commands: mpsc::Receiver<Command>,
@@ -306,6 +313,13 @@ impl Shell {
         let there = Membership { nodes, cores, spare };
         self.members.send_if_modified(|members| std::mem::replace(members, there) != there);
         while let Some((run, event)) = self.machine.poll_session() {
+            if let SessionEvent::Stepped(record) = &event
+                && self.seen.receiver_count() > 0
+                && let Some((cluster, nodes)) = self.machine.seated()
+            {
+                // Nobody need watch.
+                let _ = self.seen.send(Arc::new(SeenStep::new(run, cluster, nodes, record)));
+            }
             if let Some(session) = self.session.as_mut().filter(|session| session.run == run) {
                 session.handle(event);
             }

@@ -131,11 +131,39 @@ pub(crate) struct CoordinatorArgs {
     /// Datagram size; 1452 for networks with an MTU of 1500
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES", default_value_t = 1452)]
     pub(crate) datagram_bytes: u16,
+    #[command(flatten)]
+    pub(crate) ui: UiArgs,
     /// Serve clients without a comparison first
     #[arg(long)]
     pub(crate) no_first_run: bool,
     #[command(flatten)]
     pub(crate) spec: LayerArgs,
+}
+
+/// The page of a cluster, its API and its metrics.
+#[derive(Debug, Args)]
+pub(crate) struct UiArgs {
+    /// Serve the yard's page, its API and its metrics over HTTP at this address [default with --ui alone: 127.0.0.1:7080]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:7080",
+        help_heading = "Page"
+    )]
+    pub(crate) ui: Option<SocketAddr>,
+    /// A name by which the page is asked for, beside localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME", requires = "ui", help_heading = "Page")]
+    pub(crate) ui_host: Vec<String>,
+    /// The token of the page [default: one that is drawn, and printed]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "RAILYARD_UI_TOKEN",
+        hide_env_values = true,
+        help_heading = "Page"
+    )]
+    pub(crate) ui_token: Option<String>,
 }
 
 #[derive(Debug, Args)]

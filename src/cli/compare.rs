@@ -1,6 +1,6 @@
 //! The flags of `railyard compare`.
 
-use super::ClusterArgs;
+use super::{ClusterArgs, UiArgs};
 use clap::Args;
 use std::path::PathBuf;
 use study::layer::LayerArgs;
@@ -30,6 +30,8 @@ pub(crate) struct CompareArgs {
     pub(crate) in_process: bool,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) ui: UiArgs,
     /// Where a node is lost and nobody takes its seat, compare again on those who are left (with --cluster)
     #[arg(long, requires = "cluster", help_heading = "Run")]
     pub(crate) shrink: bool,

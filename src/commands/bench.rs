@@ -1,7 +1,7 @@
 //! `railyard bench`: runs one configuration a line on a backend, here or on a cluster, and prints tables that people know.
 
-use super::compare::start_workers;
 use super::health::Client;
+use super::workers::start_workers;
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,

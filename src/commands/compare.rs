@@ -1,6 +1,7 @@
 //! `railyard compare`: runs a comparison here or on a cluster, prints tables or JSON.
 
 use super::health::{Client, NoReport};
+use super::workers::start_workers;
 use super::{block_on, block_on_interruptibly};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
@@ -8,19 +9,20 @@ use crate::manifest::Begun;
 use crate::pages;
 use crate::programs::programs;
 use crate::{output, progress::Meter};
-use ::coordinator::local::rack_names;
+use ::coordinator::SimRunner;
 use ::coordinator::pace::Host;
-use ::coordinator::{Limits, LocalCluster, LocalConfig, SimRunner, WorkerKind};
-use anyhow::Context;
-use node::net::TransportOptions;
 use std::io::IsTerminal;
 use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report, Wanted};
-use topology::Cluster;
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let mut spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
     spec.detail = args.pairs || args.out.is_some();
     let client = Client::of(&args.on)?;
+    if client.is_some() && args.ui.ui.is_some() {
+        let problem =
+            "--ui: a cluster's page is its coordinator's, `railyard coordinator --ui`; leave it out here";
+        return Err(Failure::Usage(anyhow::anyhow!(problem)));
+    }
     if client.is_none() {
         layer::check(&spec, spec.backends.contains(&BackendKind::Quic))?;
     }
@@ -30,17 +32,6 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         show_early(&early.to_text(Page { width, early: true }), args.json)?;
     }
     let meter = Meter::new(quiet);
-    let mut finished = Finished::default();
-    let ended = match client {
-        Some(client) => block_on(async { Ok(Box::pin(on_cluster(&client, spec, args, &meter)).await) })?,
-        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
-            .map_err(|failure| (failure, finished.incomplete())),
-    };
-    meter.clear();
-    let ended = match ended {
-        Ok(report) => Ok(thinned(report, args)),
-        Err((failure, incomplete)) => Err((failure, incomplete.map(|report| thinned(report, args)))),
-    };
     let print = |report: &Report| {
         let text = match args.json {
             true => report.to_json().map_err(Failure::failed)?,
@@ -58,6 +49,21 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
             }
         }
         Ok(())
+    };
+    if args.ui.ui.is_some() {
+        let report = block_on(Box::pin(super::watched::run(&spec, args, &meter, print)))?;
+        return verdict(&report);
+    }
+    let mut finished = Finished::default();
+    let ended = match client {
+        Some(client) => block_on(async { Ok(Box::pin(on_cluster(&client, spec, args, &meter)).await) })?,
+        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
+            .map_err(|failure| (failure, finished.incomplete())),
+    };
+    meter.clear();
+    let ended = match ended {
+        Ok(report) => Ok(thinned(report, args)),
+        Err((failure, incomplete)) => Err((failure, incomplete.map(|report| thinned(report, args)))),
     };
     match ended {
         Ok(report) => print(&report).and_then(|()| verdict(&report)),
@@ -127,7 +133,7 @@ fn show_early(text: &str, json: bool) -> Result<(), Failure> {
 }
 
 /// A failure if any row is not verified or not valid.
-fn verdict(report: &Report) -> Result<(), Failure> {
+pub(super) fn verdict(report: &Report) -> Result<(), Failure> {
     let Some(record) = report.first_failure() else { return Ok(()) };
     let what = if record.verified { "is invalid, the host could not keep up" } else { "was not verified" };
     let problem = record.problem.as_deref().unwrap_or("no reason was recorded");
@@ -158,21 +164,4 @@ async fn run_here(
     let report = Box::pin(layer::compare(spec, Some(&mut cluster), host, finished, &mut show)).await?;
     cluster.shutdown().await;
     Ok(report)
-}
-
-/// A worker on this machine for each rank of `racks`.
-pub(crate) async fn start_workers(racks: &Cluster, in_process: bool) -> Result<LocalCluster, Failure> {
-    let workers = if in_process {
-        WorkerKind::Tasks
-    } else {
-        let program = std::env::current_exe().context("cannot tell which program this is");
-        WorkerKind::Processes { program: program.map_err(Failure::Failed)? }
-    };
-    let config = LocalConfig {
-        names: rack_names(racks),
-        workers,
-        transport: TransportOptions::default(),
-        limits: Limits::default(),
-    };
-    LocalCluster::start(config).await.map_err(Failure::failed)
 }

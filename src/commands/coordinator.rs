@@ -44,6 +44,7 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
         let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;
         tokio::spawn(Arc::clone(&service).serve(clients));
         output::say(&format!("listening on {}", handle.address()));
+        super::ui::open(&args.ui, &service, &handle, args.spec.memory_limit).await?;
         match service.state() {
             Some(file) => {
                 output::say(&format!("jobs in {}: {} to go on with", file.display(), service.num_jobs()))

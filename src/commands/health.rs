@@ -115,7 +115,7 @@ impl<'a> Client<'a> {
         Ok(Some(Self { address, identity, options, rejoin }))
     }
 
-    fn asking(args: &'a ClientArgs) -> Result<Self, Failure> {
+    pub(super) fn asking(args: &'a ClientArgs) -> Result<Self, Failure> {
         let identity = Identity::load(&args.certs, &args.name).map_err(Failure::usage)?;
         if identity.role() != Role::Client {
             let (name, role) = (&args.name, identity.role());
@@ -127,12 +127,28 @@ impl<'a> Client<'a> {
         Ok(Self { address: &args.coordinator, identity, options, rejoin: Duration::ZERO })
     }
 
-    fn client(&self) -> service::Client<'_> {
+    pub(super) fn client(&self) -> service::Client<'_> {
         service::Client {
             address: self.address,
             identity: &self.identity,
             transport: self.options,
             rejoin: self.rejoin,
+        }
+    }
+
+    /// The same, which looks for a coordinator that is gone for so many seconds.
+    pub(super) fn rejoining(self, limit_s: u32) -> Self {
+        Self { rejoin: Duration::from_secs(limit_s.into()), ..self }
+    }
+
+    /// Waits for a comparison that was asked for before; Ctrl-C leaves it alone.
+    pub(super) async fn watch(&self, job: JobId, meter: &Meter) -> Result<Report, Failure> {
+        let client = self.client();
+        let mut hear = |news| told(meter, news, "comparisons");
+        let asked = client.watch(job, &mut hear);
+        match interruptible(Box::pin(asked)).await? {
+            Some(report) => report.map_err(failure),
+            None => Err(Failure::Interrupted(anyhow::anyhow!("interrupted; the run goes on"))),
         }
     }
 
@@ -203,7 +219,7 @@ fn told(meter: &Meter, news: News, others: &str) {
     }
 }
 
-fn failure(error: ClientError) -> Failure {
+pub(super) fn failure(error: ClientError) -> Failure {
     match error {
         ClientError::Refused { usage: true, .. } => Failure::usage(error),
         _ => Failure::failed(error),

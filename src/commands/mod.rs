@@ -7,6 +7,7 @@ pub(crate) mod certs;
 pub(crate) mod compare;
 pub(crate) mod coordinator;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod manual;
 mod model;
 pub(crate) mod node;
@@ -18,6 +19,9 @@ pub(crate) mod run;
 pub(crate) mod serve_bench;
 pub(crate) mod swarm;
 pub(crate) mod topology;
+mod ui;
+mod watched;
+mod workers;
 
 use crate::failure::Failure;
 use ::coordinator::local::Interrupts;

@@ -1,7 +1,7 @@
 //! `railyard run`: the points of an experiment file that are not finished yet, on all cores or on workers.
 
-use super::compare::start_workers;
 use super::health::Client;
+use super::workers::start_workers;
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;

@@ -1,16 +1,19 @@
 //! The built command as tests from outside run it: told nothing by the environment, and what it says as text.
 #![allow(dead_code, reason = "a test takes what it needs")]
 
+pub(crate) mod process;
+
 use std::process::{Command, Stdio};
 
 /// Variables that the command reads.
-const ENVIRONMENT: [&str; 6] = [
+const ENVIRONMENT: [&str; 7] = [
     "RUST_LOG",
     "SLURM_ARRAY_TASK_ID",
     "JOB_COMPLETION_INDEX",
     "RAILYARD_CLUSTER",
     "RAILYARD_CERTS",
     "RAILYARD_DATAGRAM_BYTES",
+    "RAILYARD_UI_TOKEN",
 ];
 
 /// `railyard` with `args`.

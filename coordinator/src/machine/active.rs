@@ -14,7 +14,7 @@ use node::control::{FromNode, NodeId, PhaseReport, SeatPlan, ToNode};
 use node::program::Stop;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use topology::RankId;
+use topology::{Cluster, RankId};
 
 /// Names listed in an error before the rest is counted.
 const NAMES_MAX: usize = 4;
@@ -147,6 +147,11 @@ impl Active {
 
     pub(super) fn num_ranks(&self) -> u32 {
         self.task().num_ranks()
+    }
+
+    /// All ranks.
+    pub(super) fn cluster(&self) -> &Cluster {
+        self.task().cluster()
     }
 
     fn task(&self) -> &Task {

@@ -42,6 +42,7 @@ use seating::Seating;
 use slow::{Slow, SlowNode};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use topology::Cluster;
 
 /// Pings to a node of another machine while it prepares a step, one after the other: the fastest answer tells most.
 const PINGS: u32 = 4;
@@ -130,6 +131,15 @@ impl Coordinator {
     #[must_use]
     pub fn members(&self) -> Vec<(NodeId, Member)> {
         self.members.seating().into_iter().map(|(node, member)| (node, member.clone())).collect()
+    }
+
+    /// The ranks of the run under way, and the node of each; `None` while it has no seats.
+    #[must_use]
+    pub fn seated(&self) -> Option<(&Cluster, Vec<String>)> {
+        match &self.state {
+            State::Active(active) => Some((active.cluster(), active.names())),
+            _ => None,
+        }
     }
 
     /// Cores of all machines that nodes run on.

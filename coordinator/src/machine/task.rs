@@ -7,7 +7,7 @@ use node::program::{Program, Stop};
 use node::setup::Setup;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use topology::RankId;
+use topology::{Cluster, RankId};
 
 #[derive(Debug)]
 pub(super) struct Task {
@@ -96,8 +96,12 @@ impl Task {
         &self.setups[0].program
     }
 
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.setups[0].cluster
+    }
+
     pub(super) fn num_ranks(&self) -> u32 {
-        self.setups[0].cluster.num_ranks()
+        self.cluster().num_ranks()
     }
 
     /// Wall time of a stop over its emulated time.

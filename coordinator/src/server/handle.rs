@@ -1,12 +1,13 @@
 //! What others hold of a running coordinator: they command it, hear its news, and run programs on its nodes.
 
 use super::session::{self, Session};
-use super::{Command, Membership, Roll};
+use super::{Command, Membership, Roll, SeenStep};
 use crate::error::RunError;
 use crate::machine::CoordinatorEvent;
 use crate::run::{RunRequest, Runner, StepRecord};
 use moe::stack::StepBatch;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 pub struct ClusterHandle {
     commands: mpsc::Sender<Command>,
     events: broadcast::Sender<CoordinatorEvent>,
+    seen: broadcast::Sender<Arc<SeenStep>>,
     members: watch::Receiver<Membership>,
     roll: watch::Receiver<Roll>,
     address: SocketAddr,
@@ -24,11 +26,11 @@ pub struct ClusterHandle {
 impl ClusterHandle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
-        events: broadcast::Sender<CoordinatorEvent>,
+        (events, seen): (broadcast::Sender<CoordinatorEvent>, broadcast::Sender<Arc<SeenStep>>),
         (members, roll): (watch::Receiver<Membership>, watch::Receiver<Roll>),
         address: SocketAddr,
     ) -> Self {
-        Self { commands, events, members, roll, address }
+        Self { commands, events, seen, members, roll, address }
     }
 
     /// Where nodes and clients find the coordinator.
@@ -65,6 +67,18 @@ impl ClusterHandle {
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<CoordinatorEvent> {
         self.events.subscribe()
+    }
+
+    /// Steps from now on, as they complete. A watcher that lags misses the oldest.
+    #[must_use]
+    pub fn watch_steps(&self) -> broadcast::Receiver<Arc<SeenStep>> {
+        self.seen.subscribe()
+    }
+
+    /// A change of who is there, or of who is silent, can be waited for here.
+    #[must_use]
+    pub fn watch_roll(&self) -> watch::Receiver<Roll> {
+        self.roll.clone()
     }
 
     /// Waits until there are `needed` nodes.

@@ -1,12 +1,14 @@
 //! Streams between workers: one connection a pair, one unidirectional stream a direction and traffic class.
 //!
 //! The node with the lower id dials; a link that broke is dialled by whoever knows, for the other end may not. A stream begins with eight
-//! bytes: the sender's node id and the class; a writer encodes and sends. What others send is read in [`super::incoming`].
+//! bytes: the sender's node id and the class; a writer encodes and sends. What others send is read in [`incoming`].
 
-use super::incoming::{accept, accept_streams};
+mod incoming;
+
 use crate::control::{NodeId, Occupant, SeatPlan};
 use crate::net::{Endpoint, LinkError, Role};
 use crate::wire::{Frame, TrafficClass, WireError, encode};
+use incoming::{accept, accept_streams};
 use quinn::{Connection, SendStream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

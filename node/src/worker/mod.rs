@@ -7,7 +7,6 @@
 mod active;
 mod clock;
 mod error;
-mod incoming;
 mod line;
 mod links;
 

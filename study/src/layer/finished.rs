@@ -96,6 +96,15 @@ impl Finished {
         Some(report)
     }
 
+    /// The report of a comparison of which these `rows` of `asked` are finished, marked as incomplete; `None` without any.
+    pub(crate) fn so_far(
+        spec: &CompareSpec,
+        rows: BTreeMap<usize, FinishedRow>,
+        asked: usize,
+    ) -> Option<Report> {
+        Self { rows, told: None, whole: Some((spec.clone(), asked)) }.incomplete()
+    }
+
     /// A comparison of these rows begins: those that are finished.
     pub(super) fn begin(
         &mut self,

@@ -69,6 +69,7 @@ pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
 pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
+pub(crate) use render::headline;
 pub use rows::{Wanted, configuration, configurations, outline};
 pub use run::{check, compare, compare_offline, compare_rows, early};
 pub use spec::CompareSpec;

@@ -17,7 +17,7 @@ impl Report {
     /// What was compared, sentences, tables; and unless it is early, legend and options.
     #[must_use]
     pub fn to_text(&self, page: Page) -> String {
-        let mut text = wrapped(&self.subject(), page.width, "  ");
+        let mut text = wrapped(&headline(&self.config), page.width, "  ");
         if page.early {
             text.push_str("Simulated with the first seed, NOT YET VERIFIED:\n");
         }
@@ -62,34 +62,7 @@ impl Report {
     /// Model, hardware and racks in a line.
     #[must_use]
     pub fn subject(&self) -> String {
-        let word = |key: &str| match self.config.get(key) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-            None => String::new(),
-        };
-        let sizes: Vec<u64> = self
-            .config
-            .get("rack_sizes")
-            .and_then(Value::as_array)
-            .map_or_else(Vec::new, |sizes| sizes.iter().filter_map(Value::as_u64).collect());
-        let racks = match sizes.as_slice() {
-            [first, rest @ ..] if rest.iter().all(|size| size == first) => {
-                format!("{} rack{} of {first}", sizes.len(), if rest.is_empty() { "" } else { "s" })
-            }
-            _ => format!("racks of {sizes:?}"),
-        };
-        let routing = match word("routing") {
-            own if own == "model" => "the model's own".to_owned(),
-            other => other,
-        };
-        let throttle = self.config.get("throttle").and_then(Value::as_f64).unwrap_or(1.0);
-        format!(
-            "{} on {racks} {} ranks, {} tokens a rank, {routing} routing, throttle {}",
-            word("model"),
-            word("hardware"),
-            word("tokens_per_rank"),
-            (throttle * 100.0).round() / 100.0,
-        )
+        headline(&self.config)
     }
 
     /// What the columns are, all or the few that a narrow page has.
@@ -270,4 +243,35 @@ fn heading(latency: &str) -> String {
         "preset" => "Links with the hardware's latency".to_owned(),
         given => format!("Links with latency {given} us (in a rack, between racks)"),
     }
+}
+
+/// Model, hardware, racks and routing of a comparison ([`CompareSpec::config`]) in a line.
+pub(crate) fn headline(config: &Value) -> String {
+    let word = |key: &str| match config.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    let sizes: Vec<u64> = config
+        .get("rack_sizes")
+        .and_then(Value::as_array)
+        .map_or_else(Vec::new, |sizes| sizes.iter().filter_map(Value::as_u64).collect());
+    let racks = match sizes.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|size| size == first) => {
+            format!("{} rack{} of {first}", sizes.len(), if rest.is_empty() { "" } else { "s" })
+        }
+        _ => format!("racks of {sizes:?}"),
+    };
+    let routing = match word("routing") {
+        own if own == "model" => "the model's own".to_owned(),
+        other => other,
+    };
+    let throttle = config.get("throttle").and_then(Value::as_f64).unwrap_or(1.0);
+    format!(
+        "{} on {racks} {} ranks, {} tokens a rank, {routing} routing, throttle {}",
+        word("model"),
+        word("hardware"),
+        word("tokens_per_rank"),
+        (throttle * 100.0).round() / 100.0,
+    )
 }

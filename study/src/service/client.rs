@@ -2,6 +2,8 @@
 //! coordinator is started again.
 
 use super::client_error::{ClientError, refusal};
+use super::desk::JobView;
+use super::live::WITHDRAWN;
 use super::protocol::{JobId, Reply, Request, Status};
 use super::talk::ALIVE_EVERY;
 use crate::layer::{CompareSpec, Progress, Report, Wanted};
@@ -96,14 +98,41 @@ impl Client<'_> {
         wanted: Wanted,
         hear: NewsSink<'_>,
     ) -> Result<Report, ClientError> {
-        if spec.placement.asks() {
-            // Its answers go along.
-            wanted
-                .of(spec, &mut Vec::new())
-                .map_err(|error| refusal(Reply::refused(&error, error.is_usage())))?;
+        let request = compare_request(job, spec, wanted, false)?;
+        self.report(self.ask(request, hear).await?)
+    }
+
+    /// Leaves a comparison with the cluster, as `job`; nobody need wait for it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn submit(&self, job: JobId, spec: &CompareSpec) -> Result<(), ClientError> {
+        let request = compare_request(job, spec, Wanted::All, true)?;
+        match self.ask_shortly(request, FIRST_LIMIT).await? {
+            Reply::Kept => Ok(()),
+            refused @ Reply::Refused { .. } => Err(refusal(refused)),
+            _ => Err(self.nonsense()),
         }
-        let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
-        self.report(self.ask(Request::Compare { job, spec: Box::new(spec), wanted }, hear).await?)
+    }
+
+    /// The jobs that the coordinator keeps, the newest first.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn jobs(&self) -> Result<Vec<JobView>, ClientError> {
+        match self.ask_shortly(Request::Jobs, STATUS_LIMIT).await? {
+            Reply::Jobs(json) => serde_json::from_str(&json).map_err(|_| self.nonsense()),
+            refused @ Reply::Refused { .. } => Err(refusal(refused)),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    /// Waits for a comparison that this client asked for before.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn watch(&self, job: JobId, hear: NewsSink<'_>) -> Result<Report, ClientError> {
+        self.report(self.ask(Request::Watch { job }, hear).await?)
     }
 
     /// Has the cluster serve `run` as `job`.
@@ -118,6 +147,21 @@ impl Client<'_> {
     ) -> Result<ServeRecord, ClientError> {
         let packed = serde_json::to_string(run).map_err(|_| self.nonsense())?;
         self.report(self.ask(Request::Serve { job, packed }, hear).await?)
+    }
+
+    /// Ends `job`, which this client asked for.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] where there is none that waits or is under way.
+    pub async fn cancel(&self, job: JobId) -> Result<(), ClientError> {
+        match self.ask_shortly(Request::Withdraw { job }, WITHDRAW_LIMIT).await? {
+            Reply::Refused { error, .. } if error == WITHDRAWN => Ok(()),
+            Reply::Report(_) => {
+                Err(refusal(Reply::refused(&format!("run {job} is done: there is nothing to cancel"), true)))
+            }
+            refused @ Reply::Refused { .. } => Err(refusal(refused)),
+            _ => Err(self.nonsense()),
+        }
     }
 
     /// Gives `job` up; what is finished of it.
@@ -231,6 +275,22 @@ impl Client<'_> {
     fn nonsense(&self) -> ClientError {
         ClientError::Answer { address: self.address.to_owned() }
     }
+}
+
+/// The request of a comparison, with the answers of a program that places experts.
+fn compare_request(
+    job: JobId,
+    spec: &CompareSpec,
+    wanted: Wanted,
+    detached: bool,
+) -> Result<Request, ClientError> {
+    if spec.placement.asks() {
+        // Its answers go along.
+        let asked = wanted.of(spec, &mut Vec::new());
+        asked.map_err(|error| refusal(Reply::refused(&error, error.is_usage())))?;
+    }
+    let spec = CompareSpec { placement: spec.placement.finished(), ..spec.clone() };
+    Ok(Request::Compare { job, spec: Box::new(spec), wanted, detached })
 }
 
 /// What is wrong, without what to do about it: it is being done.

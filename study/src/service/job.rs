@@ -3,6 +3,7 @@
 use super::protocol::{JobId, Request};
 use super::store_error::StoreError;
 use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
 use twox_hash::XxHash3_64;
 
 /// How far a job is.
@@ -19,6 +20,17 @@ pub(super) enum State {
 }
 
 impl State {
+    /// As it is shown.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::UnderWay => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Left => "left",
+        }
+    }
+
     pub(super) fn is_to_run(self) -> bool {
         matches!(self, Self::Waiting | Self::UnderWay)
     }
@@ -41,14 +53,41 @@ pub(super) struct Job {
     pub(super) to_save: Option<u32>,
     /// What request, rows and answer take.
     pub(super) bytes: u64,
+    /// What it is about, one line.
+    #[serde(default)]
+    pub(super) title: String,
+    /// When it was asked for, seconds since 1970; 0 where that was not kept.
+    #[serde(default)]
+    pub(super) asked_unix_s: u64,
+    /// Nobody need wait for it.
+    #[serde(default)]
+    pub(super) detached: bool,
 }
 
 impl Job {
     pub(super) fn new(id: JobId, client: &str, fingerprint: u64, nodes: u32) -> Self {
         let build = env!("CARGO_PKG_VERSION").to_owned();
         let (state, client) = (State::Waiting, client.to_owned());
-        Self { id, client, state, fingerprint, build, nodes, to_save: None, bytes: 0 }
+        let (title, asked_unix_s, detached) = (String::new(), 0, false);
+        Self {
+            id,
+            client,
+            state,
+            fingerprint,
+            build,
+            nodes,
+            to_save: None,
+            bytes: 0,
+            title,
+            asked_unix_s,
+            detached,
+        }
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A request as it is kept, and its fingerprint.

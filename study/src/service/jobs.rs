@@ -49,7 +49,7 @@ impl Service {
                     Err(error) => refused(&error, false),
                 },
                 _ => match self.store.set(number, State::Waiting) {
-                    Ok(()) => Submitted::Attached(self.enqueue(number, false, &mut live)),
+                    Ok(()) => Submitted::Attached(self.enqueue(number, (false, known.detached), &mut live)),
                     Err(error) => refused(&error, false),
                 },
             };
@@ -58,24 +58,47 @@ impl Service {
             let busy = CompareError::Busy { waiting: QUEUE_MAX };
             return refused(&busy, busy.is_usage());
         }
-        match self.store.add(&Job::new(job, client, fingerprint, self.handle.num_nodes()), &bytes) {
-            Ok(number) => Submitted::Attached(self.enqueue(number, false, &mut live)),
+        let job = Job::new(job, client, fingerprint, self.handle.num_nodes()).of(request);
+        match self.store.add(&job, &bytes) {
+            Ok(number) => Submitted::Attached(self.enqueue(number, (false, job.detached), &mut live)),
             Err(error) => refused(&error, false),
         }
+    }
+
+    /// The job of that id, which is this client's.
+    pub(super) fn find(self: &Arc<Self>, job: JobId, client: &str) -> Submitted {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = match self.store.find(job) {
+            Ok(Some((number, known))) if known.client == client => match live.get(&number) {
+                Some(live) => return Submitted::Attached(self.attach(number, live)),
+                None if known.state == State::Left => {
+                    Ok(Reply::refused(&format!("nobody waited for job {job}, and it was given up"), false))
+                }
+                None => self.store.answer(number),
+            },
+            Ok(_) => {
+                Ok(Reply::refused(&format!("no job {job} of {client}; `railyard runs` lists them"), true))
+            }
+            Err(error) => Err(error),
+        };
+        Submitted::Answered(answered.unwrap_or_else(|error| Reply::refused(&error, false)))
     }
 
     /// Puts a job at the end of the queue, held by the caller.
     pub(super) fn enqueue(
         self: &Arc<Self>,
         number: u64,
-        restored: bool,
+        (restored, detached): (bool, bool),
         all: &mut BTreeMap<u64, Arc<Live>>,
     ) -> Attached {
         let live = Live::new(restored);
         all.insert(number, Arc::clone(&live));
         let attached = self.attach(number, &live);
         self.queue.send_modify(|queue| queue.push_back(number));
-        tokio::spawn(miss(Arc::clone(self), number, live));
+        self.changed();
+        if !detached {
+            tokio::spawn(miss(Arc::clone(self), number, live));
+        }
         attached
     }
 
@@ -99,10 +122,11 @@ impl Service {
             all.remove(&number);
             self.queue.send_modify(|queue| queue.retain(|&other| other != number));
         }
+        self.changed();
     }
 
     /// A job that nobody wants any more: forgotten, or kept with its rows for a client that comes back.
-    fn leave(&self, number: u64, forget: bool) -> Option<Arc<Live>> {
+    pub(super) fn leave(&self, number: u64, forget: bool) -> Option<Arc<Live>> {
         let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let live = all.remove(&number)?;
         let kept = if forget { self.store.remove(number) } else { self.store.set(number, State::Left) };
@@ -110,6 +134,7 @@ impl Service {
             tracing::error!("{error}");
         }
         self.queue.send_modify(|queue| queue.retain(|&other| other != number));
+        self.changed();
         live.left.send_replace(true);
         if !live.taken.load(Ordering::Relaxed) {
             live.end(Reply::refused(&WITHDRAWN, false));

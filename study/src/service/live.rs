@@ -1,6 +1,7 @@
 //! A job that waits or is under way, and a client's hold on it.
 
 use super::protocol::Reply;
+use crate::layer::Progress;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,6 +16,8 @@ pub(super) const WITHDRAWN: &str = "the job was withdrawn";
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) news: broadcast::Sender<Reply>,
+    /// The last news of how far it is.
+    pub(super) latest: watch::Sender<Option<Progress>>,
     pub(super) clients: watch::Sender<u32>,
     /// Nobody wants it any more.
     pub(super) left: watch::Sender<bool>,
@@ -29,6 +32,7 @@ impl Live {
     pub(super) fn new(restored: bool) -> Arc<Self> {
         Arc::new(Self {
             news: broadcast::Sender::new(NEWS_MAX),
+            latest: watch::Sender::new(None),
             clients: watch::Sender::new(0),
             left: watch::Sender::new(false),
             ended: watch::Sender::new(None),

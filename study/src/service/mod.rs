@@ -2,6 +2,7 @@
 
 mod client;
 mod client_error;
+mod desk;
 mod job;
 mod jobs;
 mod live;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use client::{Client, News, NewsSink};
 pub use client_error::ClientError;
+pub use desk::JobView;
 pub use protocol::{JobId, Status};
 pub use shared::{Service, ServiceOptions};
 pub use store_error::StoreError;

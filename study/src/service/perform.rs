@@ -4,7 +4,9 @@ use super::job::State;
 use super::live::Live;
 use super::protocol::{Reply, Request};
 use super::shared::Service;
-use crate::layer::{BackendKind, CompareError, CompareSpec, Finished, Report, Wanted, compare_rows};
+use crate::layer::{
+    BackendKind, CompareError, CompareSpec, Finished, Progress, Report, Wanted, compare_rows,
+};
 use crate::serving::Packed;
 use coordinator::RunError;
 use coordinator::pace::Host;
@@ -65,9 +67,11 @@ impl Service {
                 }
                 (self.serve_packed(&packed).await, None)
             }
-            Request::Status | Request::Drain(_) | Request::Withdraw { .. } => {
-                (Reply::refused(&"no job", true), None)
-            }
+            Request::Status
+            | Request::Jobs
+            | Request::Watch { .. }
+            | Request::Drain(_)
+            | Request::Withdraw { .. } => (Reply::refused(&"no job", true), None),
         }
     }
 
@@ -80,7 +84,11 @@ impl Service {
         spec.memory_limit_bytes = self.options.memory_limit_bytes;
         let mut nodes = self.handle.runner();
         // A client that does not read misses news, not results; there may be none.
-        let mut progress = |progress| drop(live.news.send(Reply::Progress(progress)));
+        let mut progress = |progress: Progress| {
+            live.latest.send_replace(Some(progress.clone()));
+            self.changed();
+            drop(live.news.send(Reply::Progress(progress)));
+        };
         let mut notes = std::mem::take(&mut spec.notes);
         let result = match wanted.of(&spec, &mut notes) {
             Ok(rows) => {

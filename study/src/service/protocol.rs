@@ -10,6 +10,17 @@ use twox_hash::XxHash3_64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobId(pub(super) [u8; 16]);
 
+impl std::str::FromStr for JobId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| digits);
+        let refused = || format!("`{text}` is no id of a job: they have 32 hexadecimal digits");
+        number.map(|number| Self(number.to_be_bytes())).ok_or_else(refused)
+    }
+}
+
 impl JobId {
     /// One that nobody has.
     #[must_use]
@@ -49,6 +60,9 @@ pub(super) enum Request {
         spec: Box<CompareSpec>,
         /// Which of its configurations.
         wanted: Wanted,
+        /// Nobody need wait for it.
+        #[serde(default)]
+        detached: bool,
     },
     /// A [`Packed`](crate::serving::Packed) serving run as JSON. Answered as [`Self::Compare`], without progress.
     Serve {
@@ -56,6 +70,13 @@ pub(super) enum Request {
         job: JobId,
         /// The run.
         packed: String,
+    },
+    /// Answer [`Reply::Jobs`].
+    Jobs,
+    /// Answered as the request of that job was, which is this client's.
+    Watch {
+        /// The job.
+        job: JobId,
     },
     /// Empty a node. Answer [`Reply::Alive`] any number of times, then [`Reply::Drained`] once it has left, or [`Reply::Refused`].
     Drain(String),
@@ -92,6 +113,10 @@ pub(super) enum Reply {
         /// The ranks whose nodes were lost and did not come back in time.
         unseated: Vec<u32>,
     },
+    /// The jobs that are kept, a list of [`JobView`](super::JobView) as JSON.
+    Jobs(String),
+    /// The job is kept, and nobody need wait for it.
+    Kept,
     /// The node is empty and has left.
     Drained,
     /// The job is known, and so is its client: said at once and every second.

@@ -46,6 +46,7 @@ impl Service {
             absent,
             store: Arc::new(store),
             queue: watch::Sender::new(VecDeque::new()),
+            changes: watch::Sender::new(0),
             live: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
@@ -71,7 +72,7 @@ impl Service {
             if job.state.is_to_run() {
                 tracing::info!("job {} goes on", job.id);
                 // Its client has as long to come back as if it had just gone.
-                drop(self.enqueue(number, true, &mut live));
+                drop(self.enqueue(number, (true, job.detached), &mut live));
             }
         }
         Ok(())
@@ -129,7 +130,8 @@ fn own(spec: &CompareSpec) -> Option<(JobId, Request)> {
     let mut bytes = env!("CARGO_PKG_VERSION").as_bytes().to_vec();
     bytes.extend(serde_json::to_vec(spec).ok()?);
     let job = JobId::of_bytes(&bytes);
-    Some((job, Request::Compare { job, spec: Box::new(spec.clone()), wanted: Wanted::All }))
+    let spec = Box::new(spec.clone());
+    Some((job, Request::Compare { job, spec, wanted: Wanted::All, detached: false }))
 }
 
 /// The last reply of a job; its progress is told.

@@ -4,7 +4,9 @@ use super::protocol::Status;
 use super::shared::Service;
 
 impl Service {
-    pub(super) fn status(&self) -> Status {
+    /// How the cluster is.
+    #[must_use]
+    pub fn status(&self) -> Status {
         let roll = self.handle.roll();
         let those = |silent: bool| {
             let those = roll.iter().filter(|(_, suspected)| *suspected == silent);

@@ -31,6 +31,8 @@ pub struct Service {
     pub(super) store: Arc<Store>,
     /// Numbers of jobs, the one under way first.
     pub(super) queue: watch::Sender<VecDeque<u64>>,
+    /// Counts what changes for whoever watches.
+    pub(super) changes: watch::Sender<u64>,
     pub(super) live: Mutex<BTreeMap<u64, Arc<Live>>>,
     pub(super) stopped: watch::Sender<bool>,
 }

@@ -132,7 +132,8 @@ fn rows() -> (CompareSpec, Vec<FinishedRow>) {
 
 fn submit(store: &Store, spec: &CompareSpec) -> u64 {
     let id = JobId::draw();
-    let request = Request::Compare { job: id, spec: Box::new(spec.clone()), wanted: Wanted::All };
+    let request =
+        Request::Compare { job: id, spec: Box::new(spec.clone()), wanted: Wanted::All, detached: false };
     let (bytes, fingerprint) = kept_request(&request).expect("kept");
     let number = store.add(&Job::new(id, "cli", fingerprint, 4), &bytes).expect("room");
     assert_eq!(store.request(number).expect("a request"), request);

@@ -68,7 +68,7 @@ impl Service {
         request: Request,
         send: &mut SendStream,
     ) -> Result<(), MessageError> {
-        let job = match request {
+        let attached = match request {
             Request::Status => return send_message(send, &Reply::Status(self.status())).await,
             Request::Drain(node) => {
                 let drained = match alive(Box::pin(self.drain(&node)), send).await? {
@@ -78,9 +78,26 @@ impl Service {
                 return send_message(send, &drained).await;
             }
             Request::Withdraw { job } => return send_message(send, &self.withdraw(job, name).await).await,
-            Request::Compare { job, .. } | Request::Serve { job, .. } => job,
+            Request::Jobs => {
+                let listed = self.jobs().map(|jobs| serde_json::to_string(&jobs));
+                let reply = match listed {
+                    Ok(Ok(json)) => Reply::Jobs(json),
+                    Ok(Err(error)) => Reply::refused(&error, false),
+                    Err(error) => Reply::refused(&error, false),
+                };
+                return send_message(send, &reply).await;
+            }
+            Request::Compare { job, detached: true, .. } => {
+                let reply = match self.submit(job, name, &request) {
+                    Submitted::Answered(refused @ Reply::Refused { .. }) => refused,
+                    _ => Reply::Kept,
+                };
+                return send_message(send, &reply).await;
+            }
+            Request::Watch { job } => self.find(job, name),
+            Request::Compare { job, .. } | Request::Serve { job, .. } => self.submit(job, name, &request),
         };
-        let mut attached = match self.submit(job, name, &request) {
+        let mut attached = match attached {
             Submitted::Attached(attached) => attached,
             Submitted::Answered(reply) => return send_message(send, &reply).await,
         };

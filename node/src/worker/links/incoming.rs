@@ -4,7 +4,7 @@
 //! node's seat. Then a reader takes a frame's header, checks all that it can show before it allocates, and passes whole frames on with their
 //! sender.
 
-use super::links::{Arrival, LinkFailure, Named, Shared};
+use super::{Arrival, LinkFailure, Named, Shared};
 use crate::control::NodeId;
 use crate::net::{Crowd, Endpoint, Peer, Role};
 use crate::wire::{Frame, HEADER_BYTES, body_bytes, decode};

@@ -1,0 +1,498 @@
+// The yard's page: follows the coordinator's events, draws the last step, asks for simulations and runs.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const seen = { cluster: null, runs: [], news: [], step: null, totals: { run: -1, bytes: new Map(), steps: 0 } };
+let phase = "dispatch";
+let picked = [];
+
+/* Who we are: the token is in the address after #, which no server is sent, and then in this tab. */
+function takeToken() {
+  const found = /^#token=([\x21-\x7e]+)$/.exec(location.hash);
+  if (found) {
+    sessionStorage.setItem("token", found[1]);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem("token");
+}
+let token = takeToken();
+window.addEventListener("hashchange", () => { token = takeToken(); reconnect(); });
+
+async function ask(path, options = {}) {
+  const headers = { ...options.headers };
+  if (token) headers.authorization = `Bearer ${token}`;
+  const response = await fetch(path, { ...options, headers, cache: "no-store" });
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  const problem = new Error(told.problem || `the coordinator answered ${response.status}`);
+  problem.status = response.status;
+  if (response.status === 401) unlock(problem.message);
+  throw problem;
+}
+
+function unlock(message) {
+  $("unlock").hidden = false;
+  if (message) $("line").textContent = message;
+}
+$("unlock").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  sessionStorage.setItem("token", token);
+  $("token").value = "";
+  $("unlock").hidden = true;
+  reconnect();
+});
+
+/* Events, over fetch: an EventSource shows no token. */
+let following = null;
+function reconnect() { if (following) following.abort(); }
+async function follow() {
+  for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+    following = new AbortController();
+    try {
+      const response = await ask("/v1/events", { signal: following.signal });
+      $("line").textContent = "Live.";
+      wait = 250;
+      await read(response.body.getReader());
+      throw new Error("the coordinator is gone");
+    } catch (problem) {
+      if (problem.name !== "AbortError") $("line").textContent = `${problem.message}; looking for it again.`;
+      document.body.dataset.live = "no";
+    }
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
+async function read(reader) {
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += decoder.decode(value, { stream: true });
+    let end;
+    while ((end = text.indexOf("\n\n")) >= 0) {
+      const event = { name: "", data: "" };
+      for (const line of text.slice(0, end).split("\n")) {
+        if (line.startsWith("event: ")) event.name = line.slice(7);
+        else if (line.startsWith("data: ")) event.data += line.slice(6);
+      }
+      text = text.slice(end + 2);
+      if (event.data) take(event.name, JSON.parse(event.data));
+    }
+  }
+}
+let due = false;
+function take(name, data) {
+  document.body.dataset.live = "yes";
+  if (name === "step") {
+    const old = seen.step;
+    if (old && old.run === data.run && old.step === data.step && old.replays === data.replays) return;
+    addUp(data);
+  }
+  seen[name] = data;
+  if (!due) {
+    due = true;
+    requestAnimationFrame(() => { due = false; draw(); });
+  }
+}
+function addUp(step) {
+  if (seen.totals.run !== step.run) seen.totals = { run: step.run, bytes: new Map(), steps: 0 };
+  seen.totals.steps += 1;
+  for (const part of step.phases) {
+    const sums = seen.totals.bytes.get(part.phase) || new Map();
+    seen.totals.bytes.set(part.phase, sums);
+    for (const [from, to, bytes] of part.sent_bytes) sums.set(`${from},${to}`, (sums.get(`${from},${to}`) || 0) + bytes);
+  }
+}
+
+/* Drawing. */
+const size = (bytes) => {
+  for (const [unit, of] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) if (bytes >= of) return `${(bytes / of).toPrecision(3)} ${unit}`;
+  return `${bytes} B`;
+};
+const us = (value) => (value === null || value === undefined ? "" : value < 100 ? value.toPrecision(3) : value.toFixed(0));
+function element(tag, text, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+function racksOf(sizes) {
+  const of = [];
+  sizes.forEach((count, rack) => { for (let i = 0; i < count; i += 1) of.push(rack); });
+  return of;
+}
+function draw() {
+  drawState();
+  drawRacks(1);
+  drawMatrix();
+  drawNow();
+  drawRuns();
+  drawNews();
+}
+function drawState() {
+  if (!seen.cluster) return;
+  const { nodes, cores, spare } = seen.cluster;
+  const silent = nodes.filter((node) => node.silent);
+  const running = seen.runs.filter((run) => run.state === "running").length;
+  const waiting = seen.runs.filter((run) => run.state === "waiting").length;
+  let text = `${nodes.length} nodes on ${cores} cores`;
+  text += silent.length ? `, not heard for a while: ${silent.map((node) => node.name).join(", ")}` : ", all heard";
+  if (spare) text += ", with a spare";
+  text += `. ${running} under way, ${waiting} waiting.`;
+  if ($("state").textContent !== text) $("state").textContent = text;
+}
+function sentBy(part, ranks) {
+  const sent = new Array(ranks).fill(0);
+  if (part) for (const [from, , bytes] of part.sent_bytes) sent[from] += bytes;
+  return sent;
+}
+/* `share`: how much of the step's bytes are shown, for the replay. */
+function drawRacks(share) {
+  const step = seen.step;
+  const there = seen.cluster ? seen.cluster.nodes : [];
+  const names = step ? step.nodes : there.map((node) => node.name);
+  const sizes = step ? step.rack_sizes : rackSizesOf(names);
+  const rackOf = racksOf(sizes);
+  const part = step && (step.phases.find((one) => one.phase === phase) || step.phases[0]);
+  const sent = sentBy(part, names.length);
+  const most = Math.max(1, ...sent);
+  const crossing = new Array(sizes.length).fill(0);
+  const inside = new Array(sizes.length).fill(0);
+  if (part) for (const [from, to, bytes] of part.sent_bytes) {
+    if (rackOf[from] !== rackOf[to]) crossing[rackOf[from]] += bytes; else if (from !== to) inside[rackOf[from]] += bytes;
+  }
+  const fullest = Math.max(1, ...crossing, ...inside);
+  const shape = JSON.stringify([sizes, names]);
+  const box = $("racks");
+  if (box.dataset.shape !== shape) {
+    box.dataset.shape = shape;
+    box.replaceChildren();
+    let at = 0;
+    sizes.forEach((count, rack) => {
+      const one = element("div", null, { class: "rack", role: "group", "aria-label": `rack ${rack}` });
+      one.append(element("h3", `Rack ${rack}`));
+      const ranks = element("div", null, { class: "ranks" });
+      for (let i = 0; i < count; i += 1, at += 1) {
+        const rank = element("div", null, { class: "rank", "data-rank": at, title: names[at] || "" });
+        rank.append(element("i"), element("b", at));
+        ranks.append(rank);
+      }
+      one.append(ranks);
+      for (const way of ["up", "out"]) {
+        const text = element("p", "", { class: "uplink", "data-way": way, "data-rack": rack });
+        const bar = element("div", null, { class: way === "up" ? "bar up" : "bar" });
+        bar.append(element("i"));
+        one.append(text, bar);
+      }
+      box.append(one);
+    });
+  }
+  const gone = new Set(there.length ? names.filter((name) => !there.some((node) => node.name === name)) : []);
+  const silent = new Set(there.filter((node) => node.silent).map((node) => node.name));
+  for (const rank of box.querySelectorAll(".rank")) {
+    const at = Number(rank.dataset.rank);
+    rank.classList.toggle("gone", gone.has(names[at]));
+    rank.classList.toggle("silent", silent.has(names[at]));
+    rank.firstChild.style.height = `${(100 * share * sent[at]) / most}%`;
+    const state = gone.has(names[at]) ? ", lost" : silent.has(names[at]) ? ", not heard" : "";
+    rank.setAttribute("title", `rank ${at}: ${names[at] || "no node"}${state}${part ? `, sent ${size(sent[at])}` : ""}`);
+  }
+  for (const text of box.querySelectorAll(".uplink")) {
+    const rack = Number(text.dataset.rack);
+    const bytes = text.dataset.way === "up" ? inside[rack] : crossing[rack];
+    const where = text.dataset.way === "up" ? "inside" : "to other racks";
+    text.textContent = part ? `${size(Math.round(bytes * share))} ${where}` : where;
+    text.nextSibling.firstChild.style.width = `${(100 * share * bytes) / fullest}%`;
+  }
+  if (step) {
+    const replays = step.replays ? `, begun anew ${step.replays} times` : "";
+    $("racks-caption").textContent = `Run ${step.run}, step ${step.step}${replays}, ${part ? part.phase : ""}, measured: boxes are ranks, filled by the bytes that each sent; bars by what left each rack's ranks inside and between racks.`;
+    choosePhase(step);
+  }
+}
+function rackSizesOf(names) {
+  const sizes = new Map();
+  for (const name of names) {
+    const rack = (/^(.*?)-?\d+$/.exec(name) || [null, ""])[1];
+    sizes.set(rack, (sizes.get(rack) || 0) + 1);
+  }
+  return [...sizes.values()];
+}
+function choosePhase(step) {
+  const moving = step.phases.filter((part) => part.sent_bytes.length).map((part) => part.phase);
+  const select = $("phase");
+  const shown = [...select.options].map((option) => option.value);
+  if (shown.join() !== moving.join()) {
+    select.replaceChildren(...moving.map((name) => element("option", name, { value: name })));
+    if (!moving.includes(phase)) phase = moving[0] || "dispatch";
+    select.value = phase;
+  }
+  $("replay-tools").hidden = moving.length === 0;
+}
+$("phase").addEventListener("change", () => { phase = $("phase").value; draw(); });
+$("replay").addEventListener("click", () => replay());
+let replaying = 0;
+function replay() {
+  const started = performance.now();
+  const own = (replaying += 1);
+  const slow = matchMedia("(prefers-reduced-motion: reduce)").matches ? 1 : 4000;
+  const tick = (now) => {
+    if (own !== replaying) return;
+    const share = Math.min(1, Math.max(0, now - started) / slow);
+    drawRacks(share);
+    if (share < 1) requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}
+function drawMatrix() {
+  const step = seen.step;
+  $("matrix-part").hidden = !step;
+  if (!step) return;
+  const ranks = step.nodes.length;
+  const sums = seen.totals.bytes.get(phase) || new Map();
+  const canvas = $("matrix");
+  const cell = Math.max(2, Math.floor(576 / ranks));
+  canvas.width = canvas.height = cell * ranks;
+  const paint = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  paint.fillStyle = style.getPropertyValue("--ground");
+  paint.fillRect(0, 0, canvas.width, canvas.height);
+  const most = Math.max(1, ...sums.values());
+  const rackOf = racksOf(step.rack_sizes);
+  const inside = style.getPropertyValue("--a");
+  const between = style.getPropertyValue("--b");
+  const pairs = [];
+  for (const [key, bytes] of sums) {
+    const [from, to] = key.split(",").map(Number);
+    const same = rackOf[from] === rackOf[to];
+    paint.fillStyle = same ? inside : between;
+    paint.globalAlpha = 0.08 + (0.92 * bytes) / most;
+    paint.fillRect(to * cell, from * cell, cell - (cell > 4 ? 1 : 0), cell - (cell > 4 ? 1 : 0));
+    pairs.push([bytes, from, to, same]);
+  }
+  paint.globalAlpha = 1;
+  paint.strokeStyle = style.getPropertyValue("--ink");
+  paint.lineWidth = 1.5;
+  let edge = 0;
+  for (const count of step.rack_sizes.slice(0, -1)) {
+    edge += count * cell;
+    paint.beginPath();
+    paint.moveTo(edge, 0); paint.lineTo(edge, canvas.height);
+    paint.moveTo(0, edge); paint.lineTo(canvas.width, edge);
+    paint.stroke();
+  }
+  const all = pairs.reduce((sum, [bytes]) => sum + bytes, 0);
+  const crossed = pairs.filter(([, , , same]) => !same).reduce((sum, [bytes]) => sum + bytes, 0);
+  const percent = all ? ((100 * crossed) / all).toFixed(1) : "0";
+  $("matrix-caption").textContent = `Row: who sends; column: who receives; ${phase} of ${seen.totals.steps} steps of run ${step.run}, measured. Blue inside racks, orange between them, full colour is ${size(most)}. ${size(all)} in all, ${percent}% between racks.`;
+  pairs.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
+  const body = $("pairs").tBodies[0];
+  body.replaceChildren(...pairs.slice(0, 5).map(([bytes, from, to, same]) => row([[`${from} (${step.nodes[from]})`, "text"], [`${to} (${step.nodes[to]})`, "text"], [size(bytes)], [same ? "scale-up" : "scale-out"]])));
+}
+function row(cells, tag = "td") {
+  const made = document.createElement("tr");
+  for (const [text, kind] of cells) made.append(element(tag, text, kind ? { class: kind } : {}));
+  return made;
+}
+function drawNow() {
+  const run = seen.runs.find((one) => one.state === "running");
+  $("now").hidden = !run;
+  if (!run) return;
+  $("now-what").textContent = run.title;
+  $("now-progress").max = run.rows_asked || 1;
+  if (run.rows_asked) $("now-progress").value = run.rows_done || 0; else $("now-progress").removeAttribute("value");
+  const left = run.left_s === null ? "" : `, about ${run.left_s} s left`;
+  $("now-left").textContent = `${run.rows_done ?? 0} of ${run.rows_asked ?? "?"} rows${left}. Now: ${run.doing || ""}`;
+  rowsOf(run);
+}
+function drawRuns() {
+  $("runs-empty").hidden = seen.runs.length > 0;
+  const body = $("runs").tBodies[0];
+  const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
+  body.replaceChildren(...seen.runs.map((run) => {
+    const made = element("tr", null, { "data-id": run.id });
+    const what = element("td", null, { class: "text" });
+    const tick = element("input", null, { type: "checkbox", "aria-label": `compare: ${run.title}`, "data-key": `tick ${run.id}` });
+    tick.checked = picked.includes(run.id);
+    tick.addEventListener("change", () => {
+      picked = picked.filter((id) => id !== run.id);
+      if (tick.checked) picked.push(run.id);
+      picked = picked.slice(-2);
+      drawRuns();
+    });
+    what.append(tick, ` ${run.title}`);
+    const result = element("td", null, { class: "text" });
+    if (run.state === "waiting" || run.state === "running") {
+      const cancel = element("button", "Cancel", { type: "button", "aria-label": `cancel: ${run.title}`, "data-key": `cancel ${run.id}` });
+      cancel.addEventListener("click", () => act(() => ask(`/v1/runs/${run.id}`, { method: "DELETE" })));
+      result.append(cancel);
+    } else if (run.problem) {
+      result.append(element("span", run.problem, { class: "bad" }));
+    } else {
+      const show = element("button", "Rows", { type: "button", "aria-label": `rows: ${run.title}`, "data-key": `rows ${run.id}` });
+      show.addEventListener("click", () => showRows([run.id]));
+      const page = element("a", "Report", { href: `/v1/runs/${run.id}/page`, "aria-label": `report: ${run.title}` });
+      page.addEventListener("click", (event) => openReport(event, run.id));
+      result.append(show, " ", page);
+    }
+    const rows = run.rows_asked ? `${run.rows_done} of ${run.rows_asked}` : run.ahead ? `${run.ahead} before` : "";
+    made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td", rows), result);
+    return made;
+  }));
+  if (focused) { const again = body.querySelector(`[data-key="${focused}"]`); if (again) again.focus(); }
+  $("compare").disabled = picked.length !== 2;
+}
+$("compare").addEventListener("click", () => showRows(picked));
+/* A link shows no token: where one is needed the page is fetched with it. */
+async function openReport(event, id) {
+  if (!token) return;
+  event.preventDefault();
+  await act(async () => {
+    const text = await (await ask(`/v1/runs/${id}/page`)).text();
+    const where = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+    window.open(where, "_blank", "noopener");
+  });
+}
+async function act(what) {
+  try { await what(); } catch (problem) { $("line").textContent = problem.message; }
+}
+let rowsShown = "";
+async function rowsOf(run) {
+  const shown = `${run.id} ${run.rows_done}`;
+  if (shown === rowsShown || !run.rows_done) return;
+  rowsShown = shown;
+  await showRows([run.id]);
+}
+async function showRows(ids) {
+  await act(async () => {
+    const reports = await Promise.all(ids.map(async (id) => (await ask(`/v1/runs/${id}/report`)).json()));
+    const titles = ids.map((id) => (seen.runs.find((run) => run.id === id) || { title: id }).title);
+    $("rows").replaceChildren(reports.length === 2 ? sideBySide(reports, titles) : tableOf(reports[0], titles[0]));
+  });
+}
+/* One line a configuration and latency, the backends beside each other. */
+function linesOf(report) {
+  const lines = new Map();
+  for (const record of report.rows) {
+    const key = `${record.configuration} ${record.latency}`;
+    const line = lines.get(key) || { title: record.title, latency: record.latency, of: {} };
+    line.of[record.backend] = record;
+    lines.set(key, line);
+  }
+  return [...lines.values()];
+}
+const best = (line) => line.of.quic || line.of.sim || line.of.analytic;
+function tableOf(report, title) {
+  const box = element("div", null, { class: "scroll" });
+  const made = element("table");
+  made.append(element("caption", `${title}: all-to-all in emulated us${report.complete === false ? "; not complete yet" : ""}`));
+  const head = element("thead");
+  head.append(row([["configuration", "text"], ["latency", "text"], ["measured"], ["simulated"], ["closed form"], ["slowdown"], ["verified", "text"]], "th"));
+  const body = element("tbody");
+  for (const line of linesOf(report)) {
+    const { quic, sim, analytic } = line.of;
+    const shown = best(line);
+    const state = !shown.verified ? "no" : shown.valid ? "yes" : "disturbed";
+    body.append(row([[line.title, "text"], [line.latency, "text"], [us(quic && quic.a2a_us)], [us(sim && sim.a2a_us)], [us(analytic && analytic.a2a_us)], [shown.a2a_slowdown === null ? "" : shown.a2a_slowdown.toFixed(2)], [state, "text"]]));
+  }
+  made.append(head, body);
+  box.append(made);
+  return box;
+}
+function sideBySide(reports, titles) {
+  const box = element("div", null, { class: "scroll" });
+  const made = element("table");
+  made.append(element("caption", `All-to-all in emulated us. A: ${titles[0]}. B: ${titles[1]}.`));
+  const head = element("thead");
+  head.append(row([["configuration", "text"], ["latency", "text"], ["A"], ["B"], ["B over A"]], "th"));
+  const body = element("tbody");
+  const others = new Map(linesOf(reports[1]).map((line) => [`${line.title} ${line.latency}`, line]));
+  for (const line of linesOf(reports[0])) {
+    const other = others.get(`${line.title} ${line.latency}`);
+    const [a, b] = [best(line).a2a_us, other && best(other).a2a_us];
+    body.append(row([[line.title, "text"], [line.latency, "text"], [us(a)], [us(b)], [b && a ? (b / a).toFixed(2) : ""]]));
+  }
+  made.append(head, body);
+  box.append(made);
+  return box;
+}
+function drawNews() {
+  $("news-empty").hidden = seen.news.length > 0;
+  const items = [...seen.news].reverse().slice(0, 30).map((one) => element("li", `${new Date(one.at_unix_ms).toLocaleTimeString()}: ${one.text}`));
+  $("news").replaceChildren(...items);
+}
+
+/* The form. */
+const wordsOf = () => {
+  const form = new FormData($("ask"));
+  const words = {};
+  for (const [name, value] of form) words[name] = value;
+  words.tokens = String(2 ** Number(words.tokens));
+  if (!touched.has("throttle")) delete words.throttle;
+  return words;
+};
+const touched = new Set();
+function say() {
+  $("racks-n-out").textContent = $("racks-n").value;
+  $("per-rack-out").textContent = $("per-rack").value;
+  $("tokens-out").textContent = 2 ** Number($("tokens").value);
+  $("throttle-out").textContent = touched.has("throttle") ? $("throttle").value : "the hardware's";
+}
+let timer = 0;
+$("ask").addEventListener("input", (event) => {
+  touched.add(event.target.name);
+  say();
+  clearTimeout(timer);
+  timer = setTimeout(simulate, 250);
+});
+let asking = false;
+let again = false;
+async function simulate() {
+  if (asking) { again = true; return; }
+  asking = true;
+  const body = JSON.stringify({ ...wordsOf(), latency: ["zero"] });
+  try {
+    const report = await (await ask("/v1/experiments", { method: "POST", body })).json();
+    showAnswer(report);
+  } catch (problem) {
+    if (problem.status === 429) again = true;
+    else $("answer").replaceChildren(element("p", problem.message, { class: "bad" }));
+  }
+  asking = false;
+  if (again) { again = false; setTimeout(simulate, 300); }
+}
+function showAnswer(report) {
+  const box = element("div", null, { class: "measure" });
+  const lines = linesOf(report);
+  const most = Math.max(...lines.map((line) => best(line).a2a_us));
+  for (const line of lines) {
+    const shown = best(line);
+    const bar = element("div", null, { class: "bar" });
+    const fill = element("i");
+    fill.style.width = `${(100 * shown.a2a_us) / most}%`;
+    bar.append(fill);
+    box.append(element("span", line.title), bar, element("span", `${us(shown.a2a_us)} us`));
+  }
+  const caption = element("p", "All-to-all, emulated microseconds, simulated without latency.", { class: "soft" });
+  $("answer").replaceChildren(caption, box);
+}
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act(async () => {
+    const made = await (await ask("/v1/runs", { method: "POST", body: JSON.stringify(wordsOf()) })).json();
+    $("line").textContent = `Asked for: ${made.title}.`;
+  });
+});
+async function begin() {
+  const known = await (await ask("/v1/experiments")).json();
+  for (const [id, names, first] of [["model", known.models, "deepseek-v3"], ["hardware", known.hardware, "talk-gb200"], ["placement", known.placements, "linear"]]) {
+    $(id).replaceChildren(...names.map((name) => element("option", name, { value: name })));
+    $(id).value = first;
+  }
+  say();
+}
+if (!token) unlock();
+say();
+follow();
+act(begin);

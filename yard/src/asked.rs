@@ -1,0 +1,84 @@
+//! A comparison as a request asks for it: the words of `railyard compare` as the keys of a JSON object.
+//!
+//! A word never leads to a file or a program of the coordinator's: where one may name either, names of presets and policies alone are taken.
+
+use crate::problem::Problem;
+use crate::state::Yard;
+use moe::Model;
+use moe::placement::POLICIES;
+use serde_json::{Map, Value, json};
+use study::layer::{CompareSpec, LayerArgs, check};
+use study::scenario::{keys, read};
+use topology::Hardware;
+
+/// Words that a request may have: all of a comparison's but the coordinator's own.
+fn words() -> Vec<String> {
+    keys::<LayerArgs>(&["memory-limit"])
+}
+
+/// What can be asked for: the words, and the names that some of them take.
+pub(crate) fn askable() -> Value {
+    let models: Vec<&str> = Model::presets().map(|model| model.name.as_str()).collect();
+    let hardware: Vec<&str> = Hardware::preset_names().collect();
+    let placements: Vec<&str> = POLICIES.iter().map(|policy| policy.name()).collect();
+    json!({ "words": words(), "models": models, "hardware": hardware, "placements": placements })
+}
+
+/// The comparison that `asked` means.
+///
+/// # Errors
+/// [`Problem`] that names the word.
+pub(crate) fn spec(yard: &Yard, asked: &Map<String, Value>) -> Result<CompareSpec, Problem> {
+    let known = words();
+    let mut flags = Vec::new();
+    for (word, value) in asked {
+        if !known.contains(word) {
+            return Err(Problem::bad(format!("`{word}`: no such word; known are {}", known.join(", "))));
+        }
+        let own = flags_of(word, value)?;
+        // By itself first, so that what is wrong has a name.
+        read::<LayerArgs>(&own).map_err(|problem| Problem::bad(format!("`{word}`: {problem}")))?;
+        flags.extend(own);
+    }
+    let args: LayerArgs = read(&flags).map_err(Problem::bad)?;
+    let mut spec = args.spec(&yard.programs).map_err(Problem::bad)?;
+    spec.memory_limit_bytes = yard.options.memory_limit_bytes;
+    // Pictures are made of it.
+    spec.detail = true;
+    check(&spec, false).map_err(Problem::bad)?;
+    Ok(spec)
+}
+
+/// The flags of a word.
+fn flags_of(word: &str, value: &Value) -> Result<Vec<String>, Problem> {
+    let name = word.replace('_', "-");
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(Problem::bad(format!("`{word}`: give a text or a number, or a list of them"))),
+    };
+    let values = match value {
+        Value::Null | Value::Bool(false) => return Ok(Vec::new()),
+        Value::Bool(true) => return Ok(vec![format!("--{name}")]),
+        Value::Array(values) => values.iter().map(one).collect::<Result<Vec<_>, _>>()?,
+        value => vec![one(value)?],
+    };
+    let flag = |value: String| harmless(word, &value).map(|()| format!("--{name}={value}"));
+    values.into_iter().map(flag).collect()
+}
+
+/// Refuses what would be read or run here.
+fn harmless(word: &str, value: &str) -> Result<(), Problem> {
+    let preset = |known: bool, what: &str| {
+        let problem =
+            || format!("`{word}`: no {what} `{}`; files are for the command line", value.escape_default());
+        if known { Ok(()) } else { Err(Problem::bad(problem())) }
+    };
+    match word {
+        "model" => preset(Model::presets().any(|model| model.name == value), "model"),
+        "hardware" => preset(Hardware::preset_names().any(|name| name == value), "hardware"),
+        "placement" => preset(POLICIES.iter().any(|policy| policy.name() == value), "placement"),
+        "routing" => preset(!value.starts_with("loads:") && !value.starts_with("trace:"), "routing"),
+        _ => Ok(()),
+    }
+}

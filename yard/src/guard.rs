@@ -1,0 +1,104 @@
+//! Who may ask what: the host that a request names, the page that it comes from, where its sender is, and the token that it shows.
+
+use crate::problem::Problem;
+use crate::state::Yard;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError};
+
+/// What a page of ours may load: what this very server has.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// A report is one file with its style and script in it.
+const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; \
+                             base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads";
+
+/// Paths that say nothing about anybody: they need no token from anywhere.
+const OPEN: [&str; 5] = ["/", "/yard.js", "/yard.css", "/healthz", "/readyz"];
+
+/// Lets a request through that may be answered, and says in every answer what a browser may do with it.
+pub(crate) async fn guard(
+    State(yard): State<Arc<Yard>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let mut response = match allowed(&yard, from.ip(), &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let policy = if path.ends_with("/page") { REPORT_POLICY } else { POLICY };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let host = only(headers, HOST.as_str())?.unwrap_or_default();
+    if !yard.options.is_own_host(host) {
+        let problem = format!(
+            "this server is not called `{}`; ask it by its address, or name it with --ui-host",
+            host.escape_default()
+        );
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, problem));
+    }
+    if let Some(origin) = only(headers, ORIGIN.as_str())?
+        && origin.strip_prefix("http://") != Some(host)
+        && origin.strip_prefix("https://") != Some(host)
+    {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this server"));
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && (from.to_canonical().is_loopback() || OPEN.contains(&request.uri().path())) {
+        return Ok(());
+    }
+    let shown = only(headers, AUTHORIZATION.as_str())?.and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    match shown {
+        Some(token) if yard.token.is(token.as_bytes()) => Ok(()),
+        Some(_) if yard.wrong_token() => {
+            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens; try again in 10 s"))
+        }
+        Some(_) => {
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "a wrong token; the coordinator prints the right one"))
+        }
+        None => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "this needs the token that the coordinator prints: `Authorization: Bearer TOKEN`",
+        )),
+    }
+}
+
+/// The one value of a header. Two of them are two readings of one request.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::bad(format!("two values of `{name}`; send one")));
+    }
+    let text = first.map(|value| value.to_str().map_err(|_| Problem::bad(format!("`{name}` can't be read"))));
+    text.transpose()
+}
+
+impl Yard {
+    /// Counts a wrong token; whether there have been too many.
+    fn wrong_token(&self) -> bool {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).add()
+    }
+}

@@ -1,0 +1,125 @@
+//! What the yard knows beside its service: the last steps that were seen, the news, and what was counted.
+
+use crate::counters::Counters;
+use crate::shown::{News, StepView};
+use crate::token::{Token, Wrong};
+use coordinator::ClusterHandle;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use study::placing::Programs;
+use study::service::Service;
+use tokio::sync::{Semaphore, watch};
+
+/// News that are kept for who looks later.
+const NEWS_MAX: usize = 100;
+/// Longest a program that places experts may take: none is ever asked from here.
+const NO_PROGRAM: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How a yard is to be served.
+#[derive(Clone, Debug, Default)]
+pub struct YardOptions {
+    /// Names by which the server may be asked, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
+    /// Most bytes that a comparison may take that is simulated here.
+    pub memory_limit_bytes: Option<u64>,
+    /// Version of the program.
+    pub version: String,
+}
+
+impl YardOptions {
+    /// Whether a request's host is this server. A name that anybody's name server may say is none: a page of another site could have it
+    /// lead here.
+    pub(crate) fn is_own_host(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
+                name
+            }
+            _ => host,
+        };
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+/// A coordinator as it is shown.
+#[derive(Debug)]
+pub struct Yard {
+    pub(crate) service: Arc<Service>,
+    pub(crate) cluster: ClusterHandle,
+    pub(crate) token: Token,
+    pub(crate) options: YardOptions,
+    pub(crate) counters: Counters,
+    pub(crate) wrong: Mutex<Wrong>,
+    pub(crate) news: watch::Sender<VecDeque<News>>,
+    pub(crate) step: watch::Sender<Option<Arc<StepView>>>,
+    /// One comparison is simulated at a time.
+    pub(crate) previews: Semaphore,
+    /// Pages that follow what happens.
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) programs: Arc<Programs>,
+}
+
+/// Pages that may follow at a time.
+const STREAMS_MAX: usize = 32;
+
+impl Yard {
+    /// The yard of `service`, whose nodes are `cluster`'s.
+    #[must_use]
+    pub fn new(
+        service: Arc<Service>,
+        cluster: ClusterHandle,
+        token: Token,
+        options: YardOptions,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            counters: Counters::new(&options.version),
+            service,
+            token,
+            options,
+            wrong: Mutex::default(),
+            news: watch::Sender::new(VecDeque::new()),
+            step: watch::Sender::new(None),
+            previews: Semaphore::new(1),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            programs: Arc::new(Programs::new(NO_PROGRAM)),
+            cluster,
+        })
+    }
+
+    pub(crate) fn tell(&self, news: News) {
+        self.news.send_modify(|all| {
+            all.push_back(news);
+            while all.len() > NEWS_MAX {
+                all.pop_front();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_asked_by_address_or_by_a_name_of_its_own() {
+        let options = YardOptions { hosts: vec!["yard.lab".to_owned()], ..YardOptions::default() };
+        for own in
+            ["localhost", "localhost:7080", "127.0.0.1:7080", "10.1.2.3", "[::1]:7080", "[::1]", "Yard.Lab:1"]
+        {
+            assert!(options.is_own_host(own), "{own}");
+        }
+        for other in [
+            "",
+            "evil.example",
+            "evil.example:7080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            ":7080",
+        ] {
+            assert!(!options.is_own_host(other), "{other}");
+        }
+    }
+}
