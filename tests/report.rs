@@ -234,6 +234,8 @@ model = "granite-1b"
 racks = 1
 ranks_per_rack = 4
 cost = "analytic"
+[parallel]
+pp = 2
 [arrivals]
 kind = "burst"
 num_prompts = 8
@@ -254,6 +256,18 @@ output_len = 8
         let picture = pictures.iter().find(|picture| picture["id"] == id).unwrap_or_else(|| panic!("{id}"));
         for key in keys {
             assert_eq!(rows(picture)[0][*key].as_f64(), record[*key].as_f64(), "{key}");
+        }
+    }
+    let over_time = pictures.iter().find(|picture| picture["id"] == "r1-over-time").expect("over time");
+    let noted = record["over_time"]["waiting"].as_array().expect("intervals");
+    for (row, waiting) in rows(over_time).iter().zip(noted) {
+        assert_eq!(row["waiting"].as_f64(), waiting.as_f64());
+    }
+    let spans = record["spans"].as_array().expect("two stages");
+    let timeline = pictures.iter().find(|picture| picture["id"] == "r1-timeline").expect("a timeline");
+    for (row, span) in rows(timeline).iter().zip(spans) {
+        for key in ["stage", "trip", "begin_us", "end_us"] {
+            assert_eq!(row[key].as_f64(), span[key].as_f64(), "{key}");
         }
     }
     let memory = pictures.iter().find(|picture| picture["id"] == "r1-memory").expect("memory");

@@ -5,6 +5,8 @@ use crate::cost::{StepShape, StepTimes};
 use crate::error::{DriveError, STEPS_MAX};
 use crate::ledger::StageReport;
 use crate::metrics::Meter;
+use crate::over_time::{OverTime, Sampler};
+use crate::track::Span;
 use crate::trains::{Departure, PrefixCache, Refusal, Station};
 use topology::Picos;
 
@@ -54,6 +56,10 @@ pub struct Outcome {
     pub spent: Spent,
     /// Memory of each stage's fullest rank at its fullest moment, `[stages]`.
     pub memory: Vec<StageReport>,
+    /// What waited, sat and rode over time; `None` if nothing came.
+    pub over_time: Option<OverTime>,
+    /// What stages did first; empty where they go in step.
+    pub spans: Vec<Span>,
 }
 
 /// A station with what is noted of it.
@@ -62,6 +68,9 @@ pub(crate) struct Books<'a> {
     cache: &'a mut (dyn PrefixCache + Send),
     progress: &'a mut (dyn FnMut(u64) + Send),
     began: Option<Picos>,
+    /// Trains under way.
+    riding: u64,
+    sampler: Sampler,
     outcome: Outcome,
 }
 
@@ -87,8 +96,17 @@ impl<'a> Books<'a> {
             busy: Vec::new(),
             spent: Spent::default(),
             memory: Vec::new(),
+            over_time: None,
+            spans: Vec::new(),
         };
-        Self { station, cache, progress, began: None, outcome }
+        Self { station, cache, progress, began: None, riding: 0, sampler: Sampler::default(), outcome }
+    }
+
+    /// Notes how things stand.
+    fn sample(&mut self, now: Picos) {
+        let since = now - self.began.unwrap_or(now);
+        let counts = [self.station.waiting() as u64, self.station.aboard() as u64, self.riding];
+        self.sampler.note(since, counts);
     }
 
     /// A train is back.
@@ -104,6 +122,8 @@ impl<'a> Books<'a> {
         }
         self.outcome.duration = now - self.began.unwrap_or(now);
         self.outcome.ended = now;
+        self.riding = self.riding.saturating_sub(1);
+        self.sample(now);
     }
 
     /// The next request comes.
@@ -123,12 +143,16 @@ impl<'a> Books<'a> {
             arrivals.ended(id, now);
         }
         self.outcome.waiting_max = self.outcome.waiting_max.max(self.station.waiting());
+        self.sample(now);
         Ok(())
     }
 
     /// A train leaves, if one has anything to do.
     pub(crate) fn depart(&mut self, now: Picos) -> Option<Departure> {
-        self.station.depart(now, self.cache)
+        let departure = self.station.depart(now, self.cache)?;
+        self.riding += 1;
+        self.sample(now);
+        Some(departure)
     }
 
     /// Adds a step's tokens and times; an error once there were too many steps.
@@ -161,6 +185,7 @@ impl<'a> Books<'a> {
     pub(crate) fn close(mut self, busy: Vec<Picos>) -> Outcome {
         self.outcome.busy = busy;
         self.outcome.memory = self.station.ledger().report();
+        self.outcome.over_time = self.sampler.close();
         self.outcome
     }
 }

@@ -47,7 +47,8 @@ impl Drive<'_> {
         let books = Books::new(station, meter, cache, progress);
         let mut run = Run { books, cost, track: Track::new(stages), riding: Vec::new() };
         run.all(arrivals)?;
-        Ok(run.books.close(run.track.busy().to_vec()))
+        let spans = run.track.spans().to_vec();
+        Ok(Outcome { spans, ..run.books.close(run.track.busy().to_vec()) })
     }
 }
 

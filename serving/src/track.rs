@@ -1,20 +1,39 @@
 //! The stages of a pipeline as a track: a train enters a stage when the one before it has left, and stages wait where none comes.
 
 use crate::cost::StepTimes;
+use serde::{Deserialize, Serialize};
 use topology::Picos;
+
+/// Most spans that a track remembers, the first ones.
+const SPANS_MAX: usize = 64;
+
+/// A stage at work for one train.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// The stage.
+    pub stage: u32,
+    /// The train's trip, from 0 in the order in which trains left.
+    pub trip: u32,
+    /// From when, us of the clock.
+    pub begin_us: f64,
+    /// Until when.
+    pub end_us: f64,
+}
 
 /// When each stage is free again, and how long it has worked.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     free: Vec<Picos>,
     busy: Vec<Picos>,
+    trips: u32,
+    spans: Vec<Span>,
 }
 
 impl Track {
     /// All stages free from time 0.
     #[must_use]
     pub fn new(stages: usize) -> Self {
-        Self { free: vec![Picos::ZERO; stages], busy: vec![Picos::ZERO; stages] }
+        Self { free: vec![Picos::ZERO; stages], busy: vec![Picos::ZERO; stages], trips: 0, spans: Vec::new() }
     }
 
     /// When the first stage is free.
@@ -36,12 +55,25 @@ impl Track {
         );
         let mut at = now;
         for (stage, (time, &hop)) in times.stages.iter().zip(&times.hops).enumerate() {
-            let end = at.max(self.free[stage]) + time.total;
+            let begin = at.max(self.free[stage]);
+            let end = begin + time.total;
+            if self.spans.len() < SPANS_MAX {
+                let (stage, trip) = (stage as u32, self.trips);
+                let (begin_us, end_us) = (begin.as_micros_f64(), end.as_micros_f64());
+                self.spans.push(Span { stage, trip, begin_us, end_us });
+            }
             self.free[stage] = end;
             self.busy[stage] += time.total;
             at = end + hop;
         }
+        self.trips = self.trips.saturating_add(1);
         at
+    }
+
+    /// What stages did first.
+    #[must_use]
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
     }
 
     /// How long each stage has worked.

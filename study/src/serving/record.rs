@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serving::cost::MemoCheck;
 use serving::ledger::StageReport;
 use serving::tiers::{CacheReport, TierReport};
-use serving::{Outcome, Summary};
+use serving::{Outcome, OverTime, Span, Summary};
 use std::collections::BTreeMap;
 
 /// Where stages' time went, as shares of the time they worked. Parts that overlap add up to more than 1.
@@ -104,6 +104,12 @@ pub struct ServeRecord {
     pub cache_saved_usd: f64,
     /// Tiers.
     pub cache: Option<CacheReport>,
+    /// What waited, sat and rode over time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_time: Option<OverTime>,
+    /// What the stages of a pipeline did first; left out for one stage, and where stages go in step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
     /// What to know beside.
     pub notes: Vec<String>,
     /// Why it can't be trusted; `None` if it can.
@@ -189,6 +195,8 @@ impl ServeRecord {
             cache_usd,
             cache_saved_usd,
             cache,
+            over_time: outcome.over_time.clone(),
+            spans: if outcome.busy.len() > 1 { outcome.spans.clone() } else { Vec::new() },
             notes: deployment.notes.clone(),
             problem: problem(outcome, memo),
         }

@@ -3,7 +3,7 @@
 use super::rows::{BARS_MAX, named};
 use super::trust::clocks;
 use crate::page::Picture;
-use crate::page::svg::{Bar, Bars, Group, bars, short};
+use crate::page::svg::{Bar, Bars, Curve, Group, Lines, Stretch, Stretches, bars, lines, short, stretches};
 use serde_json::{Value, json};
 use study::experiment::SummaryRow;
 use study::layer::BackendKind;
@@ -21,7 +21,9 @@ pub(super) fn pictures(rows: &[SummaryRow<'_>], id: &str) -> Vec<Picture> {
     ] {
         pictures.extend(latency(rows, id, key, words));
     }
+    pictures.extend(over_time(rows, id));
     pictures.extend(seats(rows, id));
+    pictures.extend(timeline(rows, id));
     pictures.extend(shares(rows, id));
     pictures.extend(memory(rows, id));
     pictures
@@ -234,5 +236,128 @@ fn memory(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
         columns: ["row", "capacity_bytes"].into_iter().chain(KINDS.map(|(_, key)| key)).map(str::to_owned).collect(),
         rows: data,
         svg: bars(&drawn),
+    })
+}
+
+/// The row in which most requests waited, with what its record has at `key`.
+fn busiest<'a>(rows: &'a [SummaryRow<'_>], key: &str) -> Option<(&'a SummaryRow<'a>, &'a Value)> {
+    let waited = |row: &SummaryRow<'_>| row.estimate("max_num_waiting").map_or(0.0, |estimate| estimate.mean);
+    let all = rows.iter().filter_map(|row| Some((row, row.records.first()?.value(key)?)));
+    all.max_by(|one, other| waited(one.0).total_cmp(&waited(other.0)))
+}
+
+/// Queue, seats and trains over time, of the row in which most waited.
+fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
+    const KINDS: [(&str, &str); 3] =
+        [("waiting", "waiting"), ("seated", "seated"), ("trains under way", "trains")];
+    let (row, told) = busiest(rows, "over_time")?;
+    let interval = told.get("interval_ms").and_then(Value::as_f64)?;
+    let counts = KINDS.map(|(_, key)| {
+        let list = told.get(key).and_then(Value::as_array);
+        list.map(|list| list.iter().filter_map(Value::as_f64).collect::<Vec<f64>>()).unwrap_or_default()
+    });
+    let count = counts[0].len();
+    if count < 2 || counts.iter().any(|counts| counts.len() != count) {
+        return None;
+    }
+    let at = |interval_number: usize| (interval_number as f64 + 0.5) * interval;
+    let first = |what: usize| {
+        let most = counts[what].iter().copied().fold(0.0, f64::max);
+        (most, at(counts[what].iter().position(|count| *count == most).unwrap_or(0)))
+    };
+    let ((waiting, when), (seated, _)) = (first(0), first(1));
+    let title = match waiting {
+        0.0 => format!("No request waited; at most {} were seated: {}", short(seated), label(row)),
+        _ => format!(
+            "Most requests, {}, waited about {} ms after the first came; at most {} were seated: {}",
+            short(waiting),
+            short(when),
+            short(seated),
+            label(row)
+        ),
+    };
+    let curve = |((name, _), counts): (&(&str, &str), &Vec<f64>)| Curve {
+        label: (*name).to_owned(),
+        points: counts.iter().enumerate().map(|(number, count)| (at(number), *count, 0.0)).collect(),
+        dashed: false,
+        marked: false,
+    };
+    let drawn = Lines {
+        x: "time since the first request, ms".to_owned(),
+        y: "requests; trains".to_owned(),
+        curves: KINDS.iter().zip(&counts).map(curve).collect(),
+        told: title.clone(),
+        ..Lines::default()
+    };
+    let line = |number: usize| {
+        [json!(at(number))].into_iter().chain(counts.iter().map(|counts| json!(counts[number]))).collect()
+    };
+    Some(Picture {
+        id: format!("{id}-over-time"),
+        title,
+        caption: format!(
+            "The most at any moment of each of {count} intervals of {} ms, first seed; arrivals are assumed, times of steps are {}.",
+            short(interval),
+            clocks_of(rows)
+        ),
+        columns: ["middle of the interval, ms", "waiting", "seated", "trains"].map(str::to_owned).to_vec(),
+        rows: (0..count).map(line).collect(),
+        svg: lines(&drawn),
+    })
+}
+
+/// What the stages of a pipeline did first.
+fn timeline(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
+    let (row, told) = busiest(rows, "spans")?;
+    let number = |span: &Value, key: &str| span.get(key).and_then(Value::as_f64);
+    let read = |span: &Value| {
+        Some([
+            number(span, "stage")?,
+            number(span, "trip")?,
+            number(span, "begin_us")?,
+            number(span, "end_us")?,
+        ])
+    };
+    let spans: Vec<[f64; 4]> = told.as_array()?.iter().filter_map(read).collect();
+    let began = spans.iter().map(|span| span[2]).reduce(f64::min)?;
+    let ended = spans.iter().map(|span| span[3]).fold(began, f64::max);
+    let stages = spans.iter().map(|span| span[0] as usize).max()? + 1;
+    if stages > BARS_MAX || ended <= began {
+        return None;
+    }
+    let busy: f64 = spans.iter().map(|span| span[3] - span[2]).sum();
+    let idle = 1.0 - busy / (ended - began) / stages as f64;
+    let title = format!(
+        "In the first {} ms the {stages} stages wait {:.0}% of their time: {}",
+        short((ended - began) / 1e3),
+        100.0 * idle,
+        label(row)
+    );
+    let drawn = Stretches {
+        axis: "time since the first departure, ms; the numbers are trips of trains".to_owned(),
+        rows: (0..stages).map(|stage| format!("stage {stage}")).collect(),
+        stretches: spans
+            .iter()
+            .map(|[stage, trip, begin, end]| Stretch {
+                row: *stage as usize,
+                begin: (begin - began) / 1e3,
+                end: (end - began) / 1e3,
+                colour: *trip as usize % 4,
+                text: format!("{trip}"),
+            })
+            .collect(),
+        told: title.clone(),
+    };
+    Some(Picture {
+        id: format!("{id}-timeline"),
+        title,
+        caption: format!(
+            "The first {} times that a stage worked, the pipeline still filling, first seed. Times of steps are {}.",
+            spans.len(),
+            clocks_of(rows)
+        ),
+        columns: ["stage", "trip", "begin_us", "end_us"].map(str::to_owned).to_vec(),
+        rows: spans.iter().map(|span| span.iter().map(|number| json!(number)).collect()).collect(),
+        svg: stretches(&drawn),
     })
 }

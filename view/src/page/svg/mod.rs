@@ -1,15 +1,17 @@
 //! Pictures for pages: SVG as text whose colours are the page's, so that they are light or dark as it is.
 //!
 //! Marks have classes (`k0` to `k5` fill, `l0` to `l5` lines, `h0` to `h9` the shades of a heat map), and `assets/report.css` gives them
-//! colours. [`bars`], [`lines`] and [`heat`] take numbers and words alone; whose they are is the caller's.
+//! colours. [`bars`], [`lines`], [`heat`] and [`stretches`] take numbers and words alone; whose they are is the caller's.
 
 mod bars;
 mod heat;
 mod lines;
+mod stretches;
 
 pub use bars::{Bar, Bars, Group, bars};
 pub use heat::{Heat, SHADES, heat};
 pub use lines::{Curve, Lines, lines};
+pub use stretches::{Stretch, Stretches, stretches};
 
 use super::escaped;
 use std::fmt::Write;
