@@ -76,7 +76,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
 }
 
 /// Most ranks whose pairs a report that is kept has one by one, unless they are asked for.
-const PAIRS_MAX: u32 = 128;
+const PAIRS_MAX: u32 = 160;
 
 /// The report without what makes files of many ranks large: their pairs are summed rack by rack.
 fn thinned(mut report: Report, args: &CompareArgs) -> Report {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use study::layer::{Detail, MatrixBy, Record, Report};
 
 /// Most ranks, or racks, that a heat map has one by one.
-pub(super) const SIDE_MAX: usize = 128;
+pub(super) const SIDE_MAX: usize = 160;
 /// Most configurations that have pictures rank by rank.
 const CHOSEN_MAX: usize = 3;
 
