@@ -173,7 +173,10 @@ fn the_json_has_the_keys_of_nccl_tests() {
 #[test]
 fn four_processes_exchange_bytes_that_are_right_and_raw_is_beside_tcp() {
     let small = ["--ranks-per-rack", "2", "-b", "32K", "-e", "32K", "-n", "2", "--quiet"];
-    let table = works(&mut railyard(&[&["bench", "alltoall"], &small[..]].concat()));
+    // A machine that is too busy may not keep up, which is told after the table.
+    let paced = railyard(&[&["bench", "alltoall"], &small[..]].concat()).output().expect("it starts");
+    let (table, said) = (text(&paced.stdout), text(&paced.stderr));
+    assert!(paced.status.success() || said.contains("the host could not keep up"), "{said}");
     framed(&table);
     assert_eq!(rows(&table)[0].wrong, "0");
     let raw = works(&mut railyard(&[&["bench", "alltoall", "--raw"], &small[..]].concat()));

@@ -291,3 +291,16 @@ fn a_comparison_goes_on_with_who_is_left_where_that_is_asked_for() {
     let ranks: Vec<_> = measured(&report).iter().map(|row| row["ranks"].as_u64()).collect();
     assert!(ranks.len() == 9 && ranks.iter().all(|&ranks| ranks == Some(3)), "{ranks:?}");
 }
+
+#[test]
+fn a_bench_runs_on_the_nodes_of_a_cluster() {
+    let yard = Yard::start(&["--no-first-run"]);
+    works(&mut yard.health_of(&["--nodes=2", "--wait=60"]));
+    let bench = ["bench", "link", "--raw", "-b8K", "-e8K", "-n2", "--quiet", "--certs=certs", "--cluster"];
+    let table = works(&mut railyard(yard.dir.path(), &[&bench[..], &[&yard.address]].concat()));
+    let data: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
+    let words: Vec<&str> = data[0].split_whitespace().collect();
+    assert_eq!((data.len(), &words[..2], words[8]), (1, &["8192", "4096"][..], "0"), "{table}");
+    // Ranks of a running cluster are told 10 ms and half a ms a rank before they begin, from where time counts.
+    assert!(words[5].parse::<f64>().is_ok_and(|us| us >= 11_000.0), "{table}");
+}

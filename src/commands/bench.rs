@@ -1,7 +1,7 @@
 //! `railyard bench`: runs one configuration a line on a backend, here or on a cluster, and prints tables that people know.
 
 use super::health::Client;
-use super::workers::start_workers;
+use super::workers::start_workers_within;
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
@@ -9,15 +9,15 @@ use crate::cli::{
 use crate::failure::Failure;
 use crate::programs::programs;
 use crate::{output, progress::Meter};
-use ::coordinator::LocalCluster;
 use ::coordinator::pace::Host;
+use ::coordinator::{Limits, LocalCluster};
 use anyhow::Context;
 use moe::DispatchScheme;
 use serde_json::Value;
 use std::path::Path;
 use study::bench::{
-    Collective, Even, Line, Product, RankPhase, Sweep, footer, header, host, json, line, now, product_header,
-    product_line, rank_header, rank_lines, sizes, unthrottled, wall_us, wire,
+    Collective, Even, Line, Product, RankPhase, Sweep, Wall, footer, header, host, json, line, now,
+    product_header, product_line, rank_header, rank_lines, sizes, unthrottled, wire,
 };
 use study::layer::{self, BackendKind, CompareSpec, Finished, GateChoice, Record, Wanted};
 
@@ -108,7 +108,7 @@ fn alltoall(args: &AlltoallArgs, tier: Option<Tier>, quiet: bool) -> Result<(), 
     let largest = evens.last().map_or(0, |even| even.size().saturating_mul(ranks.into()));
     measure(specs, place, quiet, |at, spec, record| {
         failed = failed.take().or_else(|| verdict(spec, record, place.raw));
-        lines.push(Line::new(&evens[at], record, if place.raw { wall_us(record) } else { 1.0 }));
+        lines.push(Line::new(&evens[at], record, wall(record, place)));
         output::print(&line(&lines[lines.len() - 1]))
     })?;
     output::print(&footer(collective, &lines))?;
@@ -150,8 +150,8 @@ fn ranks(args: &RankArgs, phase: RankPhase, quiet: bool) -> Result<(), Failure> 
     let mut failed = None;
     measure(vec![spec_of(args)?], &args.place, quiet, |_, spec, record| {
         failed = verdict(spec, record, raw);
-        let wall = if raw { wall_us(record) } else { 1.0 };
-        output::print(&(rank_header(spec, record, raw) + &rank_lines(record, phase, wall)))?;
+        let lines = rank_lines(record, phase, wall(record, &args.place));
+        output::print(&(rank_header(spec, record, raw) + &lines))?;
         write_record(args, &[record])
     })?;
     if raw {
@@ -237,7 +237,7 @@ fn measure(
         }),
         None => block_on_interruptibly(async {
             let host = Host::this(place.in_process);
-            let mut cluster = workers(&specs, place.in_process, &meter).await?;
+            let mut cluster = workers(&specs, place, &meter).await?;
             for (at, spec) in specs.iter().enumerate() {
                 let (rows, mut finished) = (layer::configuration(spec, false)?, Finished::default());
                 let mut show = |progress| meter.show(&progress);
@@ -256,7 +256,7 @@ fn measure(
 /// A worker on this machine for each rank, if any of `specs` is to be measured; all have as many ranks.
 async fn workers(
     specs: &[CompareSpec],
-    in_process: bool,
+    place: &Where,
     meter: &Meter,
 ) -> Result<Option<LocalCluster>, Failure> {
     let Some(spec) = specs.iter().find(|spec| spec.backends.contains(&BackendKind::Quic)) else {
@@ -264,7 +264,14 @@ async fn workers(
     };
     let racks = spec.cluster().map_err(Failure::usage)?;
     meter.say(&format!("starting {} workers", racks.num_ranks()));
-    start_workers(&racks, in_process).await.map(Some)
+    let limits = if place.raw { Wall::no_lead() } else { Limits::default() };
+    start_workers_within(&racks, place.in_process, limits).await.map(Some)
+}
+
+/// How the times of `record` are told. A cluster that is running tells its ranks of a phase before it begins.
+fn wall(record: &Record, place: &Where) -> Wall {
+    let limits = if place.on.cluster.is_some() { Limits::default() } else { Wall::no_lead() };
+    if place.raw { Wall::of(record, &limits) } else { Wall::EMULATED }
 }
 
 /// What is wrong with a record. Unthrottled, nobody can be late.

@@ -20,5 +20,5 @@ pub use nccl::{Line, Sweep, footer, header, line};
 pub use nccl_json::{json, now};
 pub use products::{Product, product_header, product_line};
 pub use ranks::{RankPhase, rank_header, rank_lines};
-pub use raw::{unthrottled, wall_us};
+pub use raw::{Wall, unthrottled};
 pub use sizes::{parse_size, sizes};

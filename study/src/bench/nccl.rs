@@ -4,6 +4,7 @@
 //! nccl-tests can't check an all-to-all in place it prints N/A, and so does this. Widths and number formats are those of its `util.cu`.
 
 use super::even::{Collective, Even};
+use super::raw::Wall;
 use crate::layer::{BackendKind, Record};
 
 /// What a table is about.
@@ -47,9 +48,9 @@ pub struct Line {
 }
 
 impl Line {
-    /// That of `record`, whose times count `wall_us` microseconds each (1 where they are emulated).
+    /// That of `record`, its times as `wall` has them.
     #[must_use]
-    pub fn new(even: &Even, record: &Record, wall_us: f64) -> Self {
+    pub fn new(even: &Even, record: &Record, wall: Wall) -> Self {
         let rounds = record.detail.as_ref().map(|detail| detail.round_us.combine.clone());
         let times = rounds.filter(|times| !times.is_empty()).unwrap_or_else(|| vec![record.combine_us]);
         // A difference is told of one token or pair; how many more there are is not known.
@@ -57,7 +58,7 @@ impl Line {
         Self {
             size: even.size(),
             count: even.count(),
-            times_us: times.into_iter().map(|time| time * wall_us).collect(),
+            times_us: times.into_iter().map(|time| wall.us(time)).collect(),
             wrong: (record.backend != BackendKind::Analytic).then_some(wrong),
             bus_share: even.collective().bus_share(even.ranks()),
             problem: record.problem.clone(),
@@ -143,7 +144,7 @@ fn sent(sweep: &Sweep) -> Vec<String> {
     };
     let time = match (sweep.raw, sweep.backend) {
         (true, _) => {
-            "time: measured, microseconds of the wall: ports hold nothing back, this is what processes and QUIC carry here"
+            "time: measured, microseconds of the wall, from the moment ranks are told: ports hold nothing back, this is what processes and QUIC carry here"
         }
         (_, BackendKind::Quic) => {
             "time: measured over QUIC, emulated microseconds, the slowest rank's; mean of the rounds"

@@ -3,6 +3,7 @@
 //! What a rank sends is counted, hops that it forwards included; rows for itself are not. Its time is the median over rounds, from the
 //! common start to its last row. SU is scale-up, inside a rack; SO scale-out, between racks.
 
+use super::raw::Wall;
 use crate::layer::{CompareSpec, Detail, MatrixBy, PhaseBandwidth, Record};
 
 /// Which of the two phases.
@@ -58,7 +59,7 @@ pub fn rank_header(spec: &CompareSpec, record: &Record, raw: bool) -> String {
     let time = if raw { "of the wall, measured, ports hold nothing back" } else { "emulated" };
     format!(
         "[config] num_tokens={}, hidden={}, num_topk={}, num_experts={}, num_ranks={}, racks={}, scheme={}, placement={}, model={}, hardware={}, latency={}\n\
-         [config] backend={}, microseconds {time}, bytes counted, {} rounds\n",
+         [config] backend={}, microseconds {time}, bytes counted, rounds={}\n",
         spec.tokens,
         spec.shape.hidden,
         spec.shape.top_k,
@@ -75,11 +76,11 @@ pub fn rank_header(spec: &CompareSpec, record: &Record, raw: bool) -> String {
     )
 }
 
-/// A line a rank, then all ranks; of a closed form the latter alone. A microsecond of the record lasts `wall_us` (1 where it is emulated).
+/// A line a rank, then all ranks; of a closed form the latter alone. Times as `wall` has them.
 #[must_use]
-pub fn rank_lines(record: &Record, phase: RankPhase, wall_us: f64) -> String {
+pub fn rank_lines(record: &Record, phase: RankPhase, wall: Wall) -> String {
     let name = phase.name();
-    let whole_us = phase.whole_us(record) * wall_us;
+    let whole_us = wall.us(phase.whole_us(record));
     let Some(detail) = record.detail.as_ref() else {
         return format!("[all] {name} t={whole_us:.2} us (closed form: nothing was sent)\n");
     };
@@ -89,7 +90,7 @@ pub fn rank_lines(record: &Record, phase: RankPhase, wall_us: f64) -> String {
     if detail.matrix_by == MatrixBy::Rank {
         let racks: Vec<usize> = rack_of(&detail.rack_sizes);
         for (rank, (row, &time)) in matrix.iter().zip(times).enumerate() {
-            let time = time * wall_us;
+            let time = wall.us(time);
             let (mut up, mut out) = (0, 0);
             for (to, bytes) in row.iter().enumerate().filter(|(to, _)| *to != rank) {
                 *(if racks[rank] == racks[to] { &mut up } else { &mut out }) += bytes;
@@ -107,11 +108,12 @@ pub fn rank_lines(record: &Record, phase: RankPhase, wall_us: f64) -> String {
     } else {
         text.push_str("[ranks] more than 1024: bytes are known by rack\n");
     }
-    text + &all(record, phase, whole_us, wall_us, &rates)
+    text + &all(record, phase, wall, &rates)
 }
 
 /// All ranks in two lines.
-fn all(record: &Record, phase: RankPhase, whole_us: f64, wall_us: f64, rates: &[f64]) -> String {
+fn all(record: &Record, phase: RankPhase, wall: Wall, rates: &[f64]) -> String {
+    let whole_us = wall.us(phase.whole_us(record));
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let most = rates.iter().copied().fold(0.0, f64::max);
     let mean = rates.iter().sum::<f64>() / rates.len().max(1) as f64;
@@ -120,10 +122,11 @@ fn all(record: &Record, phase: RankPhase, whole_us: f64, wall_us: f64, rates: &[
         text.push_str(&format!(" | {least:.2} / {mean:.2} / {most:.2} GB/s (min / mean / max of ranks)"));
     }
     if let Some(bandwidth) = phase.bandwidth(record) {
-        let (alg, bus) = (bandwidth.alg_gb_per_s / wall_us, bandwidth.bus_gb_per_s / wall_us);
+        let share = if whole_us > 0.0 { phase.whole_us(record) / whole_us } else { 0.0 };
+        let (alg, bus) = (bandwidth.alg_gb_per_s * share, bandwidth.bus_gb_per_s * share);
         text.push_str(&format!(" | algbw {alg:.2}, busbw {bus:.2} GB/s"));
         // What is unthrottled has no line.
-        if wall_us == 1.0 && bandwidth.scale_up.line_gb_per_s < 1e5 {
+        if wall.is_emulated() {
             text.push_str(&format!(
                 " | ports: {:.0}% (SO), {:.0}% (SU) of the line at most",
                 100.0 * bandwidth.scale_out.max_line_share,
@@ -163,8 +166,9 @@ mod tests {
         let rows = configuration(&spec, false).expect("valid");
         let report = compare_offline(&spec, &rows).expect("simulated");
         let [closed, record] = &report.rows[..] else { panic!("two records") };
-        assert!(rank_lines(closed, RankPhase::Dispatch, 1.0).starts_with("[all] Dispatch t="));
-        let text = rank_header(&spec, record, false) + &rank_lines(record, RankPhase::Combine, 1.0);
+        assert!(rank_lines(closed, RankPhase::Dispatch, Wall::EMULATED).starts_with("[all] Dispatch t="));
+        let text =
+            rank_header(&spec, record, false) + &rank_lines(record, RankPhase::Combine, Wall::EMULATED);
         let bytes = text.lines().filter(|line| line.starts_with("[rank ")).map(|line| {
             let word = line.split(' ').rev().nth(1).expect("bytes");
             word.parse::<u64>().expect("a number")

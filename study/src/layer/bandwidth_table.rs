@@ -6,7 +6,7 @@ use crate::text_table::{Column, TextTable};
 
 /// What it says, for the legend.
 pub(super) const LEGEND: &str = "GB/s: 10^9 bytes a second. algbw, busbw: as nccl-tests has them for alltoallv, the rank with most bytes over the slowest rank's time. \
-     bound: of the busbw of an even all-to-all, N/(N-1) times the scale-out port over N racks. scale-up, scale-out: each rank's port, bytes of its \
+     Their bound: of the busbw of an even all-to-all, N/(N-1) times the scale-out port over N racks. scale-up, scale-out: each rank's port, bytes of its \
      busier direction over the phase's time, least, mean and most over ranks, and the most as a share of the port's rate.";
 
 /// Bandwidths of the records nearest to reality at `latency`; `None` where nothing ran.
