@@ -11,6 +11,7 @@ mod overtraining;
 mod pipelines;
 mod prices;
 mod racks;
+mod reach;
 mod reversibility;
 mod speed;
 mod table;
@@ -19,11 +20,15 @@ mod verdict;
 pub(crate) use self::batch::chips;
 pub use self::board::{Board, ClaimError, Preset, input_names};
 pub use self::chapter::Chapter;
-pub use self::verdict::{Rule, Stated, Verdict};
+pub use self::reach::{Reach, reaches};
+pub use self::verdict::{ORDER, Rule, Stated, Verdict};
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+
+/// The equations as a script for pages, which says how it is written: `formulas[ID](inputs)` gives a claim's values.
+pub const FORMULAS: &str = include_str!("../data/claims/formulas.js");
 
 /// A named input of a claim.
 struct Input {
@@ -96,8 +101,14 @@ pub struct Claim {
     pub tolerance: f64,
     /// What comparing the two gives.
     pub verdict: Verdict,
+    /// How that follows.
+    pub rule: Rule,
     /// Why, in a line.
     pub note: &'static str,
+    /// Id of the [figure](crate::figures) that shows it.
+    pub picture: Option<&'static str>,
+    /// Commands that try it on the yard.
+    pub runs: &'static [String],
 }
 
 impl Claim {

@@ -185,7 +185,10 @@ impl Board {
             stated,
             tolerance,
             verdict,
+            rule: text.rule,
             note: &text.note,
+            picture: text.picture.as_deref(),
+            runs: &text.runs,
         }
     }
 }

@@ -45,6 +45,11 @@ pub(super) struct Text {
     number: Option<f64>,
     range: Option<(f64, f64)>,
     pub(super) rule: Rule,
+    /// Id of the figure that shows it.
+    pub(super) picture: Option<String>,
+    /// Commands that try it on the yard.
+    #[serde(default)]
+    pub(super) runs: Vec<String>,
     pub(super) note: String,
 }
 
@@ -54,16 +59,16 @@ pub(super) struct Text {
 pub(super) struct Given {
     /// Empty for a ratio or a count.
     unit: String,
-    kind: Kind,
+    pub(super) kind: Kind,
     value: Option<f64>,
     talk: Option<f64>,
     dsv3: Option<f64>,
 }
 
 /// What an input can be.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     AboveZero,
     OrZero,

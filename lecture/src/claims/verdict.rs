@@ -88,10 +88,10 @@ impl fmt::Display for Verdict {
 }
 
 /// Factor up to which two numbers are of one order of magnitude.
-pub(crate) const ORDER: f64 = 3.0;
+pub const ORDER: f64 = 3.0;
 
 /// How the verdict follows.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// Reproduces within so much of what is stated, else of its order within a factor of three, else contradicts.
