@@ -186,3 +186,85 @@ fn plots_are_written_and_the_same_again() {
     let part = dir.path().join("part").display().to_string();
     assert_eq!(text(&["board", "F", "--plots", &part]).lines().count(), 1);
 }
+
+#[test]
+fn the_page_has_every_claim_and_its_data_is_that_of_json() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("lecture.html");
+    let path = file.display().to_string();
+    let of = |args: &[&str]| {
+        assert_eq!(text(&[&["board", "--html", &path], args].concat()), format!("{path}\n"));
+        let page = std::fs::read_to_string(&file).expect("a page");
+        let (_, record) =
+            page.split_once("<script type=\"application/json\" id=\"record\">").expect("the record");
+        let record = record.split_once("</script>").expect("an end").0;
+        let record: Value = serde_json::from_str(record).expect("JSON");
+        assert_eq!(record, json(&[&["board", "--json"], args].concat()), "{args:?}");
+        for claim in record["claims"].as_array().expect("a list") {
+            let id = claim["id"].as_str().expect("text");
+            assert!(page.contains(&format!("<article id=\"{id}\"")), "{id}");
+        }
+        page
+    };
+    let page = of(&[]);
+    assert!(page.len() < 5_000_000, "{} bytes", page.len());
+    assert!(page.contains("Content-Security-Policy") && !page.contains("src=\"http"));
+    assert!(
+        of(&["--preset=dsv3", "--set", "rho=295"]).contains("railyard board --preset dsv3 --set rho=295")
+    );
+    of(&["scale-up"]);
+    refused(&["board", "--html", &path, "--json"], &["cannot be used with"]);
+    refused(&["board", "--html", &path, "--plots", "plots"], &["cannot be used with"]);
+    let nowhere = dir.path().join("no/such/page.html").display().to_string();
+    let error = support::fails(&mut support::railyard(&["board", "--html", &nowhere]), 1);
+    assert!(error.contains("give a file that can be written"), "{error}");
+}
+
+/// The words of a command as a shell has them; the claims' quote nothing but whole words.
+fn words(command: &str) -> Vec<&str> {
+    command.split(' ').map(|word| word.trim_matches('\'')).collect()
+}
+
+#[test]
+fn commands_that_claims_name_can_be_run_and_their_files_are_in_the_page() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("lecture.html");
+    text(&["board", "--html", &file.display().to_string()]);
+    let page = std::fs::read_to_string(&file).expect("a page");
+    let claims = lecture::claims::Board::default().claims();
+    let commands: std::collections::BTreeSet<&str> =
+        claims.iter().flat_map(|claim| claim.runs).map(String::as_str).collect();
+    assert!(commands.len() > 20);
+    for command in commands {
+        let mut words = words(command);
+        assert_eq!(words.remove(0), "railyard", "{command}");
+        if ["run", "serve-bench"].contains(&words[0]) {
+            words.push("--dry-run");
+        }
+        let mut run = support::railyard(&words);
+        support::works(run.current_dir(env!("CARGO_MANIFEST_DIR")));
+        for path in words.iter().filter(|word| word.starts_with("examples/")) {
+            let anchor = path.trim_end_matches(".toml").replace('/', "-");
+            assert!(page.contains(&format!("<details id=\"{anchor}\"")), "{path}");
+        }
+    }
+    // An experiment that names a claim is named by it.
+    for entry in
+        std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).expect("there")
+    {
+        let path = entry.expect("an entry").path();
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let name = format!("examples/{}", path.file_name().expect("a name").to_string_lossy());
+        let named = text
+            .lines()
+            .find_map(|line| line.strip_prefix("claim = \""))
+            .and_then(|line| line.split_once(':'));
+        for id in
+            named.map_or("", |(ids, _)| ids).split([',', '-']).map(str::trim).filter(|id| !id.is_empty())
+        {
+            // Some name another source's table.
+            let Some(claim) = claims.iter().find(|claim| claim.id == id) else { continue };
+            assert!(claim.runs.iter().any(|run| run.contains(&name)), "{id} doesn't name {name}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ Examples:
   railyard board B5                     one claim and all that it computes
   railyard board --set throttle=18      what changes on GB200 with one 400 Gb/s card a GPU
   railyard board --plots plots          every chapter's plots as SVG
+  railyard board --html lecture.html    all of it as a page, with sliders and a search
 
 Verdicts: reproduces, order of magnitude (within a factor of 3), assumption (stated, not derivable), wrong input,
 contradicts. Chapters: roofline, scale-up, pipeline, overtraining, prices, reversible (or A to F).")]
@@ -31,6 +32,9 @@ pub(crate) struct BoardArgs {
     /// Write the plots to this directory as SVG, and print their paths
     #[arg(long, value_name = "DIR", conflicts_with = "json")]
     pub(crate) plots: Option<PathBuf>,
+    /// Write one page with every claim, its picture and sliders for its inputs; it opens without a network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "plots"])]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,6 @@
-//! `railyard board`: every claim as an equation, with other inputs if wished, as text, JSON or plots.
+//! `railyard board`: every claim as an equation, with other inputs if wished, as text, JSON, plots or a page.
+
+mod page;
 
 use crate::cli::BoardArgs;
 use crate::failure::Failure;
@@ -18,9 +20,12 @@ pub(crate) fn run(args: &BoardArgs) -> Result<(), Failure> {
     if let Some(dir) = &args.plots {
         return plots(dir, args.selection.is_some().then_some(&chosen));
     }
+    let record = || json!({"schema_version": SCHEMA_VERSION, "claims": chosen});
+    if let Some(file) = &args.html {
+        return page::write(file, args, &chosen, &record().to_string());
+    }
     if args.json {
-        let object = json!({"schema_version": SCHEMA_VERSION, "claims": chosen});
-        return output::print(&format!("{object:#}\n"));
+        return output::print(&format!("{:#}\n", record()));
     }
     let mut shown = String::new();
     if board.is_varied() {

@@ -1,6 +1,7 @@
 //! What people look at. [`chart`] makes a figure of an experiment's results, [`picture`] draws one to a file; between them stands
-//! [`blackboard::figure::Figure`], data alone, so that another page may draw it another way. Knows records, and no runner.
+//! [`blackboard::figure::Figure`], data alone, so that another page may draw it another way. Knows records and claims, and no runner.
 
+pub mod board;
 pub mod chart;
 #[cfg(feature = "plots")]
 mod draw;

@@ -53,6 +53,18 @@ fn missing(feature: &str) -> anyhow::Error {
     anyhow::anyhow!("this build can't draw {format}; build it with `--features {feature}`{other}")
 }
 
+/// `figure` as SVG for a page that says its title and caption beside it; nothing where this build can't draw.
+#[cfg(feature = "plots")]
+pub(crate) fn drawn(figure: &Figure) -> Option<String> {
+    let bare = Figure { title: String::new(), caption: String::new(), ..figure.clone() };
+    Some(crate::draw::svg(&bare))
+}
+
+#[cfg(not(feature = "plots"))]
+pub(crate) fn drawn(_: &Figure) -> Option<String> {
+    None
+}
+
 #[cfg(not(feature = "plots"))]
 fn bytes(_: &Figure, _: Format) -> anyhow::Result<Vec<u8>> {
     Err(missing("plots"))
