@@ -1,6 +1,6 @@
 //! Results of one kind side by side: what differs between their settings, and every number that both have, with its ratio.
 
-use super::rows::{named, numbers};
+use super::rows::{named, numbers, way};
 use super::table::{Table, cell};
 use super::{Of, Source};
 use crate::page::escaped;
@@ -63,7 +63,9 @@ fn of_comparison(name: &str, report: &Report) -> Beside {
     let settings = settings.map(|(key, value)| (key.clone(), told(value)));
     let columns = ["all-to-all, us", "layer, us", "all-to-all slowdown", "layer slowdown"];
     let row = |record: &study::layer::Record| {
-        let name = format!("{}; {} latency; {}", record.title, record.latency, record.backend);
+        // By what it does: two racks stand beside nine.
+        let racks = if record.racks > 1 { "racks" } else { "1 rack" };
+        let name = format!("{racks}: {}; {} latency; {}", way(record), record.latency, record.backend);
         (name, vec![Some(record.a2a_us), Some(record.layer_us), record.a2a_slowdown, record.layer_slowdown])
     };
     Beside {
@@ -108,6 +110,7 @@ fn told(value: &Value) -> String {
 fn of_kind(all: &[Beside]) -> String {
     let shown = &all[..all.len().min(BESIDE_MAX)];
     let mut html = settings(shown);
+    let before = html.clone();
     let first = &shown[0];
     for (at, column) in first.columns.iter().enumerate() {
         let of = |beside: &Beside, row: &str| {
@@ -157,8 +160,8 @@ fn of_kind(all: &[Beside]) -> String {
             &Table { caption: format!("{column}{furthest}{left}"), columns, names: 1, rows }.html(),
         );
     }
-    if html.is_empty() {
-        html = "<p>They have no row in common.</p>".to_owned();
+    if html == before {
+        html.push_str("<p>They have no row in common.</p>");
     }
     if all.len() > shown.len() {
         html.push_str(&format!("<p class=\"soft\">{} more are left out here.</p>", all.len() - shown.len()));

@@ -1,6 +1,6 @@
 //! A comparison: what the second rack costs and what wins it back, its table, its pictures.
 
-use super::rows::{configurations, links, told_by};
+use super::rows::{configurations, links, told_by, way};
 use super::table::{Table, cell, ratio};
 use super::trust::{self, Checked};
 use super::{Section, faults, phases, ports, ranks, slowdown, traffic};
@@ -78,11 +78,6 @@ fn headline(report: &Report) -> String {
         format!("; {} leaves {layer:.2} ({a2a:.2})", way(least))
     });
     format!("{racks} {} with {} dispatch{won}", told(first), first.scheme)
-}
-
-/// What a row does, in words: `2 racks: hierarchical` is "hierarchical".
-pub(super) fn way(record: &Record) -> String {
-    record.title.split_once(": ").map_or(record.title.as_str(), |(_, way)| way).to_owned()
 }
 
 /// The table at one latency, the backend nearest to reality first.

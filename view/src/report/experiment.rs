@@ -54,11 +54,17 @@ pub(super) fn section(merged: &Merged, subject: &dyn Subject, id: &str) -> Secti
     }
 }
 
-/// The first finding, else the claim, else the name.
+/// The first finding, as far as its first half goes, else the claim, else the name.
 fn headline(merged: &Merged) -> String {
     let found = merged.findings().into_iter().flatten().next();
+    let found = found.map(|found| match found.split_once("; ") {
+        Some((first, _)) => first.to_owned(),
+        None => found,
+    });
     let claim = merged.header.claim.as_ref().map(|claim| format!("{}: {claim}", merged.header.name));
-    found.or(claim).unwrap_or_else(|| merged.header.name.clone())
+    let text = found.or(claim).unwrap_or_else(|| merged.header.name.clone());
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn table(merged: &Merged, rows: &[SummaryRow<'_>], subject: &dyn Subject) -> String {

@@ -13,6 +13,11 @@ pub(super) fn told_by(report: &Report) -> (String, BackendKind) {
     (latency, backend)
 }
 
+/// What a row does, in words: `2 racks: hierarchical` is "hierarchical".
+pub(super) fn way(record: &Record) -> String {
+    record.title.split_once(": ").map_or(record.title.as_str(), |(_, way)| way).to_owned()
+}
+
 /// Records of one latency, a list for each configuration, backends ascending.
 pub(super) fn configurations<'a>(report: &'a Report, latency: &str) -> Vec<Vec<&'a Record>> {
     let mut all: Vec<Vec<&Record>> = Vec::new();

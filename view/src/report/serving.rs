@@ -29,6 +29,11 @@ pub(super) fn pictures(rows: &[SummaryRow<'_>], id: &str) -> Vec<Picture> {
     pictures
 }
 
+/// Milliseconds in words, as seconds where they are many.
+fn of_ms(ms: f64) -> String {
+    if ms >= 1e4 { format!("{} s", short(ms / 1e3)) } else { format!("{} ms", short(ms)) }
+}
+
 fn label(row: &SummaryRow<'_>) -> String {
     format!("{}, {}", named(row), row.backend)
 }
@@ -68,21 +73,10 @@ fn latency(rows: &[SummaryRow<'_>], id: &str, key: &str, words: &str) -> Option<
     if most[2] == 0.0 {
         return None;
     }
-    let title = format!(
-        "Of 100 requests one waits at least {} ms for its {words} where the median is {} ms: {worst}",
-        short(most[2]),
-        short(most[0])
-    );
-    let title = if key == "tpot" {
-        format!(
-            "The {words} is {} ms at the 99th percentile, {} ms at the median: {worst}",
-            short(most[2]),
-            short(most[0])
-        )
-    } else if key == "queue_wait" {
-        format!("One request of 100 waits at least {} ms in the queue: {worst}", short(most[2]))
-    } else {
-        title
+    let (median, high) = (of_ms(most[0]), of_ms(most[2]));
+    let title = match key {
+        "queue_wait" => format!("One request of 100 waits at least {high} in the queue: {worst}"),
+        _ => format!("The {words} is {high} at the 99th percentile, {median} at the median: {worst}"),
     };
     let group = |(label, values): &(String, Vec<f64>)| {
         let bars =
@@ -269,9 +263,9 @@ fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     let title = match waiting {
         0.0 => format!("No request waited; at most {} were seated: {}", short(seated), label(row)),
         _ => format!(
-            "Most requests, {}, waited about {} ms after the first came; at most {} were seated: {}",
+            "Most requests, {}, waited about {} after the first came; at most {} were seated: {}",
             short(waiting),
-            short(when),
+            of_ms(when),
             short(seated),
             label(row)
         ),

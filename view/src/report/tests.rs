@@ -112,7 +112,7 @@ fn two_comparisons_stand_side_by_side() {
     other.config["throttle"] = 18.0.into();
     let html = page(&[of("a.json", &one), of("b.json", &other)], &Beside::default());
     assert!(html.contains("<h2>Side by side</h2>"));
-    assert!(html.contains("x 2.000"), "the ratio");
+    assert!(html.contains("x 2.000") && html.contains("racks: flat; zero latency; sim"), "the ratio");
     assert!(html.contains("<th scope=\"row\" class=\"text\">throttle</th>"), "what differs");
     assert!(!html.contains("<th scope=\"row\" class=\"text\">model</th>"), "what does not");
 }

@@ -44,6 +44,12 @@ pub(super) fn lines(records: &[Checked], hardware: &str, serving: bool) -> Vec<(
         lines.push((word.to_owned(), text));
     }
     let invalid = records.iter().filter(|record| !record.valid).count();
+    if all == 0 && invalid == 0 {
+        lines.push((
+            "Checked".to_owned(),
+            "No rank ran: there is nothing to check but closed forms and books, which tests hold.".to_owned(),
+        ));
+    }
     if all == 0 && invalid > 0 {
         lines.push((
             "NOT VALID".to_owned(),
