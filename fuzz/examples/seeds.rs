@@ -10,6 +10,7 @@ use node::control::{FromNode, NodeId, Occupant, Pacing, PhaseReport, SeatPlan, S
 use node::net::frames::{HEADER_BYTES, encode};
 use node::program::{MoveProgram, Program, StackProgram, Stop};
 use node::setup::Setup;
+use node::trace::{FrameTrace, JobKind, JobTrace, PhaseTrace, Tracing};
 use node::wire::{self, Flow, Frame, Origin, Phase, Row, TrafficClass};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ fn to_node() -> Vec<ToNode> {
     let stack = Stack::new(model, Dtype::Fp8, Dtype::Bf16, (CommonWeights::Even, 1), 2, &layer.cluster);
     let stack = StackProgram::linear(stack.expect("a stack"), &layer.cluster).expect("a program");
     let weights = WeightMove { from: RankId(0), to: RankId(1), expert: ExpertId(2) };
+    let tracing = Tracing { every: 2, first_step: 1, steps: 3 };
     let moves = MoveProgram { shape: layer.program.shape(), layer: 1, rounds: vec![vec![weights], vec![]] };
     let configure = |setup: Setup| {
         let seat = |node: u32| Occupant {
@@ -82,7 +84,7 @@ fn to_node() -> Vec<ToNode> {
     let column = Column { chunks: vec![chunk; 2], ended: vec![1, 2] };
     vec![
         ToNode::Welcome { node: NodeId(3), beat_ms: 250 },
-        configure(layer.clone()),
+        configure(Setup { tracing: Some(tracing), ..layer.clone() }),
         configure(Setup { program: Program::Stack(stack), ..layer.clone() }),
         configure(Setup { program: Program::Moves(moves), ..layer }),
         ToNode::Prepare { run: 1, step: 2, columns: vec![column; 2] },
@@ -96,6 +98,14 @@ fn to_node() -> Vec<ToNode> {
 }
 
 fn from_node() -> Vec<FromNode> {
+    let frame = FrameTrace {
+        start: Picos(1),
+        end: Picos(3),
+        ready: Picos::ZERO,
+        peer: RankId(1),
+        sequence: 4,
+        bytes: 5,
+    };
     let report = PhaseReport {
         phase: Phase::Dispatch,
         measured: Picos(1),
@@ -107,6 +117,12 @@ fn from_node() -> Vec<FromNode> {
         cpu_ns: 4,
         udp_bytes: 5,
         faults: 0,
+        trace: PhaseTrace {
+            sent: vec![frame],
+            received: vec![frame; 2],
+            jobs: vec![JobTrace { start: Picos(1), end: Picos(2), kind: JobKind::Sum }],
+            left_out: 6,
+        },
     };
     vec![
         FromNode::Configured { run: 1 },

@@ -4,6 +4,7 @@
 
 use crate::program::Stop;
 use crate::setup::Setup;
+use crate::trace::PhaseTrace;
 use crate::wire::Phase;
 use moe::stack::Column;
 use serde::{Deserialize, Serialize};
@@ -255,6 +256,8 @@ pub struct PhaseReport {
     pub udp_bytes: u64,
     /// Faults of the run's plan that this rank, or what it sent, has met in the phase.
     pub faults: u32,
+    /// What the rank has kept for a timeline; nothing where the setup doesn't ask.
+    pub trace: PhaseTrace,
 }
 
 impl ToNode {

@@ -8,6 +8,7 @@ pub use local::{LocalDone, LocalState};
 
 use crate::program::{LayerProgram, MoveProgram, Program, StackProgram};
 use crate::setup::{Setup, SetupError, WEIGHT_ROW_BYTES};
+use crate::trace::JobKind;
 use crate::wire::RowData;
 use bytes::Bytes;
 use local::OwnLayers;
@@ -101,6 +102,23 @@ pub enum Work {
         /// True on a gateway, whose sum travels on as BF16.
         narrow: bool,
     },
+}
+
+impl Work {
+    /// Its kind, as a timeline has it.
+    #[must_use]
+    pub const fn kind(&self) -> JobKind {
+        match self {
+            Self::Gate { .. } => JobKind::Gate,
+            Self::Quantise => JobKind::Quantise,
+            Self::Weights(_) => JobKind::Weights,
+            Self::Expert { .. } => JobKind::Expert,
+            Self::Enter { .. } => JobKind::Enter,
+            Self::Local { .. } => JobKind::Local,
+            Self::Leave { .. } => JobKind::Leave,
+            Self::Reduce { .. } => JobKind::Sum,
+        }
+    }
 }
 
 /// What a job yields.

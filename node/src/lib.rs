@@ -15,5 +15,6 @@ pub mod rank;
 pub mod seat;
 pub mod setup;
 pub mod sim;
+pub mod trace;
 pub mod wire;
 pub mod worker;

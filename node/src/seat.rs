@@ -10,6 +10,7 @@ use crate::nic::{Nic, NicConfig, NicError};
 use crate::program::Stop;
 use crate::rank::{Event, Rank, RankError, Send};
 use crate::setup::PreparedRun;
+use crate::trace::{JobTrace, PhaseTrace};
 use crate::wire::{Flow, Frame, Phase};
 use moe::stack::{Column, KvCache};
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Seat {
     nic: Option<Nic>,
     /// In a phase of a run with faults.
     faults: Option<Box<Faults>>,
+    /// In a step that is traced: what is kept besides what the card keeps.
+    trace: Option<Box<PhaseTrace>>,
 }
 
 impl Seat {
@@ -76,7 +79,8 @@ impl Seat {
     pub fn new(id: RankId, run: &Arc<PreparedRun>, horizon: Picos, resolution: Picos) -> Self {
         let rank = Rank::new(id, Arc::clone(run));
         let (flow, at, nic) = (None, None, None);
-        Self { rank, run: Arc::clone(run), horizon, resolution, flow, next: 0, at, nic, faults: None }
+        let (faults, trace) = (None, None);
+        Self { rank, run: Arc::clone(run), horizon, resolution, flow, next: 0, at, nic, faults, trace }
     }
 
     /// This seat's rank.
@@ -104,9 +108,10 @@ impl Seat {
     }
 
     /// What the card has counted in `phase`, which has closed: by the stamps at `stamped`, by the shell's clock at `measured`. What else
-    /// only a shell can know is 0.
+    /// only a shell can know is 0. What was kept for a timeline goes with it.
     #[must_use]
-    pub fn report(&self, phase: Phase, stamped: Picos, measured: Picos) -> PhaseReport {
+    pub fn report(&mut self, phase: Phase, stamped: Picos, measured: Picos) -> PhaseReport {
+        let trace = self.take_trace();
         let nic = self.nic.as_ref();
         PhaseReport {
             phase,
@@ -119,7 +124,18 @@ impl Seat {
             cpu_ns: 0,
             udp_bytes: 0,
             faults: self.faults.as_ref().map_or(0, |faults| faults.struck()),
+            trace,
         }
+    }
+
+    fn take_trace(&mut self) -> PhaseTrace {
+        let Some(trace) = &mut self.trace else { return PhaseTrace::default() };
+        let mut trace = std::mem::take(&mut **trace);
+        if let Some(nic) = &mut self.nic {
+            nic.take_trace(&mut trace);
+        }
+        trace.jobs.sort_unstable();
+        trace
     }
 
     /// Command: prepare step number `step`; in a whole model `column` is what enters the first stage, and `half` whose half it is.
@@ -130,6 +146,9 @@ impl Seat {
         let flow = self.run.flow(step, half);
         (self.flow, self.next, self.at, self.nic) = (Some(flow), 0, None, None);
         self.faults = None;
+        let setup = self.run.setup();
+        let tracing = setup.tracing.filter(|tracing| tracing.covers(setup.first_step.saturating_add(step)));
+        self.trace = tracing.map(|_| Box::default());
         Ok(self.rank.prepare(flow, column)?)
     }
 
@@ -167,6 +186,9 @@ impl Seat {
         let mut nic = Nic::new(id, cluster, &config, flow, phase, self.run.peers(id, flow, phase));
         if let Some(faults) = &self.faults {
             nic.set_paces(faults.ports());
+        }
+        if let Some(tracing) = self.run.setup().tracing.filter(|_| self.trace.is_some()) {
+            nic.trace(tracing.every);
         }
         nic
     }
@@ -233,11 +255,15 @@ impl Seat {
     pub fn poll_job(&mut self) -> Option<Job> {
         loop {
             let mut job = self.rank.poll_job()?;
-            let Some(faults) = &self.faults else { return Some(job) };
-            if let Some(charge) = faults.charge(job.ready, job.charge) {
+            if let Some(faults) = &self.faults {
+                let Some(charge) = faults.charge(job.ready, job.charge) else { continue };
                 job.charge = charge;
-                return Some(job);
             }
+            if let Some(trace) = &mut self.trace {
+                let (start, end) = (job.ready, job.ready.saturating_add(job.charge));
+                trace.job(JobTrace { start, end, kind: job.work.kind() });
+            }
+            return Some(job);
         }
     }
 

@@ -9,6 +9,7 @@ pub use prepared::PreparedRun;
 
 use crate::nic::{NicConfig, credit_window};
 use crate::program::{LayerProgram, Program, StackProgram};
+use crate::trace::Tracing;
 use crate::wire::{Phase, TrafficClass};
 use moe::experts::ExpertKind;
 use moe::plan::{DispatchScheme, RowBytes};
@@ -50,6 +51,8 @@ pub struct Setup {
     pub first_step: u32,
     /// What goes wrong on purpose; steps count from the run's first.
     pub faults: FaultPlan,
+    /// What is kept for a timeline, if there is to be one.
+    pub tracing: Option<Tracing>,
     /// What is run.
     pub program: Program,
 }
@@ -85,6 +88,7 @@ impl Setup {
             payload: true,
             first_step: 0,
             faults: FaultPlan::default(),
+            tracing: None,
             program,
         }
     }

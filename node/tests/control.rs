@@ -18,6 +18,7 @@ use node::control::{
 use node::net::frames::{HEADER_BYTES, decode, encode};
 use node::program::{MoveProgram, Program, StackProgram, Stop};
 use node::setup::Setup;
+use node::trace::{FrameTrace, JobKind, JobTrace, PhaseTrace, Tracing};
 use node::wire::Phase;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -30,6 +31,7 @@ const ROOM_BYTES: u64 = 128 << 20;
 
 fn to_node() -> Vec<ToNode> {
     let layer = setup(&[2, 2], shape(64, 8, 2, 16), DispatchScheme::Hierarchical, 3);
+    let tracing = Tracing { every: 2, first_step: 1, steps: 3 };
     let limit = GateLimit { group_of_expert: vec![0, 0, 0, 0, 1, 1, 1, 1], groups: 2, limit: 1 };
     let weights = WeightMove { from: RankId(0), to: RankId(1), expert: ExpertId(2) };
     let moves = MoveProgram {
@@ -61,7 +63,7 @@ fn to_node() -> Vec<ToNode> {
         ToNode::Beat,
         configure(Setup { program: Program::Moves(moves), ..layer.clone() }),
         configure(Setup { program: stack, routing: RoutingSpec::Gate, ..layer.clone() }),
-        configure(Setup { gate_limit: Some(limit), ..layer }),
+        configure(Setup { gate_limit: Some(limit), tracing: Some(tracing), ..layer }),
         ToNode::Prepare { run: 1, step: 2, columns: vec![column; 2] },
         ToNode::Begin { run: 1, step: 2, stop, start_at_ns: 3 },
         ToNode::Abort { run: 1 },
@@ -71,6 +73,14 @@ fn to_node() -> Vec<ToNode> {
 }
 
 fn from_node() -> Vec<FromNode> {
+    let frame = FrameTrace {
+        start: Picos(1),
+        end: Picos(3),
+        ready: Picos::ZERO,
+        peer: RankId(1),
+        sequence: 4,
+        bytes: 5,
+    };
     let report = PhaseReport {
         phase: Phase::Combine,
         measured: Picos(1),
@@ -82,6 +92,12 @@ fn from_node() -> Vec<FromNode> {
         cpu_ns: 4,
         udp_bytes: 5,
         faults: 0,
+        trace: PhaseTrace {
+            sent: vec![frame],
+            received: vec![frame; 2],
+            jobs: vec![JobTrace { start: Picos(1), end: Picos(2), kind: JobKind::Sum }],
+            left_out: 6,
+        },
     };
     let machine = Machine { id: "m".to_owned(), cores: 2 };
     let address = "[::1]:9".parse().unwrap();

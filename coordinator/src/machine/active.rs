@@ -265,6 +265,7 @@ impl Active {
                 let opening = self.open_stop(rank, is).ok_or_else(|| out_of_turn("closed"))?;
                 let stop = opening.at;
                 reported::check(&report, self.seats.seats.len())?;
+                reported::check_trace(&report.trace, self.seats.seats.len())?;
                 let begun = self.waits.iter().find(|wait| wait.asked == Asked::Stop(opening));
                 let waited_ns = now_ns.saturating_sub(begun.map_or(now_ns, |wait| wait.start_ns));
                 let off_ns = self.clock_error_ns[stop].saturating_add(self.limits.slack_ns);

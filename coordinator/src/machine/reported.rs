@@ -1,6 +1,7 @@
 //! What a node may report of a phase: numbers that can be added up, and nothing about ranks that aren't there.
 
 use node::control::PhaseReport;
+use node::trace::{EVENTS_MAX, FrameTrace, PhaseTrace};
 use topology::Picos;
 
 /// Largest lateness histogram that a node may send, bytes; a full one of two digits takes some 40 KiB.
@@ -37,6 +38,31 @@ pub(super) fn check(report: &PhaseReport, ranks: usize) -> Result<(), String> {
     }
     if report.lateness_ns.len() > LATENESS_BYTES_MAX {
         return Err(format!("it reported a histogram of {} bytes", report.lateness_ns.len()));
+    }
+    Ok(())
+}
+
+/// An error says what can't be of what a rank among `ranks` has kept for a timeline.
+pub(super) fn check_trace(trace: &PhaseTrace, ranks: usize) -> Result<(), String> {
+    let PhaseTrace { sent, received, jobs, left_out } = trace;
+    let longest = sent.len().max(received.len()).max(jobs.len());
+    if longest > EVENTS_MAX || *left_out > COUNT_MAX {
+        return Err(format!(
+            "it reported {longest} frames or jobs of one phase for a timeline, and {left_out} more"
+        ));
+    }
+    let frames = || sent.iter().chain(received);
+    if let Some(frame) = frames().find(|frame| frame.peer.0 as usize >= ranks) {
+        return Err(format!("it reported a frame at a port with {} of {ranks} ranks", frame.peer));
+    }
+    let wrong = |frame: &&FrameTrace| frame.ready > frame.start || frame.bytes > COUNT_MAX;
+    let times =
+        frames().map(|frame| (frame.start, frame.end)).chain(jobs.iter().map(|job| (job.start, job.end)));
+    let backwards = times.into_iter().any(|(start, end)| start > end || end > PHASE_MAX);
+    if backwards || frames().any(|frame| wrong(&frame)) {
+        return Err(
+            "it reported a frame or a job for a timeline that ends before it begins, or never".to_owned()
+        );
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ impl Slow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use node::trace::PhaseTrace;
     use node::wire::Phase;
     use topology::Picos;
 
@@ -87,6 +88,7 @@ mod tests {
             cpu_ns: 0,
             udp_bytes: 0,
             faults: 0,
+            trace: PhaseTrace::default(),
         };
         let stop = Stop { half: 0, layer: 0, phase: Phase::Expert };
         let phases = [(stop, measured_us.map(report).to_vec())];

@@ -12,6 +12,7 @@ use crate::testing::request;
 use moe::stack::StepBatch;
 use node::control::{Occupant, PhaseReport};
 use node::program::Stop;
+use node::trace::PhaseTrace;
 use node::wire::Phase;
 use std::collections::BTreeMap;
 use topology::{Picos, RankId};
@@ -173,6 +174,7 @@ fn report(phase: Phase) -> PhaseReport {
         cpu_ns: 1,
         udp_bytes: 1,
         faults: 0,
+        trace: PhaseTrace::default(),
     }
 }
 

@@ -85,6 +85,7 @@ impl SeenPhase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use node::trace::PhaseTrace;
     use topology::Picos;
 
     #[test]
@@ -100,6 +101,7 @@ mod tests {
             cpu_ns: 0,
             udp_bytes: 7,
             faults: 0,
+            trace: PhaseTrace::default(),
         };
         let mut seen = SeenPhase::new(Phase::Dispatch, &[report(1, 10), report(0, 20)], 100);
         seen.add(&[report(1, 1), report(1, 3)], 11);

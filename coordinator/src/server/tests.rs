@@ -7,6 +7,7 @@ use crate::run::run_steps;
 use crate::testing::request;
 use node::control::{FromNode, Machine, PhaseReport, ToNode};
 use node::net::{ClusterCa, Role, recv_message, send_message};
+use node::trace::PhaseTrace;
 use node::wire::Phase;
 use quinn::{RecvStream, SendStream};
 use topology::Picos;
@@ -125,6 +126,7 @@ fn report(phase: Phase) -> PhaseReport {
         cpu_ns: 0,
         udp_bytes: 0,
         faults: 0,
+        trace: PhaseTrace::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::config::NicConfig;
 use super::error::NicError;
 use super::peers::Peers;
 use super::ready::ReadySet;
+use crate::trace::{FrameTrace, Recorder};
 use crate::wire::{Phase, Row, Rows};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -117,6 +118,8 @@ pub(super) struct Egress {
     /// Places of the queues that are ready later, by that time. Queues without credit are in neither.
     later: BinaryHeap<Reverse<(Picos, u32)>>,
     cursor: usize,
+    /// In a run that is traced.
+    pub(super) recorder: Option<Box<Recorder>>,
 }
 
 impl Egress {
@@ -147,6 +150,7 @@ impl Egress {
             later: BinaryHeap::new(),
             cursor: 0,
             peers,
+            recorder: None,
         }
     }
 
@@ -281,9 +285,14 @@ impl Egress {
         if ends {
             queue.close_at = ENDED;
         }
+        let start = ready.max(turn).max(self.port.free());
         let finish = self.port.egress_paced(ready.max(turn), bytes, self.spec.rate, &self.pace);
         self.place(place);
-        Some(Cut { to: self.peers.at(cluster, place), sequence, last, finish, rows, releases })
+        let to = self.peers.at(cluster, place);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.frame(FrameTrace { start, end: finish, ready, peer: to, sequence, bytes });
+        }
+        Some(Cut { to, sequence, last, finish, rows, releases })
     }
 
     /// True when nothing waits.

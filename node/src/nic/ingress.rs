@@ -3,6 +3,7 @@
 use super::config::NicConfig;
 use super::error::NicError;
 use super::peers::Peers;
+use crate::trace::{FrameTrace, Recorder};
 use crate::wire::Frame;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -41,6 +42,8 @@ pub(super) struct Ingress {
     last_turn: Picos,
     overtaken: u64,
     frames_received: u64,
+    /// In a run that is traced.
+    pub(super) recorder: Option<Box<Recorder>>,
 }
 
 impl Ingress {
@@ -68,6 +71,7 @@ impl Ingress {
             last_turn: Picos::ZERO,
             overtaken: 0,
             frames_received: 0,
+            recorder: None,
         }
     }
 
@@ -148,12 +152,18 @@ impl Ingress {
 
     /// Passes every frame on whose turn has come by `now`.
     pub(super) fn turn(&mut self, now: Picos) {
-        while let Some(&Reverse((arrive, _, _, place))) = self.waiting.peek().filter(|first| first.0.0 <= now)
+        while let Some(&Reverse((arrive, peer, sequence, place))) =
+            self.waiting.peek().filter(|first| first.0.0 <= now)
         {
             self.waiting.pop();
             self.last_turn = arrive;
             let bytes = self.frames[place as usize].as_ref().map_or(0, Frame::charged_bytes);
+            let ready = arrive.saturating_sub(self.spec.rate.transfer(bytes));
+            let start = ready.max(self.port.free());
             let deliver = self.port.ingress_paced(arrive, bytes, self.spec.rate, &self.pace);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.frame(FrameTrace { start, end: deliver, ready, peer, sequence, bytes });
+            }
             self.turned.push_back((deliver, place));
         }
     }

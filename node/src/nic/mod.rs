@@ -19,6 +19,7 @@ pub use config::{FlowPeers, NicConfig, credit_window};
 pub use egress::OutRow;
 pub use error::NicError;
 
+use crate::trace::{FrameTrace, PhaseTrace, Recorder};
 use crate::wire::{Flow, Frame, Phase, Rows, TrafficClass};
 use egress::{Cut, Egress};
 use ingress::Ingress;
@@ -96,6 +97,28 @@ impl Nic {
             egress.set_pace(pace.clone());
             ingress.set_pace(pace.clone());
         }
+    }
+
+    /// Has every port keep one frame in `every` for a timeline.
+    pub(crate) fn trace(&mut self, every: u32) {
+        for (egress, ingress) in self.egress.iter_mut().zip(&mut self.ingress) {
+            egress.recorder = Some(Box::new(Recorder::new(self.me, every)));
+            ingress.recorder = Some(Box::new(Recorder::new(self.me, every)));
+        }
+    }
+
+    /// Moves what the ports have kept into `trace`, in the order of time.
+    pub(crate) fn take_trace(&mut self, trace: &mut PhaseTrace) {
+        let mut take = |recorder: &mut Option<Box<Recorder>>, list: &mut Vec<FrameTrace>| {
+            let Some(recorder) = recorder else { return };
+            let (kept, left_out) = recorder.take();
+            list.extend(kept);
+            trace.left_out += left_out;
+        };
+        self.egress.iter_mut().for_each(|port| take(&mut port.recorder, &mut trace.sent));
+        self.ingress.iter_mut().for_each(|port| take(&mut port.recorder, &mut trace.received));
+        trace.sent.sort_unstable();
+        trace.received.sort_unstable();
     }
 
     /// When a card that was handed a frame with this stamp wants to be polled.

@@ -136,8 +136,8 @@ impl Bench {
             self.seats.iter_mut().for_each(|seated| seated.seat.batch(patience));
         }
         self.drive(phase)?;
-        let report = |Seated { seat, closed, .. }: &Seated| closed.map(|at| seat.report(phase, at, at));
-        let reports: Option<Vec<PhaseReport>> = self.seats.iter().map(report).collect();
+        let report = |Seated { seat, closed, .. }: &mut Seated| closed.map(|at| seat.report(phase, at, at));
+        let reports: Option<Vec<PhaseReport>> = self.seats.iter_mut().map(report).collect();
         reports.ok_or_else(|| self.stuck(phase))
     }
 

@@ -42,6 +42,7 @@ mod tests {
     use super::*;
     use moe::Model;
     use moe::work::CommonWeights;
+    use node::trace::PhaseTrace;
     use topology::{Cluster, Dtype};
 
     /// A stop that every rank of two leaves after `took`, the second a little earlier.
@@ -57,6 +58,7 @@ mod tests {
             cpu_ns: 0,
             udp_bytes: 0,
             faults: 0,
+            trace: PhaseTrace::default(),
         };
         (Stop { half, layer, phase }, vec![report(took), report(took - 1)])
     }

@@ -1,6 +1,7 @@
 //! What is said out of turn, of the wrong size or of another run: ignored, or the run's end by name.
 
 use super::*;
+use node::trace::{EVENTS_MAX, FrameTrace};
 
 #[test]
 fn messages_of_an_aborted_run_are_ignored() {
@@ -61,7 +62,22 @@ fn answers_of_the_wrong_size_end_the_run() {
     let busy = PhaseReport { cpu_ns: u64::MAX, ..report(Phase::Dispatch) };
     let frames = PhaseReport { frames: u64::MAX, ..report(Phase::Dispatch) };
     let more = PhaseReport { overtaken: 2, ..report(Phase::Dispatch) };
-    for report in [stray, huge, twice, sums, late, longer, busy, frames, more] {
+    let frame = |peer, start, ready| FrameTrace {
+        start: Picos(start),
+        end: Picos(3),
+        ready: Picos(ready),
+        peer: RankId(peer),
+        sequence: 0,
+        bytes: 1,
+    };
+    let traced =
+        |sent| PhaseReport { trace: PhaseTrace { sent, ..PhaseTrace::default() }, ..report(Phase::Dispatch) };
+    let nobody = traced(vec![frame(2, 1, 0)]);
+    let (backwards, early) = (traced(vec![frame(1, 4, 0)]), traced(vec![frame(1, 1, 2)]));
+    let flood = traced(vec![frame(1, 1, 0); EVENTS_MAX + 1]);
+    let traces = [nobody, backwards, early, flood];
+    let others = [stray, huge, twice, sums, late, longer, busy, frames, more];
+    for report in others.into_iter().chain(traces) {
         let mut yard = Yard::new(2);
         let run = yard.submit(two(), 3).unwrap();
         yard.answer(None);
