@@ -6,6 +6,7 @@ use crate::error::{DriveError, STEPS_MAX};
 use crate::ledger::StageReport;
 use crate::metrics::Meter;
 use crate::over_time::{OverTime, Sampler};
+use crate::trace::{Standing, YardTrace};
 use crate::track::Span;
 use crate::trains::{Departure, PrefixCache, Refusal, Station};
 use topology::Picos;
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub over_time: Option<OverTime>,
     /// What stages did first; empty where they go in step.
     pub spans: Vec<Span>,
+    /// What was kept for a timeline, if it was asked for.
+    pub trace: Option<Box<YardTrace>>,
 }
 
 /// A station with what is noted of it.
@@ -98,6 +101,7 @@ impl<'a> Books<'a> {
             memory: Vec::new(),
             over_time: None,
             spans: Vec::new(),
+            trace: None,
         };
         Self { station, cache, progress, began: None, riding: 0, sampler: Sampler::default(), outcome }
     }
@@ -107,6 +111,25 @@ impl<'a> Books<'a> {
         let since = now - self.began.unwrap_or(now);
         let counts = [self.station.waiting() as u64, self.station.aboard() as u64, self.riding];
         self.sampler.note(since, counts);
+        let Some(trace) = &mut self.outcome.trace else { return };
+        let [waiting, seated, riding] = counts;
+        trace.stand(Standing {
+            at: now,
+            waiting,
+            seated,
+            taken_bytes: self.station.ledger().fullest(),
+            riding,
+        });
+    }
+
+    /// Keeps what a timeline is made of, at most about `most` of everything.
+    pub(crate) fn keep_trace(&mut self, most: Option<usize>) {
+        self.outcome.trace = most.map(|most| Box::new(YardTrace::new(most)));
+    }
+
+    /// What is kept for a timeline, if it is.
+    pub(crate) fn trace(&mut self) -> Option<&mut YardTrace> {
+        self.outcome.trace.as_deref_mut()
     }
 
     /// A train is back.
@@ -166,10 +189,9 @@ impl<'a> Books<'a> {
         outcome.steps += 1;
         outcome.riders += u64::from(riders);
         outcome.aboard_max = outcome.aboard_max.max(self.station.aboard());
-        for load in &shape.ranks {
-            outcome.tokens[0] += load.decode.tokens;
-            outcome.tokens[1] += load.prefill.tokens;
-        }
+        let [answers, prompts] = shape.new_tokens();
+        outcome.tokens[0] += answers;
+        outcome.tokens[1] += prompts;
         let spent = &mut outcome.spent;
         for stage in &times.stages {
             spent.total += stage.total;
@@ -186,6 +208,9 @@ impl<'a> Books<'a> {
         self.outcome.busy = busy;
         self.outcome.memory = self.station.ledger().report();
         self.outcome.over_time = self.sampler.close();
+        if let Some(trace) = &mut self.outcome.trace {
+            trace.close();
+        }
         self.outcome
     }
 }

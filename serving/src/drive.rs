@@ -5,9 +5,10 @@
 
 use crate::arrivals::Arrivals;
 use crate::books::{Books, Outcome};
-use crate::cost::StepCost;
+use crate::cost::{StepCost, StepShape, StepTimes};
 use crate::error::DriveError;
 use crate::metrics::Meter;
+use crate::trace::{Ride, Work};
 use crate::track::Track;
 use crate::trains::{Departure, PrefixCache, Station};
 use topology::Picos;
@@ -26,6 +27,8 @@ pub struct Drive<'a> {
     pub stages: usize,
     /// Called with the requests that ended, now and then: progress.
     pub progress: &'a mut (dyn FnMut(u64) + Send),
+    /// Of how much at most a timeline is to be made; `None` for none.
+    pub trace: Option<usize>,
 }
 
 impl std::fmt::Debug for Drive<'_> {
@@ -43,8 +46,9 @@ impl Drive<'_> {
     /// # Errors
     /// [`DriveError`].
     pub fn run(self, arrivals: &mut dyn Arrivals) -> Result<Outcome, DriveError> {
-        let Self { station, cost, cache, meter, stages, progress } = self;
-        let books = Books::new(station, meter, cache, progress);
+        let Self { station, cost, cache, meter, stages, progress, trace } = self;
+        let mut books = Books::new(station, meter, cache, progress);
+        books.keep_trace(trace);
         let mut run = Run { books, cost, track: Track::new(stages), riding: Vec::new() };
         run.all(arrivals)?;
         let spans = run.track.spans().to_vec();
@@ -62,6 +66,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Notes a ride for a timeline.
+    fn note(
+        &mut self,
+        train: usize,
+        (left, back): (Picos, Picos),
+        (shape, riders): (&StepShape, u32),
+        times: &StepTimes,
+    ) {
+        let Some(trace) = self.books.trace() else { return };
+        let step = shape.step.into();
+        trace.ride(step, Ride { train, left, back, riders, tokens: shape.new_tokens() });
+        for (stage, (time, &end)) in times.stages.iter().zip(self.track.until()).enumerate() {
+            trace.work(step, Work { stage, train, start: end.saturating_sub(time.total), end });
+        }
+    }
+
     fn all(&mut self, arrivals: &mut dyn Arrivals) -> Result<(), DriveError> {
         let mut now = Picos::ZERO;
         loop {
@@ -80,7 +100,9 @@ impl Run<'_> {
                 self.books.offer(now, arrivals)?;
             } else if let Some(Departure { train, shape, riders }) = self.books.depart(now) {
                 let times = self.cost.step(&shape)?;
-                self.riding.push((self.track.ride(now, &times), train));
+                let back = self.track.ride(now, &times);
+                self.note(train, (now, back), (&shape, riders), &times);
+                self.riding.push((back, train));
                 self.books.count(&shape, riders, &times)?;
             }
         }

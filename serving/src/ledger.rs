@@ -116,6 +116,12 @@ impl Ledger {
         self.taken[rank].iter().sum()
     }
 
+    /// Bytes taken on the fullest rank, all stages.
+    #[must_use]
+    pub fn fullest(&self) -> u64 {
+        (0..self.taken.len()).map(|rank| self.taken(rank)).max().unwrap_or(0)
+    }
+
     /// Whether a sequence of `tokens` more fits on `rank`.
     ///
     /// # Panics

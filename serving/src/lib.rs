@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod over_time;
 pub mod request;
 pub mod tiers;
+pub mod trace;
 pub mod track;
 pub mod trains;
 

@@ -9,6 +9,7 @@ use crate::books::{Books, Outcome};
 use crate::cost::{StageTime, StepCost, StepShape, StepTimes};
 use crate::error::DriveError;
 use crate::metrics::Meter;
+use crate::trace::{Ride, Work};
 use crate::trains::{Departure, PrefixCache, Station};
 use moe::stack::StepBatch;
 use std::collections::VecDeque;
@@ -47,6 +48,8 @@ pub struct Lockstep<'a> {
     columns: u32,
     /// Trains in the stages, the one that entered first in front; `None` where a tick had none.
     stages: VecDeque<Option<Departure>>,
+    /// When each of them entered.
+    entered: VecDeque<Picos>,
     num_stages: usize,
     now: Picos,
     busy: Vec<Picos>,
@@ -74,7 +77,15 @@ impl<'a> Lockstep<'a> {
     ) -> Self {
         let books = Books::new(station, meter, cache, progress);
         let busy = vec![Picos::ZERO; stages];
-        Self { books, columns, stages: VecDeque::new(), num_stages: stages, now: Picos::ZERO, busy }
+        let (entered, now) = (VecDeque::new(), Picos::ZERO);
+        Self { books, columns, stages: VecDeque::new(), entered, num_stages: stages, now, busy }
+    }
+
+    /// Has what a timeline is made of be kept, of at most about `most` events; none without.
+    #[must_use]
+    pub fn with_trace(mut self, most: Option<usize>) -> Self {
+        self.books.keep_trace(most);
+        self
     }
 
     /// The batch that enters the first stage in the next tick, an empty one where others are still under way; `None` at the end.
@@ -94,10 +105,12 @@ impl<'a> Lockstep<'a> {
                 let Some(departure) = self.books.depart(self.now) else { continue };
                 let batch = departure.shape.batch.clone().unwrap_or_default();
                 self.stages.push_back(Some(departure));
+                self.entered.push_back(self.now);
                 return Ok(Some(batch));
             }
             if self.stages.iter().any(Option::is_some) {
                 self.stages.push_back(None);
+                self.entered.push_back(self.now);
                 return Ok(Some(StepBatch::empty(self.columns)));
             }
             match [arrival, departure].into_iter().flatten().min() {
@@ -115,6 +128,7 @@ impl<'a> Lockstep<'a> {
     /// # Panics
     /// If no tick was asked for.
     pub fn done(&mut self, time: TickTime, arrivals: &mut dyn Arrivals) -> Result<(), DriveError> {
+        self.note(&time);
         self.now += time.total;
         let entered = self.stages.back().expect("a tick was asked for");
         let (empty, shape) = (StepShape::default(), entered.as_ref().map(|departure| &departure.shape));
@@ -129,12 +143,27 @@ impl<'a> Lockstep<'a> {
         let times = StepTimes { stages: worked, hops: vec![time.hop] };
         let riders = entered.as_ref().map_or(0, |departure| departure.riders);
         self.books.count(shape.unwrap_or(&empty), riders, &times)?;
-        if self.stages.len() == self.num_stages
-            && let Some(Some(departure)) = self.stages.pop_front()
-        {
-            self.books.arrive(departure.train, self.now, arrivals);
+        if self.stages.len() == self.num_stages {
+            let left = self.entered.pop_front().unwrap_or_default();
+            if let Some(Some(Departure { train, shape, riders })) = self.stages.pop_front() {
+                self.books.arrive(train, self.now, arrivals);
+                if let Some(trace) = self.books.trace() {
+                    let (back, tokens) = (self.now, shape.new_tokens());
+                    trace.ride(shape.step.into(), Ride { train, left, back, riders, tokens });
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Notes for a timeline what stages do in the tick that begins.
+    fn note(&mut self, time: &TickTime) {
+        let Some(trace) = self.books.trace() else { return };
+        for (stage, (departure, worked)) in self.stages.iter().rev().zip(&time.stages).enumerate() {
+            let Some(Departure { train, shape, .. }) = departure else { continue };
+            let (start, end) = (self.now, self.now.saturating_add(worked.total));
+            trace.work(shape.step.into(), Work { stage, train: *train, start, end });
+        }
     }
 
     /// Serves every request of `arrivals`, in ticks that take what `cost` says.

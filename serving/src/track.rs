@@ -76,6 +76,12 @@ impl Track {
         &self.spans
     }
 
+    /// When each stage is free, `[stages]`: after a ride, when it was through.
+    #[must_use]
+    pub fn until(&self) -> &[Picos] {
+        &self.free
+    }
+
     /// How long each stage has worked.
     #[must_use]
     pub fn busy(&self) -> &[Picos] {

@@ -45,6 +45,15 @@ pub struct StepShape {
     pub batch: Option<StepBatch>,
 }
 
+impl StepShape {
+    /// New tokens of answers and of prompts, over all ranks.
+    #[must_use]
+    pub fn new_tokens(&self) -> [u64; 2] {
+        let of = |tokens: fn(&RankLoad) -> u64| self.ranks.iter().map(tokens).sum();
+        [of(|load| load.decode.tokens), of(|load| load.prefill.tokens)]
+    }
+}
+
 /// Half of the sequences of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HalfShape {

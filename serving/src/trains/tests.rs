@@ -139,7 +139,7 @@ fn serve(
     let station = Station::new(policy.clone(), ledger, (ranks, reaches()), trains).unwrap();
     let mut cost = Linear { stages, shapes: Vec::new() };
     let meter = Meter::new(Slo::default());
-    let drive = Drive { station, cost: &mut cost, cache, meter, stages, progress: &mut |_| () };
+    let drive = Drive { station, cost: &mut cost, cache, meter, stages, progress: &mut |_| (), trace: None };
     let outcome = drive.run(&mut Listed(requests.to_vec().into())).unwrap();
     (outcome, cost.shapes)
 }
@@ -229,8 +229,15 @@ fn drafts_that_hold_ride_together() {
         let station = station.with_drafts(Drafts { depth: 3, acceptance }, 1);
         let mut cost = Linear { stages: 1, shapes: Vec::new() };
         let (mut cache, meter) = (NoCache, Meter::new(Slo::default()));
-        let drive =
-            Drive { station, cost: &mut cost, cache: &mut cache, meter, stages: 1, progress: &mut |_| () };
+        let drive = Drive {
+            station,
+            cost: &mut cost,
+            cache: &mut cache,
+            meter,
+            stages: 1,
+            progress: &mut |_| (),
+            trace: None,
+        };
         let request = Request {
             id: RequestId(0),
             arrived: Picos::ZERO,
