@@ -42,8 +42,8 @@ pub use results::Results;
 pub use run::{run_offline, run_on_workers};
 pub use shard::Shard;
 pub use subject::{
-    Asked, Column, Failed, Fault, Measuring, Note, Remote, Resolved, Subject, Work, find, label, remedy,
-    short, shown,
+    Asked, Column, Failed, Fault, Measuring, Note, Remote, Resolved, Shown, Subject, Work, find, label,
+    remedy, short, shown,
 };
 pub use summary::{Estimate, SummaryRow, summarise};
 pub use table::{number, table};

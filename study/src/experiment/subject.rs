@@ -4,9 +4,9 @@
 
 use super::record::{PlotTable, Record};
 use super::value::{Settings, Value};
-use crate::layer::{BackendKind, CompareSpec};
+use crate::layer::{BackendKind, CompareSpec, Traced};
 use crate::scenario::{command, distinct};
-use crate::serving::Packed;
+use crate::serving::{Packed, YardTrace};
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
 use std::fmt::Debug;
@@ -148,6 +148,15 @@ pub enum Remote {
     Serving(Box<Packed>),
 }
 
+/// What a timeline of a point is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'a> {
+    /// A row of a comparison.
+    Layer(&'a Traced<'a>),
+    /// A serving run, and where its times are from: `computed` or `simulated`.
+    Yard(&'a YardTrace, &'a str),
+}
+
 /// Told how far a point is.
 pub type Note<'a> = &'a (dyn Fn(&str) + Sync);
 
@@ -162,6 +171,16 @@ pub trait Work: Debug + Send + Sync {
     /// Measures on the workers of `cluster`, which live on `host`, what only they can; nothing, where a subject doesn't say.
     fn measure<'a>(&'a self, _cluster: &'a mut LocalCluster, _host: Host, note: Note<'a>) -> Measuring<'a> {
         Box::pin(async move { self.run(note) })
+    }
+
+    /// Repeats the point on its virtual clock, and tells what a timeline of about `events` events is made of.
+    ///
+    /// # Errors
+    /// [`Failed`], where there is none too.
+    fn timeline(&self, _events: u64, _told: &mut dyn FnMut(Shown<'_>)) -> Result<(), Failed> {
+        let problem =
+            "nothing here has a timeline: experiments of layers and of serving have, on analytic or sim";
+        Err(Failed { usage: true, problem: problem.to_owned() })
     }
 
     /// What a cluster that is running is asked for, if it can serve this.

@@ -1,6 +1,7 @@
 //! Finished rows of a comparison: told as they come, found again by one that goes on, and reported where one ends early.
 
 use super::record::{Record, Report};
+use super::traced::{Traced, TracedStep};
 use super::{BackendKind, CompareError, CompareSpec, Configuration, LatencyChoice};
 use moe::DispatchScheme;
 use serde::{Deserialize, Serialize};
@@ -64,12 +65,15 @@ pub struct FinishedRow {
 
 /// Hears of a finished row and of its place in the report.
 type Told = dyn FnMut(usize, &FinishedRow) + Send;
+/// Hears of what a finished row's timeline is made of.
+type Trace = dyn FnMut(&Traced<'_>) + Send;
 
 /// Rows that are finished, by their place in the report.
 #[derive(Default)]
 pub struct Finished {
     rows: BTreeMap<usize, FinishedRow>,
     told: Option<Box<Told>>,
+    trace: Option<Box<Trace>>,
     /// The comparison with what was decided for the user, and how many rows it has.
     whole: Option<(CompareSpec, usize)>,
 }
@@ -81,7 +85,13 @@ impl Finished {
         rows: BTreeMap<usize, FinishedRow>,
         told: impl FnMut(usize, &FinishedRow) + Send + 'static,
     ) -> Self {
-        Self { rows, told: Some(Box::new(told)), whole: None }
+        Self { rows, told: Some(Box::new(told)), trace: None, whole: None }
+    }
+
+    /// The same, and `trace` hears of what each row's timeline is made of, where the spec asks for one.
+    #[must_use]
+    pub fn traced(self, trace: impl FnMut(&Traced<'_>) + Send + 'static) -> Self {
+        Self { trace: Some(Box::new(trace)), ..self }
     }
 
     /// The report of what is finished, marked as incomplete; `None` without any row.
@@ -102,7 +112,7 @@ impl Finished {
         rows: BTreeMap<usize, FinishedRow>,
         asked: usize,
     ) -> Option<Report> {
-        Self { rows, told: None, whole: Some((spec.clone(), asked)) }.incomplete()
+        Self { rows, told: None, trace: None, whole: Some((spec.clone(), asked)) }.incomplete()
     }
 
     /// A comparison of these rows begins: those that are finished.
@@ -123,6 +133,17 @@ impl Finished {
             }
         };
         all.iter().enumerate().map(find).collect()
+    }
+
+    /// Tells of a row's timeline; the row is of the configuration `row`.
+    pub(super) fn trace(
+        &mut self,
+        at: usize,
+        (row, record): (&Configuration, &Record),
+        steps: &[TracedStep],
+    ) {
+        let (Some(trace), Some((spec, of))) = (&mut self.trace, &self.whole) else { return };
+        trace(&Traced::new(spec, (at, *of), (row, record), steps));
     }
 
     pub(super) fn keep(&mut self, at: usize, about: &About, record: &Record) {

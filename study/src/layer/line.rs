@@ -6,6 +6,7 @@ use super::measure::{bounds, request, simulated_steps, slowest_pace};
 use super::record::{Record, Verification};
 use super::samples::{ROUNDS_MIN, Samples, settled};
 use super::stats::median;
+use super::traced::{TracedStep, tracing};
 use super::truth::Truth;
 use super::{
     BackendKind, Bandwidth, CompareError, CompareSpec, Configuration, Detail, Expected, LatencyChoice,
@@ -51,7 +52,7 @@ impl Line<'_> {
         Ok(record)
     }
 
-    pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> Record {
+    pub(super) fn sim(&self, latency: LatencyChoice, simulated: Simulated) -> (Record, Vec<TracedStep>) {
         let mut samples = Samples::default();
         let (warmup, _) = simulated_steps(self.spec);
         for (truths, steps) in self.truths.iter().zip(&simulated.steps) {
@@ -64,7 +65,8 @@ impl Line<'_> {
             .flatten()
             .filter(|step| step.step >= warmup)
             .for_each(|step| healthy.take(step));
-        self.measured(BackendKind::Sim, latency, &samples, &healthy)
+        let record = self.measured(BackendKind::Sim, latency, &samples, &healthy);
+        (record, samples.traced)
     }
 
     /// Seconds of wall time that the phases of all its steps on `host` are to last, without repeats.
@@ -86,7 +88,7 @@ impl Line<'_> {
         host: Host,
         what: &str,
         progress: ProgressSink<'_>,
-    ) -> Result<Record, RunError> {
+    ) -> Result<(Record, Vec<TracedStep>), RunError> {
         let mut retries = 0;
         loop {
             let (mut samples, mut judged, mut healthy) =
@@ -103,11 +105,12 @@ impl Line<'_> {
                 let mut request = request(self.spec, self.row, seed, latency);
                 let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
                 (request.pacing, request.expected_phase_ns) = (pace.pacing, pace.longest_ns);
+                request.setup.tracing = tracing(self.spec, self.row, warmup).filter(|_| judged.is_empty());
                 let steps =
                     run_until(quic, &request, warmup.saturating_add(self.spec.rounds), enough).await?;
                 samples.take(self.row, self.spec, truths, &steps, warmup);
                 if !request.setup.faults.is_empty() {
-                    request.setup.faults = FaultPlan::default();
+                    (request.setup.faults, request.setup.tracing) = (FaultPlan::default(), None);
                     let steps = warmup.saturating_add(ROUNDS_MIN.min(self.spec.rounds));
                     let steps = run_until(quic, &request, steps, |_| false).await?;
                     steps[warmup as usize..].iter().for_each(|step| healthy.take(step));
@@ -137,7 +140,7 @@ impl Line<'_> {
             record.retries = retries;
             record.valid &= problem.is_none();
             record.problem = record.problem.or(problem);
-            return Ok(record);
+            return Ok((record, samples.traced));
         }
     }
 

@@ -50,6 +50,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod told;
+mod traced;
 mod truth;
 mod words;
 
@@ -71,8 +72,9 @@ pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
 pub(crate) use render::headline;
 pub use rows::{Wanted, configuration, configurations, outline};
-pub use run::{check, compare, compare_offline, compare_rows, early};
+pub use run::{check, compare, compare_offline, compare_offline_traced, compare_rows, early};
 pub use spec::CompareSpec;
 pub use summary::sentences;
 pub use table::Page;
+pub use traced::{Traced, TracedStep};
 pub use words::{LayerArgs, LayerWords, bytes};

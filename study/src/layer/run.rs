@@ -7,6 +7,7 @@ use super::line::{Line, Simulated};
 use super::measure::{request, simulated_steps};
 use super::progress::{Progress, ProgressSink};
 use super::record::{Record, Report};
+use super::traced::{Traced, tracing_simulated};
 use super::truth::{Truth, truths};
 use super::{
     BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
@@ -110,8 +111,8 @@ pub async fn compare_rows<Q: Runner + Send>(
                     done += 1;
                 }
                 let run = |source| CompareError::Run { row: what.clone(), source };
-                let record = match (backend, &mut quic) {
-                    (BackendKind::Analytic, _) => line.analytic(latency)?,
+                let (record, steps) = match (backend, &mut quic) {
+                    (BackendKind::Analytic, _) => (line.analytic(latency)?, Vec::new()),
                     (BackendKind::Quic, Some(quic)) => {
                         let record = line.quic(latency, *quic, host, &what, progress);
                         Box::pin(record).await.map_err(run)?
@@ -119,6 +120,7 @@ pub async fn compare_rows<Q: Runner + Send>(
                     _ => line.sim(latency, simulated.next().unwrap_or_default()),
                 };
                 finished.keep(at, &all[at], &record);
+                finished.trace(at, (line.row, &record), &steps);
                 records.push(record);
             }
         }
@@ -133,18 +135,33 @@ pub async fn compare_rows<Q: Runner + Send>(
 /// # Errors
 /// [`CompareError`] when routing can't be made or the simulator gives up.
 pub fn compare_offline(spec: &CompareSpec, rows: &[Configuration]) -> Result<Report, CompareError> {
+    compare_offline_traced(spec, rows, &mut |_| ())
+}
+
+/// As [`compare_offline`]; `told` hears of what each row's timeline is made of.
+///
+/// # Errors
+/// As [`compare_offline`].
+pub fn compare_offline_traced(
+    spec: &CompareSpec,
+    rows: &[Configuration],
+    told: &mut dyn FnMut(&Traced<'_>),
+) -> Result<Report, CompareError> {
     let (expected, truths) = prepared(spec, rows)?;
     let mut records = Vec::new();
+    let of = rows.len() * spec.latencies.len() * spec.backends.len();
     for line in lines(spec, rows, &expected, &truths) {
         for &latency in &spec.latencies {
             for &backend in &spec.backends {
-                records.push(match backend {
-                    BackendKind::Analytic => line.analytic(latency)?,
+                let (record, steps) = match backend {
+                    BackendKind::Analytic => (line.analytic(latency)?, Vec::new()),
                     BackendKind::Sim => line.sim(latency, simulated(spec, line.row, latency)?),
                     BackendKind::Quic => {
                         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
                     }
-                });
+                };
+                told(&Traced::new(spec, (records.len(), of), (line.row, &record), &steps));
+                records.push(record);
             }
         }
     }
@@ -162,6 +179,7 @@ pub fn early(spec: &CompareSpec) -> Option<Report> {
     let mut light = spec.clone();
     light.payload = matches!(spec.routing, RoutingSpec::Gate);
     light.seeds.truncate(1);
+    light.timeline = false;
     light.backends.retain(|&backend| backend != BackendKind::Quic);
     let rows = configurations(&light, &mut Vec::new()).ok()?;
     memory::check(&light, &rows, false).ok()?;
@@ -203,6 +221,7 @@ fn simulated(
     let mut simulated = Simulated::default();
     for &seed in &spec.seeds {
         let mut request = request(spec, row, seed, latency);
+        request.setup.tracing = tracing_simulated(spec, row).filter(|_| simulated.steps.is_empty());
         let run = |request: &RunRequest| {
             let steps = SimRunner::run_blocking(request, warmup.saturating_add(rounds));
             steps.map_err(|source| CompareError::Run {
@@ -212,7 +231,7 @@ fn simulated(
         };
         simulated.steps.push(run(&request)?);
         if !request.setup.faults.is_empty() {
-            request.setup.faults = FaultPlan::default();
+            (request.setup.faults, request.setup.tracing) = (FaultPlan::default(), None);
             simulated.healthy.push(run(&request)?);
         }
     }

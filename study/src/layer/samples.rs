@@ -4,6 +4,7 @@ use super::detail::DetailSums;
 use super::faults::FaultSums;
 use super::record::Record;
 use super::stats::{median, percentile};
+use super::traced::{TracedStep, kept};
 use super::truth::{Truth, truth_at};
 use super::{CompareSpec, Configuration};
 use coordinator::run::StepRecord;
@@ -43,6 +44,8 @@ pub(super) struct Samples {
     pub(super) inter_rows: u64,
     /// What is behind the times, if it is asked for.
     pub(super) detail: Option<DetailSums>,
+    /// Steps that were kept for a timeline, the first seed's.
+    pub(super) traced: Vec<TracedStep>,
     /// What faults did.
     pub(super) faults: FaultSums,
     /// The first thing that was not as it must be.
@@ -63,6 +66,9 @@ impl Samples {
             reports.iter().map(|report| report.stamped).max().unwrap_or(Picos::ZERO).as_micros_f64()
         };
         let row_bytes = RowBytes::new(spec.shape.hidden).dispatch;
+        if spec.timeline && self.traced.is_empty() {
+            self.traced = kept(spec, steps, warmup);
+        }
         for round in steps {
             if self.difference.is_none() {
                 let truth = truth_at(truths, round.step);

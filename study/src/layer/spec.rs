@@ -61,6 +61,9 @@ pub struct CompareSpec {
     /// Whether records have a [`Detail`](super::Detail): bytes of every pair, times and rows of every rank, every round.
     #[serde(default)]
     pub detail: bool,
+    /// Whether runs keep what a [timeline](super::Traced) is made of.
+    #[serde(default)]
+    pub timeline: bool,
     /// Most bytes of memory that the comparison may take; `None` is three quarters of what is available.
     pub memory_limit_bytes: Option<u64>,
     /// What was decided for the user, to be told.
@@ -98,6 +101,7 @@ impl CompareSpec {
             payload: true,
             faults: Vec::new(),
             detail: false,
+            timeline: false,
             memory_limit_bytes: None,
             notes: Vec::new(),
             command: None,

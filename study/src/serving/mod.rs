@@ -28,7 +28,8 @@ pub use outline::outline;
 pub use packed::Packed;
 pub use placements::SharedPlacements;
 pub use record::{MEMO_ERROR_MAX, ServeRecord, Shares};
-pub use run::serve;
+pub use run::{serve, serve_traced};
+pub use serving::trace::YardTrace;
 pub use spec::{
     CacheTable, CostChoice, Deployed, Parallel, Prefill, ServeSpec, ServeWords, TierTable, place_of,
 };

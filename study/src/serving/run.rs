@@ -7,6 +7,7 @@ use super::record::ServeRecord;
 use super::spec::ServeSpec;
 use serving::arrivals::trace::TraceSummary;
 use serving::cost::Overlap;
+use serving::trace::YardTrace;
 use serving::{Drive, Lockstep, Meter};
 
 /// Serves the requests of `spec`; `progress` is told how many are answered.
@@ -18,6 +19,19 @@ pub fn serve(
     sources: &dyn Sources,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<ServeRecord, ServeError> {
+    serve_traced(spec, sources, progress, None).map(|(record, _)| record)
+}
+
+/// As [`serve`]; keeps what a timeline of about `trace` events is made of.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_traced(
+    spec: &ServeSpec,
+    sources: &dyn Sources,
+    progress: &mut (dyn FnMut(u64) + Send),
+    trace: Option<usize>,
+) -> Result<(ServeRecord, Option<Box<YardTrace>>), ServeError> {
     let deployment = Deployment::new(spec, sources)?;
     deployment.check_times(spec)?;
     let stack = &deployment.stack;
@@ -27,11 +41,11 @@ pub fn serve(
     let mut cost = deployment.cost(spec)?;
     let mut cache = Cache::new(spec, &deployment)?;
     let (meter, stages) = (Meter::new(spec.slo), stack.stages().len());
-    let outcome = if spec.parallel.lockstep {
+    let mut outcome = if spec.parallel.lockstep {
         let run = Lockstep::new(station, meter, &mut cache, progress, stack.columns(), stages);
-        run.serve(&mut *cost, &mut *source.arrivals)?
+        run.with_trace(trace).serve(&mut *cost, &mut *source.arrivals)?
     } else {
-        let drive = Drive { station, cost: &mut *cost, cache: &mut cache, meter, stages, progress };
+        let drive = Drive { station, cost: &mut *cost, cache: &mut cache, meter, stages, progress, trace };
         drive.run(&mut *source.arrivals)?
     };
     let cached = cache.report(outcome.ended)?;
@@ -40,5 +54,5 @@ pub fn serve(
     record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
     let note = cache.note(&spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
     record.notes.extend(note);
-    Ok(record)
+    Ok((record, outcome.trace.take()))
 }

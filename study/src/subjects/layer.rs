@@ -1,9 +1,9 @@
 //! The layer as a subject of experiments: a point is one configuration of a comparison, with its base where slowdowns are asked for.
 
-use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Remote, Resolved, Work};
+use crate::experiment::{Column, Failed, Fault, Measuring, Note, Record, Remote, Resolved, Shown, Work};
 use crate::layer::{
-    BackendKind, CompareError, CompareSpec, Finished, Report, compare_offline, compare_rows, configuration,
-    estimate, outline,
+    BackendKind, CompareError, CompareSpec, Finished, Report, Traced, compare_offline,
+    compare_offline_traced, compare_rows, configuration, estimate, outline,
 };
 use coordinator::LocalCluster;
 use coordinator::pace::Host;
@@ -89,6 +89,14 @@ impl Work for Configured {
             };
             self.records(report)
         })
+    }
+
+    fn timeline(&self, _: u64, told: &mut dyn FnMut(Shown<'_>)) -> Result<(), Failed> {
+        let spec = CompareSpec { timeline: true, ..self.spec.clone() };
+        let rows = configuration(&spec, self.with_base);
+        let told = &mut |traced: &Traced<'_>| told(Shown::Layer(traced));
+        let report = rows.and_then(|rows| compare_offline_traced(&spec, &rows, told));
+        self.records(report).map(|_| ())
     }
 
     fn remote(&self) -> Result<Remote, Fault> {

@@ -3,14 +3,14 @@
 use super::fields::fields;
 use super::serving_columns::{COLUMNS, WORDS};
 use crate::experiment::{
-    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Remote, Resolved, Settings, Subject,
-    Value, Work,
+    Asked, Column, Failed, Fault, Measuring, Note, Ordered, Record, Remote, Resolved, Settings, Shown,
+    Subject, Value, Work,
 };
 use crate::layer::{BackendKind, Verification};
 use crate::scenario::{Seeds, Studied, Words, flags, keys, read};
 use crate::serving::{
     CacheTable, CostChoice, Deployed, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec, ServeWords,
-    Sources, outline, place_of, serve,
+    Sources, outline, place_of, serve, serve_traced,
 };
 use ::serving::arrivals::{ArrivalSpec, PrefixSpec};
 use ::serving::{Slo, TrainPolicy};
@@ -303,6 +303,17 @@ impl<S: Sources + std::fmt::Debug> Work for Run<'_, S> {
             }
             Ok(records)
         })
+    }
+
+    fn timeline(&self, events: u64, told: &mut dyn FnMut(Shown<'_>)) -> Result<(), Failed> {
+        let offline = self.backends.iter().copied().find(|&backend| backend != BackendKind::Quic);
+        let spec = on(&self.spec, offline.unwrap_or(BackendKind::Sim));
+        let most = usize::try_from(events).unwrap_or(usize::MAX);
+        let (record, trace) = serve_traced(&spec, self.sources, &mut |_| (), Some(most)).map_err(failed)?;
+        if let Some(trace) = &trace {
+            told(Shown::Yard(trace, &record.clock));
+        }
+        Ok(())
     }
 
     fn remote(&self) -> Result<Remote, Fault> {
