@@ -9,6 +9,7 @@ mod known;
 mod place;
 mod roofline;
 mod swarm;
+mod timeline;
 
 pub(crate) use bench::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
@@ -23,6 +24,7 @@ pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, Topolo
 pub(crate) use place::{ExportArg, PlaceArgs};
 pub(crate) use roofline::RooflineArgs;
 pub(crate) use swarm::SwarmArgs;
+pub(crate) use timeline::TimelineArgs;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

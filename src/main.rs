@@ -15,6 +15,7 @@ mod serve_sources;
 mod step;
 mod subjects;
 mod sweep_flag;
+mod timeline;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};

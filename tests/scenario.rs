@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 32] = [
+const OTHERS: [&str; 34] = [
     "tokens",
     "experts",
     "base",
@@ -50,6 +50,8 @@ const OTHERS: [&str; 32] = [
     "export",
     "out",
     "set",
+    "timeline",
+    "timeline-events",
     "ui",
     "ui-host",
     "ui-token",

@@ -1,6 +1,6 @@
 //! The flags of `railyard compare`.
 
-use super::{ClusterArgs, UiArgs};
+use super::{ClusterArgs, TimelineArgs, UiArgs};
 use clap::Args;
 use std::path::PathBuf;
 use study::layer::LayerArgs;
@@ -13,6 +13,7 @@ Examples:
   railyard compare --model mixtral-8x7b --routing gate --gate unlimited,limit:1
   railyard compare --routing trace:routing.jsonl --experts gemm
   railyard compare --backend sim --scheme flat --pairs   who sends how many bytes to whom
+  railyard compare --backend sim --timeline trace.json   what happened when, for ui.perfetto.dev (docs/timeline.md)
   railyard compare --base rack --latency zero --json  against a single rack of 8, as one JSON object
   railyard compare --backend sim --fault 'slow rank=5 factor=2' --fault 'kill rank=3 step=2'    docs/faults.md
   railyard compare --out results                      results/compare-1.json, manifest.json and report.html, a page to open
@@ -45,6 +46,8 @@ pub(crate) struct CompareArgs {
     /// every record (`detail`)
     #[arg(long, help_heading = "Output")]
     pub(crate) pairs: bool,
+    #[command(flatten)]
+    pub(crate) timeline: TimelineArgs,
     /// Print every column, as a pipe gets them, whether they fit the terminal or not
     #[arg(long, conflicts_with = "json", help_heading = "Output")]
     pub(crate) wide: bool,

@@ -1,6 +1,6 @@
 //! The flags of experiment files and their results: `railyard run`, `serve-bench` and `report`.
 
-use super::ClusterArgs;
+use super::{ClusterArgs, TimelineArgs};
 use clap::Args;
 use std::path::PathBuf;
 use study::layer::bytes;
@@ -65,6 +65,8 @@ pub(crate) struct ExperimentArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) timeline: TimelineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,7 @@ Examples:
   railyard serve-bench examples/serve-lab.toml --backend quic    worker processes, every token checked
   railyard serve-bench serve.toml --cluster coordinator:7000 --certs ./certs    on a cluster that is running
   railyard serve-bench serve.toml --set arrivals.request_rate=8  one setting otherwise
+  railyard serve-bench serve.toml --timeline trace.json          trains, stages and the queue, for ui.perfetto.dev
   railyard serve-bench serve.toml --json                         one JSON object with the keys of vLLM
 
 docs/serving.md has the file's keys, the formula of every metric, and what is simulated, computed or assumed.

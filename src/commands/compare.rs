@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::manifest::Begun;
 use crate::pages;
 use crate::programs::programs;
+use crate::timeline::Writing;
 use crate::{output, progress::Meter};
 use ::coordinator::SimRunner;
 use ::coordinator::pace::Host;
@@ -51,10 +52,18 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         Ok(())
     };
     if args.ui.ui.is_some() {
+        if args.timeline.timeline.is_some() {
+            let problem = "--timeline: a comparison on a page writes none; leave --ui or --timeline out";
+            return Err(Failure::Usage(anyhow::anyhow!(problem)));
+        }
         let report = block_on(Box::pin(super::watched::run(&spec, args, &meter, print)))?;
         return verdict(&report);
     }
-    let mut finished = Finished::default();
+    let timeline = Writing::of_comparison(&args.timeline, &mut spec)?;
+    let mut finished = match &timeline {
+        Some(timeline) => Finished::default().traced(timeline.rows()),
+        None => Finished::default(),
+    };
     let ended = match client {
         Some(client) => block_on(async { Ok(Box::pin(on_cluster(&client, spec, args, &meter)).await) })?,
         None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
@@ -65,6 +74,9 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
         Ok(report) => Ok(thinned(report, args)),
         Err((failure, incomplete)) => Err((failure, incomplete.map(|report| thinned(report, args)))),
     };
+    if let Some(timeline) = timeline {
+        timeline.end(quiet)?;
+    }
     match ended {
         Ok(report) => print(&report).and_then(|()| verdict(&report)),
         Err((failure, incomplete)) => {

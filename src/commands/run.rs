@@ -10,6 +10,7 @@ use crate::pages;
 use crate::programs::programs;
 use crate::progress::PointMeter;
 use crate::subjects::subjects;
+use crate::timeline::Writing;
 use crate::{files, output};
 use ::coordinator::pace::Host;
 use anyhow::anyhow;
@@ -70,6 +71,9 @@ impl Asked<'_> {
             Some(path) => Results::open(path, &plan.header(shard))?,
             None => Results::in_memory(plan.header(shard)),
         };
+        if let Some(timeline) = Writing::of_point(&args.timeline, &plan, &points)? {
+            timeline.end(quiet)?;
+        }
         let begun = self.out.map(|out| Begun::now(out).map(|begun| (out, begun))).transpose()?;
         let left: Vec<Point> = points.into_iter().filter(|point| !results.has(point.index)).collect();
         let meter = Arc::new(PointMeter::new(quiet, results.done(), left.len()));
