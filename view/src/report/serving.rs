@@ -319,11 +319,17 @@ fn timeline(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     if stages > BARS_MAX || ended <= began {
         return None;
     }
-    let busy: f64 = spans.iter().map(|span| span[3] - span[2]).sum();
-    let idle = 1.0 - busy / (ended - began) / stages as f64;
+    // What is remembered ends with a trip, not at a time: a stage's own first and last span count.
+    let (mut busy, mut whole) = (0.0, 0.0);
+    for stage in 0..stages {
+        let own = || spans.iter().filter(|span| span[0] as usize == stage);
+        busy += own().map(|span| span[3] - span[2]).sum::<f64>();
+        let first = own().map(|span| span[2]).reduce(f64::min).unwrap_or(0.0);
+        whole += own().map(|span| span[3]).fold(first, f64::max) - first;
+    }
+    let idle = if whole > 0.0 { 1.0 - busy / whole } else { 0.0 };
     let title = format!(
-        "In the first {} ms the {stages} stages wait {:.0}% of their time: {}",
-        short((ended - began) / 1e3),
+        "Between their first and last trip shown the {stages} stages wait {:.0}% of the time: {}",
         100.0 * idle,
         label(row)
     );
