@@ -306,44 +306,71 @@ function drawNow() {
   $("now-left").textContent = `${run.rows_done ?? 0} of ${run.rows_asked ?? "?"} rows${left}. Now: ${run.doing || ""}`;
   rowsOf(run);
 }
+/* Rows of the table by run. One that has not changed stays: whoever is about to press a button finds it where it was. */
+const drawn = new Map();
 function drawRuns() {
   $("runs-empty").hidden = seen.runs.length > 0;
   const body = $("runs").tBodies[0];
-  const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : null;
-  body.replaceChildren(...seen.runs.map((run) => {
-    const made = element("tr", null, { "data-id": run.id });
-    const what = element("td", null, { class: "text" });
-    const tick = element("input", null, { type: "checkbox", "aria-label": `compare: ${run.title}`, "data-key": `tick ${run.id}` });
-    tick.checked = picked.includes(run.id);
-    tick.addEventListener("change", () => {
-      picked = picked.filter((id) => id !== run.id);
-      if (tick.checked) picked.push(run.id);
-      picked = picked.slice(-2);
-      drawRuns();
-    });
-    what.append(tick, ` ${run.title}`);
-    const result = element("td", null, { class: "text" });
-    if (run.state === "waiting" || run.state === "running") {
-      const cancel = element("button", "Cancel", { type: "button", "aria-label": `cancel: ${run.title}`, "data-key": `cancel ${run.id}` });
-      cancel.addEventListener("click", () => act(() => ask(`/v1/runs/${run.id}`, { method: "DELETE" })));
-      result.append(cancel);
-    } else if (run.problem) {
-      result.append(element("span", run.problem, { class: "bad" }));
-    } else {
-      const show = element("button", "Rows", { type: "button", "aria-label": `rows: ${run.title}`, "data-key": `rows ${run.id}` });
-      show.addEventListener("click", () => showRows([run.id]));
-      const page = element("a", "Report", { href: `/v1/runs/${run.id}/page`, "aria-label": `report: ${run.title}` });
-      page.addEventListener("click", (event) => openReport(event, run.id));
-      result.append(show, " ", page);
+  for (const id of [...drawn.keys()]) if (!seen.runs.some((run) => run.id === id)) drawn.delete(id);
+  const rows = seen.runs.map((run) => {
+    const shape = JSON.stringify(run);
+    const old = drawn.get(run.id);
+    if (old && old.shape === shape) return old.row;
+    const made = runRow(run, body);
+    if (old && old.row.contains(document.activeElement)) {
+      const again = made.querySelector(`[data-key="${document.activeElement.dataset.key}"]`);
+      old.row.replaceWith(made);
+      if (again) again.focus();
     }
-    const rows = run.rows_asked ? `${run.rows_done} of ${run.rows_asked}` : run.ahead ? `${run.ahead} before` : "";
-    made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td", rows), result);
+    drawn.set(run.id, { shape, row: made });
     return made;
-  }));
-  if (focused) { const again = body.querySelector(`[data-key="${focused}"]`); if (again) again.focus(); }
+  });
+  if (rows.length !== body.rows.length || rows.some((one, at) => body.rows[at] !== one)) {
+    const focused = document.activeElement;
+    body.replaceChildren(...rows);
+    if (focused && body.contains(focused)) focused.focus();
+  }
+  picked = picked.filter((id) => drawn.has(id));
   $("compare").disabled = picked.length !== 2;
 }
-$("compare").addEventListener("click", () => showRows(picked));
+function runRow(run, body) {
+  const made = element("tr", null, { "data-id": run.id });
+  const what = element("td", null, { class: "text" });
+  const tick = element("input", null, { type: "checkbox", "aria-label": `compare: ${run.title}`, "data-key": "tick" });
+  tick.checked = picked.includes(run.id);
+  tick.addEventListener("change", () => {
+    picked = picked.filter((id) => id !== run.id);
+    if (tick.checked) picked.push(run.id);
+    picked = picked.slice(-2);
+    for (const other of body.querySelectorAll("input")) other.checked = picked.includes(other.closest("tr").dataset.id);
+    $("compare").disabled = picked.length !== 2;
+  });
+  what.append(tick, ` ${run.title}`);
+  const result = element("td", null, { class: "text" });
+  if (run.state === "waiting" || run.state === "running") {
+    const cancel = element("button", "Cancel", { type: "button", "aria-label": `cancel: ${run.title}`, "data-key": "cancel" });
+    cancel.addEventListener("click", () => act(() => ask(`/v1/runs/${run.id}`, { method: "DELETE" })));
+    result.append(cancel);
+  } else if (run.problem) {
+    result.append(element("span", run.problem, { class: "bad" }));
+  } else {
+    const show = element("button", "Rows", { type: "button", "aria-label": `rows: ${run.title}`, "data-key": "rows" });
+    show.addEventListener("click", () => choose([run.id]));
+    const page = element("a", "Report", { href: `/v1/runs/${run.id}/page`, "aria-label": `report: ${run.title}`, "data-key": "page" });
+    page.addEventListener("click", (event) => openReport(event, run.id));
+    result.append(show, " ", page);
+  }
+  const rows = run.rows_asked ? `${run.rows_done} of ${run.rows_asked}` : run.ahead ? `${run.ahead} before` : "";
+  made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td", rows), result);
+  return made;
+}
+/* What somebody chose to see stays until something else is chosen. */
+let chosen = false;
+function choose(ids) {
+  chosen = true;
+  showRows(ids);
+}
+$("compare").addEventListener("click", () => choose(picked));
 /* A link shows no token: where one is needed the page is fetched with it. */
 async function openReport(event, id) {
   if (!token) return;
@@ -360,7 +387,7 @@ async function act(what) {
 let rowsShown = "";
 async function rowsOf(run) {
   const shown = `${run.id} ${run.rows_done}`;
-  if (shown === rowsShown || !run.rows_done) return;
+  if (chosen || shown === rowsShown || !run.rows_done) return;
   rowsShown = shown;
   await showRows([run.id]);
 }
@@ -417,7 +444,11 @@ function sideBySide(reports, titles) {
   box.append(made);
   return box;
 }
+let newsDrawn = -1;
 function drawNews() {
+  const last = seen.news.length ? seen.news[seen.news.length - 1].at_unix_ms : 0;
+  if (last === newsDrawn) return;
+  newsDrawn = last;
   $("news-empty").hidden = seen.news.length > 0;
   const items = [...seen.news].reverse().slice(0, 30).map((one) => element("li", `${new Date(one.at_unix_ms).toLocaleTimeString()}: ${one.text}`));
   $("news").replaceChildren(...items);
@@ -472,7 +503,9 @@ function showAnswer(report) {
     const fill = element("i");
     fill.style.width = `${(100 * shown.a2a_us) / most}%`;
     bar.append(fill);
-    box.append(element("span", line.title), bar, element("span", `${us(shown.a2a_us)} us`));
+    const one = element("div");
+    one.append(element("span", line.title, { class: "name" }), bar, element("span", `${us(shown.a2a_us)} us`, { class: "value" }));
+    box.append(one);
   }
   const caption = element("p", "All-to-all, emulated microseconds, simulated without latency.", { class: "soft" });
   $("answer").replaceChildren(caption, box);
