@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 34] = [
+const OTHERS: [&str; 35] = [
     "tokens",
     "experts",
     "base",
@@ -54,6 +54,7 @@ const OTHERS: [&str; 34] = [
     "timeline-events",
     "ui",
     "ui-host",
+    "ui-open-metrics",
     "ui-token",
 ];
 

@@ -155,6 +155,9 @@ pub(crate) struct UiArgs {
     /// A name by which the page is asked for, beside localhost and addresses; may be repeated
     #[arg(long, value_name = "NAME", requires = "ui", help_heading = "Page")]
     pub(crate) ui_host: Vec<String>,
+    /// Let other machines read /metrics without the token
+    #[arg(long, requires = "ui", help_heading = "Page")]
+    pub(crate) ui_open_metrics: bool,
     /// The token of the page [default: one that is drawn, and printed]
     #[arg(
         long,

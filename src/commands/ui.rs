@@ -25,6 +25,7 @@ pub(super) async fn open(
     let token = given.unwrap_or_else(Token::draw);
     let options = YardOptions {
         hosts: args.ui_host.clone(),
+        open_metrics: args.ui_open_metrics,
         memory_limit_bytes,
         version: env!("RAILYARD_VERSION").to_owned(),
     };

@@ -63,7 +63,9 @@ fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> 
         return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this server"));
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads && (from.to_canonical().is_loopback() || OPEN.contains(&request.uri().path())) {
+    let path = request.uri().path();
+    let open = OPEN.contains(&path) || (path == "/metrics" && yard.options.open_metrics);
+    if reads && (open || from.to_canonical().is_loopback()) {
         return Ok(());
     }
     let shown = only(headers, AUTHORIZATION.as_str())?.and_then(|value| {

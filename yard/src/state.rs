@@ -21,6 +21,8 @@ const NO_PROGRAM: std::time::Duration = std::time::Duration::from_secs(1);
 pub struct YardOptions {
     /// Names by which the server may be asked, beside `localhost` and addresses.
     pub hosts: Vec<String>,
+    /// Whether metrics may be read from other machines without the token.
+    pub open_metrics: bool,
     /// Most bytes that a comparison may take that is simulated here.
     pub memory_limit_bytes: Option<u64>,
     /// Version of the program.
