@@ -45,10 +45,8 @@ fn slowest(reports: &[PhaseReport]) -> (RankId, Picos) {
     all.max_by_key(|&(rank, time)| (time, std::cmp::Reverse(rank))).unwrap_or((RankId(0), Picos::ZERO))
 }
 
-/// Events of a rank's phase beside its frames.
-fn others_of(report: &PhaseReport) -> u64 {
-    report.trace.jobs.len() as u64 + 2
-}
+/// Events of a rank's phase beside its frames and jobs.
+const PHASE_AND_WAIT: u64 = 2;
 
 /// Time to the next whole nanosecond. Readers round to these: what begins and ends on them stays inside what holds it.
 const fn whole(time: Picos) -> Picos {
@@ -116,11 +114,15 @@ impl<W: Write> Timeline<W> {
     /// Of the frames that were kept one in so many has room: each of the rows to come has the same share of what is left.
     fn thinner(&self, traced: &Traced<'_>) -> u32 {
         let phases = || traced.steps.iter().flat_map(|step| &step.phases);
-        let frames: u64 = phases().map(|(_, reports)| events_of(reports)).sum();
-        let others: u64 = phases().flat_map(|(_, reports)| reports).map(others_of).sum();
+        let reports = || phases().flat_map(|(_, reports)| reports);
+        let sums: u64 = reports().map(|report| report.trace.jobs.len() as u64).sum();
+        let frames = phases().map(|(_, reports)| events_of(reports)).sum::<u64>().saturating_add(sums);
+        let others = reports().count() as u64 * PHASE_AND_WAIT;
         let ranks: u32 = traced.rack_sizes.iter().sum();
         let share = self.events.room() / (traced.of.saturating_sub(traced.at).max(1) as u64);
-        let share = share.saturating_sub(others).saturating_sub(self.seen.left(ranks));
+        // Where names and phases alone take it all, frames have a quarter of it all the same.
+        let left = share.saturating_sub(others).saturating_sub(self.seen.left(ranks));
+        let share = left.max(share / 4);
         u32::try_from(frames.div_ceil(share.max(1))).unwrap_or(u32::MAX).max(1)
     }
 
