@@ -84,7 +84,7 @@ impl Begun {
         manifest.runs.push(Ran {
             railyard: version.to_owned(),
             commit,
-            argv: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            argv: without_token(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
             host: Machine::this(),
             started: self.started.clone(),
             ended: now(),
@@ -96,6 +96,22 @@ impl Begun {
         manifest.runs.drain(..old);
         files::write_whole(&dir.join(NAME), &(serde_json::to_string_pretty(&manifest)? + "\n"))
     }
+}
+
+/// A command's words; what follows `--ui-token` is no one's to read.
+fn without_token(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hide = false;
+    let hidden = |word: String| {
+        let (shown, next) = match word.as_str() {
+            _ if hide => ("...".to_owned(), false),
+            "--ui-token" => (word, true),
+            joined if joined.starts_with("--ui-token=") => ("--ui-token=...".to_owned(), false),
+            _ => (word, false),
+        };
+        hide = next;
+        shown
+    };
+    words.map(hidden).collect()
 }
 
 impl Manifest {
@@ -160,4 +176,16 @@ impl Machine {
 fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_token;
+
+    #[test]
+    fn a_token_is_not_kept() {
+        let words = ["compare", "--ui-token", "secret", "--ui-token=secret", "--out", "D"].map(str::to_owned);
+        let kept = without_token(words.into_iter());
+        assert_eq!(kept, ["compare", "--ui-token", "...", "--ui-token=...", "--out", "D"]);
+    }
 }

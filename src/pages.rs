@@ -62,8 +62,18 @@ pub(crate) fn keep_comparison(begun: &Begun, dir: &Path, report: &Report) -> Res
     let told = |error: std::io::Error| Failure::Failed(anyhow!("cannot write to {}: {error}", dir.display()));
     let number = Report::free_number(dir).map_err(told)?;
     let path = report.save_as(dir, number).map_err(told)?;
-    let name = file_name(&path);
-    begun.end(dir, &report.seeds, &[], std::slice::from_ref(&name)).map_err(Failure::Failed)?;
+    entered(begun, dir, &path, &report.seeds)
+}
+
+/// Adds a comparison that a coordinator has saved to the manifest and the page of its directory.
+pub(crate) fn enter_saved(begun: &Begun, dir: &Path, path: &Path, seeds: &[u64]) -> Result<PathBuf, Failure> {
+    let _lock = files::lock(dir);
+    entered(begun, dir, path, seeds)
+}
+
+fn entered(begun: &Begun, dir: &Path, path: &Path, seeds: &[u64]) -> Result<PathBuf, Failure> {
+    let name = file_name(path);
+    begun.end(dir, seeds, &[], std::slice::from_ref(&name)).map_err(Failure::Failed)?;
     of_directory(dir, &name)
 }
 

@@ -112,7 +112,7 @@ pub(crate) struct CoordinatorArgs {
     /// Directory with ca.pem and coordinator.pem
     #[arg(long, value_name = "DIR", env = "RAILYARD_CERTS")]
     pub(crate) certs: PathBuf,
-    /// Directory for results: compare-N.json and compare-N.txt
+    /// Directory for results: compare-N.json and compare-N.txt, manifest.json and report.html
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Directory for jobs, finished rows and answers, from which a coordinator that is started again goes on [default: that of --out;

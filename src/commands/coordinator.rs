@@ -4,16 +4,22 @@ use super::block_on;
 use super::certs::COORDINATOR;
 use crate::cli::CoordinatorArgs;
 use crate::failure::Failure;
+use crate::manifest::Begun;
 use crate::output;
+use crate::pages;
 use crate::programs::programs;
 use crate::progress::Meter;
 use ::coordinator::local::Interrupts;
 use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
 use node::net::{Identity, TransportOptions};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use study::layer::{self, CompareSpec, Page};
-use study::service::{ClientError, Service, ServiceOptions};
+use study::service::{ClientError, Saved, Service, ServiceOptions};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::spawn_blocking;
 
 pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
     let spec = spec(args)?;
@@ -32,6 +38,7 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
             ..Limits::default()
         },
     };
+    let begun = args.out.as_deref().map(Begun::now).transpose()?;
     block_on(async {
         let mut interrupts = Interrupts::listen().map_err(Failure::failed)?;
         let (handle, clients) = server::start(config).map_err(Failure::failed)?;
@@ -42,6 +49,9 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
             forming,
         };
         let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;
+        if let Some((begun, out)) = begun.zip(args.out.clone()) {
+            tokio::spawn(keep_pages(service.watch_saved(), begun, out));
+        }
         tokio::spawn(Arc::clone(&service).serve(clients));
         output::say(&format!("listening on {}", handle.address()));
         super::ui::open(&args.ui, &service, &handle, args.spec.memory_limit).await?;
@@ -63,6 +73,24 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
         handle.close().await;
         Ok(())
     })
+}
+
+/// Enters each result that is saved in the manifest and the page of its directory.
+async fn keep_pages(mut saved: Receiver<Saved>, begun: Begun, out: PathBuf) {
+    let begun = Arc::new(begun);
+    loop {
+        let Saved { path, seeds } = match saved.recv().await {
+            Ok(saved) => saved,
+            // The page has what the directory has, whatever was missed.
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let (begun, out) = (Arc::clone(&begun), out.clone());
+        let entered = spawn_blocking(move || pages::enter_saved(&begun, &out, &path, &seeds)).await;
+        if let Ok(Err(failure)) = entered {
+            output::complain(&failure);
+        }
+    }
 }
 
 /// The first comparison: all nodes take part where the words don't tell how many.

@@ -23,5 +23,5 @@ pub use client::{Client, News, NewsSink};
 pub use client_error::ClientError;
 pub use desk::JobView;
 pub use protocol::{JobId, Status};
-pub use shared::{Service, ServiceOptions};
+pub use shared::{Saved, Service, ServiceOptions};
 pub use store_error::StoreError;

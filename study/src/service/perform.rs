@@ -3,7 +3,7 @@
 use super::job::State;
 use super::live::Live;
 use super::protocol::{Reply, Request};
-use super::shared::Service;
+use super::shared::{Saved, Service};
 use crate::layer::{
     BackendKind, CompareError, CompareSpec, Finished, Progress, Report, Wanted, compare_rows,
 };
@@ -156,7 +156,11 @@ impl Service {
     pub(super) fn save(&self, number: u64, report: &Report, to_save: u32) {
         let Some(out) = &self.options.out else { return };
         match report.save_as(out, to_save) {
-            Ok(path) => tracing::info!("results in {}", path.display()),
+            Ok(path) => {
+                tracing::info!("results in {}", path.display());
+                // Nobody need listen.
+                let _ = self.saved.send(Saved { path, seeds: report.seeds.clone() });
+            }
             Err(error) => return tracing::error!("cannot keep results in {}: {error}", out.display()),
         }
         if let Err(error) = self.store.saved(number) {

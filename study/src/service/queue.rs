@@ -5,7 +5,7 @@ use super::job::State;
 use super::jobs::Submitted;
 use super::live::{Attached, Said, WITHDRAWN};
 use super::protocol::{JobId, Reply, Request};
-use super::shared::{Service, ServiceOptions};
+use super::shared::{SAVED_MAX, Service, ServiceOptions};
 use super::store::Store;
 use super::store_error::StoreError;
 use crate::layer::{CompareSpec, Finished, ProgressSink, Report, Wanted};
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// How long a job is kept going whose client is gone.
 pub(super) const ABSENT_LIMIT: Duration = Duration::from_secs(60);
@@ -49,6 +49,7 @@ impl Service {
             changes: watch::Sender::new(0),
             live: Mutex::default(),
             stopped: watch::Sender::new(false),
+            saved: broadcast::Sender::new(SAVED_MAX),
         });
         service.restore()?;
         // What computes holds up neither clients nor what they are told.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// What a service keeps, where, and how long it waits.
 #[derive(Clone, Debug)]
@@ -22,6 +22,18 @@ pub struct ServiceOptions {
     pub forming: Duration,
 }
 
+/// Results that were saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// The report.
+    pub path: PathBuf,
+    /// Its seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// News of saved results that a slow listener may miss no more than.
+pub(super) const SAVED_MAX: usize = 16;
+
 /// A cluster with a queue.
 #[derive(Debug)]
 pub struct Service {
@@ -35,6 +47,7 @@ pub struct Service {
     pub(super) changes: watch::Sender<u64>,
     pub(super) live: Mutex<BTreeMap<u64, Arc<Live>>>,
     pub(super) stopped: watch::Sender<bool>,
+    pub(super) saved: broadcast::Sender<Saved>,
 }
 
 impl Service {
@@ -48,6 +61,12 @@ impl Service {
     #[must_use]
     pub fn state(&self) -> Option<&Path> {
         self.options.state.as_ref().map(|_| self.store.path())
+    }
+
+    /// Results from now on, once they are saved.
+    #[must_use]
+    pub fn watch_saved(&self) -> broadcast::Receiver<Saved> {
+        self.saved.subscribe()
     }
 
     /// Lets go of the job under way, for the next coordinator to go on with.
