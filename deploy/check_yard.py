@@ -230,7 +230,7 @@ def api(cluster):
     # An endless stream can't be waited for; guessed words are refused one by one, rightly.
     command += ["--exclude-path", "/v1/events", "--max-examples", "25", "--seed", "1", "--suppress-health-check", "all", "--continue-on-failure"]
     command += ["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method,ignored_auth"]
-    ran = subprocess.run(command, text=True, capture_output=True, timeout=600)
+    ran = subprocess.run(command, text=True, capture_output=True, timeout=600, cwd=cluster.work)
     if ran.returncode != 0:
         print(ran.stdout[-6000:])
         fail("schemathesis found something")

@@ -65,6 +65,13 @@ impl Begun {
             Failure::Usage(anyhow!("--out {}: {error}; give a directory that can be written", dir.display()))
         })?;
         Manifest::read(dir).map_err(Failure::Usage)?;
+        // What can't be kept is not measured.
+        let probe = dir.join(format!(".railyard-{}", std::process::id()));
+        let written = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+        written.map_err(|error| {
+            Failure::Usage(anyhow!("--out {}: {error}; give a directory that can be written", dir.display()))
+        })?;
+        let _ = fs::remove_file(&probe);
         Ok(Self { started: now() })
     }
 

@@ -31,6 +31,13 @@ struct Found {
 
 /// Writes the page of files and directories of results to `to`.
 pub(crate) fn write(from: &[PathBuf], to: &Path) -> Result<(), Failure> {
+    let ending = to.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if ["json", "jsonl", "toml"].contains(&ending) {
+        return Err(Failure::Usage(anyhow!(
+            "--html {}: a page is no .{ending}; give a name such as report.html",
+            to.display()
+        )));
+    }
     let mut found = Found::default();
     let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) = from.iter().partition(|path| path.is_dir());
     for directory in directories {
@@ -199,7 +206,9 @@ fn listed(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     for entry in fs::read_dir(dir).map_err(told)? {
         let path = entry.map_err(told)?.path();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if ["json", "jsonl"].contains(&ending) && file_name(&path) != "manifest.json" {
+        // A pipe would be waited for, and a device has no end.
+        let regular = fs::metadata(&path).is_ok_and(|data| data.is_file());
+        if regular && ["json", "jsonl"].contains(&ending) && file_name(&path) != "manifest.json" {
             files.push(path);
         }
     }

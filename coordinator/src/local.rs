@@ -211,7 +211,7 @@ impl LocalCluster {
         }
     }
 
-    /// Starts workers anew that end, [`TENDED_MAX`] times in all, until that is too often or Ctrl-C is pressed: returns which. For whoever
+    /// Starts workers anew that end, a hundred times in all, until that is too often or Ctrl-C is pressed: returns which. For whoever
     /// runs programs on [`Self::handle`] itself.
     pub async fn tend(&mut self) -> RunError {
         let handle = self.handle().clone();

@@ -371,14 +371,16 @@ function choose(ids) {
   showRows(ids);
 }
 $("compare").addEventListener("click", () => choose(picked));
-/* A link shows no token: where one is needed the page is fetched with it. */
+/* A link shows no token: with it a ticket is asked for that opens this one page once. */
 async function openReport(event, id) {
   if (!token) return;
   event.preventDefault();
+  const tab = window.open("", "_blank");
   await act(async () => {
-    const text = await (await ask(`/v1/runs/${id}/page`)).text();
-    const where = URL.createObjectURL(new Blob([text], { type: "text/html" }));
-    window.open(where, "_blank", "noopener");
+    const { page } = await (await ask(`/v1/runs/${id}/ticket`, { method: "POST" })).json();
+    if (!tab) { location.href = page; return; }
+    tab.opener = null;
+    tab.location.href = page;
   });
 }
 async function act(what) {
@@ -522,6 +524,12 @@ async function begin() {
   for (const [id, names, first] of [["model", known.models, "deepseek-v3"], ["hardware", known.hardware, "talk-gb200"], ["placement", known.placements, "linear"]]) {
     $(id).replaceChildren(...names.map((name) => element("option", name, { value: name })));
     $(id).value = first;
+  }
+  const { nodes } = await (await ask("/v1/cluster")).json();
+  const sizes = rackSizesOf(nodes.map((node) => node.name));
+  if (sizes.length && !touched.size) {
+    $("racks-n").value = sizes.length;
+    $("per-rack").value = Math.min(...sizes);
   }
   say();
 }

@@ -10,13 +10,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use moe::RoutingSpec;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use study::layer::{BackendKind, CompareSpec, Report, early};
 use study::service::JobView;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -27,6 +29,8 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Most ranks, and most tokens over all of them, of a comparison that is simulated while a page waits.
 const PREVIEW_RANKS_MAX: u32 = 128;
 const PREVIEW_TOKENS_MAX: u32 = 32_768;
+/// The same where a gate has to work out each of them.
+const PREVIEW_GATED_MAX: u32 = 1_024;
 /// Who asks for the jobs of pages and scripts: no client's certificate has this name.
 const CLIENT: &str = "the yard's page";
 /// The description of all this.
@@ -44,6 +48,7 @@ pub(crate) fn routes() -> Router<Arc<Yard>> {
         .route("/v1/runs", get(list).post(submit))
         .route("/v1/runs/{id}", get(one).delete(cancel))
         .route("/v1/runs/{id}/report", get(report))
+        .route("/v1/runs/{id}/ticket", post(ticket))
 }
 
 async fn ready(State(yard): State<Arc<Yard>>) -> Response {
@@ -84,45 +89,56 @@ async fn asked(body: Body) -> Result<Map<String, Value>, Problem> {
     serde_json::from_slice(&bytes).map_err(problem)
 }
 
-/// The comparison that a body asks for, worked out where it may take its time.
+/// The comparison that a body asks for, worked out where it may take its time; a few at a time, also where nobody waits any more.
 async fn asked_spec(yard: &Arc<Yard>, body: Body) -> Result<CompareSpec, Problem> {
     let (asked, yard) = (asked(body).await?, Arc::clone(yard));
-    worked(move || spec(&yard, &asked)).await?
+    let permit = free(&yard.works)?;
+    worked(permit, move || spec(&yard, &asked)).await?
 }
 
-async fn worked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+/// A place among those that work at a time.
+fn free(works: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = |_| Problem::new(StatusCode::TOO_MANY_REQUESTS, "others are worked out; try again in 1 s");
+    Arc::clone(works).try_acquire_owned().map_err(busy)
+}
+
+/// What `work` yields. It keeps its place until it ends, whoever waits for it.
+async fn worked<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let failed = |_| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the work on this request failed; see the coordinator's log",
-        )
+        let problem = "the work on this request failed; see the coordinator's log";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem)
     };
-    spawn_blocking(work).await.map_err(failed)
+    let placed = move || {
+        let done = work();
+        drop(permit);
+        done
+    };
+    spawn_blocking(placed).await.map_err(failed)
 }
 
 /// What a comparison would yield, simulated and by closed forms. One at a time.
 async fn preview(State(yard): State<Arc<Yard>>, body: Body) -> Result<Json<Report>, Problem> {
-    let Ok(_permit) = yard.previews.try_acquire() else {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "another simulation is under way; try again in 1 s",
-        ));
-    };
+    let permit = free(&yard.previews)?;
     let mut spec = asked_spec(&yard, body).await?;
     let ranks = spec.cluster().map_or(0, |cluster| cluster.num_ranks());
-    if ranks > PREVIEW_RANKS_MAX || ranks.saturating_mul(spec.tokens) > PREVIEW_TOKENS_MAX {
+    let tokens_max =
+        if matches!(spec.routing, RoutingSpec::Gate) { PREVIEW_GATED_MAX } else { PREVIEW_TOKENS_MAX };
+    if ranks > PREVIEW_RANKS_MAX || ranks.saturating_mul(spec.tokens) > tokens_max {
         let problem = format!(
-            "{ranks} ranks of {} tokens: at most {PREVIEW_RANKS_MAX} ranks and {PREVIEW_TOKENS_MAX} tokens in all are simulated while you \
+            "{ranks} ranks of {} tokens: at most {PREVIEW_RANKS_MAX} ranks and {tokens_max} tokens in all are simulated while you \
              wait; ask for a run with the backend sim",
             spec.tokens
         );
         return Err(Problem::bad(problem));
     }
     spec.backends = BackendKind::ALL.to_vec();
-    let report = worked(move || early(&spec)).await?;
-    report
-        .map(Json)
-        .ok_or_else(|| Problem::bad("this can't be simulated here; see what `railyard compare` says of it"))
+    (spec.warmup, spec.rounds, spec.detail) = (0, 1, false);
+    let report = worked(permit, move || early(&spec)).await?;
+    let problem = "this can't be simulated here; see what `railyard compare` says of it";
+    report.map(Json).ok_or_else(|| Problem::bad(problem))
 }
 
 async fn submit(State(yard): State<Arc<Yard>>, body: Body) -> Result<Response, Problem> {
@@ -140,6 +156,14 @@ async fn submit(State(yard): State<Arc<Yard>>, body: Body) -> Result<Response, P
     let view = named(&yard, &job.to_string())?;
     let location = format!("/v1/runs/{job}");
     Ok((StatusCode::ACCEPTED, [("location", location)], Json(view)).into_response())
+}
+
+/// Lets a browser open the page of a run once, within a minute, without the token.
+async fn ticket(State(yard): State<Arc<Yard>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = named(&yard, &id)?.id;
+    let path = format!("/v1/runs/{id}/page");
+    let ticket = yard.give_ticket(path.clone());
+    Ok(Json(json!({ "page": format!("{path}?ticket={ticket}") })))
 }
 
 async fn cancel(State(yard): State<Arc<Yard>>, Path(id): Path<String>) -> Result<StatusCode, Problem> {

@@ -11,6 +11,14 @@ use study::layer::{CompareSpec, LayerArgs, check};
 use study::scenario::{keys, read};
 use topology::Hardware;
 
+/// Most ranks, slots, tokens over all ranks, rounds, seeds, latencies and gates that a request may ask for.
+const RANKS_MAX: u64 = 1_024;
+const SLOTS_MAX: u64 = 4_096;
+const TOKENS_MAX: u64 = 1 << 20;
+const ROUNDS_MAX: u64 = 100;
+const SEEDS_MAX: u64 = 16;
+const CHOICES_MAX: u64 = 4;
+
 /// Words that a request may have: all of a comparison's but the coordinator's own.
 fn words() -> Vec<String> {
     keys::<LayerArgs>(&["memory-limit"])
@@ -41,12 +49,39 @@ pub(crate) fn spec(yard: &Yard, asked: &Map<String, Value>) -> Result<CompareSpe
         flags.extend(own);
     }
     let args: LayerArgs = read(&flags).map_err(Problem::bad)?;
+    bounded(&args)?;
     let mut spec = args.spec(&yard.programs).map_err(Problem::bad)?;
     spec.memory_limit_bytes = yard.options.memory_limit_bytes;
     // Pictures are made of it.
     spec.detail = true;
     check(&spec, false).map_err(Problem::bad)?;
     Ok(spec)
+}
+
+/// Refuses what would keep a coordinator busy before it is known what it takes.
+fn bounded(args: &LayerArgs) -> Result<(), Problem> {
+    let said = args.scenario.said_of_racks();
+    let listed: u64 = said.ranks_per_rack.iter().map(|&ranks| u64::from(ranks)).sum();
+    let racks = u64::from(said.racks.unwrap_or(2));
+    let in_racks = if said.ranks_per_rack.len() > 1 { listed } else { listed.max(8).saturating_mul(racks) };
+    let ranks = said.ranks.map_or(in_racks, u64::from);
+    for (word, asked, most) in [
+        ("ranks", ranks, RANKS_MAX),
+        ("slots", args.scenario.slots.map_or(0, u64::from), SLOTS_MAX),
+        ("tokens", ranks.saturating_mul(args.tokens.into()), TOKENS_MAX),
+        ("rounds", args.rounds.saturating_add(args.warmup).into(), ROUNDS_MAX),
+        ("seeds", args.scenario.seeds.0.len() as u64, SEEDS_MAX),
+        ("latency", args.scenario.latency.len() as u64, CHOICES_MAX),
+        ("gate", args.scenario.gate.len() as u64, CHOICES_MAX),
+    ] {
+        if asked > most {
+            let problem = format!(
+                "`{word}`: {asked} in all; a page or script may ask for {most}, the command line for more"
+            );
+            return Err(Problem::bad(problem));
+        }
+    }
+    Ok(())
 }
 
 /// The flags of a word.

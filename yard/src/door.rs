@@ -23,8 +23,9 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 96;
+/// Connections at a time, of this machine and of others: those can't keep the owner out.
+const OWN_CONNECTIONS_MAX: usize = 64;
+const OTHER_CONNECTIONS_MAX: usize = 64;
 /// How long a connection may take to send the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head, and of what is buffered of a connection.
@@ -57,7 +58,8 @@ pub async fn serve(yard: Arc<Yard>, address: SocketAddr) -> Result<SocketAddr, O
 }
 
 async fn accept(yard: Arc<Yard>, listener: TcpListener) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (own, others) = (Semaphore::new(OWN_CONNECTIONS_MAX), Semaphore::new(OTHER_CONNECTIONS_MAX));
+    let (own, others) = (Arc::new(own), Arc::new(others));
     let router = router(Arc::clone(&yard));
     loop {
         let (stream, from) = match listener.accept().await {
@@ -68,7 +70,8 @@ async fn accept(yard: Arc<Yard>, listener: TcpListener) {
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+        let connections = if from.ip().to_canonical().is_loopback() { &own } else { &others };
+        let Ok(permit) = Arc::clone(connections).try_acquire_owned() else {
             // Closing says it: an answer would have to be waited for.
             yard.counters.refused_connections.inc();
             continue;

@@ -2,6 +2,7 @@
 
 use crate::problem::Problem;
 use crate::state::Yard;
+use crate::token::Ticket;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -16,6 +17,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// A report is one file with its style and script in it.
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; \
                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads";
+
+/// Tickets at a time.
+const TICKETS_MAX: usize = 32;
 
 /// Paths that say nothing about anybody: they need no token from anywhere.
 const OPEN: [&str; 5] = ["/", "/yard.js", "/yard.css", "/healthz", "/readyz"];
@@ -68,6 +72,12 @@ fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> 
     if reads && (open || from.to_canonical().is_loopback()) {
         return Ok(());
     }
+    if reads
+        && let Some(ticket) = request.uri().query().and_then(|query| query.strip_prefix("ticket="))
+        && yard.take_ticket(path, ticket)
+    {
+        return Ok(());
+    }
     let shown = only(headers, AUTHORIZATION.as_str())?.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
@@ -99,6 +109,26 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Probl
 }
 
 impl Yard {
+    /// Whether this ticket is for this path; it is used up then.
+    fn take_ticket(&self, path: &str, shown: &str) -> bool {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = tickets.iter().position(|ticket| ticket.is_for(path, shown));
+        found.is_some_and(|at| tickets.remove(at).is_some())
+    }
+
+    /// A ticket for `path`, the oldest of many ends.
+    pub(crate) fn give_ticket(&self, path: String) -> String {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.retain(|ticket| !ticket.has_ended());
+        if tickets.len() >= TICKETS_MAX {
+            tickets.pop_front();
+        }
+        let ticket = Ticket::new(path);
+        let word = ticket.word().to_owned();
+        tickets.push_back(ticket);
+        word
+    }
+
     /// Counts a wrong token; whether there have been too many.
     fn wrong_token(&self) -> bool {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).add()

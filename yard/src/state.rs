@@ -2,7 +2,7 @@
 
 use crate::counters::Counters;
 use crate::shown::{News, StepView};
-use crate::token::{Token, Wrong};
+use crate::token::{Ticket, Token, Wrong};
 use coordinator::ClusterHandle;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -55,15 +55,19 @@ pub struct Yard {
     pub(crate) options: YardOptions,
     pub(crate) counters: Counters,
     pub(crate) wrong: Mutex<Wrong>,
+    pub(crate) tickets: Mutex<VecDeque<Ticket>>,
     pub(crate) news: watch::Sender<VecDeque<News>>,
     pub(crate) step: watch::Sender<Option<Arc<StepView>>>,
-    /// One comparison is simulated at a time.
-    pub(crate) previews: Semaphore,
+    /// What is asked for is worked out two at a time, and one of them may be a simulation; whoever asked may be gone.
+    pub(crate) works: Arc<Semaphore>,
+    pub(crate) previews: Arc<Semaphore>,
     /// Pages that follow what happens.
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) programs: Arc<Programs>,
 }
 
+/// Requests that are worked out at a time.
+const WORKS_MAX: usize = 2;
 /// Pages that may follow at a time.
 const STREAMS_MAX: usize = 32;
 
@@ -82,9 +86,11 @@ impl Yard {
             token,
             options,
             wrong: Mutex::default(),
+            tickets: Mutex::default(),
             news: watch::Sender::new(VecDeque::new()),
             step: watch::Sender::new(None),
-            previews: Semaphore::new(1),
+            works: Arc::new(Semaphore::new(WORKS_MAX)),
+            previews: Arc::new(Semaphore::new(1)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             programs: Arc::new(Programs::new(NO_PROGRAM)),
             cluster,

@@ -84,6 +84,36 @@ impl Wrong {
     }
 }
 
+/// Lets a browser read one page once: a link shows no token, and a token in an address would be kept in histories.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    path: String,
+    word: Token,
+    since: Instant,
+}
+
+impl Ticket {
+    /// How long it lasts.
+    const LASTS: Duration = Duration::from_secs(60);
+
+    /// For `path`.
+    pub(crate) fn new(path: String) -> Self {
+        Self { path, word: Token::draw(), since: Instant::now() }
+    }
+
+    pub(crate) fn word(&self) -> &str {
+        self.word.word()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.since.elapsed() > Self::LASTS
+    }
+
+    pub(crate) fn is_for(&self, path: &str, shown: &str) -> bool {
+        self.path == path && self.word.is(shown.as_bytes()) && !self.has_ended()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +130,13 @@ mod tests {
         assert!(Token::given("short").is_err() && Token::given("with a space in it all").is_err());
         assert_eq!(Token::given(" 0123456789abcdef\n").expect("long enough").word(), "0123456789abcdef");
         assert!(!format!("{token:?}").contains(token.word()));
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_path() {
+        let ticket = Ticket::new("/v1/runs/1/page".to_owned());
+        assert!(ticket.is_for("/v1/runs/1/page", ticket.word()));
+        assert!(!ticket.is_for("/v1/runs/2/page", ticket.word()));
+        assert!(!ticket.is_for("/v1/runs/1/page", ""));
     }
 }

@@ -182,7 +182,12 @@ impl Line<'_> {
         record.valid = record.verified;
         record.problem.clone_from(&samples.difference);
         let steps = self.truths.iter().flat_map(|truths| &truths[warmup..]).map(|truth| &truth.traffic);
-        let times = [record.dispatch_us, record.combine_us];
+        // Bytes of all steps over their time: the median of steps that differ is another step's.
+        let mean = |samples: &[f64]| samples.iter().sum::<f64>() / samples.len().max(1) as f64;
+        let times = match self.spec.distinct_steps() > 1 || self.spec.seeds.len() > 1 {
+            true => [mean(dispatch), mean(combine)],
+            false => [record.dispatch_us, record.combine_us],
+        };
         record.bandwidth = Some(Bandwidth::new(&self.row.cluster, steps, times, &links));
         let detail = samples.detail.as_ref();
         record.detail = detail.and_then(|sums| Detail::new(self.row, sums, &samples.phases));

@@ -17,6 +17,7 @@ use coordinator::sim::SimRunner;
 use coordinator::{RunError, RunRequest, Runner};
 use moe::RoutingSpec;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use topology::FaultPlan;
 
 /// Checks that `spec` can be run: racks, experts, placement and gates fit each other, and memory suffices. `quic_here` if
@@ -78,7 +79,7 @@ pub async fn compare_rows<Q: Runner + Send>(
         blocking(
             {
                 let job = Arc::clone(&job);
-                move || prepared(&job.0, &job.1)
+                move |gone: &AtomicBool| prepared(&job.0, &job.1, gone)
             },
             "preparation"
         ),
@@ -147,7 +148,7 @@ pub fn compare_offline_traced(
     rows: &[Configuration],
     told: &mut dyn FnMut(&Traced<'_>),
 ) -> Result<Report, CompareError> {
-    let (expected, truths) = prepared(spec, rows)?;
+    let (expected, truths) = prepared(spec, rows, &AtomicBool::new(false))?;
     let mut records = Vec::new();
     let of = rows.len() * spec.latencies.len() * spec.backends.len();
     for line in lines(spec, rows, &expected, &truths) {
@@ -241,12 +242,16 @@ fn simulated(
 /// What all backends share: expectations by row; truths by seed, row and step, none for closed forms alone.
 type Prepared = (Vec<Expected>, Vec<Vec<Vec<Truth>>>);
 
-fn prepared(spec: &CompareSpec, rows: &[Configuration]) -> Result<Prepared, CompareError> {
+fn prepared(spec: &CompareSpec, rows: &[Configuration], gone: &AtomicBool) -> Result<Prepared, CompareError> {
     let mut expectations = Expectations::new(spec);
-    let expected = rows.iter().map(|row| expectations.of(row)).collect::<Result<_, _>>()?;
+    let expected = rows.iter().map(|row| needed(gone).and_then(|()| expectations.of(row)));
+    let expected = expected.collect::<Result<_, _>>()?;
     let runs = spec.backends.iter().any(|&backend| backend != BackendKind::Analytic);
     let seeds: &[u64] = if runs { &spec.seeds } else { &[] };
-    let truths = seeds.iter().map(|&seed| truths(spec, rows, seed)).collect::<Result<_, _>>()?;
+    let truths = seeds
+        .iter()
+        .map(|&seed| needed(gone).and_then(|()| truths(spec, rows, seed)))
+        .collect::<Result<_, _>>()?;
     Ok((expected, truths))
 }
 
@@ -256,24 +261,43 @@ async fn simulate(
     job: Arc<(CompareSpec, Vec<Configuration>)>,
     wanted: Vec<bool>,
 ) -> Result<Vec<Simulated>, CompareError> {
-    let all = move || {
+    let all = move |gone: &AtomicBool| {
         let (spec, rows) = &*job;
         if !spec.backends.contains(&BackendKind::Sim) {
             return Ok(Vec::new());
         }
         let lines = rows.iter().flat_map(|row| spec.latencies.iter().map(move |&latency| (row, latency)));
         let lines = lines.zip(wanted).filter_map(|(line, wanted)| wanted.then_some(line));
-        lines.map(|(row, latency)| simulated(spec, row, latency)).collect()
+        lines.map(|(row, latency)| needed(gone).and_then(|()| simulated(spec, row, latency))).collect()
     };
     blocking(all, "simulation").await
 }
 
+/// Says to work on another thread, once it is dropped, that nobody waits for it any more.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An error where nobody waits any more: work ends between two rows.
+fn needed(gone: &AtomicBool) -> Result<(), CompareError> {
+    match gone.load(Ordering::Relaxed) {
+        true => Err(CompareError::Run { row: "a row".to_owned(), source: RunError::Cancelled }),
+        false => Ok(()),
+    }
+}
+
 /// Runs `work` where it may take its time.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, CompareError> + Send + 'static,
+    work: impl FnOnce(&AtomicBool) -> Result<T, CompareError> + Send + 'static,
     what: &str,
 ) -> Result<T, CompareError> {
-    match tokio::task::spawn_blocking(work).await {
+    let waiting = Waiting(Arc::default());
+    let gone = Arc::clone(&waiting.0);
+    match tokio::task::spawn_blocking(move || work(&gone)).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(CompareError::Run { row: what.to_owned(), source: RunError::Closed }),
