@@ -53,7 +53,7 @@ pub fn json(sweep: &Sweep, lines: &[Line], args: &[String], begun: &str) -> Valu
     })
 }
 
-/// Now, as `begun` of [`json`] takes it.
+/// Now, as `begun` of [`json()`] takes it.
 #[must_use]
 pub fn now() -> String {
     clock::now()
