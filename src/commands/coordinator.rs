@@ -10,6 +10,7 @@ use crate::pages;
 use crate::programs::programs;
 use crate::progress::Meter;
 use ::coordinator::local::Interrupts;
+use ::coordinator::pace::Host;
 use ::coordinator::{ClusterHandle, Limits, ServerConfig, server};
 use node::net::{Identity, TransportOptions};
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &CoordinatorArgs) -> Result<(), Failure> {
             out: args.out.clone(),
             state: args.state.clone().or_else(|| args.out.clone()),
             memory_limit_bytes: args.spec.memory_limit,
+            host: Host::bridged(),
             forming,
         };
         let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::Meter;
 use ::coordinator::RunError;
+use ::coordinator::pace::Host;
 use anyhow::anyhow;
 use std::time::Duration;
 use study::layer::{BackendKind, CompareSpec, Report};
@@ -34,6 +35,7 @@ pub(super) async fn run(
         out: None,
         state: None,
         memory_limit_bytes: args.spec.memory_limit,
+        host: Host::this(args.in_process),
         forming: FORMING,
     };
     let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;

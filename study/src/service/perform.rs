@@ -13,9 +13,9 @@ use coordinator::pace::Host;
 use std::sync::Arc;
 
 impl Service {
-    /// Where the nodes live: before any is there, this machine.
+    /// Where the nodes live, with the cores of all their machines.
     fn host(&self) -> Host {
-        let own = Host::bridged();
+        let own = self.options.host;
         match self.handle.num_cores() {
             0 => own,
             cores => Host { cores, ..own },

@@ -2,6 +2,7 @@
 
 use super::live::Live;
 use super::store::Store;
+use coordinator::pace::Host;
 use coordinator::server::ClusterHandle;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct ServiceOptions {
     pub state: Option<PathBuf>,
     /// Most bytes that a comparison may take.
     pub memory_limit_bytes: Option<u64>,
+    /// Where the nodes live; its cores count until nodes are there.
+    pub host: Host,
     /// How long a job that was there before this process waits for its nodes.
     pub forming: Duration,
 }

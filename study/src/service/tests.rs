@@ -5,6 +5,7 @@ use crate::layer::testing::small_spec;
 use crate::layer::{BackendKind, CompareSpec, Dilation, LatencyChoice, Progress, Wanted};
 use crate::placing::PlacementChoice;
 use coordinator::machine::{CoordinatorEvent, Limits};
+use coordinator::pace::Host;
 use coordinator::server::{self, ServerConfig};
 use moe::DispatchScheme;
 use node::net::{ClusterCa, Identity, Role, TransportOptions};
@@ -31,7 +32,8 @@ async fn cluster(
         limits: Limits::default(),
     };
     let (handle, clients) = server::start(config).expect("a port");
-    let options = ServiceOptions { out: None, state: None, memory_limit_bytes, forming: LIMIT };
+    let options =
+        ServiceOptions { out: None, state: None, memory_limit_bytes, host: Host::bridged(), forming: LIMIT };
     let service = Service::start_with(handle.clone(), options, absent).expect("a service");
     tokio::spawn(Arc::clone(&service).serve(clients));
     let address = handle.address().to_string();
