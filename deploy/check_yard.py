@@ -114,6 +114,9 @@ class Page:
     def runs(self):
         return json.loads(self.cluster.get("/v1/runs"))["runs"]
 
+    def button(self, run, key):
+        return self.driver.find_elements(By.CSS_SELECTOR, f"#runs tr[data-id='{run}'] [data-key={key}]")
+
     def slide(self, name, key, times):
         for _ in range(times):
             self.id(name).send_keys(key)
@@ -182,8 +185,10 @@ def by_browser(cluster):
             known = len(page.runs())
             page.id("ask").submit()
             page.until("the run in the list", lambda: len(page.runs()) > known)
-        page.until("a button to cancel", lambda: page.driver.find_elements(By.CSS_SELECTOR, "#runs button[aria-label^=cancel]"))
-        page.driver.find_elements(By.CSS_SELECTOR, "#runs button[aria-label^=cancel]")[0].click()
+        newest = page.runs()[0]["id"]
+        page.until("its button to cancel", lambda: page.button(newest, "cancel"))
+        # A button stays the same one while its run waits, whatever else the page learns meanwhile.
+        page.button(newest, "cancel")[0].click()
         page.until("the run to go", lambda: len(page.runs()) == 2)
         page.until("racks with what was sent", lambda: "measured" in page.text("racks-caption"))
         page.until("the matrix", lambda: "between racks" in page.text("matrix-caption"))

@@ -306,28 +306,34 @@ function drawNow() {
   $("now-left").textContent = `${run.rows_done ?? 0} of ${run.rows_asked ?? "?"} rows${left}. Now: ${run.doing || ""}`;
   rowsOf(run);
 }
-/* Rows of the table by run. One that has not changed stays: whoever is about to press a button finds it where it was. */
+/* Rows of the table by run. A row stays while its run stays in one state, and only its count is written anew:
+   whoever is about to press a button finds it where it was. */
 const drawn = new Map();
 function drawRuns() {
   $("runs-empty").hidden = seen.runs.length > 0;
   const body = $("runs").tBodies[0];
   for (const id of [...drawn.keys()]) if (!seen.runs.some((run) => run.id === id)) drawn.delete(id);
   const rows = seen.runs.map((run) => {
-    const shape = JSON.stringify(run);
-    const old = drawn.get(run.id);
-    if (old && old.shape === shape) return old.row;
-    const made = runRow(run, body);
-    if (old && old.row.contains(document.activeElement)) {
-      const again = made.querySelector(`[data-key="${document.activeElement.dataset.key}"]`);
-      old.row.replaceWith(made);
-      if (again) again.focus();
+    const shape = JSON.stringify([run.state, run.title, run.client, run.problem]);
+    let shown = drawn.get(run.id);
+    if (!shown || shown.shape !== shape) {
+      const old = shown;
+      shown = { shape, row: runRow(run, body) };
+      drawn.set(run.id, shown);
+      if (old && old.row.contains(document.activeElement)) {
+        const again = shown.row.querySelector(`[data-key="${document.activeElement.dataset.key}"]`);
+        old.row.replaceWith(shown.row);
+        if (again) again.focus();
+      }
     }
-    drawn.set(run.id, { shape, row: made });
-    return made;
+    const count = run.rows_asked ? `${run.rows_done} of ${run.rows_asked}` : run.ahead ? `${run.ahead} before` : "";
+    if (shown.row.cells[3].textContent !== count) shown.row.cells[3].textContent = count;
+    return shown.row;
   });
   if (rows.length !== body.rows.length || rows.some((one, at) => body.rows[at] !== one)) {
     const focused = document.activeElement;
-    body.replaceChildren(...rows);
+    for (const gone of [...body.rows]) if (!rows.includes(gone)) gone.remove();
+    rows.forEach((one, at) => { if (body.rows[at] !== one) body.insertBefore(one, body.rows[at] || null); });
     if (focused && body.contains(focused)) focused.focus();
   }
   picked = picked.filter((id) => drawn.has(id));
@@ -360,8 +366,7 @@ function runRow(run, body) {
     page.addEventListener("click", (event) => openReport(event, run.id));
     result.append(show, " ", page);
   }
-  const rows = run.rows_asked ? `${run.rows_done} of ${run.rows_asked}` : run.ahead ? `${run.ahead} before` : "";
-  made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td", rows), result);
+  made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td"), result);
   return made;
 }
 /* What somebody chose to see stays until something else is chosen. */
