@@ -7,6 +7,7 @@ mod experiments;
 mod jobs;
 mod known;
 mod place;
+mod plan;
 mod roofline;
 mod swarm;
 mod timeline;
@@ -22,6 +23,7 @@ pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs
 pub(crate) use jobs::{CancelArgs, RunsArgs, SubmitArgs, WatchArgs};
 pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
 pub(crate) use place::{ExportArg, PlaceArgs};
+pub(crate) use plan::PlanArgs;
 pub(crate) use roofline::RooflineArgs;
 pub(crate) use swarm::SwarmArgs;
 pub(crate) use timeline::TimelineArgs;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Board(BoardArgs),
     /// One decode step of a model on hardware: what it takes, what binds, what it holds and costs
     Roofline(Box<RooflineArgs>),
+    /// The best deployment of a model on racks under limits on TTFT and TPOT, why, and the proof to run
+    Plan(Box<PlanArgs>),
     /// From measured expert loads to a placement of every layer, and how even it is
     Place(Box<PlaceArgs>),
     /// From measured dispatch and combine times to a hardware profile, and how far off it is

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args, cli.quiet),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Place(args) => commands::place::run(&args),
+        Command::Plan(args) => commands::plan::run(&args, cli.quiet),
         Command::Board(args) => commands::board::run(&args),
         Command::Roofline(args) => commands::roofline::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),

@@ -39,7 +39,8 @@ impl StageMemory {
 /// Memory that doesn't suffice for the weights alone.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "stage {stage}: weights ({weights} B) and buffers ({buffers} B) leave no room in {capacity} B a rank; give more ranks or stages, a smaller dtype, or fewer tokens a step"
+    "stage {stage}: weights ({:.1} GB) and buffers ({:.1} GB) leave no room in {:.1} GB a rank; give more ranks or stages, a smaller dtype, or fewer tokens a step",
+    *weights as f64 / 1e9, *buffers as f64 / 1e9, *capacity as f64 / 1e9
 )]
 pub struct NoRoom {
     /// Stage without room, from 0.
@@ -236,7 +237,7 @@ mod tests {
         let error = Ledger::new(vec![memory(0, 1), memory(890, 1)], 1, 16).unwrap_err().to_string();
         assert!(
             error.starts_with(
-                "stage 1: weights (890 B) and buffers (100 B) leave no room in 1000 B a rank; give"
+                "stage 1: weights (0.0 GB) and buffers (0.0 GB) leave no room in 0.0 GB a rank; give"
             ),
             "{error}"
         );

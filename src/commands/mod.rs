@@ -12,6 +12,7 @@ pub(crate) mod manual;
 mod model;
 pub(crate) mod node;
 pub(crate) mod place;
+pub(crate) mod plan;
 pub(crate) mod presets;
 pub(crate) mod report;
 pub(crate) mod roofline;

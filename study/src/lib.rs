@@ -6,6 +6,7 @@ mod difference;
 pub mod experiment;
 pub mod layer;
 pub mod placing;
+pub mod plan;
 pub mod rebalance;
 pub mod scenario;
 pub mod service;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use topology::Picos;
 
 /// Which parts of a step hide behind which others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
     /// One part after the other, layer by layer.

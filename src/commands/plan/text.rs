@@ -1,0 +1,221 @@
+//! A plan as text: the answer first, then why, the front, and how to prove and start it.
+
+use blackboard::text::number;
+use std::path::Path;
+use study::plan::{Ask, Binds, Choice, Launch, Part, Plan, Role};
+use study::text_table::{Column, TextTable};
+
+/// Where what a line says begins.
+const INDENT: usize = 13;
+/// Rows of the front and of the changes that are printed.
+const ROWS: usize = 12;
+
+/// All that is told.
+pub(super) struct Shown<'a> {
+    pub(super) ask: &'a Ask,
+    pub(super) plan: &'a Plan,
+    pub(super) launches: &'a [Launch],
+    pub(super) proofs: &'a [(&'static str, String)],
+    pub(super) out: Option<&'a Path>,
+    pub(super) model: &'a str,
+    pub(super) hardware: &'a str,
+}
+
+impl Shown<'_> {
+    /// In lines of `width`.
+    pub(super) fn text(&self, width: Option<usize>) -> String {
+        let mut text = crate::output::fitted(&self.answer(), INDENT);
+        text += &self.near(width);
+        text += &self.refused();
+        text += &self.front(width);
+        text + &crate::output::fitted(&self.proof(), 2)
+    }
+
+    fn answer(&self) -> String {
+        let Shown { ask, plan, .. } = self;
+        let best = &plan.best;
+        let mut lines = vec![
+            line("best", &used(best)),
+            line("carries", &carries(ask, best)),
+            line("keeps", &self.keeps(best)),
+            line("binds", &plan.binds.iter().map(|binds| bound(*binds)).collect::<Vec<_>>().join("; ")),
+        ];
+        if let Some(other) = &plan.runner_up {
+            let share = if ask.load.rate.is_some() {
+                format!("{} ranks", other.ranks)
+            } else {
+                format!("{} of its requests a second", number(other.rate / best.rate))
+            };
+            lines.push(line("runner-up", &format!("{}: {share}{}", used(other), self.flips())));
+        }
+        let load = &ask.load;
+        lines.push(line("asked", &format!(
+            "{} on {}; {} tokens in, {} out{}; TTFT {} ms and TPOT {} ms for 9 of 10 requests; ${} a rank and hour",
+            self.model,
+            self.hardware,
+            number(load.input_len),
+            number(load.output_len),
+            load.rate.map_or_else(String::new, |rate| format!(", {} requests a second", number(rate))),
+            number(ask.limits.ttft_ms),
+            number(ask.limits.tpot_ms),
+            number(ask.usd_per_rank_hour),
+        )));
+        lines.push(line(
+            "looked at",
+            &format!(
+                "{} layouts by closed forms, {} of them served on the virtual clock",
+                plan.looked_at.0, plan.looked_at.1
+            ),
+        ));
+        lines.push(line("trust", "simulated on nominal rates: an upper bound. Published servers reach 25 to 80% of such figures (docs/trust.md), so leave that much room"));
+        lines.extend(plan.notes.iter().map(|note| line("note", note)));
+        lines.join("\n") + "\n"
+    }
+
+    fn keeps(&self, choice: &Choice) -> String {
+        let of = |part: &Part| {
+            let Some(trial) = &part.trial else { return "not served".to_owned() };
+            let times = match part.layout.role {
+                Role::Prefill => format!(
+                    "TTFT mean {}, p90 {} ms without the handover of {} ms",
+                    number(trial.ttft_ms),
+                    number(trial.p90_ttft_ms),
+                    number(part.handover_ms)
+                ),
+                Role::Decode => {
+                    format!("TPOT mean {}, p90 {} ms", number(trial.tpot_ms), number(trial.p90_tpot_ms))
+                }
+                Role::Whole => format!(
+                    "TTFT mean {}, p90 {} ms; TPOT mean {}, p90 {} ms",
+                    number(trial.ttft_ms),
+                    number(trial.p90_ttft_ms),
+                    number(trial.tpot_ms),
+                    number(trial.p90_tpot_ms)
+                ),
+            };
+            format!("{times}; {:.0}% of requests keep the limits", trial.kept * 100.0)
+        };
+        choice.parts.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+
+    fn flips(&self) -> String {
+        let of = |flip: &study::plan::Flip| {
+            let name = if flip.limit == "ttft_ms" { "TTFT" } else { "TPOT" };
+            format!("with a limit on {name} of {} ms", number(flip.at_ms))
+        };
+        let flips: Vec<String> = self.plan.flips.iter().map(of).collect();
+        if flips.is_empty() {
+            "; no other limit within a factor of 4 makes it win".to_owned()
+        } else {
+            format!("; it wins {}", flips.join(", or "))
+        }
+    }
+
+    fn near(&self, width: Option<usize>) -> String {
+        let mut table = TextTable::new([
+            Column::left("changed in one word"),
+            Column::right("requests/s,\nbest = 1"),
+            Column::left("bound by"),
+        ]);
+        for near in self.plan.near.iter().take(ROWS) {
+            let binds = near.binds.map_or("", |binds| bound(binds));
+            table.row([near.change.clone(), format!("{:.2}", near.share), binds.to_owned()]);
+        }
+        "\nThe best with one word changed and the rest of that part free, on the whole yard, by closed forms:\n".to_owned() + &table.fit(width)
+    }
+
+    fn refused(&self) -> String {
+        let of = |refused: &study::plan::Refused| {
+            format!("{} x {} ranks: {}\n", refused.size.0, refused.size.1, refused.problem)
+        };
+        let lines: String = self.plan.refused.iter().map(of).collect();
+        if lines.is_empty() { lines } else { format!("\nLeft out:\n{}", crate::output::fitted(&lines, 2)) }
+    }
+
+    fn front(&self, width: Option<usize>) -> String {
+        let mut table = TextTable::new([
+            Column::right("tokens/s\na user"),
+            Column::right("tokens/s\na rank"),
+            Column::right("TTFT\nms"),
+            Column::right("ranks"),
+            Column::left("layout"),
+        ]);
+        let front = &self.plan.front;
+        let rows = front.len().min(ROWS);
+        for row in 0..rows {
+            let point = &front[row * (front.len() - 1) / (rows - 1).max(1)];
+            table.row([
+                number(point.tokens_per_s_per_user),
+                number(point.tokens_per_s_per_rank),
+                number(point.ttft_ms),
+                point.layout.ranks().to_string(),
+                point.layout.to_string(),
+            ]);
+        }
+        format!(
+            "\nThe front of speed a user against throughput a rank, by closed forms, {rows} of {} points:\n",
+            front.len()
+        ) + &table.fit(width)
+    }
+
+    fn proof(&self) -> String {
+        let mut lines = vec!["\nProve it, every layer by its frames:".to_owned()];
+        match self.out {
+            Some(dir) => {
+                for (name, _) in self.proofs {
+                    lines.push(format!(
+                        "  railyard serve-bench {}",
+                        dir.join(format!("{name}.toml")).display()
+                    ));
+                }
+            }
+            None => lines.push(
+                "  the same command with --out DIR writes the experiments for railyard serve-bench"
+                    .to_owned(),
+            ),
+        }
+        lines.push("Start it (flags of vLLM and SGLang; not run here):".to_owned());
+        lines.extend(self.launches.iter().map(|launch| format!("  # {}\n  {}", launch.what, launch.command)));
+        lines.join("\n") + "\n"
+    }
+}
+
+fn line(word: &str, text: &str) -> String {
+    format!("{word:<11}= {text}")
+}
+
+/// What of the yard a choice uses, and how.
+fn used(choice: &Choice) -> String {
+    let of = |part: &Part| {
+        let layout = &part.layout;
+        let role = match layout.role {
+            Role::Whole => "",
+            Role::Prefill => "prefill: ",
+            Role::Decode => "decode: ",
+        };
+        format!("{role}{} x {} ranks, {layout}", part.replicas, layout.ranks())
+    };
+    choice.parts.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
+fn carries(ask: &Ask, choice: &Choice) -> String {
+    format!(
+        "up to {} requests a second on {} ranks: {} tokens/s a rank, {} a user, ${} a million tokens of answers{}",
+        number(choice.rate),
+        choice.ranks,
+        number(choice.tokens_per_s_per_rank),
+        number(choice.tokens_per_s_per_user),
+        number(choice.usd_per_mtok),
+        if ask.load.rate.is_some() { " at the rate asked for" } else { "" },
+    )
+}
+
+fn bound(binds: Binds) -> &'static str {
+    match binds {
+        Binds::Memory => "memory for caches",
+        Binds::Ttft => "the limit on TTFT",
+        Binds::Tpot => "the limit on TPOT",
+        Binds::Prompts => "prompts fill the steps",
+        Binds::Seats => "tokens of a step",
+    }
+}

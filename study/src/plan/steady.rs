@@ -1,0 +1,272 @@
+//! A layout under a steady load, by closed forms: what a step takes, and from it the rate, TTFT and TPOT.
+//!
+//! With In and Out the mean tokens of prompt and answer, g tokens gained a step, a prompt lives c = ceil(In / chunk) steps and its answer
+//! o = (Out - 1) / g. Of q sequences that a group of ranks has on a train, a share o / (c + o) decodes, and G groups end
+//! G q / (c + o) of them a step. Prompts lie on as many groups as they arrive at, the others wait for those: the mean step is between one
+//! without a prompt and one with the prompts that come at once (Poisson). m trains of interval t carry m G q / ((c + o) t) requests a second.
+
+use super::{Ask, Layout, Limits, Role};
+use crate::serving::{Cost, Deployment, ServeError, Sources};
+use moe::stack::Stack;
+use moe::work::{RankLoad, TokenLoad};
+use serde::Serialize;
+use serving::Ledger;
+use serving::cost::{HalfShape, Overlap, StepShape};
+
+/// What stops a layout from carrying more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Binds {
+    /// Memory for caches.
+    Memory,
+    /// The limit on the time to the first token.
+    Ttft,
+    /// The limit on the time per output token.
+    Tpot,
+    /// Prompts fill all steps.
+    Prompts,
+    /// As many sequences as a step has tokens.
+    Seats,
+}
+
+/// A layout's state at one load.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Steady {
+    /// Sequences of a group of ranks, over all trains.
+    pub sequences: f64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Mean time to first token, ms.
+    pub ttft_ms: f64,
+    /// Mean time per output token, ms; 0 for prompts alone.
+    pub tpot_ms: f64,
+    /// Mean step, ms: from a train's departure to its next.
+    pub step_ms: f64,
+}
+
+/// The closed forms of one layout.
+#[derive(Debug)]
+pub struct Curve {
+    /// Which layout.
+    pub layout: Layout,
+    stack: Stack,
+    cost: Box<dyn Cost>,
+    input: f64,
+    output: f64,
+    /// Tokens computed, and gained, a step.
+    drafted: (u64, f64),
+    /// Sequences that fit in a group's memory.
+    room: f64,
+    /// Handing over a prompt's cache, ms; 0 for a whole replica.
+    pub(super) handover_ms: f64,
+}
+
+/// Loads are on a grid of so many an octave.
+pub(super) const AN_OCTAVE: i32 = 4;
+/// The least load, sequences of a group, as a power of two.
+const LEAST: i32 = -4;
+/// The largest.
+const MOST: i32 = 14;
+
+/// The load `at` of the grid.
+pub(super) fn sequences_at(at: i32) -> f64 {
+    (f64::from(at) / f64::from(AN_OCTAVE)).exp2()
+}
+
+/// All indices of the grid.
+pub(super) fn grid() -> std::ops::RangeInclusive<i32> {
+    LEAST * AN_OCTAVE..=MOST * AN_OCTAVE
+}
+
+impl Curve {
+    /// The closed forms of `layout`.
+    ///
+    /// # Errors
+    /// Why it can't be: memory, heads that don't divide, routing that closed forms don't know.
+    pub fn new(layout: Layout, ask: &Ask, sources: &dyn Sources) -> Result<Self, ServeError> {
+        let spec = layout.spec(ask, 1, ask.arrivals(1.0, 1, false));
+        let deployment = Deployment::new(&spec, sources)?;
+        deployment.check_times(&spec)?;
+        let drafts = spec.scenario.drafts()?;
+        let stack = deployment.stack.clone();
+        let ledger = Ledger::new(deployment.memory.clone(), stack.groups(), spec.scheduler.block_tokens)?;
+        let (input, output) =
+            (ask.load.input_len, if layout.role == Role::Prefill { 1.0 } else { ask.load.output_len });
+        let need = ledger.rounded((input + output).ceil() as u64);
+        let handover =
+            deployment.memory.iter().map(|stage| stage.cache.bytes(input as u64)).fold(0.0, f64::max);
+        let link = deployment.fabric.scale_out;
+        let handover_ms =
+            (handover / link.rate.bytes_per_s() as f64) * 1e3 + link.latency.as_micros_f64() / 1e3;
+        Ok(Self {
+            cost: deployment.cost(&spec)?,
+            input,
+            output,
+            drafted: (u64::from(drafts.tokens()), drafts.gained()),
+            room: ledger.capacity_tokens() as f64 / need as f64,
+            handover_ms: if layout.role == Role::Whole { 0.0 } else { handover_ms },
+            layout,
+            stack,
+        })
+    }
+
+    /// Steps of a prompt and of its answer.
+    fn steps(&self) -> (f64, f64) {
+        let chunk = f64::from(self.layout.step_tokens);
+        let answers = self.output / self.drafted.1;
+        match self.layout.role {
+            Role::Whole => ((self.input / chunk).ceil(), (answers - 1.0 / self.drafted.1).max(0.0)),
+            Role::Prefill => ((self.input / chunk).ceil(), 0.0),
+            Role::Decode => (0.0, answers),
+        }
+    }
+
+    /// The state with `sequences` a group, or what stands in its way.
+    ///
+    /// # Errors
+    /// [`Binds`].
+    pub fn at(&mut self, sequences: f64) -> Result<Steady, Binds> {
+        if sequences > self.room {
+            return Err(Binds::Memory);
+        }
+        let trains = f64::from(self.layout.micro_batches);
+        let groups = f64::from(self.stack.groups());
+        let (prompt, answer) = self.steps();
+        let life = prompt + answer;
+        let of_train = sequences / trains;
+        let decoding = groups * of_train * answer / life;
+        let arrive = groups * of_train / life;
+        let budget = f64::from(self.layout.step_tokens);
+        let own = (decoding / groups).ceil() * self.drafted.0 as f64;
+        if own >= budget {
+            return Err(Binds::Seats);
+        }
+        let busy = arrive * prompt;
+        let step_ms = if prompt == 0.0 {
+            self.interval_ms(decoding, 0, 0.0)
+        } else {
+            // Prompts come at once where they come at all.
+            let some = -(-busy).exp_m1();
+            let at_once = (busy / some).min(groups);
+            let tokens = arrive * self.input / some / at_once;
+            if tokens > budget - own {
+                return Err(Binds::Prompts);
+            }
+            let (below, above) = (at_once.floor(), at_once.ceil().min(groups));
+            let with =
+                |curve: &mut Self, count: f64| curve.interval_ms(decoding, count.max(1.0) as u64, tokens);
+            let (low, high) = (with(self, below), with(self, above));
+            let mean = low + (high - low) * (at_once - below);
+            some * mean + (1.0 - some) * if some < 1.0 { self.interval_ms(decoding, 0, 0.0) } else { mean }
+        };
+        let rate = trains * arrive / (step_ms / 1e3);
+        // Sakasegawa's queue of g servers with Poisson arrivals and even service.
+        let used = busy / groups;
+        if self.layout.role != Role::Decode && used >= 1.0 {
+            return Err(Binds::Prompts);
+        }
+        let queue = used.powf((2.0 * (groups + 1.0)).sqrt() - 1.0) / (groups * (1.0 - used)) / 2.0;
+        let steps =
+            if self.layout.role == Role::Decode { 1.5 } else { prompt * (1.0 + queue) + 0.5 / trains };
+        let tpot_ms = if self.layout.role == Role::Prefill { 0.0 } else { step_ms / self.drafted.1 };
+        Ok(Steady { sequences, rate, ttft_ms: steps * step_ms, tpot_ms, step_ms })
+    }
+
+    /// From a train's departure to its next, ms, with `decoding` sequences on it and prompts on `prompts` groups, `tokens` of each.
+    fn interval_ms(&mut self, decoding: f64, prompts: u64, tokens: f64) -> f64 {
+        let groups = u64::from(self.stack.groups());
+        let all = decoding.round().max(if prompts == 0 { 1.0 } else { 0.0 }) as u64;
+        let reaches = self.stack.reaches();
+        let context = (self.input + self.output / 2.0) as u64;
+        let one = reaches.of_sequence(context, self.drafted.0);
+        let chunk = (tokens.round() as u64).max(1);
+        // Half of a long prompt was there before, on average.
+        let cached = ((self.input - tokens).max(0.0) / 2.0) as u64;
+        let part = reaches.of_sequence(cached, chunk);
+        // A prompt alone on its ranks goes whole with one half of the batch, by turns (`moe::stack::Halves`).
+        let alone = tokens <= self.input;
+        let column = |group: u64, half: Option<u64>| {
+            let sequences = all / groups + u64::from(group < all % groups);
+            let halves = if half.is_some() { 2 } else { 1 };
+            let mine = match half {
+                Some(half) if alone => group < prompts && group % 2 == half,
+                _ => group < prompts,
+            };
+            let parts = if alone { 1 } else { halves };
+            let prefill = if mine { part.map(|one| one.div_ceil(parts)) } else { TokenLoad::default() };
+            let decode = one.map(|one| (one * sequences).div_ceil(halves));
+            (RankLoad { decode, prefill }, sequences.div_ceil(halves))
+        };
+        let of = |half: Option<u64>| -> (Vec<RankLoad>, Vec<u64>) {
+            (0..groups).map(|group| column(group, half)).unzip()
+        };
+        let (ranks, answers) = of(None);
+        let halves = (self.layout.overlap == Overlap::TwoBatch).then(|| {
+            [0, 1].map(|half| {
+                let (ranks, answers) = of(Some(half));
+                HalfShape { ranks, answers }
+            })
+        });
+        let shape = StepShape { ranks, answers, step: 0, halves, batch: None };
+        let Ok(times) = self.cost.step(&shape) else { return f64::INFINITY };
+        let ms = |picos: u64| picos as f64 / 1e9;
+        let pass: u64 = times.stages.iter().map(|stage| stage.total.0).sum::<u64>()
+            + times.hops.iter().map(|hop| hop.0).sum::<u64>();
+        let slowest = times.stages.iter().map(|stage| stage.total.0).max().unwrap_or(0);
+        ms(pass).max(f64::from(self.layout.micro_batches) * ms(slowest))
+    }
+
+    /// What this layout must keep of `limits`: of two pools, prompts leave room for the handover and for two steps of the others, in which
+    /// answers begin.
+    #[must_use]
+    pub fn share_of(&self, limits: Limits) -> Limits {
+        let begins_ms = 2.0 * limits.tpot_ms;
+        let ttft_ms = match self.layout.role {
+            Role::Whole => limits.ttft_ms,
+            Role::Prefill => limits.ttft_ms - self.handover_ms - begins_ms,
+            Role::Decode => begins_ms,
+        };
+        Limits { ttft_ms, ..limits }
+    }
+
+    /// The largest load of the grid that keeps its share of `limits`, and what stands in the way of the next; only the latter where none
+    /// does.
+    pub fn best(&mut self, limits: Limits) -> (Option<(i32, Steady)>, Binds) {
+        let (mut low, mut high) = (*grid().start() - 1, *grid().end() + 1);
+        let (mut best, mut binds) = (None, Binds::Seats);
+        let limits = self.share_of(limits);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.keeps(middle, limits) {
+                Ok(steady) => (low, best) = (middle, Some((middle, steady))),
+                Err(why) => (high, binds) = (middle, why),
+            }
+        }
+        (best, binds)
+    }
+
+    fn keeps(&mut self, at: i32, limits: Limits) -> Result<Steady, Binds> {
+        let steady = self.at(sequences_at(at))?;
+        if steady.tpot_ms > limits.tpot_ms {
+            Err(Binds::Tpot)
+        } else if steady.ttft_ms > limits.ttft_ms {
+            Err(Binds::Ttft)
+        } else {
+            Ok(steady)
+        }
+    }
+
+    /// Sequences of a rank on one train that have a seat: half as many again as ride on average, as far as memory goes.
+    #[must_use]
+    pub fn seats(&self, sequences: f64) -> u32 {
+        let trains = f64::from(self.layout.micro_batches);
+        let most = (self.room / trains).floor().max(1.0);
+        ((sequences / trains * 1.5).ceil() + 2.0).min(most).min(f64::from(self.layout.step_tokens)) as u32
+    }
+
+    /// Sequences that the groups of the replica have aboard with `sequences` each.
+    #[must_use]
+    pub fn aboard(&self, sequences: f64) -> f64 {
+        sequences * f64::from(self.stack.groups())
+    }
+}

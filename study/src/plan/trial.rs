@@ -1,0 +1,116 @@
+//! Trials: requests served on the virtual clock by one layout, at loads of a grid, until the largest is found that keeps the limits.
+
+use super::steady::{grid, sequences_at};
+use super::{Ask, Curve, Limits, Role};
+use crate::serving::{ServeError, ServeRecord, Sources, serve};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Requests of a trial: so many times those aboard at once, and no fewer or more.
+const GENERATIONS: f64 = 3.0;
+const FEWEST: f64 = 256.0;
+const MOST: f64 = 60_000.0;
+
+/// What one layout carries within limits, served.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trial {
+    /// Requests a second of one replica.
+    pub rate: f64,
+    /// Sequences of a rank on a train at most.
+    pub seats: u32,
+    /// Share of requests that kept the limits.
+    pub kept: f64,
+    /// Mean TTFT, ms.
+    pub ttft_ms: f64,
+    /// 90th percentile of TTFT, ms.
+    pub p90_ttft_ms: f64,
+    /// Mean TPOT, ms.
+    pub tpot_ms: f64,
+    /// 90th percentile of TPOT, ms.
+    pub p90_tpot_ms: f64,
+    /// Memory of the fullest rank, as a share.
+    pub memory_use: f64,
+    /// Requests that were served.
+    pub requests: u64,
+}
+
+/// What trials of one layout have shown.
+#[derive(Debug, Default)]
+pub(super) struct Trials(BTreeMap<i32, Option<Trial>>);
+
+impl Trials {
+    /// The largest load of the grid whose trial keeps `limits`, searched from `from` on: downwards where that fails, else upwards.
+    pub(super) fn best(
+        &mut self,
+        curve: &mut Curve,
+        (ask, limits): (&Ask, Limits),
+        from: i32,
+        sources: &dyn Sources,
+    ) -> Result<Option<Trial>, ServeError> {
+        let mut at = from;
+        let mut kept = self.at(curve, (ask, limits), at, sources)?;
+        if kept.is_none() {
+            while kept.is_none() && at > *grid().start() {
+                at -= 1;
+                kept = self.at(curve, (ask, limits), at, sources)?;
+            }
+            return Ok(kept);
+        }
+        while let Some(more) = self.at(curve, (ask, limits), at + 1, sources)? {
+            (kept, at) = (Some(more), at + 1);
+        }
+        Ok(kept)
+    }
+
+    /// The trial at one load, `None` where it doesn't keep the limits.
+    fn at(
+        &mut self,
+        curve: &mut Curve,
+        (ask, limits): (&Ask, Limits),
+        at: i32,
+        sources: &dyn Sources,
+    ) -> Result<Option<Trial>, ServeError> {
+        if let Some(known) = self.0.get(&at) {
+            return Ok(known.clone());
+        }
+        let trial = tried(curve, (ask, limits), sequences_at(at), sources)?;
+        self.0.insert(at, trial.clone());
+        Ok(trial)
+    }
+}
+
+/// Requests of a trial with `sequences` a group.
+pub(super) fn requests(curve: &Curve, sequences: f64) -> u64 {
+    (GENERATIONS * curve.aboard(sequences)).clamp(FEWEST, MOST).round() as u64
+}
+
+fn tried(
+    curve: &mut Curve,
+    (ask, limits): (&Ask, Limits),
+    sequences: f64,
+    sources: &dyn Sources,
+) -> Result<Option<Trial>, ServeError> {
+    let Ok(steady) = curve.at(sequences) else { return Ok(None) };
+    let (layout, seats, requests) = (curve.layout, curve.seats(sequences), requests(curve, sequences));
+    let asked = Ask { limits, ..ask.clone() };
+    let arrivals = ask.arrivals(steady.rate, requests, layout.role == Role::Prefill);
+    let record = serve(&layout.spec(&asked, seats, arrivals), sources, &mut |_| ())?;
+    Ok(of_record(&record, steady.rate, seats).filter(|trial| trial.kept >= Ask::KEPT))
+}
+
+fn of_record(record: &ServeRecord, rate: f64, seats: u32) -> Option<Trial> {
+    let time = |name: &str| record.times.get(name).copied().unwrap_or(f64::INFINITY);
+    let asked = record.completed + record.failed;
+    let kept = record.request_goodput? / record.request_throughput * record.completed as f64 / asked as f64;
+    Some(Trial {
+        rate,
+        seats,
+        kept,
+        ttft_ms: time("mean_ttft_ms"),
+        p90_ttft_ms: time("p90_ttft_ms"),
+        tpot_ms: time("mean_tpot_ms"),
+        p90_tpot_ms: time("p90_tpot_ms"),
+        memory_use: record.memory_use,
+        requests: record.completed,
+    })
+}
