@@ -1,6 +1,7 @@
 //! The commands; the flags of each are in a file below.
 
 mod bench;
+mod calibrate;
 mod cluster;
 mod compare;
 mod experiments;
@@ -15,13 +16,14 @@ mod timeline;
 pub(crate) use bench::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
 };
+pub(crate) use calibrate::{CalibrateArgs, TrustArgs};
 pub(crate) use cluster::{
     CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs, UiArgs,
 };
 pub(crate) use compare::CompareArgs;
 pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs};
 pub(crate) use jobs::{CancelArgs, RunsArgs, SubmitArgs, WatchArgs};
-pub(crate) use known::{BoardArgs, CalibrateArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
+pub(crate) use known::{BoardArgs, HardwareArgs, ModelArgs, TopologyArgs, TopologyCommand};
 pub(crate) use place::{ExportArg, PlaceArgs};
 pub(crate) use plan::PlanArgs;
 pub(crate) use roofline::RooflineArgs;
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Place(Box<PlaceArgs>),
     /// From measured dispatch and combine times to a hardware profile, and how far off it is
     Calibrate(CalibrateArgs),
+    /// Every published measurement in the tree beside closed forms and the simulator: how far off they are
+    Trust(TrustArgs),
     /// Make the cluster's certificate authority and certificates
     Certs(CertsArgs),
     /// Form a cluster of nodes, run a comparison on it, then serve clients

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Board(args) => commands::board::run(&args),
         Command::Roofline(args) => commands::roofline::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
+        Command::Trust(args) => commands::trust::run(&args),
         Command::Certs(args) => commands::certs::run(&args),
         Command::Coordinator(args) => commands::coordinator::run(&args),
         Command::Node(args) => commands::node::run(&args),

@@ -1,28 +1,40 @@
-//! Calibration: start-up times and link rates of a hardware profile from measured dispatch and combine times.
+//! Calibration: parameters of kernels from measured times, how well the data determine them, and how far off they are on data left out.
 //!
-//! A phase on one node is `max(f, a + x b / W)`: `a` the start-up (launch, packing, the path), `x` the rows of a port, `b`
-//! their bytes, `W` the rate, and `f` the floor that waiting for every peer's counts takes beside the transfer. On several
-//! nodes the same holds of the cards; scale-up and scale-out overlap, and with these kernels the cards decide.
-//!
-//! `x` is that of the *average rank's* port, as measured times are one rank's or averages over ranks: see [`Layer::rows`]. The closed
-//! form ([`a2a_time_on`]: the mean port) then lies a little below the measurement and the last rank of a simulation above it.
+//! A kernel's mechanisms are those of [`topology::Kernel`]. Each column of times (an operation of a kernel, in one rack or over several) is
+//! fitted by itself, by least squares of relative errors; a mechanism is taken in only where it explains much of what is left, so that
+//! parameters stay few. Times are those of the mean port: what is measured is one rank's kernel or an average over ranks.
 
 mod error;
 mod fit;
+mod held_out;
 mod measurements;
+mod parameters;
+mod profile;
+mod solve;
 
 pub use self::error::CalibrationError;
-pub use self::fit::{Calibration, Choices, calibrate};
-pub use self::measurements::{MAX_MEASUREMENTS, Measurement, Phase, parse_measurements};
+pub use self::fit::{ColumnFit, Fit, fit};
+pub use self::held_out::{HoldOut, held_out, refitted_on_halves};
+pub use self::measurements::{MAX_MEASUREMENTS, Measurement, Op, parse_measurements};
+pub use self::parameters::{Fitted, Parameter};
+pub use self::profile::{data_hash, predict, profile};
 
-use moe::{DispatchScheme, RowBytes};
-use topology::A2aLinks;
+use crate::scale_up::even_copies;
+use moe::DispatchScheme;
+use moe::gate::SelectionRule;
+use std::collections::BTreeMap;
+use topology::{Hardware, KernelLoad, KernelProfile};
 
-use crate::scale_up::{a2a_time_on, uniform_copies};
-use crate::units::Tokens;
-use crate::{BlackboardError, CopiesPerToken};
+/// How experts were picked where kernels were measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// Any k of E, at random.
+    Uniform,
+    /// So that each token's experts are on as many ranks as there can be, and all ranks get alike.
+    Balanced,
+}
 
-/// What was measured: flat dispatch, one copy per (token, expert), experts drawn uniformly and spread evenly over the ranks.
+/// What was measured, as far as a file's columns don't say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layer {
     /// Elements of a row.
@@ -33,98 +45,174 @@ pub struct Layer {
     pub experts: u32,
     /// Ranks of a node, which is a scale-up domain.
     pub ranks_per_node: u32,
+    /// How copies travelled; `None`: by the columns.
+    pub scheme: Option<DispatchScheme>,
+    /// How experts were picked; `None`: by the columns.
+    pub routing: Option<Routing>,
+}
+
+impl std::str::FromStr for Routing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        topology::named(text, &[("uniform", Self::Uniform), ("balanced", Self::Balanced)])
+    }
 }
 
 impl Layer {
-    /// Copies of a token that leave their rank.
-    fn copies(&self, nodes: u32) -> Result<CopiesPerToken, CalibrationError> {
-        let ranks = nodes.saturating_mul(self.ranks_per_node);
-        if ranks < 2 || !self.experts.is_multiple_of(ranks) {
-            return Err(CalibrationError::Spread { nodes, ranks, experts: self.experts });
+    /// What a port of the mean rank carries in `measured`.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Ranks`] for ranks that a group can't be of.
+    pub fn load(&self, measured: &Measurement) -> Result<KernelLoad, CalibrationError> {
+        let Measurement { racks, ranks, .. } = *measured;
+        if ranks < 2 || racks == 0 || !ranks.is_multiple_of(racks) {
+            return Err(CalibrationError::Ranks { at: measured.at.clone(), ranks, racks });
         }
-        let by_rank = vec![self.experts / ranks; self.ranks_per_node as usize];
-        Ok(uniform_copies(DispatchScheme::Flat, nodes, &by_rank, self.top_k, None)?)
-    }
-
-    /// Rows on the port that decides, scale-up on one node and scale-out on several: (of the mean port, of the average rank's
-    /// fuller direction).
-    ///
-    /// Of a token's k experts, drawn without replacement from E, a share p lies behind the port: what a rank sends has the mean
-    /// `T k p` and the variance `T k p (1-p) (E-k)/(E-1)`; what it receives is as much on average, from S ranks that each hit its
-    /// share q of the experts, with variance `S T k q (1-q) (E-k)/(E-1)`. A rank is done when both are, and the larger of two
-    /// independent normal variables of one mean lies `sqrt((v1 + v2) / 2 pi)` above it.
-    ///
-    /// # Errors
-    /// [`CalibrationError::Spread`] if the experts don't spread evenly, or the layer's own numbers don't fit.
-    pub fn rows(&self, nodes: u32, tokens: u32) -> Result<(f64, f64), CalibrationError> {
-        let copies = self.copies(nodes)?;
-        let (ranks, own) = (f64::from(nodes * self.ranks_per_node), f64::from(self.ranks_per_node));
-        let (through, sources) =
-            if nodes == 1 { (copies.intra, ranks - 1.0) } else { (copies.inter, ranks - own) };
-        let (k, e, t) = (f64::from(self.top_k), f64::from(self.experts), f64::from(tokens));
-        let without_replacement = (e - k) / (e - 1.0).max(1.0);
-        let variance = |share: f64| t * k * share * (1.0 - share) * without_replacement;
-        let both = variance(through / k) + sources * variance(1.0 / ranks);
-        let mean = t * through;
-        Ok((mean, mean + (both / std::f64::consts::TAU).sqrt()))
-    }
-
-    /// The closed form's time of `measurement` on `links`, microseconds.
-    ///
-    /// # Errors
-    /// As [`Self::rows`].
-    pub fn predict_us(&self, links: &A2aLinks, measurement: &Measurement) -> Result<f64, CalibrationError> {
-        let copies = self.copies(measurement.nodes)?;
-        let (tokens, bytes) = (Tokens(f64::from(measurement.tokens)), RowBytes::new(self.hidden));
-        let time = a2a_time_on(DispatchScheme::Flat, copies, tokens, bytes, links);
-        Ok(match measurement.phase {
-            Phase::Dispatch => time.dispatch.as_micros(),
-            Phase::Combine => time.combine.as_micros(),
+        let in_rack = ranks / racks;
+        let copies = match measured.routing {
+            Routing::Uniform => {
+                let rule = SelectionRule::plain(measured.experts, self.top_k);
+                let copies = even_copies(measured.scheme, racks, in_rack, &rule)?;
+                [copies.intra, copies.inter]
+            }
+            Routing::Balanced => {
+                balanced(measured.scheme, f64::from(racks), f64::from(in_rack), f64::from(self.top_k))
+            }
+        };
+        Ok(KernelLoad {
+            ranks: f64::from(ranks),
+            copies,
+            tokens: f64::from(measured.tokens),
+            row_bytes: measured.rows.bytes(self.hidden),
         })
     }
-}
 
-impl From<BlackboardError> for CalibrationError {
-    fn from(error: BlackboardError) -> Self {
-        Self::Layer(error)
+    /// Refuses times that `nominal` can't have: rows faster than its ports, or a hundred times slower than any kernel.
+    ///
+    /// # Errors
+    /// [`CalibrationError::Impossible`] with file, line and column.
+    pub fn check(&self, measurements: &[Measurement], nominal: &Hardware) -> Result<(), CalibrationError> {
+        let rates = [nominal.scale_up, nominal.scale_out].map(|rate| rate.bytes_per_s() as f64);
+        for measured in measurements {
+            let load = self.load(measured)?;
+            let ports = [0, 1].map(|at| load.copies[at] * load.tokens * load.row_bytes * 1e6 / rates[at]);
+            let least = if measured.op.is_counts() { 0.0 } else { ports[0].max(ports[1]) };
+            let refuse = |problem| Err(CalibrationError::Impossible { at: measured.at.clone(), problem });
+            if measured.us < least {
+                return refuse(format!(
+                    "{} us: the ports of {} need {least:.1} us for what a rank sends ({:.2} and {:.2} copies a token of {:.0} B); \
+                     are times in us, and is this the scheme?",
+                    measured.us, nominal.name, load.copies[0], load.copies[1], load.row_bytes,
+                ));
+            }
+            let most = 2_000.0 + 100.0 * ports[0].max(ports[1]);
+            if measured.us > most {
+                return refuse(format!(
+                    "{} us is more than a hundred times what ports need; times are in us: are these ns?",
+                    measured.us
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
-/// How far predictions are from what was measured in one column: a phase on so many nodes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColumnError {
-    /// Dispatch or combine.
-    pub phase: Phase,
-    /// Nodes (racks) that ranks were spread over.
-    pub nodes: u32,
-    /// Measurements in the column.
-    pub rows: u32,
-    /// Mean of `|predicted / measured - 1|`.
+/// Copies a token of picks that are spread over all ranks: [in the rack, to others].
+fn balanced(scheme: DispatchScheme, racks: f64, in_rack: f64, top_k: f64) -> [f64; 2] {
+    let n = racks * in_rack;
+    let (ranks_hit, racks_hit) = (top_k.min(n), top_k.min(racks));
+    match scheme {
+        DispatchScheme::Flat => [top_k * (in_rack - 1.0) / n, top_k * (n - in_rack) / n],
+        DispatchScheme::Dedup => [ranks_hit * (in_rack - 1.0) / n, ranks_hit * (n - in_rack) / n],
+        DispatchScheme::Hierarchical => {
+            [ranks_hit * (1.0 - 1.0 / in_rack), racks_hit * (racks - 1.0) / racks]
+        }
+    }
+}
+
+/// How far predictions are from what was measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Errors {
+    /// Measurements.
+    pub rows: usize,
+    /// Median of `|predicted / measured - 1|`.
+    pub median: f64,
+    /// Their mean.
     pub mean: f64,
-    /// The largest of them.
+    /// Their 90th percentile.
+    pub p90: f64,
+    /// Their largest.
     pub max: f64,
     /// Mean of `predicted / measured - 1`: negative where predictions are short.
     pub bias: f64,
 }
 
-/// Errors by column, by nodes and then phase; `predicted_us` has one time a measurement.
-pub fn column_errors(measurements: &[Measurement], predicted_us: &[f64]) -> Vec<ColumnError> {
-    let mut columns = std::collections::BTreeMap::<(u32, Phase), Vec<f64>>::new();
-    for (measured, predicted) in measurements.iter().zip(predicted_us) {
-        columns.entry((measured.nodes, measured.phase)).or_default().push(predicted / measured.us - 1.0);
+impl Errors {
+    /// Of relative errors with their signs; `None` of none.
+    #[must_use]
+    pub fn of(errors: &[f64]) -> Option<Self> {
+        let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+        sizes.sort_by(f64::total_cmp);
+        let (rows, max) = (sizes.len(), *sizes.last()?);
+        let median = (sizes[(rows - 1) / 2] + sizes[rows / 2]) / 2.0;
+        Some(Self {
+            rows,
+            median,
+            mean: sizes.iter().sum::<f64>() / rows as f64,
+            p90: sizes[((rows * 9).div_ceil(10)).max(1) - 1],
+            max,
+            bias: errors.iter().sum::<f64>() / rows as f64,
+        })
     }
-    let error = |((nodes, phase), errors): ((u32, Phase), Vec<f64>)| {
-        let rows = errors.len() as f64;
-        ColumnError {
-            phase,
-            nodes,
-            rows: errors.len() as u32,
-            mean: errors.iter().map(|error| error.abs()).sum::<f64>() / rows,
-            max: errors.iter().map(|error| error.abs()).fold(0.0, f64::max),
-            bias: errors.iter().sum::<f64>() / rows,
-        }
-    };
-    columns.into_iter().map(error).collect()
+
+    /// Median, mean and 90th percentile, as a profile's provenance has them.
+    #[must_use]
+    pub const fn as_array(&self) -> [f64; 3] {
+        [self.median, self.mean, self.p90]
+    }
+}
+
+/// A column of measurements: one operation of one kernel, in one rack or over so many.
+pub fn column_of(measured: &Measurement) -> String {
+    let Measurement { variant, op, racks, ranks, .. } = measured;
+    let place = if *racks > 1 { format!("{racks} nodes") } else { format!("{ranks} ranks") };
+    format!("{variant}{}{op}, {place}", if variant.is_empty() { "" } else { ": " })
+}
+
+/// The part of a table that a measurement is in by its batch: where start-ups decide, where neither does, where ports do.
+#[must_use]
+pub const fn regime_of(measured: &Measurement) -> &'static str {
+    match measured.tokens {
+        0..=16 => "up to 16 tokens",
+        17..=256 => "17 to 256 tokens",
+        _ => "more than 256 tokens",
+    }
+}
+
+/// Errors by what `of` calls each measurement's group, in the order of these words.
+pub fn errors_by<K: Ord>(
+    measurements: &[Measurement],
+    errors: &[f64],
+    of: impl Fn(&Measurement) -> K,
+) -> Vec<(K, Errors)> {
+    let mut groups = BTreeMap::<K, Vec<f64>>::new();
+    for (measured, error) in measurements.iter().zip(errors) {
+        groups.entry(of(measured)).or_default().push(*error);
+    }
+    groups.into_iter().filter_map(|(key, errors)| Some((key, Errors::of(&errors)?))).collect()
+}
+
+/// `predicted / measured - 1` of every measurement by `kernels`.
+///
+/// # Errors
+/// As [`Layer::load`].
+pub fn evaluate(
+    measurements: &[Measurement],
+    layer: &Layer,
+    kernels: &KernelProfile,
+) -> Result<Vec<f64>, CalibrationError> {
+    measurements.iter().map(|measured| Ok(predict(measured, layer, kernels)? / measured.us - 1.0)).collect()
 }
 
 #[cfg(test)]

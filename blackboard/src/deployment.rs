@@ -4,15 +4,14 @@
 //! shares of the layers, all experts are alike to the model's gate. A step reads the experts that its tokens are expected to go to. Times are
 //! roofline times and so lower bounds of what real kernels take.
 
-mod copies;
 mod estimate;
 mod inputs;
 mod load;
 mod network;
 
-pub use self::copies::even_copies;
 pub use self::estimate::{Bound, Estimate, Mode};
 pub use self::inputs::INPUTS;
+pub use crate::scale_up::even_copies;
 
 use self::estimate::verdict;
 use crate::BlackboardError;

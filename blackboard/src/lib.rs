@@ -22,6 +22,7 @@ pub mod deployment;
 mod error;
 pub mod figure;
 pub mod pipeline;
+pub mod published;
 pub mod roofline;
 pub mod scale_up;
 pub mod text;

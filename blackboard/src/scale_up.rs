@@ -18,6 +18,8 @@
 mod bottleneck;
 mod copies;
 mod domain;
+mod even;
+mod measured;
 mod times;
 mod uniform;
 
@@ -25,6 +27,8 @@ pub use self::bottleneck::{FP8_OUT_BF16_BACK, expert_inter_min, port_load, weigh
 pub(crate) use self::copies::hit;
 pub use self::copies::{MAX_GROUP_SETS, expected_copies, gate_copies};
 pub use self::domain::domain_factor;
+pub use self::even::even_copies;
+pub use self::measured::A2aGroup;
 pub use self::times::{
     A2aTime, a2a_time, a2a_time_on, break_even_throttle, slowdown_flat, slowdown_flat_serial,
 };

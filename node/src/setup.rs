@@ -29,8 +29,10 @@ pub struct Setup {
     pub epoch: u32,
     /// Racks of ranks.
     pub cluster: Cluster,
-    /// Port rates and latencies of this run; of its dispatch alone where `hardware.kernels` has others for the combine.
+    /// Port rates and latencies of this run.
     pub fabric: Fabric,
+    /// What the all-to-all's phases meet instead, where kernels were measured.
+    pub kernels: Option<A2aLinks>,
     /// Whose roofline charges everything that is computed.
     pub hardware: Hardware,
     /// How copies travel.
@@ -78,6 +80,7 @@ impl Setup {
             epoch: 0,
             cluster,
             fabric: hardware.fabric(),
+            kernels: None,
             hardware,
             scheme: DispatchScheme::Hierarchical,
             routing: RoutingSpec::Uniform,
@@ -156,7 +159,7 @@ impl Setup {
     /// Links of both phases.
     #[must_use]
     pub fn links(&self) -> A2aLinks {
-        A2aLinks::new(self.fabric, self.hardware.kernels)
+        self.kernels.unwrap_or(A2aLinks::nominal(self.fabric))
     }
 
     /// Links of `phase`.

@@ -38,51 +38,6 @@ pub(crate) struct BoardArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  railyard calibrate --measured blackboard/data/h100-deepep-ll.csv                 the shipped profile h100-deepep-ll
-  railyard calibrate --measured own.csv --nominal h800 --out own.toml             then compare --hardware own.toml
-  railyard calibrate --measured own.csv --scale-up 450 --scale-out 50 --check-sim
-
-Measurements are CSV, average microseconds of flat dispatch and combine: tokens,nodes,phase,us with phase dispatch or combine,
-or a column for each phase and number of nodes: tokens,dispatch_1,combine_1,dispatch_2,... with `-` where there is none.")]
-pub(crate) struct CalibrateArgs {
-    /// Measured times (CSV)
-    #[arg(long, value_name = "CSV")]
-    pub(crate) measured: PathBuf,
-    /// Hardware whose links are fitted, a preset's name: all else is kept
-    #[arg(long, value_name = "NAME", default_value = "h100")]
-    pub(crate) nominal: String,
-    /// Nominal scale-up rate of a port, GB/s one way [default: the hardware's]
-    #[arg(long, value_name = "GB/s")]
-    pub(crate) scale_up: Option<f64>,
-    /// Nominal scale-out rate of a port, GB/s one way [default: the hardware's]
-    #[arg(long, value_name = "GB/s")]
-    pub(crate) scale_out: Option<f64>,
-    /// Ranks of a node, which is a scale-up domain
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub(crate) ranks_per_node: u32,
-    /// Elements of a row
-    #[arg(long, value_name = "H", default_value_t = 7168)]
-    pub(crate) hidden: u32,
-    /// Experts a token goes to
-    #[arg(long, value_name = "K", default_value_t = 8)]
-    pub(crate) top_k: u32,
-    /// Experts
-    #[arg(long, value_name = "E", default_value_t = 256)]
-    pub(crate) experts: u32,
-    /// Simulate every measurement as well (seeds 1 to 4): the mean over ranks, and the last rank
-    #[arg(long)]
-    pub(crate) check_sim: bool,
-    /// Write the profile to this cluster file, for --hardware
-    #[arg(long, value_name = "FILE.toml")]
-    pub(crate) out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
     /// A preset's name, a model file (.toml) or a Hugging Face config.json [default: all presets]
     #[arg(value_name = "NAME|FILE")]

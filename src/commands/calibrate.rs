@@ -1,74 +1,77 @@
-//! `railyard calibrate`: fits a hardware profile to measured times, says how far off it is, and writes it.
+//! `railyard calibrate`: fits a profile of kernels to measured times, says how far off it is on what it saw and what it didn't, and writes it.
 
+mod told;
+
+use self::told::{Told, object, text};
 use crate::cli::CalibrateArgs;
 use crate::failure::Failure;
 use crate::{files, output};
-use ::coordinator::{RunRequest, SimRunner};
 use anyhow::{Context, bail};
 use blackboard::calibration::{
-    Calibration, Choices, ColumnError, Layer, Measurement, Phase, calibrate, column_errors,
-    parse_measurements,
+    Errors, Fit, Layer, Measurement, data_hash, evaluate, fit, held_out, parse_measurements, profile,
+    refitted_on_halves,
 };
-use moe::placement::Placement;
-use moe::{DispatchScheme, Model};
-use node::control::PhaseReport;
-use node::program::{LayerProgram, Program};
-use node::setup::Setup;
-use node::wire::Phase as Wire;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use study::layer::chunk_rows;
-use topology::{Cluster, Confidence, Hardware, LinkClass, LinkSpec, PhaseLinks, Rate};
-
-/// Raised when a key of the JSON changes its meaning or goes away.
-const SCHEMA_VERSION: u32 = 2;
-const SIM_SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
-
-/// The variants that the report sets beside the shipped model.
-const ALTERNATIVES: [(&str, Choices); 4] = [
-    ("as fitted", Choices { average_rank: true, floors: true, shared_card_rate: true }),
-    ("a card rate for each phase", Choices { average_rank: true, floors: true, shared_card_rate: false }),
-    ("no floors", Choices { average_rank: true, floors: false, shared_card_rate: true }),
-    ("fitted on the mean port", Choices { average_rank: false, floors: true, shared_card_rate: true }),
-];
-
-struct Fitted {
-    nominal: Hardware,
-    calibration: Calibration,
-    /// By variant: name, parameters, errors of the closed form by column.
-    alternatives: Vec<(&'static str, u32, Vec<ColumnError>)>,
-    /// The simulator's errors by column: of the mean over ranks, of the last rank.
-    sim: Option<[Vec<ColumnError>; 2]>,
-}
+use std::path::Path;
+use study::scenario::Place;
+use topology::{Confidence, Hardware, KernelProfile, Provenance, Rate};
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
-    let (measured, layer, mut fitted) = fit(args).map_err(Failure::Usage)?;
-    if args.check_sim {
-        let times = simulated(args, &measured, &fitted.calibration.hardware).map_err(Failure::Failed)?;
-        fitted.sim = Some([times.mean_rank, times.last_rank].map(|times| column_errors(&measured, &times)));
-    }
-    if let Some(path) = &args.out {
-        let text = profile(args, &fitted).map_err(Failure::Failed)?;
-        let written = std::fs::write(path, text);
-        written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::Failed)?;
+    let told = told(args).map_err(Failure::Usage)?;
+    if let (Some(path), Told { profile: Some(hardware), .. }) = (&args.out, &told) {
+        let text = cluster_file(args, hardware).map_err(Failure::Failed)?;
+        files::write_whole(path, &text).map_err(Failure::Failed)?;
     }
     if args.json {
-        return output::print(&format!("{:#}\n", object(args, &layer, &fitted)));
+        return output::print(&format!("{:#}\n", object(&told)));
     }
-    output::print(&output::fitted(&text(args, &measured, &fitted), 2))
+    output::print(&output::fitted(&text(&told), 2))
 }
 
-fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)> {
-    let measured = parse_measurements(&files::read(&args.measured)?, &args.measured.display().to_string())?;
-    if args.hidden == 0 {
-        bail!("--hidden 0: give the elements of a row, at least 1");
+/// Reads, checks, fits or evaluates.
+fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
+    let layer = layer(args)?;
+    let nominal = nominal(args)?;
+    let (measured, hash) = read(&args.measured, &layer)?;
+    layer.check(&measured, &nominal)?;
+    let files = args.measured.iter().map(|path| path.display().to_string()).collect();
+    let mut told = Told::new(files, measured, nominal);
+    if let Some(name) = &args.evaluate {
+        let kernels = Place::named(Some(name))?.hardware.kernels;
+        let kernels = kernels.with_context(|| format!("--evaluate {name}: it has no measured kernels"))?;
+        told.errors = evaluate(&told.measured, &layer, &kernels)?;
+        told.evaluated = Some(name.clone());
+        return Ok(told);
     }
-    let layer = Layer {
+    let fitted = fit(&told.measured, &layer, &told.nominal)?;
+    told.errors = errors_of(&fitted, &told.measured, &layer)?;
+    told.halves = Errors::of(&refitted_on_halves(&told.measured, &layer, &told.nominal)?);
+    for rule in &args.hold_out {
+        let (found, unsaid) = held_out(&told.measured, &layer, &told.nominal, rule)?;
+        told.held_out.push((rule.to_string(), found, unsaid));
+    }
+    if args.out.is_some() {
+        let variant = variant(args, &fitted)?;
+        told.profile = Some(hardware(args, &told, &fitted, &variant, hash)?);
+    }
+    told.fit = Some(fitted);
+    Ok(told)
+}
+
+fn layer(args: &CalibrateArgs) -> anyhow::Result<Layer> {
+    if args.hidden == 0 || args.ranks_per_node == 0 {
+        bail!("--hidden and --ranks-per-node: give at least 1");
+    }
+    Ok(Layer {
         hidden: args.hidden,
         top_k: args.top_k,
         experts: args.experts,
         ranks_per_node: args.ranks_per_node,
-    };
+        scheme: args.scheme,
+        routing: args.routing,
+    })
+}
+
+fn nominal(args: &CalibrateArgs) -> anyhow::Result<Hardware> {
     let mut nominal = Hardware::preset(&args.nominal)?;
     nominal.kernels = None;
     for (flag, gigabytes, rate) in [
@@ -82,227 +85,95 @@ fn fit(args: &CalibrateArgs) -> anyhow::Result<(Vec<Measurement>, Layer, Fitted)
             *rate = Rate::new((gigabytes * 1e9).round() as u64)?;
         }
     }
-    let mut alternatives = Vec::new();
-    let mut shipped = None;
-    for (name, choices) in ALTERNATIVES {
-        let calibration = calibrate(&measured, &layer, &nominal, choices)?;
-        let links = calibration.hardware.links();
-        let predicted =
-            measured.iter().map(|row| layer.predict_us(&links, row)).collect::<Result<Vec<_>, _>>()?;
-        alternatives.push((name, calibration.parameters, column_errors(&measured, &predicted)));
-        shipped.get_or_insert(calibration);
+    Ok(nominal)
+}
+
+/// All measurements of `files`, and the hash of their texts.
+fn read(files: &[impl AsRef<Path>], layer: &Layer) -> anyhow::Result<(Vec<Measurement>, String)> {
+    let mut measured = Vec::new();
+    let mut texts = Vec::new();
+    for path in files {
+        let path = path.as_ref();
+        let text = files::read(path)?;
+        measured.extend(parse_measurements(&text, &path.display().to_string(), layer)?);
+        texts.push(text);
     }
-    let mut calibration = shipped.context("there is a model to fit")?;
-    calibration.hardware.name = args.measured.file_stem().map_or_else(
-        || "calibrated".to_owned(),
-        |stem| {
-            stem.to_string_lossy().chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect()
-        },
-    );
-    Ok((measured, layer, Fitted { nominal, calibration, alternatives, sim: None }))
+    Ok((measured, data_hash(texts.iter().map(String::as_str))))
 }
 
-/// Simulated times of every measurement, each a mean over [`SIM_SEEDS`].
-struct Simulated {
-    /// Of the ranks' ends of a phase, their mean: what is measured, on one rank or as an average over ranks.
-    mean_rank: Vec<f64>,
-    /// Their largest.
-    last_rank: Vec<f64>,
+/// `predicted / measured - 1`.
+fn errors_of(fitted: &Fit, measured: &[Measurement], layer: &Layer) -> anyhow::Result<Vec<f64>> {
+    let error = |row: &Measurement| {
+        let us = fitted.predict(row, layer)?.context("every column was fitted")?;
+        Ok(us / row.us - 1.0)
+    };
+    measured.iter().map(error).collect()
 }
 
-fn simulated(
+/// The variant to write a profile of.
+fn variant(args: &CalibrateArgs, fitted: &Fit) -> anyhow::Result<String> {
+    let variants = fitted.variants();
+    match &args.variant {
+        Some(variant) if variants.contains(variant.as_str()) => Ok(variant.clone()),
+        None if variants.len() == 1 => Ok(variants.into_iter().collect()),
+        _ => bail!(
+            "--variant: the files have {}; a profile is of one",
+            variants.iter().map(|variant| format!("`{variant}`")).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+/// The nominal hardware with the kernels of `variant`; its errors are those of the variant.
+fn hardware(
     args: &CalibrateArgs,
-    measured: &[Measurement],
-    hardware: &Hardware,
-) -> anyhow::Result<Simulated> {
-    let mut shape = Model::preset("deepseek-v3")?.layer();
-    (shape.hidden, shape.num_experts, shape.top_k) = (args.hidden, args.experts, args.top_k);
-    shape.gate = shape.gate.unlimited();
-    // By nodes and tokens: of dispatch and combine, the mean rank's and the last rank's time.
-    let mut times = BTreeMap::<(u32, u32), [[f64; 2]; 2]>::new();
-    for row in measured {
-        if times.contains_key(&(row.nodes, row.tokens)) {
-            continue;
-        }
-        let cluster = Cluster::uniform(row.nodes, args.ranks_per_node)?;
-        let mut sums = [[0.0; 2]; 2];
-        for seed in SIM_SEEDS {
-            let placement = Placement::linear(&cluster, args.experts)?;
-            let tokens = vec![row.tokens; cluster.num_ranks() as usize];
-            let layer = Program::Layer(LayerProgram::new(shape, placement, tokens));
-            let setup = Setup {
-                scheme: DispatchScheme::Flat,
-                seed,
-                chunk_rows: chunk_rows(row.tokens),
-                payload: false,
-                ..Setup::new(cluster.clone(), hardware.clone(), layer)
-            };
-            let step = SimRunner::run_blocking(&RunRequest::new(setup), 1)?.remove(0);
-            let phases = [Wire::Dispatch, Wire::Combine].map(|phase| step.reports(phase));
-            for (sums, reports) in sums.iter_mut().zip(phases) {
-                let ends = reports.iter().map(|report| report.measured.as_micros_f64());
-                sums[0] += ends.sum::<f64>() / reports.len() as f64;
-                sums[1] += PhaseReport::slowest(reports).as_micros_f64();
-            }
-        }
-        let seeds = SIM_SEEDS.count() as f64;
-        times.insert((row.nodes, row.tokens), sums.map(|sums| sums.map(|sum| sum / seeds)));
-    }
-    let of = |which: usize| {
-        let time = |row: &Measurement| {
-            let phase = usize::from(row.phase == Phase::Combine);
-            times[&(row.nodes, row.tokens)][phase][which]
-        };
-        measured.iter().map(time).collect()
+    told: &Told,
+    fitted: &Fit,
+    variant: &str,
+    data_hash: String,
+) -> anyhow::Result<Hardware> {
+    let of = |pairs: &mut dyn Iterator<Item = (&Measurement, f64)>| {
+        let errors: Vec<f64> =
+            pairs.filter(|(row, _)| row.variant == variant).map(|(_, error)| error).collect();
+        Errors::of(&errors)
+            .map_or([0.0; 3], |errors| errors.as_array().map(|error| (error * 1e4).round() / 1e4))
     };
-    Ok(Simulated { mean_rank: of(0), last_rank: of(1) })
-}
-
-/// Phase, class, fitted link and nominal rate, in the order of the report.
-fn links(fitted: &Fitted) -> Vec<(Phase, LinkClass, LinkSpec, f64, bool)> {
-    let hardware = &fitted.calibration.hardware;
-    let mut all = Vec::new();
-    for class in LinkClass::ALL {
-        for (phase, links) in phases(hardware) {
-            let nominal = fitted.nominal.fabric().link(class).rate.bytes_per_s() as f64;
-            let link = links.fabric.link(class);
-            let efficiency = link.rate.bytes_per_s() as f64 / nominal;
-            all.push((phase, class, link, efficiency, fitted.calibration.nominal.contains(&(class, phase))));
-        }
-    }
-    all
-}
-
-fn phases(hardware: &Hardware) -> [(Phase, PhaseLinks); 2] {
-    let links = hardware.links();
-    [(Phase::Dispatch, links.dispatch), (Phase::Combine, links.combine)]
-}
-
-fn mean(columns: &[ColumnError]) -> f64 {
-    let rows: u32 = columns.iter().map(|column| column.rows).sum();
-    columns.iter().map(|column| column.mean * f64::from(column.rows)).sum::<f64>() / f64::from(rows)
-}
-
-fn text(args: &CalibrateArgs, measured: &[Measurement], fitted: &Fitted) -> String {
-    let mut text = format!(
-        "{}: {} measurements; nominal {}\n\nlink       phase     start-up us  GB/s a port  of nominal\n",
-        args.measured.display(),
-        measured.len(),
-        fitted.nominal.name,
-    );
-    for (phase, class, link, efficiency, nominal) in links(fitted) {
-        let note = if nominal { "  kept at nominal: the measurements don't determine it" } else { "" };
-        text.push_str(&format!(
-            "{:<9}  {phase:<8}  {:>11.3}  {:>11.3}  {:>9.1}%{note}\n",
-            class.to_string(),
-            link.latency.as_micros_f64(),
-            link.rate.bytes_per_s() as f64 / 1e9,
-            efficiency * 100.0,
-        ));
-    }
-    text.push_str(
-        "start-up: launch, packing and the path, once a phase; rates: what is left of the port's when the kernel reads, packs \
-         and adds up (scale-up, by phase) and of the card's (scale-out, one card for both phases)\n",
-    );
-    for (phase, links) in phases(&fitted.calibration.hardware) {
-        if links.floor > topology::Picos::ZERO {
-            text.push_str(&format!(
-                "least time of a {phase}: {} us (ranks wait for each other's counts, beside the transfer)\n",
-                links.floor.as_micros_f64()
-            ));
-        }
-    }
-    text.push_str("\nerror by column    rows   mean%    max%   bias%\n");
-    let mut table = |name: &str, columns: &[ColumnError]| {
-        for column in columns {
-            text.push_str(&format!(
-                "{name:<8} {:<8}{:>2} {:>4}  {:>6.2}  {:>6.2}  {:>+6.2}\n",
-                column.phase.to_string(),
-                column.nodes,
-                column.rows,
-                column.mean * 100.0,
-                column.max * 100.0,
-                column.bias * 100.0,
-            ));
-        }
-        text.push_str(&format!("{name:<8} all             {:>6.2}\n", mean(columns) * 100.0));
+    let left_out = told.held_out.first();
+    let provenance = Provenance {
+        source: args.source.clone().unwrap_or_else(|| told.files.join(", ")),
+        date: args.date.clone(),
+        data_hash,
+        assumed: format!(
+            "hidden {}, top-{}, {} ranks a node; scheme and routing {}",
+            args.hidden,
+            args.top_k,
+            args.ranks_per_node,
+            if args.scheme.is_none() && args.routing.is_none() {
+                "by the files' columns"
+            } else {
+                "by flags"
+            },
+        ),
+        undetermined: Vec::new(),
+        fitted: of(&mut told.measured.iter().zip(told.errors.iter().copied())),
+        held_out: left_out
+            .map_or([0.0; 3], |(_, found, _)| of(&mut found.iter().map(|(row, error)| (row, *error)))),
+        held_out_by: left_out.map_or_else(|| "nothing was left out".to_owned(), |(rule, _, _)| rule.clone()),
     };
-    table("analytic", &fitted.alternatives[0].2);
-    if let Some([mean_rank, last_rank]) = &fitted.sim {
-        table("sim", mean_rank);
-        table("sim last", last_rank);
-    }
-    text.push_str(
-        "measured: one rank's kernel or an average over ranks; sim: the mean over ranks of when each is done, seeds 1 to 4, which is the \
-         same; sim last: when the last rank is, as `compare` has it; analytic: the mean port. The fit is of the average rank\n\n\
-         model                       parameters  analytic mean error%, by column, all\n",
-    );
-    for (name, parameters, columns) in &fitted.alternatives {
-        let errors: Vec<String> =
-            columns.iter().map(|column| format!("{:.2}", column.mean * 100.0)).collect();
-        let errors = errors.join(" ");
-        text.push_str(&format!("{name:<26}  {parameters:>10}  {errors}, {:.2}\n", mean(columns) * 100.0));
-    }
-    text
-}
-
-fn object(args: &CalibrateArgs, layer: &Layer, fitted: &Fitted) -> Value {
-    let links: Vec<Value> = links(fitted)
-        .into_iter()
-        .map(|(phase, class, link, efficiency, nominal)| {
-            json!({
-                "link": class,
-                "phase": phase.to_string(),
-                "start_up_us": link.latency.as_micros_f64(),
-                "bytes_per_s": link.rate.bytes_per_s(),
-                "efficiency": efficiency,
-                "fitted": !nominal,
-            })
-        })
-        .collect();
-    let columns = |columns: &[ColumnError]| -> Vec<Value> {
-        let column = |column: &ColumnError| {
-            json!({
-                "phase": column.phase.to_string(),
-                "nodes": column.nodes,
-                "rows": column.rows,
-                "mean": column.mean,
-                "max": column.max,
-                "bias": column.bias,
-            })
-        };
-        columns.iter().map(column).collect()
-    };
-    let alternative = |(name, parameters, errors): &(&str, u32, Vec<ColumnError>)| json!({"model": name, "parameters": parameters, "mean_error": mean(errors), "analytic": columns(errors)});
-    let [(_, dispatch), (_, combine)] = phases(&fitted.calibration.hardware);
-    json!({
-        "schema_version": SCHEMA_VERSION,
-        "measured": args.measured.display().to_string(),
-        "nominal": fitted.nominal.name,
-        "hidden": layer.hidden,
-        "top_k": layer.top_k,
-        "num_experts": layer.experts,
-        "ranks_per_node": layer.ranks_per_node,
-        "links": links,
-        "dispatch_floor_us": dispatch.floor.as_micros_f64(),
-        "combine_floor_us": combine.floor.as_micros_f64(),
-        "analytic": columns(&fitted.alternatives[0].2),
-        "sim": fitted.sim.as_ref().map(|[mean_rank, _]| columns(mean_rank)),
-        "sim_last_rank": fitted.sim.as_ref().map(|[_, last_rank]| columns(last_rank)),
-        "models": fitted.alternatives.iter().map(alternative).collect::<Vec<_>>(),
+    let kernels: KernelProfile = profile(fitted, variant, &told.nominal, provenance);
+    let stem = args.out.as_ref().and_then(|path| path.file_stem()).unwrap_or_default().to_string_lossy();
+    Ok(Hardware {
+        name: stem.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect(),
+        kernels: Some(kernels),
+        source: format!("{} with measured kernels", told.nominal.name),
+        confidence: Confidence::Medium,
+        ..told.nominal.clone()
     })
 }
 
 /// The cluster file of the profile: two nodes, which `--racks` and `--ranks-per-rack` override.
-fn profile(args: &CalibrateArgs, fitted: &Fitted) -> anyhow::Result<String> {
-    let hardware = Hardware {
-        latency_source: "fitted start-ups, wire included".to_owned(),
-        source: format!("railyard calibrate, on {}", fitted.nominal.name),
-        confidence: Confidence::Medium,
-        ..fitted.calibration.hardware.clone()
-    };
+fn cluster_file(args: &CalibrateArgs, hardware: &Hardware) -> anyhow::Result<String> {
     Ok(format!(
-        "# Fitted by `railyard calibrate` to measured dispatch and combine times; start-ups are latencies here.\n\
+        "# Fitted by `railyard calibrate` to measured kernels; what each parameter means: docs/hardware.md.\n\
          [cluster]\nracks = [{0}, {0}]\n\n{1}",
         args.ranks_per_node,
         hardware.to_toml()?,

@@ -20,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod serve_bench;
 pub(crate) mod swarm;
 pub(crate) mod topology;
+pub(crate) mod trust;
 mod ui;
 mod watched;
 mod workers;

@@ -7,7 +7,7 @@ use blackboard::text::number;
 use serde_json::json;
 use std::path::Path;
 use study::scenario::cluster_file;
-use topology::{ClusterSpec, LinkSpec};
+use topology::{ClusterSpec, KernelProfile, LinkSpec};
 
 pub(crate) fn run(args: &TopologyArgs) -> Result<(), Failure> {
     match &args.command {
@@ -49,16 +49,8 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
             link.latency.as_micros_f64()
         )
     };
-    let kernels = hardware.kernels.map_or_else(String::new, |kernels| {
-        format!(
-            "combine   = scale-up {}; scale-out {} (the links above are the dispatch's)\n\
-             floors    = dispatch {} us, combine {} us\n",
-            link(kernels.combine.scale_up),
-            link(kernels.combine.scale_out),
-            kernels.dispatch_floor.as_micros_f64(),
-            kernels.combine_floor.as_micros_f64(),
-        )
-    });
+    let told = |kernels: &KernelProfile| format!("kernels   = {}\n", kernels.provenance.told());
+    let kernels = hardware.kernels.as_ref().map_or_else(String::new, told);
     let text = format!(
         "name      = {name}\n\
          racks     = {:?}, {} ranks\n\

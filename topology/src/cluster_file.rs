@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{ClusterFileError, ClusterFileProblem};
 use self::tables::ClusterFile;
 use crate::hardware_table::{HardwareTable, HardwareTableProblem, picos};
-use crate::{Cluster, Fabric, Hardware, Picos, RackId};
+use crate::{Cluster, Fabric, Hardware, Kernel, RackId};
 
 /// The longest cluster file: sizes of 65,536 racks fit many times over.
 pub const MAX_CLUSTER_FILE_BYTES: usize = 1 << 20;
@@ -98,17 +98,14 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
             .throttle(&mut fabric, beta)
             .map_err(|_| (throttle.span().start, ClusterFileProblem::Throttle(beta)))?;
     }
-    if let Some(latency) = &file.latency.scale_up_us {
-        fabric.scale_up.latency = picos("scale_up_us", latency).map_err(placed)?;
-        if let Some(kernels) = &mut hardware.kernels {
-            kernels.combine.scale_up.latency = fabric.scale_up.latency;
-            (kernels.dispatch_floor, kernels.combine_floor) = (Picos::ZERO, Picos::ZERO);
-        }
-    }
-    if let Some(latency) = &file.latency.scale_out_us {
-        fabric.scale_out.latency = picos("scale_out_us", latency).map_err(placed)?;
-        if let Some(kernels) = &mut hardware.kernels {
-            kernels.combine.scale_out.latency = fabric.scale_out.latency;
+    let given = [
+        ("scale_up_us", &file.latency.scale_up_us, &mut fabric.scale_up),
+        ("scale_out_us", &file.latency.scale_out_us, &mut fabric.scale_out),
+    ];
+    for (key, latency, link) in given {
+        if let Some(latency) = latency {
+            link.latency = picos(key, latency).map_err(placed)?;
+            hardware.kernels = hardware.kernels.take().map(|kernels| kernels.map(Kernel::without_start_up));
         }
     }
     let name = table.name.unwrap_or_else(|| default_name(&cluster, &hardware));

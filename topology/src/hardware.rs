@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{A2aLinks, Fabric, KernelProfile, LinkSpec, Picos, Rate, UnitError, named};
+use crate::{Fabric, Kernel, KernelProfile, LinkSpec, Picos, Rate, UnitError, named};
 
 /// A number format of weights and of the arithmetic on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,22 +219,19 @@ impl Hardware {
         }
     }
 
-    /// Makes ports between racks `throttle` times slower than those in them: of `fabric`, and of the combine where it has links of
-    /// its own.
+    /// Makes ports between racks `throttle` times slower than those in them: of `fabric`, and of kernels that were measured.
     ///
     /// # Errors
     /// [`UnitError::Throttle`].
     pub fn throttle(&mut self, fabric: &mut Fabric, throttle: f64) -> Result<(), UnitError> {
-        let combine = self.kernels.iter_mut().map(|kernels| &mut kernels.combine);
-        for links in combine.chain([fabric]) {
-            links.scale_out.rate = links.scale_up.rate.throttled(throttle)?;
-        }
+        fabric.scale_out.rate = fabric.scale_up.rate.throttled(throttle)?;
+        self.kernels = self.kernels.take().map(|kernels| {
+            kernels.map(|kernel| Kernel {
+                scale_out_bytes_per_s: kernel.scale_up_bytes_per_s / throttle,
+                ..kernel
+            })
+        });
         Ok(())
-    }
-
-    /// The links of each phase of an all-to-all.
-    pub fn links(&self) -> A2aLinks {
-        A2aLinks::new(self.fabric(), self.kernels)
     }
 
     /// Checks what types alone don't: positive rates and sizes.

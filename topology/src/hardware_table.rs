@@ -3,9 +3,7 @@
 //! The keys are the fields of [`Hardware`] with their units (docs/hardware.md). What is left out is what a file of one's own may
 //! leave out. A number may be written as an integer or as a float.
 
-use crate::{
-    Confidence, DomainTopology, Fabric, Hardware, HardwareError, KernelProfile, LinkSpec, Picos, Rate,
-};
+use crate::{Confidence, DomainTopology, Hardware, HardwareError, KernelProfile, Picos, Rate};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Spanned, Value};
@@ -16,6 +14,18 @@ pub const MAX_LATENCY_US: f64 = 1_000_000.0;
 /// What can be wrong with the values of a table.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum HardwareTableProblem {
+    /// A parameter of a measured kernel that can't be.
+    #[error("kernels.{table}: {key} = {value}: give {must}")]
+    Kernel {
+        /// Table of the kernel: `dispatch.one_rack`.
+        table: &'static str,
+        /// Its parameter.
+        key: &'static str,
+        /// The value.
+        value: f64,
+        /// What it must be.
+        must: &'static str,
+    },
     /// An unknown preset, or an impossible description.
     #[error("hardware: {0}")]
     Hardware(#[from] HardwareError),
@@ -59,50 +69,7 @@ pub(crate) struct HardwareTable {
     latency_source: Option<String>,
     domain_ranks: Number,
     domain_topology: Option<DomainTopology>,
-    combine: Option<CombineTable>,
-}
-
-/// `[hardware.combine]`: a [`KernelProfile`], as `railyard calibrate` writes it.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct CombineTable {
-    scale_up_bytes_per_s: Number,
-    scale_out_bytes_per_s: Number,
-    scale_up_latency_us: Number,
-    scale_out_latency_us: Number,
-    dispatch_floor_us: Number,
-    combine_floor_us: Number,
-}
-
-impl CombineTable {
-    fn kernels(&self) -> Result<KernelProfile, Located> {
-        Ok(KernelProfile {
-            combine: Fabric {
-                scale_up: LinkSpec {
-                    rate: rate("scale_up_bytes_per_s", &self.scale_up_bytes_per_s)?,
-                    latency: picos("scale_up_latency_us", &self.scale_up_latency_us)?,
-                },
-                scale_out: LinkSpec {
-                    rate: rate("scale_out_bytes_per_s", &self.scale_out_bytes_per_s)?,
-                    latency: picos("scale_out_latency_us", &self.scale_out_latency_us)?,
-                },
-            },
-            dispatch_floor: picos("dispatch_floor_us", &self.dispatch_floor_us)?,
-            combine_floor: picos("combine_floor_us", &self.combine_floor_us)?,
-        })
-    }
-
-    fn of(kernels: &KernelProfile) -> Result<Self, toml::ser::Error> {
-        let Fabric { scale_up, scale_out } = kernels.combine;
-        Ok(Self {
-            scale_up_bytes_per_s: integer(scale_up.rate.bytes_per_s())?,
-            scale_out_bytes_per_s: integer(scale_out.rate.bytes_per_s())?,
-            scale_up_latency_us: float(scale_up.latency.as_micros_f64()),
-            scale_out_latency_us: float(scale_out.latency.as_micros_f64()),
-            dispatch_floor_us: float(kernels.dispatch_floor.as_micros_f64()),
-            combine_floor_us: float(kernels.combine_floor.as_micros_f64()),
-        })
-    }
+    kernels: Option<Spanned<KernelProfile>>,
 }
 
 impl HardwareTable {
@@ -119,7 +86,7 @@ impl HardwareTable {
             scale_out: rate("scale_out_bytes_per_s", &table.scale_out_bytes_per_s)?,
             scale_up_latency: picos("scale_up_latency_us", &table.scale_up_latency_us)?,
             scale_out_latency: picos("scale_out_latency_us", &table.scale_out_latency_us)?,
-            kernels: table.combine.as_ref().map(CombineTable::kernels).transpose()?,
+            kernels: table.kernels.map(kernels).transpose()?,
             latency_source: table.latency_source.unwrap_or_else(|| "assumption: the cluster file".to_owned()),
             domain_ranks: whole("domain_ranks", &table.domain_ranks)?,
             domain_topology: table.domain_topology.unwrap_or(DomainTopology::Crossbar),
@@ -156,10 +123,33 @@ impl Hardware {
             latency_source: Some(self.latency_source.clone()),
             domain_ranks: integer(self.domain_ranks)?,
             domain_topology: Some(self.domain_topology),
-            combine: self.kernels.as_ref().map(CombineTable::of).transpose()?,
+            kernels: self.kernels.clone().map(|kernels| Spanned::new(0..0, kernels)),
         };
         toml::to_string(&File { hardware })
     }
+}
+
+/// The profile, if every kernel's parameters are what they can be.
+fn kernels(profile: Spanned<KernelProfile>) -> Result<KernelProfile, Located> {
+    let at = profile.span().start;
+    let profile = profile.into_inner();
+    for (table, kernel) in profile.kernels() {
+        let refuse = |key, value, must| Err((at, HardwareTableProblem::Kernel { table, key, value, must }));
+        for (key, value) in kernel.costs() {
+            if !(0.0..=1e6).contains(&value) {
+                return refuse(key, value, "a number from 0 to 1000000");
+            }
+        }
+        for (key, value) in [
+            ("scale_up_bytes_per_s", kernel.scale_up_bytes_per_s),
+            ("scale_out_bytes_per_s", kernel.scale_out_bytes_per_s),
+        ] {
+            if !(1.0..=1e18).contains(&value) {
+                return refuse(key, value, "bytes per second from 1 to 1e18");
+            }
+        }
+    }
+    Ok(profile)
 }
 
 /// A value on its way out, which stands nowhere yet.

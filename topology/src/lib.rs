@@ -36,7 +36,9 @@ pub use fluid::{busiest_port, fluid_bound};
 pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
 pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
 pub use ids::{RackId, RankId};
-pub use kernels::{A2aLinks, KernelProfile, PhaseLinks};
+pub use kernels::{
+    A2aLinks, Kernel, KernelLoad, KernelProfile, KernelTime, PhaseKernels, PhaseLinks, Provenance, RowFormat,
+};
 pub use port::Port;
 pub use traffic::TrafficMatrix;
 pub use units::{Picos, Rate, UnitError};

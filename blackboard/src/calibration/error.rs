@@ -17,22 +17,36 @@ pub enum CalibrationError {
         /// What is wrong, and the remedy.
         problem: String,
     },
+    /// A time that no hardware of this kind can have.
+    #[error("{at}: {problem}")]
+    Impossible {
+        /// File, line and column.
+        at: String,
+        /// What is wrong, and the remedy.
+        problem: String,
+    },
     /// No measurement at all.
-    #[error("{0}: no measurements; give lines of tokens,nodes,phase,us")]
+    #[error("{0}: no measurements; give a header and lines such as nodes,tokens,dispatch_us,combine_us")]
     Empty(String),
-    /// Experts that don't divide over the ranks.
-    #[error(
-        "{nodes} node(s) are {ranks} ranks, over which {experts} experts don't divide; give --ranks-per-node and --experts as measured"
-    )]
-    Spread {
-        /// Nodes of the measurement.
-        nodes: u32,
-        /// Ranks that they are.
+    /// Ranks that a group can't be of.
+    #[error("{at}: {ranks} rank(s) in {racks} rack(s) have no all-to-all, or don't divide over the racks")]
+    Ranks {
+        /// File, line and column.
+        at: String,
+        /// Ranks of the measurement.
         ranks: u32,
-        /// Experts of the layer.
-        experts: u32,
+        /// Its racks.
+        racks: u32,
+    },
+    /// A hold-out that can't be read, or leaves nothing.
+    #[error("hold-out `{rule}`: {problem}")]
+    HoldOut {
+        /// As it was given.
+        rule: String,
+        /// What is wrong, and the remedy.
+        problem: String,
     },
     /// Numbers of the layer that don't fit each other.
     #[error(transparent)]
-    Layer(BlackboardError),
+    Layer(#[from] BlackboardError),
 }

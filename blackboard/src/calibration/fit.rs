@@ -1,182 +1,264 @@
-//! The fit: lines of least relative squares, a floor where the data ask for one, one rate of the card for both phases.
+//! The fit of a column: start-up and rate, and each further mechanism that pays for its parameters.
 
-use moe::RowBytes;
-use topology::{Hardware, KernelProfile, LinkClass, Picos, Rate};
+use super::parameters::{Fitted, Parameter};
+use super::solve::{Solution, solve};
+use super::{CalibrationError, Layer, Measurement, Op};
+use std::collections::{BTreeMap, BTreeSet};
+use topology::{Hardware, Kernel, KernelLoad, RowFormat};
 
-use super::{CalibrationError, Layer, Measurement, Phase};
+/// What of which kernel: variant, operation, whether over several racks.
+pub(super) type Key = (String, Op, bool);
 
-/// A floor is kept if it decides at least so many measurements,
-const FLOOR_ROWS_MIN: usize = 3;
-/// and leaves at most this share of the line's squared error.
-const FLOOR_ERROR_SHARE_MAX: f64 = 0.5;
-
-/// Variants of the model; [`Default`] is the one that is shipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Choices {
-    /// Rows of the average rank's port instead of the mean port's.
-    pub average_rank: bool,
-    /// A floor of each phase.
-    pub floors: bool,
-    /// One rate of the card for both phases: the same card carries both.
-    pub shared_card_rate: bool,
+/// One operation of one kernel, in one rack or over several.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnFit {
+    /// The kernel; parameters that weren't fitted are 0, rates nominal.
+    pub kernel: Kernel,
+    /// What was fitted.
+    pub parameters: Vec<Fitted>,
+    /// What a row was.
+    pub rows: RowFormat,
+    /// Multiprocessors that the kernel's rates are with, if measurements say.
+    pub sms: Option<u32>,
+    /// Measurements.
+    pub measurements: usize,
 }
 
-impl Default for Choices {
-    fn default() -> Self {
-        Self { average_rank: true, floors: true, shared_card_rate: true }
+/// Kernels as measurements have them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    pub(super) columns: BTreeMap<Key, ColumnFit>,
+}
+
+impl Fit {
+    /// Every column: variant, operation, whether over several racks.
+    pub fn columns(&self) -> impl Iterator<Item = (&(String, Op, bool), &ColumnFit)> {
+        self.columns.iter()
+    }
+
+    /// Variants, in order.
+    #[must_use]
+    pub fn variants(&self) -> BTreeSet<&str> {
+        self.columns.keys().map(|(variant, _, _)| variant.as_str()).collect()
+    }
+
+    /// The time of `measured`, microseconds; `None` where its column wasn't fitted.
+    ///
+    /// # Errors
+    /// As [`Layer::load`].
+    pub fn predict(&self, measured: &Measurement, layer: &Layer) -> Result<Option<f64>, CalibrationError> {
+        let load = layer.load(measured)?;
+        Ok(self
+            .columns
+            .get(&key(measured))
+            .map(|column| time(&column.kernel, measured.op, &load, sms_share(measured.sms, column.sms))))
     }
 }
 
-/// Start-ups and rates that explain measured times best.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
-    /// The nominal hardware with fitted links.
-    pub hardware: Hardware,
-    /// Parameters that the data determined.
-    pub parameters: u32,
-    /// Links that stayed nominal: class and phase.
-    pub nominal: Vec<(LinkClass, Phase)>,
+pub(super) fn key(measured: &Measurement) -> Key {
+    (measured.variant.clone(), measured.op, measured.racks > 1)
 }
 
-/// One measurement as the fit sees it.
-#[derive(Clone, Copy)]
+/// Multiprocessors of a measurement over those that a kernel's rates are with.
+pub(super) fn sms_share(measured: Option<u32>, kernel: Option<u32>) -> f64 {
+    match (measured, kernel) {
+        (Some(measured), Some(kernel)) => f64::from(measured) / f64::from(kernel),
+        _ => 1.0,
+    }
+}
+
+pub(super) fn time(kernel: &Kernel, op: Op, load: &KernelLoad, sms_share: f64) -> f64 {
+    let time = kernel.with_sms(sms_share).time(load);
+    if op.is_counts() { time.counts } else { time.kernel() }
+}
+
+/// One measurement as a fit sees it.
 struct Point {
-    bytes: f64,
+    load: KernelLoad,
+    sms_share: f64,
     us: f64,
 }
 
-/// Start-up in microseconds, microseconds a byte, floor in microseconds.
-#[derive(Clone, Copy)]
-struct Line {
-    start: f64,
-    slope: f64,
-    floor: f64,
-}
-
-impl Line {
-    fn squares(&self, points: &[Point]) -> f64 {
-        let of = |point: &Point| self.floor.max(self.start + self.slope * point.bytes) / point.us - 1.0;
-        points.iter().map(|point| of(point).powi(2)).sum()
-    }
-}
-
-/// Fits start-ups and rates of `nominal`'s links to `measurements`, by least squares of relative errors: closed forms, and for
-/// floors a search over the number of measurements that they decide. Links that nothing was measured on stay as they are.
+/// Fits every column of `measurements`.
 ///
 /// # Errors
-/// As [`Layer::rows`].
-pub fn calibrate(
-    measurements: &[Measurement],
-    layer: &Layer,
-    nominal: &Hardware,
-    choices: Choices,
-) -> Result<Calibration, CalibrationError> {
-    let fabric = nominal.fabric();
-    let mut links = [fabric, nominal.kernels.map_or(fabric, |kernels| kernels.combine)];
-    let mut floors = [Picos::ZERO; 2];
-    let (mut parameters, mut kept) = (0, Vec::new());
-    for class in LinkClass::ALL {
-        let one_node = class == LinkClass::ScaleUp;
-        let mut points = [Vec::new(), Vec::new()];
-        for measured in measurements.iter().filter(|measured| (measured.nodes == 1) == one_node) {
-            let (mean, average) = layer.rows(measured.nodes, measured.tokens)?;
-            let rows = if choices.average_rank { average } else { mean };
-            let bytes = RowBytes::new(layer.hidden);
-            let (at, row) = match measured.phase {
-                Phase::Dispatch => (0, bytes.dispatch),
-                Phase::Combine => (1, bytes.combine),
-            };
-            points[at].push(Point { bytes: rows * row as f64, us: measured.us });
-        }
-        for group in &mut points {
-            group.sort_by(|a, b| a.bytes.total_cmp(&b.bytes));
-        }
-        let shared = if one_node || !choices.shared_card_rate {
-            None
-        } else {
-            lines(&[points[0].as_slice(), points[1].as_slice()])
+/// As [`Layer::load`].
+pub fn fit(measurements: &[Measurement], layer: &Layer, nominal: &Hardware) -> Result<Fit, CalibrationError> {
+    let mut groups = BTreeMap::<Key, Vec<&Measurement>>::new();
+    for measured in measurements {
+        groups.entry(key(measured)).or_default().push(measured);
+    }
+    let mut columns = BTreeMap::new();
+    for (key, group) in groups {
+        let sms = group.iter().filter_map(|measured| measured.sms).min();
+        let point = |measured: &&Measurement| {
+            let load = layer.load(measured)?;
+            Ok(Point { load, sms_share: sms_share(measured.sms, sms), us: measured.us })
         };
-        let mut rates = std::collections::BTreeSet::new();
-        for (at, phase) in Phase::ALL.into_iter().enumerate() {
-            let fitted = match &shared {
-                Some(lines) => Some(lines[at]),
-                None if choices.floors && one_node => with_floor(&points[at]),
-                None => lines(&[points[at].as_slice()]).map(|lines| lines[0]),
-            };
-            let Some((line, link)) = fitted.and_then(|line| Some((line, spec(line)?))) else {
-                kept.push((class, phase));
-                continue;
-            };
-            match class {
-                LinkClass::ScaleUp => links[at].scale_up = link,
-                LinkClass::ScaleOut => links[at].scale_out = link,
-            }
-            parameters += 1 + u32::from(rates.insert(link.rate)) + u32::from(line.floor > 0.0);
-            if line.floor > 0.0 {
-                floors[at] = picos(line.floor).unwrap_or(Picos::ZERO);
-            }
-        }
+        let points = group.iter().map(point).collect::<Result<Vec<_>, CalibrationError>>()?;
+        let (kernel, parameters) = fit_column(&points, key.1, sms.is_some(), nominal);
+        let rows = group[0].rows;
+        columns.insert(key, ColumnFit { kernel, parameters, rows, sms, measurements: points.len() });
     }
-    let [dispatch, combine] = links;
-    let hardware = Hardware {
-        scale_up: dispatch.scale_up.rate,
-        scale_out: dispatch.scale_out.rate,
-        scale_up_latency: dispatch.scale_up.latency,
-        scale_out_latency: dispatch.scale_out.latency,
-        kernels: Some(KernelProfile { combine, dispatch_floor: floors[0], combine_floor: floors[1] }),
-        ..nominal.clone()
+    Ok(Fit { columns })
+}
+
+/// A kernel that costs nothing but the nominal ports.
+pub(super) fn free_kernel(nominal: &Hardware) -> Kernel {
+    Kernel {
+        start_us: 0.0,
+        copy_us: 0.0,
+        floor_us: 0.0,
+        fill_us: 0.0,
+        fill_rows: 0.0,
+        token_ns: 0.0,
+        overlap: 0.0,
+        counts_us: 0.0,
+        counts_doubling_us: 0.0,
+        counts_token_ns: 0.0,
+        scale_up_bytes_per_s: nominal.scale_up.bytes_per_s() as f64,
+        scale_out_bytes_per_s: nominal.scale_out.bytes_per_s() as f64,
+    }
+}
+
+fn kernel_of(base: &Kernel, parameters: &[Parameter], at: &[f64]) -> Kernel {
+    let mut kernel = *base;
+    for (parameter, value) in parameters.iter().zip(at) {
+        *parameter.of(&mut kernel) = value.exp();
+    }
+    kernel
+}
+
+/// Adds mechanisms one after the other, each time that which leaves the least, as long as the fit is worth its parameters: twice what the
+/// Bayesian information criterion asks, `n ln(loss) + 2 p ln(n)`.
+fn fit_column(points: &[Point], op: Op, by_sms: bool, nominal: &Hardware) -> (Kernel, Vec<Fitted>) {
+    let base = free_kernel(nominal);
+    let solved = |parameters: &[Parameter], start: &[f64]| {
+        let bounds: Vec<(f64, f64)> = parameters
+            .iter()
+            .map(|parameter| {
+                let (low, high) = parameter.bounds(nominal);
+                (low.ln(), high.ln())
+            })
+            .collect();
+        let errors = |at: &[f64]| {
+            let kernel = kernel_of(&base, parameters, at);
+            let error = |point: &Point| time(&kernel, op, &point.load, point.sms_share) / point.us - 1.0;
+            points.iter().map(error).collect()
+        };
+        solve(start, &bounds, &errors)
     };
-    Ok(Calibration { hardware, parameters, nominal: kept })
-}
-
-fn spec(line: Line) -> Option<topology::LinkSpec> {
-    // To a megabyte per second: bytes per microsecond.
-    let rate = Rate::new((1.0 / line.slope).round() as u64 * 1_000_000).ok()?;
-    Some(topology::LinkSpec { rate, latency: picos(line.start)? })
-}
-
-fn picos(us: f64) -> Option<Picos> {
-    // To a nanosecond: measured times have three digits.
-    Picos::from_micros_f64((us * 1e3).round() / 1e3).ok()
-}
-
-/// Lines of one slope through all groups, each with its own start: `slope = Sxy / Sxx` about the groups' weighted means,
-/// weights 1/us^2. `None` unless every group has two different loads, all starts are at least 0 and the slope is above it.
-fn lines(groups: &[&[Point]]) -> Option<Vec<Line>> {
-    let (mut sxx, mut sxy) = (0.0, 0.0);
-    let mut means = Vec::with_capacity(groups.len());
-    for group in groups {
-        if !group.windows(2).any(|pair| pair[0].bytes < pair[1].bytes) {
-            return None;
+    let worth = |solution: &Solution| {
+        let n = points.len() as f64;
+        n * solution.loss.max(1e-12).ln() + 2.0 * solution.at.len() as f64 * n.ln()
+    };
+    let least = points.iter().map(|point| point.us).fold(f64::INFINITY, f64::min);
+    let rate = deciding_rate(points, by_sms, nominal);
+    let (mut parameters, start) = if op.is_counts() {
+        (vec![Parameter::Counts], vec![least.ln()])
+    } else {
+        (vec![Parameter::Start, rate.0], vec![(0.9 * least).ln(), rate.1.ln()])
+    };
+    let mut best = solved(&parameters, &start);
+    let mut candidates = candidates(points, op, rate.0);
+    loop {
+        let mut found: Option<(usize, Solution)> = None;
+        for (at, added) in candidates.iter().enumerate() {
+            for values in starts(added, points, least) {
+                let all: Vec<Parameter> = parameters.iter().chain(added).copied().collect();
+                if all.len() + 1 >= points.len() {
+                    continue;
+                }
+                let start: Vec<f64> = best.at.iter().copied().chain(values.iter().map(|v| v.ln())).collect();
+                let solution = solved(&all, &start);
+                if found.as_ref().is_none_or(|(_, least)| worth(&solution) < worth(least)) {
+                    found = Some((at, solution));
+                }
+            }
         }
-        let weigh = |of: &dyn Fn(&Point) -> f64| group.iter().map(|p| of(p) / (p.us * p.us)).sum::<f64>();
-        let weight = weigh(&|_| 1.0);
-        let (x, y) = (weigh(&|p| p.bytes) / weight, weigh(&|p| p.us) / weight);
-        sxx += weigh(&|p| (p.bytes - x).powi(2));
-        sxy += weigh(&|p| (p.bytes - x) * (p.us - y));
-        means.push((x, y));
-    }
-    let slope = sxy / sxx;
-    let all: Vec<Line> =
-        means.iter().map(|(x, y)| Line { start: y - slope * x, slope, floor: 0.0 }).collect();
-    (slope > 0.0 && all.iter().all(|line| line.start >= 0.0)).then_some(all)
-}
-
-/// The line through `points` (ascending) and the floor under its first ones, if the data ask for one.
-fn with_floor(points: &[Point]) -> Option<Line> {
-    let plain = lines(&[points])?.first().copied();
-    let mut best = plain?;
-    let allowed = FLOOR_ERROR_SHARE_MAX * best.squares(points);
-    let mut least = allowed;
-    for under in FLOOR_ROWS_MIN..points.len().saturating_sub(1) {
-        let (low, high) = points.split_at(under);
-        let Some(line) = lines(&[high]).and_then(|lines| lines.first().copied()) else { continue };
-        let weigh = |power: i32| low.iter().map(|point| point.us.powi(-power)).sum::<f64>();
-        let candidate = Line { floor: weigh(1) / weigh(2), ..line };
-        let squares = candidate.squares(points);
-        if squares <= least {
-            (best, least) = (candidate, squares);
+        match found {
+            Some((at, solution)) if worth(&solution) < worth(&best) => {
+                parameters.extend(candidates.remove(at));
+                best = solution;
+            }
+            _ => break,
         }
     }
-    Some(best)
+    let fitted = |((parameter, value), deviation): ((&Parameter, &f64), &f64)| Fitted {
+        parameter: *parameter,
+        value: parameter.rounded(value.exp()),
+        deviation: *deviation,
+    };
+    let fitted: Vec<Fitted> = parameters.iter().zip(&best.at).zip(&best.deviations).map(fitted).collect();
+    let mut kernel = base;
+    for one in &fitted {
+        *one.parameter.of(&mut kernel) = one.value;
+    }
+    (kernel, fitted)
+}
+
+/// The rate that the largest load tells about, and a first guess. Where multiprocessors are told they move what goes over scale-up ports; else
+/// it is that of the port that is slower by nominal rates.
+fn deciding_rate(points: &[Point], by_sms: bool, nominal: &Hardware) -> (Parameter, f64) {
+    let rates = [nominal.scale_up, nominal.scale_out].map(|rate| rate.bytes_per_s() as f64);
+    let Some(largest) = points.iter().max_by(|a, b| a.us.total_cmp(&b.us)) else {
+        return (Parameter::ScaleUp, rates[0]);
+    };
+    let ports = [0, 1].map(|at| largest.load.copies[at] / rates[at]);
+    let at = usize::from(ports[1] > ports[0] && !by_sms);
+    let bytes = largest.load.copies[at] * largest.load.tokens * largest.load.row_bytes;
+    ([Parameter::ScaleUp, Parameter::ScaleOut][at], bytes * 1e6 / largest.us)
+}
+
+/// Mechanisms that the measurements could tell about.
+fn candidates(points: &[Point], op: Op, rate: Parameter) -> Vec<Vec<Parameter>> {
+    let distinct = |of: &dyn Fn(&Point) -> f64| {
+        points.iter().map(|point| of(point).to_bits()).collect::<BTreeSet<_>>().len()
+    };
+    let copies = |point: &Point| {
+        let [up, out] = point.load.copies;
+        if out > 0.0 { out } else { up }
+    };
+    let ratio = |point: &Point| point.load.copies[0] / point.load.copies[1].max(1e-9);
+    let (tokens, layouts) = (distinct(&|point| point.load.tokens), distinct(&copies));
+    let mut found = Vec::new();
+    if op.is_counts() {
+        if distinct(&|point| point.load.ranks) > 1 {
+            found.push(vec![Parameter::CountsDoubling]);
+        }
+        if tokens > 2 {
+            found.push(vec![Parameter::CountsToken]);
+        }
+        return found;
+    }
+    if layouts > 1 {
+        found.push(vec![Parameter::Copy]);
+    }
+    if tokens > 3 {
+        found.push(vec![Parameter::Floor]);
+        found.push(vec![Parameter::Fill, Parameter::FillRows]);
+    }
+    if layouts > 2 {
+        found.push(vec![Parameter::Token, Parameter::Overlap]);
+    }
+    if points.iter().all(|point| point.load.copies[1] > 0.0) && distinct(&ratio) > 1 {
+        let other = if rate == Parameter::ScaleUp { Parameter::ScaleOut } else { Parameter::ScaleUp };
+        found.push(vec![other]);
+    }
+    found
+}
+
+/// Where to begin, for each parameter that is added.
+fn starts(added: &[Parameter], points: &[Point], least: f64) -> Vec<Vec<f64>> {
+    let slowest = points.iter().map(|point| point.us * 1e3 / point.load.tokens).fold(f64::INFINITY, f64::min);
+    match added {
+        [Parameter::Fill, _] => [30.0, 1e3, 2e4].map(|rows| vec![0.3 * least, rows]).to_vec(),
+        [Parameter::Token, _] => [(0.3, 2.0), (1.0, 2.0), (1.0, 8.0)]
+            .map(|(share, overlap)| vec![share * slowest, overlap])
+            .to_vec(),
+        [Parameter::Floor] => vec![vec![least], vec![1.2 * least]],
+        [Parameter::CountsToken] => vec![vec![1.0]],
+        [Parameter::ScaleUp | Parameter::ScaleOut] => vec![vec![1e11], vec![3e10]],
+        _ => vec![vec![0.1]],
+    }
 }

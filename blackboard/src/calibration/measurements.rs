@@ -1,68 +1,134 @@
-//! Measured times from CSV: `tokens,nodes,phase,us`, or a column for each phase and number of nodes.
+//! Measured times from CSV: any mixture of the columns below, a header first; each cell with a time is a measurement.
 
+use super::{CalibrationError, Layer, Routing};
+use moe::DispatchScheme;
 use std::fmt;
-
-use super::CalibrationError;
+use topology::RowFormat;
 
 /// Most measurements in a file.
 pub const MAX_MEASUREMENTS: usize = 100_000;
-const MAX_TOKENS: u32 = 1 << 20;
-const MAX_NODES: u32 = 1 << 12;
-const HEADERS: &str =
-    "tokens,nodes,phase,us, or tokens and columns such as dispatch_1 and combine_2 (phase_nodes)";
+const MAX_TOKENS: u32 = 1 << 24;
+const MAX_RANKS: u32 = 1 << 16;
+/// A kernel that was launched takes no less.
+const LEAST_US: f64 = 1.0;
+const COLUMNS: &str = "tokens (or tokens_per_rank), nodes, ep, experts, sms, kernel, row_dtype, library, gpu, nic; times: dispatch_us, \
+                       combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us; or phase and us";
 
-/// One half of the all-to-all.
+/// What was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum Op {
     /// Rows to the experts.
     Dispatch,
     /// Results on their way back.
     Combine,
+    /// The exchange of counts before a dispatch.
+    DispatchCounts,
+    /// The exchange of counts before a combine.
+    CombineCounts,
 }
 
-impl Phase {
-    /// Both, in order.
-    pub const ALL: [Self; 2] = [Self::Dispatch, Self::Combine];
+impl Op {
+    /// True of an exchange of counts, which carries no rows.
+    #[must_use]
+    pub const fn is_counts(self) -> bool {
+        matches!(self, Self::DispatchCounts | Self::CombineCounts)
+    }
 
-    fn named(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.to_string() == text.to_lowercase())
+    /// True of what belongs to the dispatch.
+    #[must_use]
+    pub const fn is_dispatch(self) -> bool {
+        matches!(self, Self::Dispatch | Self::DispatchCounts)
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Dispatch => "dispatch",
             Self::Combine => "combine",
+            Self::DispatchCounts => "dispatch counts",
+            Self::CombineCounts => "combine counts",
         })
     }
 }
 
-/// A line of a file of measured times.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A measured time.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Measurement {
+    /// Where it stands: file, line and column.
+    pub at: String,
+    /// Kernel and row format as the file has them; empty for a file with neither.
+    pub variant: String,
+    /// What was timed.
+    pub op: Op,
+    /// What a row was.
+    pub rows: RowFormat,
+    /// How copies travelled.
+    pub scheme: DispatchScheme,
+    /// How experts were picked.
+    pub routing: Routing,
+    /// Racks (nodes) that ranks were spread over.
+    pub racks: u32,
+    /// Ranks in all.
+    pub ranks: u32,
+    /// Routed experts.
+    pub experts: u32,
     /// Tokens of one rank.
     pub tokens: u32,
-    /// Nodes (racks) that ranks were spread over.
-    pub nodes: u32,
-    /// Dispatch or combine.
-    pub phase: Phase,
-    /// Average time, microseconds.
+    /// Multiprocessors that the kernel took, if it says.
+    pub sms: Option<u32>,
+    /// Time, microseconds.
     pub us: f64,
 }
 
-/// Which columns a file has.
-enum Columns {
-    Long,
-    Wide(Vec<(Phase, u32)>),
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Column {
+    Tokens,
+    Nodes,
+    Ranks,
+    Experts,
+    Sms,
+    Label,
+    RowDtype,
+    Phase,
+    Time,
+    Of(Op, bool),
 }
 
-/// Reads measurements; empty lines and those that begin with `#` are skipped, `-` and nothing are no measurement.
+fn column(name: &str) -> Option<Column> {
+    Some(match name {
+        "tokens" | "tokens_per_rank" => Column::Tokens,
+        "nodes" => Column::Nodes,
+        "ep" => Column::Ranks,
+        "experts" => Column::Experts,
+        "sms" => Column::Sms,
+        "kernel" | "library" | "gpu" | "nic" => Column::Label,
+        "row_dtype" => Column::RowDtype,
+        "phase" => Column::Phase,
+        "us" => Column::Time,
+        "dispatch_us" => Column::Of(Op::Dispatch, false),
+        "combine_us" => Column::Of(Op::Combine, false),
+        "combine_low_precision_us" => Column::Of(Op::Combine, true),
+        "dispatch_notify_us" | "prepare_us" => Column::Of(Op::DispatchCounts, false),
+        "combine_notify_us" => Column::Of(Op::CombineCounts, false),
+        _ => return None,
+    })
+}
+
+/// Reads measurements of `layer`; empty lines and those that begin with `#` are skipped, `-` and nothing are no measurement.
+///
+/// Where `layer` doesn't say how copies travel: a column `ep` means deduplicated rows and experts picked so that all ranks get alike, `sms`
+/// hierarchical rows, else every copy travels by itself.
 ///
 /// # Errors
-/// [`CalibrationError`] with file and line.
-pub fn parse_measurements(text: &str, origin: &str) -> Result<Vec<Measurement>, CalibrationError> {
-    let mut columns = None;
+/// [`CalibrationError`] with file, line and column.
+pub fn parse_measurements(
+    text: &str,
+    origin: &str,
+    layer: &Layer,
+) -> Result<Vec<Measurement>, CalibrationError> {
+    let mut header: Option<Vec<(String, Column)>> = None;
     let mut measurements = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -70,16 +136,18 @@ pub fn parse_measurements(text: &str, origin: &str) -> Result<Vec<Measurement>, 
             continue;
         }
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
-        let read = match &columns {
-            None => header(&cells).map(|found| columns = Some(found)),
-            Some(Columns::Long) => long(&cells).map(|found| measurements.extend(found)),
-            Some(Columns::Wide(names)) => wide(&cells, names).map(|found| measurements.extend(found)),
-        };
-        let read = read.and_then(|()| match measurements.len() {
-            0..=MAX_MEASUREMENTS => Ok(()),
-            _ => Err(format!("more than {MAX_MEASUREMENTS} measurements")),
-        });
-        read.map_err(|problem| CalibrationError::Line { origin: origin.to_owned(), line: at + 1, problem })?;
+        let refuse = |problem| CalibrationError::Line { origin: origin.to_owned(), line: at + 1, problem };
+        match &header {
+            None => header = Some(read_header(&cells).map_err(refuse)?),
+            Some(columns) => {
+                let place = format!("{origin}:{}", at + 1);
+                let found = read_line(&cells, columns, layer, &place).map_err(refuse)?;
+                measurements.extend(found);
+            }
+        }
+        if measurements.len() > MAX_MEASUREMENTS {
+            return Err(refuse(format!("more than {MAX_MEASUREMENTS} measurements")));
+        }
     }
     if measurements.is_empty() {
         return Err(CalibrationError::Empty(origin.to_owned()));
@@ -87,41 +155,99 @@ pub fn parse_measurements(text: &str, origin: &str) -> Result<Vec<Measurement>, 
     Ok(measurements)
 }
 
-fn header(cells: &[&str]) -> Result<Columns, String> {
-    let refused = |cell: &str| format!("column `{cell}`: a header is {HEADERS}");
-    match cells {
-        ["tokens", "nodes", "phase", "us"] => Ok(Columns::Long),
-        ["tokens", names @ ..] if !names.is_empty() => {
-            let column = |name: &&str| {
-                let (phase, nodes) = name.split_once('_').ok_or_else(|| refused(name))?;
-                Ok((Phase::named(phase).ok_or_else(|| refused(name))?, number("nodes", nodes, MAX_NODES)?))
-            };
-            names.iter().map(column).collect::<Result<_, _>>().map(Columns::Wide)
-        }
-        _ => Err(refused(cells.first().unwrap_or(&""))),
-    }
-}
-
-fn long(cells: &[&str]) -> Result<Option<Measurement>, String> {
-    let [tokens, nodes, phase, us] = cells else {
-        return Err(format!("{} cells; give 4: tokens,nodes,phase,us", cells.len()));
+fn read_header(cells: &[&str]) -> Result<Vec<(String, Column)>, String> {
+    let read = |cell: &&str| {
+        let name = cell.to_lowercase();
+        let found = column(&name).ok_or_else(|| format!("column `{cell}`: known are {COLUMNS}"))?;
+        Ok((name, found))
     };
-    let (tokens, nodes) = (number("tokens", tokens, MAX_TOKENS)?, number("nodes", nodes, MAX_NODES)?);
-    let phase = Phase::named(phase).ok_or_else(|| format!("phase `{phase}`: give dispatch or combine"))?;
-    Ok(micros(us)?.map(|us| Measurement { tokens, nodes, phase, us }))
+    let columns = cells.iter().map(read).collect::<Result<Vec<_>, String>>()?;
+    let has = |wanted: Column| columns.iter().any(|(_, column)| *column == wanted);
+    let times = has(Column::Time) || columns.iter().any(|(_, column)| matches!(column, Column::Of(..)));
+    if !has(Column::Tokens) || !times || has(Column::Time) != has(Column::Phase) {
+        return Err(format!("a header has tokens and times; known are {COLUMNS}"));
+    }
+    Ok(columns)
 }
 
-fn wide(cells: &[&str], names: &[(Phase, u32)]) -> Result<Vec<Measurement>, String> {
-    let [tokens, times @ ..] = cells else { return Err("no cells".to_owned()) };
-    if times.len() != names.len() {
-        return Err(format!("{} cells; the header has {}", cells.len(), names.len() + 1));
+fn read_line(
+    cells: &[&str],
+    columns: &[(String, Column)],
+    layer: &Layer,
+    place: &str,
+) -> Result<Vec<Measurement>, String> {
+    if cells.len() != columns.len() {
+        return Err(format!("{} cells; the header has {}", cells.len(), columns.len()));
     }
-    let tokens = number("tokens", tokens, MAX_TOKENS)?;
+    let cell = |wanted: Column| {
+        columns
+            .iter()
+            .zip(cells)
+            .find(|((_, column), _)| *column == wanted)
+            .map(|((name, _), cell)| (name, *cell))
+    };
+    let count = |wanted, most| cell(wanted).map(|(name, cell)| number(name, cell, most)).transpose();
+    let tokens = count(Column::Tokens, MAX_TOKENS)?.ok_or("no tokens")?;
+    let (ep, sms) = (count(Column::Ranks, MAX_RANKS)?, count(Column::Sms, 1 << 10)?);
+    let racks = count(Column::Nodes, MAX_RANKS)?.unwrap_or(1);
+    let ranks = ep.unwrap_or(racks.saturating_mul(layer.ranks_per_node));
+    let experts = count(Column::Experts, 1 << 16)?.unwrap_or(layer.experts);
+    let (scheme, routing) = match (ep, sms) {
+        (Some(_), _) => (DispatchScheme::Dedup, Routing::Balanced),
+        (None, Some(_)) => (DispatchScheme::Hierarchical, Routing::Uniform),
+        (None, None) => (DispatchScheme::Flat, Routing::Uniform),
+    };
+    let named = |wanted: &[Column]| {
+        let cells = columns.iter().zip(cells).filter(|((_, column), _)| wanted.contains(column));
+        cells.map(|(_, cell)| *cell).collect::<Vec<_>>().join(" ")
+    };
+    let variant = named(&[Column::Label, Column::RowDtype]);
+    let out = match cell(Column::RowDtype) {
+        None => RowFormat::Fp8Blocks,
+        Some((name, cell)) => match cell.to_lowercase().as_str() {
+            "fp8" => RowFormat::Fp8,
+            "bf16" | "bfloat16" => RowFormat::Bf16,
+            "nvfp4" => RowFormat::Nvfp4,
+            _ => return Err(format!("{name} `{cell}`: give fp8, bfloat16 or nvfp4")),
+        },
+    };
     let mut found = Vec::new();
-    for (us, &(phase, nodes)) in times.iter().zip(names) {
-        found.extend(micros(us)?.map(|us| Measurement { tokens, nodes, phase, us }));
+    for ((name, column), cell) in columns.iter().zip(cells) {
+        let (op, low) = match column {
+            Column::Of(op, low) => (*op, *low),
+            Column::Time => (phase(&named(&[Column::Phase]))?, false),
+            _ => continue,
+        };
+        let Some(us) = micros(name, cell, op)? else { continue };
+        let rows = match (op.is_dispatch(), low) {
+            (true, _) => out,
+            (false, false) => RowFormat::Bf16,
+            (false, true) => RowFormat::Nvfp4,
+        };
+        found.push(Measurement {
+            at: format!("{place}: {name}"),
+            variant: if low { format!("{variant} low-precision combine") } else { variant.clone() },
+            op,
+            rows,
+            scheme: layer.scheme.unwrap_or(scheme),
+            routing: layer.routing.unwrap_or(routing),
+            racks,
+            ranks,
+            experts,
+            tokens,
+            sms,
+            us,
+        });
     }
     Ok(found)
+}
+
+fn phase(cell: &str) -> Result<Op, String> {
+    match cell.to_lowercase().as_str() {
+        "dispatch" => Ok(Op::Dispatch),
+        "combine" => Ok(Op::Combine),
+        _ => Err(format!("phase `{cell}`: give dispatch or combine")),
+    }
 }
 
 fn number(what: &str, text: &str, most: u32) -> Result<u32, String> {
@@ -129,10 +255,18 @@ fn number(what: &str, text: &str, most: u32) -> Result<u32, String> {
     found.ok_or_else(|| format!("{what} `{text}`: give a whole number from 1 to {most}"))
 }
 
-fn micros(text: &str) -> Result<Option<f64>, String> {
+/// A time; none for nothing, and for the 0 of an exchange that wasn't made.
+fn micros(name: &str, text: &str, op: Op) -> Result<Option<f64>, String> {
     if text.is_empty() || text == "-" {
         return Ok(None);
     }
-    let found = text.parse().ok().filter(|us: &f64| us.is_finite() && (1e-3..=1e9).contains(us));
-    found.map(Some).ok_or_else(|| format!("time `{text}`: give microseconds from 0.001 to 1000000000, or -"))
+    let us: Option<f64> = text.parse().ok().filter(|us: &f64| us.is_finite() && (0.0..=1e9).contains(us));
+    match us {
+        Some(0.0) if op.is_counts() => Ok(None),
+        Some(us) if us >= LEAST_US => Ok(Some(us)),
+        Some(us) => Err(format!(
+            "{name} `{us}`: no kernel takes less than {LEAST_US} us; times are in us: are these ms?"
+        )),
+        None => Err(format!("{name} `{text}`: give microseconds from {LEAST_US} to 1000000000, or -")),
+    }
 }

@@ -2,11 +2,11 @@
 
 use super::{Deployment, even_copies};
 use crate::pipeline::boundary_transfer;
-use crate::scale_up::{a2a_time_on, domain_factor};
+use crate::scale_up::{A2aGroup, a2a_time_on, domain_factor};
 use crate::units::{Bytes, BytesPerS, BytesPerToken, Seconds, Tokens};
 use crate::{BlackboardError, CopiesPerToken};
 use moe::RowBytes;
-use topology::{A2aLinks, Hardware, LinkSpec, Rate};
+use topology::{A2aLinks, Hardware, LinkSpec, Picos, Rate};
 
 /// All layers' all-to-alls.
 #[derive(Default)]
@@ -31,26 +31,46 @@ impl Deployment {
         let row_bytes = RowBytes::new(self.model.row_width());
         let own = self.of_group(micro_batch) / f64::from(self.tp);
         let tokens_per_rank = self.tokens_per_rank.unwrap_or_else(|| self.computed(own));
-        let links = self.links(group);
-        let of = |tokens| a2a_time_on(self.scheme, copies, tokens, row_bytes, &links).total();
+        let of = |tokens| {
+            let links = self.links(group, tokens)?;
+            Ok::<_, BlackboardError>(a2a_time_on(self.scheme, copies, tokens, row_bytes, &links).total())
+        };
         let drafting = self.drafting().into_iter().filter(|&layer| self.model.is_moe_layer(layer)).count();
-        let time = f64::from(moe_layers) * of(tokens_per_rank) + drafting as f64 * of(own);
+        let time = f64::from(moe_layers) * of(tokens_per_rank)? + drafting as f64 * of(own)?;
         let rows = block.active_experts() * (row_bytes.dispatch + row_bytes.combine) as f64;
         let buffers = tokens_per_rank * BytesPerToken(rows + 2.0 * f64::from(self.model.hidden));
         Ok(A2a { time, copies, tokens_per_rank, buffers })
     }
 
-    /// The links of a stage's ranks, the scale-up rates as their domain's topology leaves them.
-    fn links(&self, group: u32) -> A2aLinks {
+    /// The links of a stage's ranks with `tokens` each, the scale-up rates as their domain's topology leaves them.
+    fn links(&self, group: u32, tokens: Tokens) -> Result<A2aLinks, BlackboardError> {
         let Hardware { domain_topology, domain_ranks, .. } = self.hardware;
         let factor = domain_factor(domain_topology, group / self.racks_of_stage(), domain_ranks);
-        let mut links = self.hardware.links();
+        let (racks, layer) = (self.racks_of_stage(), self.model.layer());
+        let ranks = A2aGroup {
+            racks,
+            ranks_per_rack: group / racks,
+            scheme: self.scheme,
+            rule: &layer.selection(),
+            hidden: self.model.row_width(),
+        };
+        let mut links = ranks.links(&self.hardware, &self.hardware.fabric(), tokens)?;
         for phase in [&mut links.dispatch, &mut links.combine] {
             let scale_up = &mut phase.fabric.scale_up;
             let rate = (scale_up.rate.bytes_per_s() as f64 / factor) as u64;
             scale_up.rate = Rate::new(rate.max(1)).unwrap_or(scale_up.rate);
         }
-        if self.latency { links } else { links.without_latency() }
+        Ok(if self.latency { links } else { links.without_latency() })
+    }
+
+    /// The scale-up port as the domain's topology leaves it: tensor parallelism has kernels of its own, which were not measured.
+    fn scale_up(&self, group: u32) -> LinkSpec {
+        let Hardware { domain_topology, domain_ranks, .. } = self.hardware;
+        let factor = domain_factor(domain_topology, group / self.racks_of_stage(), domain_ranks);
+        let link = self.hardware.fabric().scale_up;
+        let rate = Rate::new(((link.rate.bytes_per_s() as f64 / factor) as u64).max(1));
+        let latency = if self.latency { link.latency } else { Picos::ZERO };
+        LinkSpec { rate: rate.unwrap_or(link.rate), latency }
     }
 
     /// What bringing the parts of tensor parallelism together takes, all layers: after each mixer, dense block and shared expert each rank sends the
@@ -60,7 +80,7 @@ impl Deployment {
         if self.tp == 1 {
             return Seconds::ZERO;
         }
-        let link = self.links(self.group()).dispatch.fabric.scale_up;
+        let link = self.scale_up(self.group());
         let own = self.of_group(micro_batch) / f64::from(self.tp);
         let once = |tokens: Tokens| {
             let bytes = f64::from(self.tp - 1) * (tokens * BytesPerToken(2.0 * f64::from(self.model.hidden)));

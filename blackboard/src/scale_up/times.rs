@@ -50,7 +50,7 @@ pub fn a2a_time(
     row_bytes: RowBytes,
     fabric: &Fabric,
 ) -> A2aTime {
-    a2a_time_on(scheme, copies, tokens_per_rank, row_bytes, &A2aLinks::new(*fabric, None))
+    a2a_time_on(scheme, copies, tokens_per_rank, row_bytes, &A2aLinks::nominal(*fabric))
 }
 
 /// As [`a2a_time`] on each phase's own links, and no phase shorter than its floor (see [`topology::KernelProfile`]).

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 /// Largest body in bytes, for the sender and the receiver alike.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Version of the encoding, the fifth byte of every message.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 5;
 

@@ -2,11 +2,11 @@
 
 use super::{CostError, LayerCost, LayerTimes, RankTokens};
 use blackboard::CopiesPerToken;
-use blackboard::scale_up::{a2a_time_on, gate_copies};
+use blackboard::scale_up::{A2aGroup, a2a_time_on, gate_copies};
 use blackboard::units::{Seconds, Tokens};
 use moe::placement::{LayerPlacements, Placement};
 use moe::{DispatchScheme, LayerShape, RowBytes};
-use topology::{A2aLinks, Cluster, Hardware, Picos};
+use topology::{Cluster, Fabric, Hardware, Picos};
 
 /// Closed forms for all experts alike.
 ///
@@ -18,7 +18,8 @@ use topology::{A2aLinks, Cluster, Hardware, Picos};
 pub struct Analytic {
     shape: LayerShape,
     hardware: Hardware,
-    links: A2aLinks,
+    fabric: Fabric,
+    cluster: Cluster,
     scheme: DispatchScheme,
     placements: LayerPlacements,
     /// Of each distinct placement.
@@ -40,7 +41,7 @@ impl Analytic {
     /// A sentence, where the closed forms don't know the placement or the layer.
     pub fn new(
         cluster: &Cluster,
-        links: A2aLinks,
+        fabric: Fabric,
         hardware: &Hardware,
         shape: LayerShape,
         placements: &LayerPlacements,
@@ -54,7 +55,8 @@ impl Analytic {
         };
         let placed = placements.distinct().iter().map(|placement| placed(placement));
         let placed = placed.collect::<Result<_, String>>()?;
-        Ok(Self { shape, hardware: hardware.clone(), links, scheme, placements: placements.clone(), placed })
+        let (hardware, placements, cluster) = (hardware.clone(), placements.clone(), cluster.clone());
+        Ok(Self { shape, hardware, fabric, cluster, scheme, placements, placed })
     }
 
     fn placed(&self, layer: u32) -> &Placed {
@@ -73,11 +75,23 @@ impl Analytic {
         self.placed(layer).num_slots
     }
 
-    /// Both phases of the all-to-all of `layer`.
-    pub(super) fn all_to_all(&self, layer: u32, tokens: &RankTokens) -> (Picos, Picos) {
+    /// Both phases of the all-to-all of `layer`, in `step`.
+    ///
+    /// # Errors
+    /// As [`A2aGroup::links`].
+    pub(super) fn all_to_all(
+        &self,
+        layer: u32,
+        step: u32,
+        tokens: &RankTokens,
+    ) -> Result<(Picos, Picos), CostError> {
         let (rows, copies) = (RowBytes::new(self.shape.hidden), self.placed(layer).copies);
-        let time = a2a_time_on(self.scheme, copies, Tokens(tokens.max().into()), rows, &self.links);
-        (picos(time.dispatch), picos(time.combine))
+        let (rule, fullest) = (self.shape.selection(), Tokens(tokens.max().into()));
+        let ranks = A2aGroup::of(&self.cluster, self.scheme, &rule, self.shape.hidden);
+        let links = ranks.links(&self.hardware, &self.fabric, fullest);
+        let links = links.map_err(|error| CostError { step, problem: error.to_string() })?;
+        let time = a2a_time_on(self.scheme, copies, fullest, rows, &links);
+        Ok((picos(time.dispatch), picos(time.combine)))
     }
 }
 
@@ -90,7 +104,7 @@ impl LayerCost for Analytic {
         if tokens.total() == 0 {
             return Ok(LayerTimes::default());
         }
-        let (dispatch, combine) = self.all_to_all(layer, tokens);
+        let (dispatch, combine) = self.all_to_all(layer, step, tokens)?;
         let (rows, touched) = self.rows_of_slot(layer, tokens.total());
         let bytes = touched * self.shape.expert_weight_bytes() as f64;
         let slot = self

@@ -72,7 +72,7 @@ impl StepCost for Roofline {
                 all_to_all += self.exchange.time(model.exchanges(layer), &tokens);
                 if model.is_moe_layer(layer) {
                     experts += self.experts(layer, tokens.total());
-                    let (dispatch, combine) = self.layers.all_to_all(layer, &tokens);
+                    let (dispatch, combine) = self.layers.all_to_all(layer, shape.step, &tokens)?;
                     all_to_all += dispatch + combine;
                 }
             }
@@ -87,7 +87,7 @@ impl StepCost for Roofline {
                     all_to_all += self.exchange.time(model.exchanges(layer), &drafted);
                     if model.is_moe_layer(layer) {
                         experts += self.experts(layer, drafted.total());
-                        let (dispatch, combine) = self.layers.all_to_all(layer, &drafted);
+                        let (dispatch, combine) = self.layers.all_to_all(layer, shape.step, &drafted)?;
                         all_to_all += dispatch + combine;
                     }
                 }

@@ -39,12 +39,12 @@ fn decode(stack: &Stack, batch: u64, context: u64) -> StepShape {
 
 fn analytic(stages: u32) -> (Stack, Hardware, Hops, Exchange, Analytic) {
     let (stack, hardware, placements, rack) = section_5(stages);
-    let links = hardware.links().without_latency();
+    let fabric = hardware.fabric().without_latency();
     let layers =
-        Analytic::new(&rack, links, &hardware, stack.shape(), &placements, DispatchScheme::Flat).unwrap();
+        Analytic::new(&rack, fabric, &hardware, stack.shape(), &placements, DispatchScheme::Flat).unwrap();
     let cluster = Cluster::uniform(stages, 64).unwrap();
     let hops = Hops::new(&stack, &cluster, &hardware.fabric(), Some(Picos(20_000_000)));
-    let exchange = Exchange::new(1, 7168, links.dispatch.fabric.scale_up);
+    let exchange = Exchange::new(1, 7168, fabric.scale_up);
     (stack, hardware, hops, exchange, layers)
 }
 
@@ -197,10 +197,10 @@ fn a_served_step_is_what_the_roofline_says() {
             let experts = stack.shape().num_experts;
             let placement = Placement::linear(&cluster, experts).unwrap();
             let placements = LayerPlacements::alike(0..stack.model.num_layers(), placement);
-            let links = hardware.links();
+            let fabric = hardware.fabric();
             let layers =
-                Analytic::new(&cluster, links, &hardware, stack.shape(), &placements, scheme).unwrap();
-            let exchange = Exchange::new(tp, stack.model.hidden, links.dispatch.fabric.scale_up);
+                Analytic::new(&cluster, fabric, &hardware, stack.shape(), &placements, scheme).unwrap();
+            let exchange = Exchange::new(tp, stack.model.hidden, fabric.scale_up);
             let hops = Hops::new(&stack, &cluster, &hardware.fabric(), None);
             let shape = decode(&stack, batch, 20_000);
             let step = Roofline::new(stack, hardware, hops, exchange, layers).step(&shape).unwrap();

@@ -34,7 +34,7 @@ impl Changed {
         let before = job.place(choice.policy()?, None)?;
         let (shape, hardware) = (studied.model.layer(), &studied.place.hardware);
         let scheme = studied.words.the_scheme()?;
-        let price = StepPrice { shape: &shape, hardware, scheme, tokens };
+        let price = StepPrice { shape: &shape, hardware, cluster: &job.cluster, scheme, tokens };
         let (mut change, mut steps_us) = (Change::new(&job.cluster), [0.0; 2]);
         for (old, new) in with_experts(&before).zip(with_experts(layers)) {
             let both = [&old.placement, &new.placement];

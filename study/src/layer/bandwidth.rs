@@ -195,7 +195,7 @@ mod tests {
             rows_per_slot: Vec::new(),
         };
         let steps = [&step, &step];
-        Bandwidth::new(&cluster, steps.into_iter(), [us, 0.0], &A2aLinks::new(fabric, None)).dispatch
+        Bandwidth::new(&cluster, steps.into_iter(), [us, 0.0], &A2aLinks::nominal(fabric)).dispatch
     }
 
     fn even(ranks: u32, bytes: u64) -> TrafficMatrix {

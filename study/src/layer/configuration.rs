@@ -1,8 +1,11 @@
 //! One configuration of a comparison: racks, placement, scheme, gate.
 
-use super::CompareSpec;
+use super::{CompareSpec, LatencyChoice};
+use blackboard::scale_up::A2aGroup;
+use blackboard::units::Tokens;
+use moe::gate::SelectionRule;
 use moe::{DispatchScheme, GateLimit, Placement};
-use topology::Cluster;
+use topology::{A2aLinks, Cluster, Hardware};
 
 /// Layer whose seeds are used everywhere.
 pub(super) const LAYER: u16 = 0;
@@ -32,6 +35,21 @@ impl Configuration {
     #[must_use]
     pub fn gate_rack_limit(&self) -> Option<u32> {
         self.limit.as_ref().map(|limit| limit.limit)
+    }
+
+    /// The links of its phases at `latency`.
+    #[must_use]
+    pub fn links(&self, spec: &CompareSpec, latency: LatencyChoice) -> A2aLinks {
+        self.measured_links(spec, latency).unwrap_or(A2aLinks::nominal(latency.apply(spec.fabric)))
+    }
+
+    /// The same where kernels were measured.
+    pub(super) fn measured_links(&self, spec: &CompareSpec, latency: LatencyChoice) -> Option<A2aLinks> {
+        let kernels = Some(latency.apply_to_kernels(spec.hardware.kernels.clone()?));
+        let hardware = Hardware { kernels, ..spec.hardware.clone() };
+        let rule = SelectionRule::plain(spec.shape.num_experts, spec.shape.top_k);
+        let ranks = A2aGroup::of(&self.cluster, self.scheme, &rule, spec.shape.hidden);
+        ranks.links(&hardware, &latency.apply(spec.fabric), Tokens(f64::from(spec.tokens))).ok()
     }
 
     /// Expert weights on the fullest rank, bytes.

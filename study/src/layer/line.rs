@@ -38,7 +38,7 @@ pub(super) struct Line<'a> {
 
 impl Line<'_> {
     fn links(&self, latency: LatencyChoice) -> A2aLinks {
-        self.spec.links(latency)
+        self.row.links(self.spec, latency)
     }
 
     pub(super) fn analytic(&self, latency: LatencyChoice) -> Result<Record, CompareError> {

@@ -12,7 +12,7 @@ use moe::{DispatchScheme, ExpertKind, RowBytes};
 use node::control::Pacing;
 use node::program::{LayerProgram, Program};
 use node::setup::{Setup, chunk_rows};
-use topology::{A2aLinks, Fabric, Hardware, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
+use topology::{A2aLinks, Fabric, LinkClass, PhaseLinks, Picos, TrafficMatrix, fluid_bound};
 
 /// Bytes that all ports together may inject in a second while all of them are busy. A throttled pair of racks sends all its
 /// scale-up rows in the first fraction of a phase: without this limit that burst would come late and in the wrong order.
@@ -207,12 +207,9 @@ pub(crate) fn request(
     let tokens = spec.rank_tokens(row.cluster.num_ranks(), seed);
     let layer = LayerProgram::new(spec.shape, row.placement.clone(), tokens);
     let layer = Program::Layer(LayerProgram { layer: super::configuration::LAYER, ..layer });
-    let hardware = Hardware {
-        kernels: spec.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels)),
-        ..spec.hardware.clone()
-    };
     RunRequest::new(Setup {
         fabric: latency.apply(spec.fabric),
+        kernels: row.measured_links(spec, latency),
         scheme: row.scheme,
         routing: spec.routing.clone(),
         gate_limit: row.limit.clone(),
@@ -221,6 +218,6 @@ pub(crate) fn request(
         chunk_rows: chunk_rows(spec.tokens),
         payload: spec.payload,
         faults: super::faults::plan_of(spec, row),
-        ..Setup::new(row.cluster.clone(), hardware, layer)
+        ..Setup::new(row.cluster.clone(), spec.hardware.clone(), layer)
     })
 }

@@ -8,7 +8,7 @@ use moe::placement::{Linear, PlacementPolicy};
 use moe::routing::BURST_FACTOR;
 use moe::{DispatchScheme, ExpertKind, LayerShape, Model, RoutingError, RoutingSpec};
 use serde::{Deserialize, Serialize};
-use topology::{A2aLinks, Cluster, ClusterError, Fabric, Fault, FaultPlan, Hardware, RankId};
+use topology::{Cluster, ClusterError, Fabric, Fault, FaultPlan, Hardware, RankId};
 
 /// A comparison. Equal specs give equal `analytic` and `sim` rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,13 +112,6 @@ impl CompareSpec {
     #[must_use]
     pub fn schemes(&self) -> &[DispatchScheme] {
         self.schemes.as_deref().unwrap_or(&DispatchScheme::ALL)
-    }
-
-    /// The links of both phases at `latency`.
-    #[must_use]
-    pub fn links(&self, latency: LatencyChoice) -> A2aLinks {
-        let kernels = self.hardware.kernels.map(|kernels| latency.apply_to_kernels(kernels));
-        A2aLinks::new(latency.apply(self.fabric), kernels)
     }
 
     /// The racks of the rows over several racks.

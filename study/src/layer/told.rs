@@ -54,10 +54,7 @@ impl CompareSpec {
             config["expert_matrices"] = json!(2);
         }
         if let Some(kernels) = &self.hardware.kernels {
-            config["combine_scale_up"] = link(kernels.combine.scale_up);
-            config["combine_scale_out"] = link(kernels.combine.scale_out);
-            config["dispatch_floor_us"] = json!(kernels.dispatch_floor.as_micros_f64());
-            config["combine_floor_us"] = json!(kernels.combine_floor.as_micros_f64());
+            config["kernels"] = json!(kernels);
         }
         config
     }
@@ -97,13 +94,7 @@ impl CompareSpec {
             ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
         ];
         if let Some(kernels) = &self.hardware.kernels {
-            let links = links_told(kernels.combine.scale_up, kernels.combine.scale_out);
-            let (dispatch, combine) =
-                (kernels.dispatch_floor.as_micros_f64(), kernels.combine_floor.as_micros_f64());
-            lines.push((
-                "combine",
-                format!("{links}; least time of dispatch {dispatch} us, of combine {combine} us"),
-            ));
+            lines.push(("kernels", kernels.provenance.told()));
         }
         lines.extend(self.faults.iter().map(|fault| ("fault", fault.to_string())));
         lines.extend(self.notes.iter().map(|note| ("note", note.clone())));

@@ -1,12 +1,12 @@
 //! What a change of placements moves, how long that takes, and after how many steps it has paid.
 
 use blackboard::CopiesPerToken;
-use blackboard::scale_up::a2a_time_on;
+use blackboard::scale_up::{A2aGroup, a2a_time_on};
 use blackboard::units::Tokens;
 use moe::evaluation::Evaluation;
 use moe::placement::{move_traffic, weight_moves};
 use moe::{DispatchScheme, LayerShape, Placement, PlacementError, RowBytes};
-use topology::{Cluster, Fabric, Hardware, HardwareError, LinkClass, fluid_bound};
+use topology::{A2aLinks, Cluster, Fabric, Hardware, HardwareError, LinkClass, fluid_bound};
 
 /// Weights that travel from one placement of some layers to another.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,6 +77,8 @@ pub struct StepPrice<'a> {
     pub shape: &'a LayerShape,
     /// Its links and arithmetic.
     pub hardware: &'a Hardware,
+    /// Its ranks.
+    pub cluster: &'a Cluster,
     /// How rows travel.
     pub scheme: DispatchScheme,
     /// Tokens of each rank.
@@ -93,7 +95,11 @@ impl StepPrice<'_> {
         let copies = CopiesPerToken { intra: judged.copies[at].intra, inter: judged.copies[at].inter };
         let bytes = RowBytes::new(self.shape.hidden);
         let tokens = Tokens(f64::from(self.tokens));
-        let all_to_all = a2a_time_on(self.scheme, copies, tokens, bytes, &self.hardware.links()).total();
+        let rule = self.shape.selection();
+        let ranks = A2aGroup::of(self.cluster, self.scheme, &rule, self.shape.hidden);
+        let links = ranks.links(self.hardware, &self.hardware.fabric(), tokens);
+        let links = links.unwrap_or(A2aLinks::nominal(self.hardware.fabric()));
+        let all_to_all = a2a_time_on(self.scheme, copies, tokens, bytes, &links).total();
         // Experts without tokens aren't told apart: every slot's weights are read.
         let rows = f64::from(self.tokens) * f64::from(self.shape.top_k) / judged.chosen_balancedness;
         let weights = f64::from(placement.max_slots_per_rank()) * self.shape.expert_weight_bytes() as f64;

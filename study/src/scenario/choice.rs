@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
-use topology::{Fabric, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean, named, serde_as_text};
+use topology::{Fabric, Kernel, KernelProfile, MAX_LATENCY_US, Picos, did_you_mean, named, serde_as_text};
 
 /// Most seeds of one comparison or experiment.
 pub const SEEDS_MAX: usize = 1_000;
@@ -136,15 +136,12 @@ pub enum LatencyChoice {
 }
 
 impl LatencyChoice {
-    /// `kernels` with these latencies; only the preset's own leave the floors, which are start-up too.
+    /// `kernels` with these latencies; only the preset's own leave the kernels' start-ups.
     #[must_use]
     pub fn apply_to_kernels(self, kernels: KernelProfile) -> KernelProfile {
-        let combine = self.apply(kernels.combine);
         match self {
             Self::Preset => kernels,
-            Self::Zero | Self::Given { .. } => {
-                KernelProfile { combine, dispatch_floor: Picos::ZERO, combine_floor: Picos::ZERO }
-            }
+            Self::Zero | Self::Given { .. } => kernels.map(Kernel::without_start_up),
         }
     }
 

@@ -58,7 +58,7 @@ impl Place {
     #[must_use]
     pub fn with_latency(mut self, choice: LatencyChoice) -> Self {
         self.fabric = choice.apply(self.fabric);
-        self.hardware.kernels = self.hardware.kernels.map(|kernels| choice.apply_to_kernels(kernels));
+        self.hardware.kernels = self.hardware.kernels.take().map(|kernels| choice.apply_to_kernels(kernels));
         self
     }
 

@@ -17,11 +17,15 @@ fn naming_the_default_changes_nothing() {
 #[test]
 fn a_throttle_is_of_every_pair_of_ports() {
     let place = Place::named(Some("h100-deepep-ll")).expect("a preset").throttled(Some(4.0)).expect("sound");
-    let combine = place.hardware.kernels.expect("a profile").combine;
-    assert_eq!((place.fabric.beta().round(), combine.beta().round()), (4.0, 4.0));
+    assert_eq!(place.fabric.beta().round(), 4.0);
+    for (name, kernel) in place.hardware.kernels.as_ref().expect("a profile").kernels() {
+        assert_eq!(kernel.scale_up_bytes_per_s / kernel.scale_out_bytes_per_s, 4.0, "{name}");
+    }
     let zero = place.with_latency(LatencyChoice::Zero);
     assert_eq!(zero.fabric.scale_out.latency, Picos::ZERO);
-    assert_eq!(zero.hardware.kernels.expect("a profile").combine_floor, Picos::ZERO);
+    for (name, kernel) in zero.hardware.kernels.expect("a profile").kernels() {
+        assert_eq!((kernel.start_us, kernel.floor_us), (0.0, 0.0), "{name}");
+    }
     let refused = Place::named(None).and_then(|place| place.throttled(Some(0.0))).expect_err("no throttle");
     assert_eq!(refused.word, "throttle");
 }

@@ -17,7 +17,7 @@ use serving::memory::{MemoryShares, stage_memory};
 use serving::{CostError, StageMemory, StepCost};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use topology::{A2aLinks, Cluster, Fabric, Hardware, Picos};
+use topology::{Cluster, Fabric, Hardware, Picos};
 
 /// Steps and tokens of a rank whose routing is expected where experts are placed: batches come and go, and only the ranks' shares count.
 const DEMAND_STEPS: std::ops::Range<u32> = 1..6;
@@ -136,13 +136,9 @@ impl Deployment {
         Err(ServeError::setting("serve.routing", format!("{routing}: {problem}")))
     }
 
-    fn links(&self) -> A2aLinks {
-        A2aLinks::new(self.fabric, self.hardware.kernels)
-    }
-
     /// What tensor parallelism costs the fabric.
     fn exchange(&self) -> Exchange {
-        Exchange::new(self.stack.tp, self.stack.model.hidden, self.links().dispatch.fabric.scale_up)
+        Exchange::new(self.stack.tp, self.stack.model.hidden, self.fabric.scale_up)
     }
 
     fn hops(&self, spec: &ServeSpec) -> Result<Hops, ServeError> {
@@ -182,7 +178,7 @@ impl Deployment {
             }
             let layers = Analytic::new(
                 &self.stage_cluster,
-                self.links(),
+                self.fabric,
                 &self.hardware,
                 shape,
                 &self.placements,

@@ -1,6 +1,8 @@
 //! What a layer takes where its ranks really run: every frame on the simulator's virtual clock, rows without values.
 
 use crate::layer::chunk_rows;
+use blackboard::scale_up::A2aGroup;
+use blackboard::units::Tokens;
 use coordinator::run::RunRequest;
 use coordinator::sim::SimRunner;
 use moe::placement::LayerPlacements;
@@ -12,7 +14,7 @@ use node::setup::Setup;
 use node::wire::Phase;
 use serving::cost::{CostError, LayerCost, LayerTimes, RankTokens};
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Hardware};
+use topology::{A2aLinks, Cluster, Fabric, Hardware};
 
 /// Layers by their frames, on the ranks of one stage.
 #[derive(Debug)]
@@ -56,6 +58,14 @@ impl Frames {
         }
     }
 
+    /// What measured kernels make of the links with so many tokens a rank.
+    fn kernels(&self, tokens: &RankTokens) -> Option<A2aLinks> {
+        self.hardware.kernels.as_ref()?;
+        let rule = self.shape.selection();
+        let ranks = A2aGroup::of(&self.cluster, self.scheme, &rule, self.shape.hidden);
+        ranks.links(&self.hardware, &self.fabric, Tokens(tokens.mean())).ok()
+    }
+
     fn setup(&self, layer: u32, step: u32, tokens: &RankTokens) -> Setup {
         let placement = Arc::clone(self.placements.of(layer));
         let program = LayerProgram {
@@ -64,6 +74,7 @@ impl Frames {
         };
         Setup {
             fabric: self.fabric,
+            kernels: self.kernels(tokens),
             scheme: self.scheme,
             routing: self.routing.clone(),
             seed: self.seed_of(step),

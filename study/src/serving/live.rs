@@ -11,6 +11,8 @@ use super::spec::{Prefill, ServeSpec};
 use super::tick::tick_time;
 use super::witness::{TokenDigests, Witness};
 use crate::layer::chunk_rows;
+use blackboard::scale_up::A2aGroup;
+use blackboard::units::Tokens;
 use coordinator::RunError;
 use coordinator::pace::{Host, pace};
 use coordinator::run::{RunRequest, Runner};
@@ -68,15 +70,23 @@ impl Live {
         let deployment = Deployment::new(spec, sources)?;
         let Deployment { stack, cluster, hardware, fabric, .. } = &deployment;
         let program = StackProgram { stack: stack.clone(), placements: deployment.on_stages()?, halves };
+        let typical = typical(spec, stack.columns());
+        let rule = stack.shape().selection();
+        let ranks = A2aGroup::of(&deployment.stage_cluster, deployment.scheme, &rule, stack.shape().hidden);
+        let mean = typical.tokens() as f64 / f64::from(deployment.stage_cluster.num_ranks());
+        // Steps have no links of their own: start-ups are those of a typical one.
+        let links = ranks.links(hardware, fabric, Tokens(mean));
+        let links = links.map_err(|error| ServeError::setting("hardware", error))?;
         let setup = Setup {
             fabric: *fabric,
+            kernels: hardware.kernels.is_some().then_some(links),
             scheme: deployment.scheme,
             routing: deployment.routing.clone(),
             seed: deployment.seed,
             chunk_rows: chunk_rows(spec.scheduler.max_num_seqs),
             ..Setup::new(cluster.clone(), hardware.clone(), Program::Stack(program))
         };
-        let (pacing, expected_phase_ns) = pace(&setup, &typical(spec, stack.columns()), host.cores)?;
+        let (pacing, expected_phase_ns) = pace(&setup, &typical, host.cores)?;
         let slower = retries.min(16);
         let pacing = Pacing {
             network_dilation: pacing.network_dilation << slower,

@@ -1,7 +1,7 @@
 //! Expected copies where experts are spread as evenly as they can be, whether or not they divide.
 
+use super::{CopiesPerToken, hit, hit_probability};
 use crate::BlackboardError;
-use crate::scale_up::{CopiesPerToken, hit, hit_probability};
 use moe::DispatchScheme;
 use moe::gate::{GroupCounts, SelectionRule};
 use std::collections::BTreeMap;
