@@ -124,6 +124,30 @@ pub const SERIES: [Series; 11] = [
     ),
 ];
 
+/// How many times as long as nominal ports say measured kernels took: least and most of the series' medians.
+pub const LONGER: [f64; 2] = [1.4, 10.8];
+
+/// In a line: how far times on `hardware` can be trusted.
+#[must_use]
+pub fn trust(hardware: &Hardware) -> String {
+    match &hardware.kernels {
+        Some(kernels) => {
+            let of = &kernels.provenance;
+            let band = of.held_out[2].max(of.fitted[2]) * 100.0;
+            format!(
+                "dispatch and combine within {band:.0}% in nine of ten ({}); compute on nominal rates",
+                of.told()
+            )
+        }
+        None => {
+            let [least, most] = LONGER;
+            format!(
+                "nominal rates: an upper bound on speed; measured kernels took {least} to {most} times as long (railyard trust)"
+            )
+        }
+    }
+}
+
 /// One measurement with what is said of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
@@ -218,6 +242,22 @@ mod tests {
                 assert!(found.median * 100.0 <= median && found.mean * 100.0 <= mean, "{name}: {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn nominal_ports_are_as_far_off_as_stated() {
+        let medians = SERIES.iter().map(|series| {
+            let said = series.said().expect("sound");
+            let mut longer: Vec<f64> = said.iter().map(|row| row.measured.us / row.nominal_us).collect();
+            longer.sort_by(f64::total_cmp);
+            (longer[longer.len() / 2] * 10.0).round() / 10.0
+        });
+        let medians: Vec<f64> = medians.collect();
+        let ends = [
+            medians.iter().copied().fold(f64::INFINITY, f64::min),
+            medians.iter().copied().fold(0.0, f64::max),
+        ];
+        assert_eq!(ends, LONGER, "{medians:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::step::{Said, Step};
 use crate::subjects::Rooflines;
 use crate::sweep_flag::Sweep;
 use blackboard::deployment::{Deployment, Estimate, Mode};
+use blackboard::published::trust;
 use blackboard::text;
 use serde_json::{Value, json};
 use study::experiment::{
@@ -79,6 +80,7 @@ fn header(d: &Deployment, said: &Said) -> String {
     let text = format!(
         "model      = {}: {:.1}B parameters, {:.1}B active, {} of cache a sequence\n\
          hardware   = {}, {} ranks, racks: {}; arithmetic {}, weights {}, cache {}\n\
+         trust      = {}\n\
          load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}, tensor parallelism: {}; {} dispatch; mode {mode}\n",
         d.model.name,
         d.model.total_params() / 1e9,
@@ -90,6 +92,7 @@ fn header(d: &Deployment, said: &Said) -> String {
         d.dtype,
         if d.model.storage.is_plain() { d.dtype.to_string() } else { "as stored".to_owned() },
         d.kv_dtype,
+        trust(&d.hardware),
         text::number(d.batch.0),
         text::number(d.context.0),
         d.stages,

@@ -3,6 +3,7 @@
 use super::{Row, SAYERS, Told};
 use blackboard::calibration::{Errors, Measurement};
 use blackboard::figure::{Axis, Figure, Layer, Mean};
+use blackboard::published::LONGER;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -23,25 +24,13 @@ pub(super) fn text(all: &[Told]) -> String {
     }
     let _ = writeln!(
         text,
-        "\nnominal ports: a lower bound of times; measured kernels took {} as long (median by table). The simulator was given batches of up to \
+        "\nnominal ports: a lower bound of times; measured kernels took {} to {} times as long (median by table). The simulator was given batches of up to \
          {} rows.",
-        longer(all),
+        LONGER[0],
+        LONGER[1],
         super::SIM_ROWS_MAX,
     );
     text
-}
-
-/// How many times as long as nominal ports say kernels took: least and most of the tables' medians.
-fn longer(all: &[Told]) -> String {
-    let of = |told: &Told| {
-        let mut times: Vec<f64> =
-            told.rows.iter().map(|row| row.said.measured.us / row.said.nominal_us).collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let medians: Vec<f64> = all.iter().map(of).collect();
-    let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
-    format!("{least:.1} to {:.1} times", medians.iter().copied().fold(0.0, f64::max))
 }
 
 pub(super) fn object(all: &[Told]) -> Value {

@@ -1,6 +1,7 @@
 //! A comparison's resolved options as they are told: one JSON object, and lines that stand above its results.
 
 use super::{BaseChoice, CompareSpec, chunk_rows};
+use blackboard::published::trust;
 use moe::ExpertKind;
 use serde_json::{Value, json};
 use topology::LinkSpec;
@@ -93,9 +94,7 @@ impl CompareSpec {
             ("run", run),
             ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
         ];
-        if let Some(kernels) = &self.hardware.kernels {
-            lines.push(("kernels", kernels.provenance.told()));
-        }
+        lines.push(("trust", trust(&self.hardware)));
         lines.extend(self.faults.iter().map(|fault| ("fault", fault.to_string())));
         lines.extend(self.notes.iter().map(|note| ("note", note.clone())));
         lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect()
