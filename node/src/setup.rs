@@ -159,7 +159,7 @@ impl Setup {
     /// Links of both phases.
     #[must_use]
     pub fn links(&self) -> A2aLinks {
-        self.kernels.unwrap_or(A2aLinks::nominal(self.fabric))
+        self.kernels.unwrap_or_else(|| A2aLinks::nominal(self.fabric))
     }
 
     /// Links of `phase`.

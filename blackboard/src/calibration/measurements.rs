@@ -190,7 +190,7 @@ fn read_line(
     let tokens = count(Column::Tokens, MAX_TOKENS)?.ok_or("no tokens")?;
     let (ep, sms) = (count(Column::Ranks, MAX_RANKS)?, count(Column::Sms, 1 << 10)?);
     let racks = count(Column::Nodes, MAX_RANKS)?.unwrap_or(1);
-    let ranks = ep.unwrap_or(racks.saturating_mul(layer.ranks_per_node));
+    let ranks = ep.unwrap_or_else(|| racks.saturating_mul(layer.ranks_per_node));
     let experts = count(Column::Experts, 1 << 16)?.unwrap_or(layer.experts);
     let (scheme, routing) = match (ep, sms) {
         (Some(_), _) => (DispatchScheme::Dedup, Routing::Balanced),

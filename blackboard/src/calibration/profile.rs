@@ -79,7 +79,7 @@ pub fn profile(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provena
         if several.is_some() && !fitted(Parameter::ScaleOut) {
             left_at("racks", "scale_out_bytes_per_s; another port decides: nominal");
         }
-        let rows = column(op, false).or(column(op, true)).map_or(rows, |column| column.rows);
+        let rows = column(op, false).or_else(|| column(op, true)).map_or(rows, |column| column.rows);
         PhaseKernels { rows, one_rack, racks }
     };
     let dispatch =

@@ -109,8 +109,9 @@ fn gauss(mut rows: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         right.swap(i, pivot);
         for below in i + 1..n {
             let factor = rows[below][i] / rows[i][i];
-            for column in i..n {
-                rows[below][column] -= factor * rows[i][column];
+            let (above, rest) = rows.split_at_mut(below);
+            for (entry, pivot) in rest[0][i..].iter_mut().zip(&above[i][i..]) {
+                *entry -= factor * pivot;
             }
             right[below] -= factor * right[i];
         }

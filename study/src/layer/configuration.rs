@@ -40,7 +40,7 @@ impl Configuration {
     /// The links of its phases at `latency`.
     #[must_use]
     pub fn links(&self, spec: &CompareSpec, latency: LatencyChoice) -> A2aLinks {
-        self.measured_links(spec, latency).unwrap_or(A2aLinks::nominal(latency.apply(spec.fabric)))
+        self.measured_links(spec, latency).unwrap_or_else(|| A2aLinks::nominal(latency.apply(spec.fabric)))
     }
 
     /// The same where kernels were measured.

@@ -98,7 +98,7 @@ impl StepPrice<'_> {
         let rule = self.shape.selection();
         let ranks = A2aGroup::of(self.cluster, self.scheme, &rule, self.shape.hidden);
         let links = ranks.links(self.hardware, &self.hardware.fabric(), tokens);
-        let links = links.unwrap_or(A2aLinks::nominal(self.hardware.fabric()));
+        let links = links.unwrap_or_else(|_| A2aLinks::nominal(self.hardware.fabric()));
         let all_to_all = a2a_time_on(self.scheme, copies, tokens, bytes, &links).total();
         // Experts without tokens aren't told apart: every slot's weights are read.
         let rows = f64::from(self.tokens) * f64::from(self.shape.top_k) / judged.chosen_balancedness;
