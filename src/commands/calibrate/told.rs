@@ -12,6 +12,9 @@ const OUTLIER: f64 = 0.10;
 /// and by more than so many times the median.
 const OUTLIER_MEDIANS: f64 = 4.0;
 
+/// Measurements that were left out, with their errors.
+pub(super) type Predicted = Vec<(Measurement, f64)>;
+
 /// Everything that is told.
 pub(super) struct Told {
     pub(super) files: Vec<String>,
@@ -24,7 +27,7 @@ pub(super) struct Told {
     /// How far apart fits of two halves are.
     pub(super) halves: Option<Errors>,
     /// Rule, what was predicted, how many nothing could be said about.
-    pub(super) held_out: Vec<(String, Vec<(Measurement, f64)>, usize)>,
+    pub(super) held_out: Vec<(String, Predicted, usize)>,
     pub(super) profile: Option<Hardware>,
 }
 

@@ -11,6 +11,7 @@ use node::program::{LayerProgram, Program};
 use node::setup::Setup;
 use node::wire::Phase;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use study::layer::chunk_rows;
 use topology::{A2aLinks, Cluster, Hardware};
 
@@ -31,14 +32,17 @@ impl Simulated {
             return Ok([None, None]);
         }
         let shape = (racks, ranks, experts, tokens, sms);
-        if !self.times.contains_key(&shape) {
-            let nominal = Hardware::preset(series.chip)?;
-            let profiled = series.profile.map(Hardware::preset).transpose()?;
-            let profiled = profiled.map(|profile| simulate(series, measured, &profile)).transpose()?;
-            self.times.insert(shape, [Some(simulate(series, measured, &nominal)?), profiled]);
-        }
+        let times = match self.times.entry(shape) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let nominal = Hardware::preset(series.chip)?;
+                let profiled = series.profile.map(Hardware::preset).transpose()?;
+                let profiled = profiled.map(|profile| simulate(series, measured, &profile)).transpose()?;
+                *place.insert([Some(simulate(series, measured, &nominal)?), profiled])
+            }
+        };
         let at = usize::from(measured.op == Op::Combine);
-        Ok(self.times[&shape].map(|times| times.map(|times| times[at])))
+        Ok(times.map(|times| times.map(|times| times[at])))
     }
 }
 
