@@ -3,7 +3,7 @@
 //!     cargo bench -p railyard-node --bench sim -- [NAME]
 //!
 //! Throughput is in data frames (elements), of dispatch and combine together. What a layer takes over an exchange is the
-//! gate, the plan, the rows' bookkeeping and the sums.
+//! gate, the plan, the rows' bookkeeping and the sums. Memory: `/usr/bin/time -v` before the program that cargo names, and one case.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use moe::model::Model;
@@ -43,6 +43,12 @@ fn frames(sim: &mut SimCluster) -> u64 {
     stops.flat_map(|stop| sim.go(stop).expect("a stop")).map(|(report, _)| report.frames).sum()
 }
 
+/// Whether a case is to be made: thousands of ranks take memory.
+fn is_asked_for(group: &str, name: &str) -> bool {
+    let asked = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
+    asked.is_none_or(|asked| format!("{group}/{name}").contains(&asked))
+}
+
 fn layers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("layer");
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
@@ -51,9 +57,7 @@ fn layers(criterion: &mut Criterion) {
         ("flat, 1024 ranks", setup(16, 64, 1024, 1024, DispatchScheme::Flat, 128)),
         ("hierarchical, 4608 ranks", setup(64, 72, 256, 4608, DispatchScheme::Hierarchical, 32)),
     ];
-    // Seating thousands of ranks takes memory: only for what is asked for.
-    let asked = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
-    for (name, setup) in cases.into_iter().filter(|(name, _)| name.contains(&asked)) {
+    for (name, setup) in cases.into_iter().filter(|(name, _)| is_asked_for("layer", name)) {
         let setup = Arc::new(setup);
         let mut sim = SimCluster::new(setup).expect("a setup");
         let frames_a_step = frames(&mut sim);
@@ -70,8 +74,12 @@ fn exchanges(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
     let fabric = Hardware::preset("gb200").expect("a preset").fabric();
-    for racks in [4, 16] {
+    for racks in [4, 16, 64] {
         let cluster = Cluster::uniform(racks, 64).expect("a cluster");
+        let name = format!("{} ranks", cluster.num_ranks());
+        if !is_asked_for("exchange", &name) {
+            continue;
+        }
         let mut traffic = TrafficMatrix::new(cluster.num_ranks());
         for from in cluster.ranks() {
             for to in cluster.ranks().filter(|&to| to != from) {
@@ -80,7 +88,7 @@ fn exchanges(criterion: &mut Criterion) {
         }
         let ranks = u64::from(cluster.num_ranks());
         group.throughput(Throughput::Elements(ranks * (ranks - 1)));
-        group.bench_function(BenchmarkId::from_parameter(format!("{ranks} ranks")), |bencher| {
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| exchange(&cluster, &fabric, &traffic, 1 << 20).expect("an exchange").end());
         });
     }

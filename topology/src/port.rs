@@ -27,7 +27,12 @@ impl Port {
     /// Sends `bytes` that are ready at `now`: returns when the last byte has left, `max(now, free) +
     /// transfer`. They arrive one latency later.
     pub fn egress(&mut self, now: Picos, bytes: u64, rate: Rate) -> Picos {
-        self.free = now.max(self.free).saturating_add(rate.transfer(bytes));
+        self.send(now, rate.transfer(bytes))
+    }
+
+    /// As [`Self::egress`], of what takes `transfer`.
+    pub fn send(&mut self, now: Picos, transfer: Picos) -> Picos {
+        self.free = now.max(self.free).saturating_add(transfer);
         self.free
     }
 
@@ -46,7 +51,12 @@ impl Port {
     /// The sender's port already spread them over `transfer`, so that a port which is idle delivers at
     /// `arrive` and only a port which several senders meet at delays. To be called in the order of `arrive`.
     pub fn ingress(&mut self, arrive: Picos, bytes: u64, rate: Rate) -> Picos {
-        self.free = arrive.max(self.free.saturating_add(rate.transfer(bytes)));
+        self.receive(arrive, rate.transfer(bytes))
+    }
+
+    /// As [`Self::ingress`], of what takes `transfer`.
+    pub fn receive(&mut self, arrive: Picos, transfer: Picos) -> Picos {
+        self.free = arrive.max(self.free.saturating_add(transfer));
         self.free
     }
 

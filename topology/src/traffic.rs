@@ -59,7 +59,15 @@ impl TrafficMatrix {
     /// # Panics
     /// If the rank is not in the matrix.
     pub fn sent(&self, from: RankId) -> impl Iterator<Item = (RankId, u64)> + '_ {
-        self.rows[from.0 as usize].iter().copied()
+        self.row(from).iter().copied()
+    }
+
+    /// The same as a slice.
+    ///
+    /// # Panics
+    /// If the rank is not in the matrix.
+    pub fn row(&self, from: RankId) -> &[(RankId, u64)] {
+        &self.rows[from.0 as usize]
     }
 
     /// Bytes of all ranks on links of `class`.
@@ -90,6 +98,10 @@ impl TrafficMatrix {
 
 /// Where `to` stands in a row, or would stand.
 fn find(row: &[(RankId, u64)], to: RankId) -> Result<usize, usize> {
+    // Who fills a row in order needs no search.
+    if row.last().is_none_or(|(last, _)| *last < to) {
+        return Err(row.len());
+    }
     // Receivers ascend, so that none stands behind its number. In a full row it stands there, or one before without the diagonal.
     let end = row.len().min(to.0 as usize + 1);
     let near = (end.saturating_sub(2)..end).rev().find(|&at| row[at].0 == to);

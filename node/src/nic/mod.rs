@@ -18,6 +18,7 @@ mod ready;
 pub use config::{FlowPeers, NicConfig, credit_window};
 pub use egress::OutRow;
 pub use error::NicError;
+pub(crate) use peers::Peers;
 
 use crate::trace::{FrameTrace, PhaseTrace, Recorder};
 use crate::wire::{Flow, Frame, Phase, Rows, TrafficClass};

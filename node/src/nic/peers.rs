@@ -4,7 +4,7 @@ use topology::{Cluster, LinkClass, RankId};
 
 /// Peers of a rank on one link class with which it has a flow.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     me: RankId,
     class: LinkClass,
     /// Turns of the rotation, ascending; empty if every peer of the class is one.
@@ -14,7 +14,7 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Those of `ranks` that `me` reaches through `class`.
-    pub(super) fn new(cluster: &Cluster, me: RankId, class: LinkClass, ranks: &[RankId]) -> Self {
+    pub(crate) fn new(cluster: &Cluster, me: RankId, class: LinkClass, ranks: &[RankId]) -> Self {
         let reached = ranks.iter().filter(|&&peer| peer != me && cluster.link_class(me, peer) == class);
         let len = reached.clone().count();
         let mut turns = Vec::new();
@@ -25,12 +25,12 @@ impl Peers {
         Self { me, class, turns, len }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Place of `peer`, a rank of this class; `None` without a flow.
-    pub(super) fn place_of(&self, cluster: &Cluster, peer: RankId) -> Option<usize> {
+    pub(crate) fn place_of(&self, cluster: &Cluster, peer: RankId) -> Option<usize> {
         if self.len == 0 {
             return None;
         }
@@ -39,7 +39,7 @@ impl Peers {
     }
 
     /// The peer at a place.
-    pub(super) fn at(&self, cluster: &Cluster, place: usize) -> RankId {
+    pub(crate) fn at(&self, cluster: &Cluster, place: usize) -> RankId {
         let turn = if self.turns.is_empty() { place as u32 } else { self.turns[place] };
         cluster.rotation_peer(self.me, self.class, turn)
     }

@@ -1,7 +1,10 @@
-//! Bytes from rank to rank and nothing else: the cards on the virtual clock, without a layer on top of them.
+//! Bytes from rank to rank and nothing else: the cards without a layer on top of them.
+//!
+//! Where a flow has more bytes than its credit the cards go by the virtual clock, else in [`columns`](super::columns).
 //!
 //! For patterns that have no tokens: the uniform all-to-all of benchmarks, matrices of measured traffic, weight moves.
 
+use super::columns::{Ports, carry};
 use super::drive::{Driven, drive, lookahead};
 use super::error::SimError;
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
@@ -28,9 +31,6 @@ impl Exchanged {
     }
 }
 
-/// Frames that a card sends or takes in at a time, where nothing depends on it: bounds the frames in flight.
-const BATCH_FRAMES: u64 = 64;
-
 /// Sends `traffic` through one card a rank, all at once, in chunks of at most `chunk_bytes`.
 ///
 /// # Errors
@@ -47,6 +47,42 @@ pub fn exchange(
     if chunk_bytes == 0 {
         return Err(SimError::Chunk);
     }
+    assert_eq!(traffic.num_ranks(), cluster.num_ranks(), "one row a rank");
+    if has_credit(cluster, fabric, traffic, chunk_bytes) {
+        return Ok(in_columns(cluster, fabric, traffic, chunk_bytes));
+    }
+    by_events(cluster, fabric, traffic, chunk_bytes)
+}
+
+/// Whether no flow needs more than the credit that it begins with.
+fn has_credit(cluster: &Cluster, fabric: &Fabric, traffic: &TrafficMatrix, chunk_bytes: u32) -> bool {
+    let credit_bytes = credit_window(fabric, chunk_bytes.into());
+    cluster.ranks().all(|me| traffic.sent(me).all(|(to, bytes)| to == me || bytes <= credit_bytes))
+}
+
+/// An exchange in which every flow has its credit from the start.
+fn in_columns(cluster: &Cluster, fabric: &Fabric, traffic: &TrafficMatrix, chunk_bytes: u32) -> Exchanged {
+    let mut exchanged = Exchanged { done: vec![Picos::ZERO; cluster.num_ranks() as usize], frames: 0 };
+    for class in LinkClass::ALL {
+        let (link, chunk) = (fabric.link(class), u64::from(chunk_bytes));
+        let ports = Ports { cluster, class, link, chunk, open_until: Picos::ZERO };
+        let peers = |me| traffic.sent(me).map(|(to, _)| to).collect::<Vec<_>>();
+        let delivered = carry(ports, traffic, peers);
+        exchanged.frames += delivered.frames.iter().sum::<u64>();
+        for (done, last) in exchanged.done.iter_mut().zip(delivered.last) {
+            *done = last.max(*done);
+        }
+    }
+    exchanged
+}
+
+/// Any exchange, on the virtual clock.
+fn by_events(
+    cluster: &Cluster,
+    fabric: &Fabric,
+    traffic: &TrafficMatrix,
+    chunk_bytes: u32,
+) -> Result<Exchanged, SimError> {
     let mut cards = cards(cluster, fabric, traffic, chunk_bytes);
     drive(&mut cards, lookahead(cluster, fabric))?;
     let stuck = cards.iter().find(|card| !card.nic.is_idle());
@@ -67,7 +103,6 @@ fn cards<'a>(
     traffic: &'a TrafficMatrix,
     chunk_bytes: u32,
 ) -> Vec<Card<'a>> {
-    assert_eq!(traffic.num_ranks(), cluster.num_ranks(), "one row a rank");
     let chunk = u64::from(chunk_bytes);
     let config = NicConfig {
         fabric: *fabric,
@@ -80,25 +115,17 @@ fn cards<'a>(
     };
     let shared = Arc::new(cluster.clone());
     let mut heard_from: Vec<Vec<RankId>> = vec![Vec::new(); cluster.num_ranks() as usize];
-    let mut largest = 0;
     for from in cluster.ranks() {
-        for (to, bytes) in traffic.sent(from).filter(|(to, _)| *to != from) {
+        for (to, _) in traffic.sent(from).filter(|(to, _)| *to != from) {
             heard_from[to.0 as usize].push(from);
-            largest = bytes.max(largest);
         }
     }
-    let hindered = largest > config.credit_bytes;
-    let used = if cluster.num_racks() > 1 { fabric.scale_out } else { fabric.scale_up };
-    let patience = used.rate.transfer(BATCH_FRAMES * chunk.min(largest));
     let flow = Flow { cluster: 0, run: 0, epoch: 0, step: 0, micro_batch: 0, layer: 0 };
     let mut cards = Vec::with_capacity(heard_from.len());
     for (me, from) in cluster.ranks().zip(&heard_from) {
         let to: Vec<RankId> = traffic.sent(me).map(|(to, _)| to).filter(|to| *to != me).collect();
         let peers = FlowPeers { to: &to, from };
-        let mut nic = Nic::new(me, Arc::clone(&shared), &config, flow, Phase::Combine, peers);
-        if !hindered {
-            nic.batch(patience);
-        }
+        let nic = Nic::new(me, Arc::clone(&shared), &config, flow, Phase::Combine, peers);
         let mut card = Card { me, nic, traffic, chunk, entered: [0; 2], done: Picos::ZERO };
         LinkClass::ALL.into_iter().for_each(|link| card.enter(link));
         cards.push(card);
@@ -170,13 +197,11 @@ mod tests {
     use proptest::prelude::*;
     use topology::Hardware;
 
-    proptest! {
-        #[test]
-        fn rows_that_queue_when_it_is_their_turn_leave_as_if_all_had_been_there(
-            sizes in prop::collection::vec(1u32..5, 1..5),
-            sends in prop::collection::vec((0u32..16, 0u32..16, 1u64..40_000), 1..80),
-            chunk_bytes in 1u32..1_500, latency in 0u64..3,
-        ) {
+    /// Racks, traffic of few bytes or many, links with and without latency.
+    fn patterns() -> impl Strategy<Value = (Cluster, TrafficMatrix, Fabric)> {
+        let sizes = prop::collection::vec(1u32..5, 1..5);
+        let sends = prop::collection::vec((0u32..16, 0u32..16, 1u64..40_000), 1..80);
+        (sizes, sends, 0u64..3).prop_map(|(sizes, sends, latency)| {
             let cluster = Cluster::new(&sizes).expect("small");
             let n = cluster.num_ranks();
             let mut traffic = TrafficMatrix::new(n);
@@ -184,14 +209,33 @@ mod tests {
                 traffic.add(RankId(from % n), RankId(to % n), bytes);
             }
             let mut fabric = Hardware::preset("gb200").expect("a preset").fabric();
-            (fabric.scale_up.latency, fabric.scale_out.latency) = (Picos(latency * 1_000), Picos(latency * 3_700));
+            (fabric.scale_up.latency, fabric.scale_out.latency) =
+                (Picos(latency * 1_000), Picos(latency * 3_700));
+            (cluster, traffic, fabric)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn columns_are_the_event_clock_to_the_picosecond(
+            (cluster, traffic, fabric) in patterns(), chunk_bytes in 1_000u32..60_000,
+        ) {
+            prop_assume!(has_credit(&cluster, &fabric, &traffic, chunk_bytes));
+            let columns = in_columns(&cluster, &fabric, &traffic, chunk_bytes);
+            prop_assert_eq!(columns, by_events(&cluster, &fabric, &traffic, chunk_bytes).expect("all arrives"));
+        }
+
+        #[test]
+        fn rows_that_queue_when_it_is_their_turn_leave_as_if_all_had_been_there(
+            (cluster, traffic, fabric) in patterns(), chunk_bytes in 1u32..1_500,
+        ) {
             let run = |mut cards: Vec<Card<'_>>| {
                 drive(&mut cards, lookahead(&cluster, &fabric)).expect("all arrives");
                 cards.iter().map(|card| (card.done, card.nic.frames_received())).collect::<Vec<_>>()
             };
             let mut filled = cards(&cluster, &fabric, &traffic, chunk_bytes);
             for card in &mut filled {
-                for _ in 0..n {
+                for _ in cluster.ranks() {
                     LinkClass::ALL.into_iter().for_each(|link| card.enter(link));
                 }
             }

@@ -1,8 +1,10 @@
 //! The in-memory shell: all ranks of a run in one process, on a virtual clock. Equal inputs give equal bytes and times.
 
+mod columns;
 mod drive;
 mod error;
 mod exchange;
+mod layer;
 mod wakes;
 
 pub use error::SimError;
@@ -18,6 +20,7 @@ use crate::wire::{Frame, Phase};
 use drive::{Driven, drive, lookahead};
 use moe::plan::DispatchScheme;
 use moe::stack::{Column, KvCache};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use topology::{Picos, RankId};
 
@@ -25,9 +28,14 @@ use topology::{Picos, RankId};
 pub struct SimCluster {
     setup: Arc<Setup>,
     /// By stage.
+    runs: Vec<Arc<PreparedRun>>,
     runners: Vec<Arc<JobRunner>>,
-    /// By half of a batch: halves share nothing but what they are of.
+    /// By half of a batch: halves share nothing but what they are of. None as long as no step needs seats.
     benches: Vec<Bench>,
+    /// A step that is prepared and may need none.
+    untold: Option<u32>,
+    /// What the ranks of such a step pass its other stops with.
+    told: VecDeque<(Stop, Vec<Passed>)>,
 }
 
 /// Seats that go through stops together, by rank.
@@ -58,16 +66,25 @@ impl SimCluster {
             runs.push(Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?));
             runners.push(Arc::new(JobRunner::new(Arc::clone(&setup), stage)?));
         }
-        let seated = |rank| {
-            let stage = program.stage_of(rank) as usize;
-            Seated::new(rank, &runs[stage], &runners[stage])
-        };
-        let bench = |_| {
-            let seats = setup.cluster.ranks().map(seated).collect();
-            Bench { setup: Arc::clone(&setup), seats }
-        };
-        let benches = (0..program.halves()).map(bench).collect();
-        Ok(Self { setup, runners, benches })
+        let (benches, untold, told) = (Vec::new(), None, VecDeque::new());
+        Ok(Self { setup, runs, runners, benches, untold, told })
+    }
+
+    /// The seats, taken when they are needed first.
+    fn benches(&mut self) -> &mut [Bench] {
+        if self.benches.is_empty() {
+            let Self { setup, runs, runners, .. } = self;
+            let seated = |rank| {
+                let stage = setup.program.stage_of(rank) as usize;
+                Seated::new(rank, &runs[stage], &runners[stage])
+            };
+            let bench = |_| {
+                let seats = setup.cluster.ranks().map(seated).collect();
+                Bench { setup: Arc::clone(setup), seats }
+            };
+            self.benches = (0..setup.program.halves()).map(bench).collect();
+        }
+        &mut self.benches
     }
 
     /// What the run is defined by.
@@ -84,7 +101,7 @@ impl SimCluster {
 
     /// The cache of a rank of a whole model between two steps, for tests that spoil it; `None` if there is no such rank.
     pub fn cache_mut(&mut self, rank: RankId) -> Option<&mut KvCache> {
-        self.benches[0].seats.get_mut(rank.0 as usize)?.seat.cache_mut()
+        self.benches()[0].seats.get_mut(rank.0 as usize)?.seat.cache_mut()
     }
 
     /// Command: a rank takes up a step, `columns` by half as in [`crate::control::ToNode::Prepare`].
@@ -95,8 +112,18 @@ impl SimCluster {
     /// # Panics
     /// If there is no such rank.
     pub fn prepare(&mut self, rank: RankId, step: u32, columns: Vec<Column>) -> Result<(), SimError> {
+        if layer::may_tell(&self.setup) {
+            assert!(rank.0 < self.setup.cluster.num_ranks(), "{rank} is not in the cluster");
+            self.untold = Some(step);
+            self.told.clear();
+            return Ok(());
+        }
+        self.prepare_seats(rank, step, columns)
+    }
+
+    fn prepare_seats(&mut self, rank: RankId, step: u32, columns: Vec<Column>) -> Result<(), SimError> {
         let mut columns = columns.into_iter();
-        for (half, bench) in (0..).zip(&mut self.benches) {
+        for (half, bench) in (0..).zip(self.benches()) {
             let seated = &mut bench.seats[rank.0 as usize];
             seated.outputs = None;
             seated.seat.prepare(step, half, columns.next().unwrap_or_default())?;
@@ -114,7 +141,19 @@ impl SimCluster {
     /// # Panics
     /// If there is no such half.
     pub fn go(&mut self, stop: Stop) -> Result<Vec<Passed>, SimError> {
-        let bench = &mut self.benches[usize::from(stop.half)];
+        if let Some(step) = self.untold.take() {
+            match layer::tell(&self.runs[0], &self.runners[0], step) {
+                Some(stops) => self.told = stops,
+                None => {
+                    let mut ranks = self.setup.cluster.ranks();
+                    ranks.try_for_each(|rank| self.prepare_seats(rank, step, Vec::new()))?;
+                }
+            }
+        }
+        if let Some((_, passed)) = self.told.pop_front_if(|(next, _)| *next == stop) {
+            return Ok(passed);
+        }
+        let bench = &mut self.benches()[usize::from(stop.half)];
         let reports = bench.go(stop)?;
         let passed = |(report, seated): (_, &mut Seated)| (report, seated.outputs.take());
         Ok(reports.into_iter().zip(&mut bench.seats).map(passed).collect())
