@@ -44,6 +44,14 @@ impl TrafficMatrix {
         find(row, to).map_or(0, |at| row[at].1)
     }
 
+    /// Where `to` stands in the [row](Self::row) of `from`, or would stand.
+    ///
+    /// # Panics
+    /// If `from` is not in the matrix.
+    pub fn place(&self, from: RankId, to: RankId) -> usize {
+        find(self.row(from), to).unwrap_or_else(|at| at)
+    }
+
     /// Number of ranks, that is rows and columns.
     pub fn num_ranks(&self) -> u32 {
         self.rows.len() as u32

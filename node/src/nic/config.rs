@@ -23,6 +23,13 @@ pub struct NicConfig {
     pub resolution: Picos,
 }
 
+impl NicConfig {
+    /// How far ahead of the clock the port of `link` may be reserved.
+    pub(crate) fn lookahead(&self, link: LinkSpec) -> Picos {
+        Picos(link.rate.transfer(self.chunk_bytes).0.saturating_mul(2)).max(self.horizon)
+    }
+}
+
 /// Chunks of credit that a pair has beyond what the link's delay holds.
 ///
 /// The formula of [`credit_window`] asks for two; sixteen lets a rank fall behind by several frames on a busy machine before its peers

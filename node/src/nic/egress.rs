@@ -133,7 +133,7 @@ impl Egress {
     ) -> Self {
         let spec = config.fabric.link(class);
         let peers = Peers::new(cluster, me, class, to);
-        let lookahead = Picos(spec.rate.transfer(config.chunk_bytes).0.saturating_mul(2)).max(config.horizon);
+        let lookahead = config.lookahead(spec);
         Self {
             phase,
             spec,

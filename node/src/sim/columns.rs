@@ -3,20 +3,20 @@
 //!
 //! What a rank takes in then has no effect on what it sends, so that no clock is needed: a sender's stamps follow from its flows alone,
 //! and ascend. Stamps, dues and frames are those of the event clock ([`super::drive`]), which does all else and is what this is tested
-//! against. A frame is two numbers here.
+//! against. That no flow has waited is [checked](Credit) as frames are delivered; one that would have is for the event clock.
 
-use crate::nic::Peers;
-use std::collections::VecDeque;
-use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId, TrafficMatrix};
+use crate::nic::{NicConfig, Peers};
+use std::collections::{BTreeMap, VecDeque};
+use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId, Rate, TrafficMatrix};
 
 /// The ports of a class in a phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) class: LinkClass,
-    pub(super) link: LinkSpec,
+    pub(super) config: &'a NicConfig,
     /// Most bytes of a frame, at least 1.
-    pub(super) chunk: u64,
+    pub(super) chunk: u32,
     /// Before which no flow ends.
     pub(super) open_until: Picos,
 }
@@ -32,54 +32,143 @@ pub(super) struct Delivered {
 /// About how many frames are on their way at a time: memory depends on it, results don't.
 const WINDOW_FRAMES: u64 = 1 << 18;
 
-/// Carries `traffic`; `peers` are the ranks that a rank has a flow to, with or without bytes.
+impl Ports<'_> {
+    fn link(&self) -> LinkSpec {
+        self.config.fabric.link(self.class)
+    }
+}
+
+/// Carries `traffic`; `peers` are the ranks that a rank has a flow to, with or without bytes. `None` if a flow would have waited for
+/// credit.
 pub(super) fn carry<P: AsRef<[RankId]>>(
     ports: Ports<'_>,
     traffic: &TrafficMatrix,
     peers: impl Fn(RankId) -> P,
-) -> Delivered {
+) -> Option<Delivered> {
     let ranks = ports.cluster.num_ranks() as usize;
     let sender = |me| Sender::new(ports, traffic, me, peers(me).as_ref());
     let mut senders: Vec<Sender<'_>> = ports.cluster.ranks().map(sender).collect();
     let frames: u64 = senders.iter().map(|sender| sender.frames).sum();
     let busiest = senders.iter().map(|sender| sender.bytes_left).max().unwrap_or(0);
-    let span = ports.link.rate.transfer(busiest).max(ports.open_until);
+    let span = ports.link().rate.transfer(busiest).max(ports.open_until);
     let window = Picos(span.0 / frames.div_ceil(WINDOW_FRAMES).max(1)).max(Picos(1));
     let mut arriving: Vec<Vec<Stamped>> = vec![Vec::new(); ranks];
-    let mut ingress = vec![Port::new(); ranks];
-    let mut delivered = Delivered { last: vec![Picos::ZERO; ranks], frames: vec![0; ranks] };
-    while let Some(first) = senders.iter().filter_map(Sender::next_stamp).min() {
-        let end = first.saturating_add(window);
-        for sender in &mut senders {
-            while let Some((to, frame)) = sender.send_before(end) {
-                arriving[to.0 as usize].push(frame);
-            }
-        }
-        for (to, frames) in arriving.iter_mut().enumerate() {
-            // Equal stamps go by sender, and one sender's in the order of sending: as they stand here.
-            frames.sort_by_key(|frame| frame.stamp);
-            delivered.frames[to] += frames.len() as u64;
-            for Stamped { stamp, transfer } in frames.drain(..) {
-                delivered.last[to] = ingress[to].receive(stamp, transfer);
+    let mut receivers: Vec<Receiver<'_>> = vec![Receiver::new(ports); ranks];
+    for from in ports.cluster.ranks() {
+        for &(to, bytes) in traffic.row(from) {
+            if bytes > ports.config.credit_bytes {
+                receivers[to.0 as usize].credits.insert(from, Credit::default());
             }
         }
     }
-    delivered
+    while let Some(first) = senders.iter().filter_map(Sender::next_stamp).min() {
+        if first == Picos::MAX {
+            return None;
+        }
+        let end = first.saturating_add(window);
+        senders.iter_mut().for_each(|sender| sender.send_before(end, &mut arriving));
+        for (receiver, frames) in receivers.iter_mut().zip(&mut arriving) {
+            // Equal stamps go by sender, and one sender's in the order of sending: as they stand here.
+            frames.sort_by_key(|frame| frame.stamp);
+            frames.drain(..).try_for_each(|frame| receiver.receive(frame))?;
+        }
+    }
+    let last = receivers.iter().map(|receiver| receiver.port.free()).collect();
+    Some(Delivered { last, frames: receivers.iter().map(|receiver| receiver.frames).collect() })
 }
 
 /// A frame as its receiver's port sees it.
 #[derive(Clone, Copy, Debug)]
 struct Stamped {
     stamp: Picos,
-    transfer: Picos,
+    from: RankId,
+    bytes: u32,
+}
+
+/// What frames of so many bytes take at a port: most are alike.
+#[derive(Clone, Copy, Debug, Default)]
+struct Transfer {
+    bytes: u32,
+    time: Picos,
+}
+
+impl Transfer {
+    fn of(&mut self, bytes: u32, rate: Rate) -> Picos {
+        if bytes != self.bytes {
+            *self = Self { bytes, time: rate.transfer(bytes.into()) };
+        }
+        self.time
+    }
+}
+
+/// A port that frames come to.
+#[derive(Clone, Debug)]
+struct Receiver<'a> {
+    ports: Ports<'a>,
+    port: Port,
+    transfer: Transfer,
+    frames: u64,
+    /// Of flows with more bytes than their credit.
+    credits: BTreeMap<RankId, Credit>,
+}
+
+impl<'a> Receiver<'a> {
+    fn new(ports: Ports<'a>) -> Self {
+        let (port, transfer, credits) = (Port::new(), Transfer::default(), BTreeMap::new());
+        Self { ports, port, transfer, frames: 0, credits }
+    }
+
+    /// Takes in the frame with the next stamp; `None` if it would have waited for credit.
+    fn receive(&mut self, Stamped { stamp, from, bytes }: Stamped) -> Option<()> {
+        let Ports { config, .. } = self.ports;
+        let link = self.ports.link();
+        let transfer = self.transfer.of(bytes, link.rate);
+        let due = self.port.receive(stamp, transfer);
+        self.frames += 1;
+        if self.credits.is_empty() {
+            return Some(());
+        }
+        let Some(credit) = self.credits.get_mut(&from) else { return Some(()) };
+        // Its card may have cut it as early as this, with the credit that had come by then.
+        let turn = stamp.saturating_sub(link.latency).saturating_sub(transfer);
+        let known = turn.saturating_sub(config.lookahead(link));
+        let granted = due.saturating_add(link.latency);
+        credit.take(known, bytes.into(), granted, config.credit_bytes).then_some(())
+    }
+}
+
+/// What a flow has on the way, as [`crate::nic`] counts it.
+#[derive(Clone, Debug, Default)]
+struct Credit {
+    outstanding_bytes: u64,
+    /// Taken in and not granted again.
+    owed_bytes: u64,
+    /// Granted, by the time at which it counts.
+    coming: VecDeque<(Picos, u64)>,
+}
+
+impl Credit {
+    /// The next frame goes with what has been granted before `known`, and brings a grant at `granted`: whether it had credit.
+    fn take(&mut self, known: Picos, bytes: u64, granted: Picos, credit_bytes: u64) -> bool {
+        while let Some((_, bytes)) = self.coming.pop_front_if(|(at, _)| *at < known) {
+            self.outstanding_bytes -= bytes;
+        }
+        self.outstanding_bytes += bytes;
+        self.owed_bytes += bytes;
+        if self.owed_bytes >= credit_bytes / 4 {
+            self.coming.push_back((granted, std::mem::take(&mut self.owed_bytes)));
+        }
+        self.outstanding_bytes <= credit_bytes
+    }
 }
 
 /// A port with its flows: a chunk of each in turn.
 #[derive(Debug)]
 struct Sender<'a> {
     ports: Ports<'a>,
-    /// What it sends to whom, ascending, and where what comes next stands in it.
-    row: &'a [(RankId, u64)],
+    traffic: &'a TrafficMatrix,
+    me: RankId,
+    /// Where what comes next stands in its row of the traffic.
     near: usize,
     peers: Peers,
     port: Port,
@@ -90,22 +179,21 @@ struct Sender<'a> {
     bytes_left: u64,
     /// About as many in all.
     frames: u64,
-    /// Bytes of the last frame, and what they take: most frames are alike.
-    last: (u64, Picos),
+    transfer: Transfer,
     next: Option<(RankId, Stamped)>,
 }
 
 impl<'a> Sender<'a> {
     fn new(ports: Ports<'a>, traffic: &'a TrafficMatrix, me: RankId, peers: &[RankId]) -> Self {
         let Ports { cluster, class, chunk, .. } = ports;
-        let row = traffic.row(me);
-        let of_class = row.iter().filter(|&&(to, _)| to != me && cluster.link_class(me, to) == class);
-        let (bytes_left, frames) =
-            of_class.fold((0, 0), |(sum, frames), (_, bytes)| (sum + bytes, frames + bytes.div_ceil(chunk)));
+        let of_class = traffic.sent(me).filter(|&(to, _)| to != me && cluster.link_class(me, to) == class);
+        let (bytes_left, frames) = of_class
+            .fold((0, 0), |(sum, frames), (_, bytes)| (sum + bytes, frames + bytes.div_ceil(chunk.into())));
         let peers = Peers::new(cluster, me, class, peers);
         let mut sender = Self {
             ports,
-            row,
+            traffic,
+            me,
             near: 0,
             frames: frames.max(peers.len() as u64),
             peers,
@@ -113,7 +201,7 @@ impl<'a> Sender<'a> {
             fresh: 0,
             open: VecDeque::new(),
             bytes_left,
-            last: (0, Picos::ZERO),
+            transfer: Transfer::default(),
             next: None,
         };
         sender.next = sender.cut();
@@ -124,19 +212,20 @@ impl<'a> Sender<'a> {
         self.next.map(|(_, frame)| frame.stamp)
     }
 
-    /// The next frame with a stamp before `end`, and its receiver.
-    fn send_before(&mut self, end: Picos) -> Option<(RankId, Stamped)> {
-        let sent = self.next.filter(|(_, frame)| frame.stamp < end)?;
-        self.next = self.cut();
-        Some(sent)
+    /// Sends all frames with stamps before `end`.
+    fn send_before(&mut self, end: Picos, arriving: &mut [Vec<Stamped>]) {
+        while let Some((to, frame)) = self.next.filter(|(_, frame)| frame.stamp < end) {
+            arriving[to.0 as usize].push(frame);
+            self.next = self.cut();
+        }
     }
 
     /// Bytes that `to` is sent. Turns mostly go by ascending rank, as the row does.
     fn bytes_to(&mut self, to: RankId) -> u64 {
-        let row = self.row;
+        let row = self.traffic.row(self.me);
         let before = |at: usize| row.get(at).is_some_and(|(peer, _)| *peer < to);
         if before(self.near) || self.near.checked_sub(1).is_some_and(|at| !before(at)) {
-            self.near = row.partition_point(|(peer, _)| *peer < to);
+            self.near = self.traffic.place(self.me, to);
         }
         let found = row.get(self.near).filter(|(peer, _)| *peer == to);
         self.near += usize::from(found.is_some());
@@ -145,7 +234,7 @@ impl<'a> Sender<'a> {
 
     /// The next chunk, as [`crate::nic`] cuts it where everything is there from the start.
     fn cut(&mut self) -> Option<(RankId, Stamped)> {
-        let Ports { cluster, link, chunk, open_until, .. } = self.ports;
+        let (Ports { cluster, chunk, open_until, .. }, link) = (self.ports, self.ports.link());
         loop {
             let (to, left) = if self.fresh < self.peers.len() {
                 let to = self.peers.at(cluster, self.fresh);
@@ -160,17 +249,15 @@ impl<'a> Sender<'a> {
                 self.open.push_back((to, 0));
                 continue;
             }
-            let cut = left.min(chunk);
-            if cut != self.last.0 {
-                self.last = (cut, link.rate.transfer(cut));
+            let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(chunk);
+            let left = left - u64::from(bytes);
+            self.bytes_left -= u64::from(bytes);
+            if left > 0 || turn < open_until {
+                self.open.push_back((to, left));
             }
-            let transfer = self.last.1;
-            self.bytes_left -= cut;
-            if left > cut || turn < open_until {
-                self.open.push_back((to, left - cut));
-            }
+            let transfer = self.transfer.of(bytes, link.rate);
             let stamp = self.port.send(turn, transfer).saturating_add(link.latency);
-            return Some((to, Stamped { stamp, transfer }));
+            return Some((to, Stamped { stamp, from: self.me, bytes }));
         }
     }
 }

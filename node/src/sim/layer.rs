@@ -3,7 +3,7 @@
 //! What a rank reports then follows from how many rows go from whom to whom and to which slot.
 
 use super::Passed;
-use super::columns::{Delivered, Ports, carry};
+use super::columns::{Ports, carry};
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
 use crate::program::Stop;
@@ -12,9 +12,11 @@ use crate::trace::PhaseTrace;
 use crate::wire::Phase;
 use moe::plan::{DispatchScheme, dispatch_rows};
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::thread;
 use topology::{LinkClass, Picos, RankId, TrafficMatrix};
 
-/// Whether steps of `setup` can be told, as far as their flows have their credit: nobody forwards, rows have no values, nothing goes
+/// Whether steps of `setup` can be told, as far as no flow waits for credit: nobody forwards, rows have no values, nothing goes
 /// wrong and nothing is kept for a timeline.
 pub(super) fn may_tell(setup: &Setup) -> bool {
     setup.layer().is_some()
@@ -24,8 +26,8 @@ pub(super) fn may_tell(setup: &Setup) -> bool {
         && setup.tracing.is_none()
 }
 
-/// What all ranks pass the stops of a step with; `None` where a flow has more bytes than its credit or a job has no time: that is for the
-/// event clock.
+/// What all ranks pass the stops of a step with; `None` where a flow would wait for credit or a job has no time: that is for the event
+/// clock.
 pub(super) fn tell(
     run: &PreparedRun,
     runner: &JobRunner,
@@ -34,11 +36,12 @@ pub(super) fn tell(
     let setup = run.setup();
     let Rows { dispatch, combine, of_slot } = Rows::count(run, runner, step)?;
     let placement = &setup.layer()?.placement;
+    let (mut dispatch, mut combine) = travel_both(run, &dispatch, &combine)?;
     let mut told = VecDeque::new();
     for stop in setup.program.stops() {
         let reports: Vec<PhaseReport> = match stop.phase {
-            Phase::Dispatch => travel(run, stop.phase, &dispatch)?,
-            Phase::Combine => travel(run, stop.phase, &combine)?,
+            Phase::Dispatch => std::mem::take(&mut dispatch),
+            Phase::Combine => std::mem::take(&mut combine),
             _ => {
                 let rows = |rank| placement.slots_of(rank).iter().map(|slot| of_slot[slot.0 as usize]);
                 let time = |rank| setup.compute_time(rows(rank)).ok();
@@ -87,21 +90,40 @@ impl Rows {
     }
 }
 
-/// Reports of a phase in which `traffic` travels; `None` where a flow has more than its credit.
+/// From so many ranks on a second thread costs less than it saves.
+const RANKS_FOR_TWO: u32 = 128;
+
+/// Reports of both phases. The rows of one don't wait for those of the other, but for its end: each can be told by itself.
+fn travel_both(
+    run: &PreparedRun,
+    dispatch: &TrafficMatrix,
+    combine: &TrafficMatrix,
+) -> Option<(Vec<PhaseReport>, Vec<PhaseReport>)> {
+    let there = || travel(run, Phase::Dispatch, dispatch);
+    let back = || travel(run, Phase::Combine, combine);
+    if dispatch.num_ranks() < RANKS_FOR_TWO {
+        return Some((there()?, back()?));
+    }
+    thread::scope(|scope| {
+        let back = scope.spawn(back);
+        let there = there();
+        let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Some((there?, back?))
+    })
+}
+
+/// Reports of a phase in which `traffic` travels; `None` where a flow would wait for credit.
 fn travel(run: &PreparedRun, phase: Phase, traffic: &TrafficMatrix) -> Option<Vec<PhaseReport>> {
     let (setup, flow) = (run.setup(), run.flow(0, 0));
     let (cluster, links, bytes) = (&setup.cluster, setup.phase_links(phase), setup.row_bytes());
-    let credit_bytes = setup.nic_config(phase).credit_bytes;
-    if cluster.ranks().flat_map(|rank| traffic.sent(rank)).any(|(_, bytes)| bytes > credit_bytes) {
-        return None;
-    }
     let row_bytes = if phase == Phase::Dispatch { bytes.dispatch } else { bytes.combine };
-    let chunk = u64::from(setup.chunk_rows) * row_bytes;
-    let [up, out]: [Delivered; 2] = LinkClass::ALL.map(|class| {
-        let (link, open_until) = (links.fabric.link(class), links.open_until(class));
-        let ports = Ports { cluster, class, link, chunk, open_until };
+    let chunk = u32::try_from(u64::from(setup.chunk_rows) * row_bytes).ok()?;
+    let config = &setup.nic_config(phase);
+    let carry_on = |class| {
+        let ports = Ports { cluster, class, config, chunk, open_until: links.open_until(class) };
         carry(ports, traffic, |me: RankId| run.peers(me, flow, phase).to)
-    });
+    };
+    let (up, out) = (carry_on(LinkClass::ScaleUp)?, carry_on(LinkClass::ScaleOut)?);
     let report = |rank: RankId| {
         let at = rank.0 as usize;
         let closed = up.last[at].max(out.last[at]);
@@ -125,5 +147,34 @@ fn report(phase: Phase, closed: Picos) -> PhaseReport {
         udp_bytes: 0,
         faults: 0,
         trace: PhaseTrace::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{LayerProgram, Program};
+    use moe::model::Model;
+    use moe::placement::Placement;
+    use std::sync::Arc;
+    use topology::{Cluster, Hardware};
+
+    #[test]
+    fn layers_without_values_are_told_if_nobody_forwards() {
+        let (cluster, hardware) = (Cluster::uniform(2, 8).unwrap(), Hardware::preset("gb200").unwrap());
+        let shape = Model::preset("deepseek-v3").unwrap().layer();
+        let placement = Placement::linear(&cluster, shape.num_experts).unwrap();
+        for scheme in [DispatchScheme::Flat, DispatchScheme::Dedup, DispatchScheme::Hierarchical] {
+            let layer = Program::Layer(LayerProgram::new(shape, placement.clone(), vec![32; 16]));
+            let setup = Setup::new(cluster.clone(), hardware.clone(), layer);
+            assert!(!may_tell(&Setup { scheme, ..setup.clone() }), "with values");
+            let setup = Arc::new(Setup { scheme, payload: false, ..setup });
+            assert_eq!(may_tell(&setup), scheme != DispatchScheme::Hierarchical);
+            if may_tell(&setup) {
+                let run = PreparedRun::new(Arc::clone(&setup), 0).unwrap();
+                let told = tell(&run, &JobRunner::new(Arc::clone(&setup), 0).unwrap(), 0).unwrap();
+                assert_eq!(told.iter().map(|(stop, _)| *stop).collect::<Vec<_>>(), setup.program.stops());
+            }
+        }
     }
 }
