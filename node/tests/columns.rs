@@ -12,7 +12,7 @@ use node::sim::SimCluster;
 use node::trace::Tracing;
 use proptest::prelude::*;
 use std::sync::Arc;
-use topology::{Fabric, KernelProfile, LinkSpec, Picos, RackId, Rate};
+use topology::{A2aLinks, Fabric, LinkSpec, PhaseLinks, Picos, RackId, Rate};
 
 /// Two steps.
 fn steps(setup: Setup) -> [Stepped; 2] {
@@ -36,12 +36,11 @@ fn fabric() -> impl Strategy<Value = Fabric> {
     (link(), link()).prop_map(|(scale_up, scale_out)| Fabric { scale_up, scale_out })
 }
 
-/// As measured kernels have it: another fabric for the combine, and least times.
-fn kernels() -> impl Strategy<Value = Option<KernelProfile>> {
-    let floor = || (0..2_000_000u64).prop_map(Picos);
-    prop::option::of((fabric(), floor(), floor()).prop_map(|(combine, dispatch_floor, combine_floor)| {
-        KernelProfile { combine, dispatch_floor, combine_floor }
-    }))
+/// As measured kernels have it: other links for each phase, and least times.
+fn kernels() -> impl Strategy<Value = Option<A2aLinks>> {
+    let links =
+        || (fabric(), 0..2_000_000u64).prop_map(|(fabric, floor)| PhaseLinks { fabric, floor: Picos(floor) });
+    prop::option::of((links(), links()).prop_map(|(dispatch, combine)| A2aLinks { dispatch, combine }))
 }
 
 prop_compose! {
@@ -73,8 +72,7 @@ prop_compose! {
         let placement = Arc::new(placement.unwrap());
         let own = setup.layer_mut().unwrap();
         (own.tokens, own.placement) = (tokens, placement);
-        setup.hardware.kernels = kernels;
-        Setup { fabric, routing, chunk_rows, seed, payload: false, ..setup }
+        Setup { fabric, kernels, routing, chunk_rows, seed, payload: false, ..setup }
     }
 }
 
