@@ -170,6 +170,7 @@ impl LocalCluster {
                         rejoin: None,
                         transport: config.transport,
                         mortal: false,
+                        tally: std::sync::Arc::default(),
                     };
                     tasks.spawn(async move { (name, run_worker(worker, std::future::pending()).await) });
                 }

@@ -86,6 +86,7 @@ async fn worker(arguments: &[String]) -> ExitCode {
         rejoin: None,
         transport: TransportOptions::default(),
         mortal: true,
+        tally: std::sync::Arc::default(),
     };
     let closed = async {
         let _ = stdin_closed().await;

@@ -158,14 +158,8 @@ pub(crate) struct UiArgs {
     /// Let other machines read /metrics without the token
     #[arg(long, requires = "ui", help_heading = "Page")]
     pub(crate) ui_open_metrics: bool,
-    /// The token of the page [default: one that is drawn, and printed]
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "RAILYARD_UI_TOKEN",
-        hide_env_values = true,
-        help_heading = "Page"
-    )]
+    /// The token of the page, better told by the variable RAILYARD_UI_TOKEN [default: one that is drawn, and printed]
+    #[arg(long, value_name = "TOKEN", requires = "ui", help_heading = "Page")]
     pub(crate) ui_token: Option<String>,
 }
 
@@ -198,6 +192,9 @@ pub(crate) struct NodeArgs {
     /// Datagram size, as the coordinator's [default: 1452, with --leave-with-stdin 6500]
     #[arg(long, value_name = "BYTES", env = "RAILYARD_DATAGRAM_BYTES")]
     pub(crate) datagram_bytes: Option<u16>,
+    /// Serve metrics for Prometheus over HTTP at this address; whoever reaches it may read [default with --metrics alone: 127.0.0.1:9464]
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// End when stdin does, as a local coordinator asks of its workers
     #[arg(long)]
     pub(crate) leave_with_stdin: bool,

@@ -5,8 +5,9 @@ use crate::cli::NodeArgs;
 use crate::failure::Failure;
 use ::coordinator::local::{Interrupts, stdin_closed};
 use node::net::{Identity, Role, TransportOptions};
-use node::worker::{WorkerConfig, run_worker};
+use node::worker::{Tally, WorkerConfig, run_worker};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Datagrams of workers on one machine, and of nodes on a network with an MTU of 1500.
@@ -26,6 +27,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
     let identity = if local { identity.fixed() } else { identity };
     let default_bind = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let default_bytes = if local { LOCAL_DATAGRAM_BYTES } else { NETWORK_DATAGRAM_BYTES };
+    let tally = Arc::new(Tally::default());
     let config = WorkerConfig {
         coordinator: args.coordinator.clone(),
         bind: (args.bind.unwrap_or(IpAddr::V4(default_bind)), args.port).into(),
@@ -38,8 +40,10 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
             .map(|limit| Duration::from_secs(limit.into())),
         transport: TransportOptions { datagram_bytes: args.datagram_bytes.unwrap_or(default_bytes) },
         mortal: local,
+        tally: Arc::clone(&tally),
     };
     block_on(async {
+        show(args, tally).await?;
         if local {
             // Ctrl-C ends it as it ends any process: its coordinator sees by the signal that this was no failure.
             let mut orphan = false;
@@ -63,4 +67,26 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Failure> {
         };
         run_worker(config, stopped).await.map_err(Failure::failed)
     })
+}
+
+/// Serves the node's metrics where that is asked for, and says where.
+#[cfg(feature = "ui")]
+async fn show(args: &NodeArgs, tally: Arc<Tally>) -> Result<(), Failure> {
+    let Some(address) = args.metrics else { return Ok(()) };
+    let (name, version) = (args.name.clone(), env!("RAILYARD_VERSION").to_owned());
+    let metrics = yard::NodeMetrics { tally, name, version };
+    let address = yard::serve_node(metrics, address).await.map_err(Failure::failed)?;
+    crate::output::say(&format!("metrics: http://{address}/metrics"));
+    Ok(())
+}
+
+#[cfg(not(feature = "ui"))]
+async fn show(args: &NodeArgs, _: Arc<Tally>) -> Result<(), Failure> {
+    std::future::ready(()).await;
+    match args.metrics {
+        Some(_) => Err(Failure::Usage(anyhow::anyhow!(
+            "--metrics: this build serves none; build it with `--features ui`"
+        ))),
+        None => Ok(()),
+    }
 }

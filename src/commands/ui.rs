@@ -6,6 +6,10 @@ use ::coordinator::ClusterHandle;
 use std::sync::Arc;
 use study::service::Service;
 
+/// The token of the page where no flag gives it: no list of processes shows it.
+#[cfg(feature = "ui")]
+const TOKEN_VARIABLE: &str = "RAILYARD_UI_TOKEN";
+
 /// Opens the page of `service`, if one is asked for, and says its address, with the token behind it.
 #[cfg(feature = "ui")]
 pub(super) async fn open(
@@ -18,9 +22,14 @@ pub(super) async fn open(
     use yard::{Token, Yard, YardOptions};
 
     let Some(address) = args.ui else { return Ok(()) };
-    // A variable that is set to nothing says nothing.
-    let given = args.ui_token.as_deref().filter(|token| !token.is_empty()).map(Token::given).transpose();
-    let given = given.map_err(|problem| Failure::Usage(anyhow!("--ui-token: {problem}")))?;
+    // A variable may be set for whatever has a page, and one that is set to nothing says nothing.
+    let variable = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+    let given = args.ui_token.clone().map(|token| ("--ui-token", token));
+    let given = given.or_else(|| variable.map(|token| (TOKEN_VARIABLE, token)));
+    let given = given.map(|(whence, token)| {
+        Token::given(&token).map_err(|problem| Failure::Usage(anyhow!("{whence}: {problem}")))
+    });
+    let given = given.transpose()?;
     let drawn = given.is_none();
     let token = given.unwrap_or_else(Token::draw);
     let options = YardOptions {

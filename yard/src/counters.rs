@@ -1,12 +1,13 @@
-//! Every metric by name, in base units: what a coordinator counts, and how the cluster is when it is asked.
+//! Every metric by name, in base units: what a coordinator counts, how the cluster is when it is asked, and what a node counts of itself.
 //!
 //! Labels have few values, known beforehand. Times are emulated where `clock="emulated"` says so, otherwise of the wall clock.
 
 use coordinator::server::SeenStep;
 use node::wire::Phase;
+use node::worker::Counted;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use study::service::{JobView, Status};
 use topology::{Cluster, LinkClass};
@@ -105,10 +106,7 @@ impl Counters {
             self.phase_s.with_label_values(&["emulated", phase]).observe(emulated_ps as f64 / 1e12);
             self.phase_s.with_label_values(&["wall", phase]).observe(seen.wall_ns as f64 / 1e9);
             for &(from, to, bytes) in &seen.sent_bytes {
-                let link = match cluster.link_class(from, to) {
-                    LinkClass::ScaleUp => "scale_up",
-                    LinkClass::ScaleOut => "scale_out",
-                };
+                let link = link_word(cluster.link_class(from, to));
                 self.row_bytes.with_label_values(&[link, phase]).inc_by(bytes);
             }
             self.frames.inc_by(seen.frames);
@@ -125,11 +123,76 @@ impl Counters {
             self.jobs.with_label_values(&[state]).set(there as i64);
         }
         self.cores.set(cores.into());
-        let mut text = Vec::new();
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .expect("a Vec takes all that is written to it");
-        String::from_utf8(text).unwrap_or_default()
+        encoded(&self.registry)
+    }
+}
+
+/// What a node has counted of itself, as Prometheus reads it.
+pub(crate) fn node_text(counted: &Counted, version: &str, refused_connections: u64) -> String {
+    let registry = Registry::new_custom(Some("railyard".to_owned()), None).expect("a plain prefix");
+    let build = gauges(&registry, "build_info", "1, with the version of the program.", &["version"]);
+    build.with_label_values(&[version]).set(1);
+    let registered = gauge(&registry, "node_registered", "1 while a coordinator has this node.");
+    registered.set(counted.registered.into());
+    gauge(&registry, "node_seats", "Seats in the run under way: one a half of a batch.")
+        .set(i64::try_from(counted.seats).unwrap_or(i64::MAX));
+    let total = |name: &str, help: &str, value: u64| counter(&registry, name, help).inc_by(value);
+    total("node_failures_total", "Runs that could not go on here.", counted.failures);
+    total("node_frames_total", "Data frames that this rank received.", counted.frames);
+    total(
+        "node_overtaken_frames_total",
+        "Of them later than their turn at the port, by more than the clock's resolution.",
+        counted.overtaken,
+    );
+    total("node_udp_bytes_total", "Bytes that QUIC put on the network in phases.", counted.udp_bytes);
+    total(
+        "node_http_refused_connections_total",
+        "Connections to these metrics beyond the limit.",
+        refused_connections,
+    );
+    let wall = |name: &str, help: &str| seconds(&registry, name, help, &["clock"]);
+    wall("node_cpu_seconds_total", "CPU time that the process used in phases.")
+        .with_label_values(&["wall"])
+        .inc_by(counted.cpu_ns as f64 / 1e9);
+    let lateness = GaugeVec::new(
+        Opts::new("node_lateness_seconds", "How late the latest delivery of the phase was that closed last."),
+        &["clock"],
+    )
+    .expect("named as it should be");
+    registry.register(Box::new(lateness.clone())).expect("once");
+    lateness.with_label_values(&["wall"]).set(counted.lateness_ns as f64 / 1e9);
+    let phases = counters(&registry, "node_phases_total", "Phases that this rank has closed.", &["phase"]);
+    let times = seconds(
+        &registry,
+        "node_phase_seconds_total",
+        "From a phase's common start until this rank had its last row or had computed; clock says emulated or wall.",
+        &["clock", "phase"],
+    );
+    let bytes =
+        counters(&registry, "node_row_bytes_total", "Bytes of rows that this rank sent.", &["link", "phase"]);
+    for own in &counted.phases {
+        let phase = word(own.phase);
+        phases.with_label_values(&[phase]).inc_by(own.closed);
+        times.with_label_values(&["emulated", phase]).inc_by(own.emulated_ns as f64 / 1e9);
+        times.with_label_values(&["wall", phase]).inc_by(own.wall_ns as f64 / 1e9);
+        for (link, sent) in LinkClass::ALL.into_iter().zip(own.row_bytes) {
+            bytes.with_label_values(&[link_word(link), phase]).inc_by(sent);
+        }
+    }
+    encoded(&registry)
+}
+
+fn encoded(registry: &Registry) -> String {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text).expect("a Vec takes all that is written to it");
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// A link as a label.
+const fn link_word(link: LinkClass) -> &'static str {
+    match link {
+        LinkClass::ScaleUp => "scale_up",
+        LinkClass::ScaleOut => "scale_out",
     }
 }
 
@@ -148,6 +211,12 @@ fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Int
     let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("named as they should be");
     registry.register(Box::new(counters.clone())).expect("once");
     counters
+}
+
+fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+    let seconds = CounterVec::new(Opts::new(name, help), labels).expect("named as they should be");
+    registry.register(Box::new(seconds.clone())).expect("once");
+    seconds
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {

@@ -15,6 +15,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntCounter;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,8 +38,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Why a yard was not opened.
 #[derive(Debug, Error)]
-#[error("--ui {address}: {source}; give another address or port, such as 127.0.0.1:0")]
+#[error("{flag} {address}: {source}; give another address or port, such as 127.0.0.1:0")]
 pub struct OpenError {
+    flag: &'static str,
     address: SocketAddr,
     source: io::Error,
 }
@@ -48,24 +50,34 @@ pub struct OpenError {
 /// # Errors
 /// [`OpenError`], for instance when the port is taken.
 pub async fn serve(yard: Arc<Yard>, address: SocketAddr) -> Result<SocketAddr, OpenError> {
-    let failed = |source| OpenError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let (listener, bound) = bind("--ui", address).await?;
     tokio::spawn(listen(Arc::clone(&yard)));
     tokio::spawn(look(Arc::clone(&yard)));
-    tokio::spawn(accept(yard, listener));
+    let refused = yard.counters.refused_connections.clone();
+    tokio::spawn(accept(listener, router(yard), refused));
     Ok(bound)
 }
 
-async fn accept(yard: Arc<Yard>, listener: TcpListener) {
+/// Listens at `address`, which `flag` says; the address that it has.
+pub(crate) async fn bind(
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), OpenError> {
+    let failed = |source| OpenError { flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Serves connections by `router`, which is told who is at the other end; counts those that are `refused`.
+pub(crate) async fn accept(listener: TcpListener, router: Router, refused: IntCounter) {
     let (own, others) = (Semaphore::new(OWN_CONNECTIONS_MAX), Semaphore::new(OTHER_CONNECTIONS_MAX));
     let (own, others) = (Arc::new(own), Arc::new(others));
-    let router = router(Arc::clone(&yard));
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("the yard's port: {error}");
+                tracing::warn!("a port for HTTP: {error}");
                 tokio::time::sleep(AGAIN_AFTER).await;
                 continue;
             }
@@ -73,7 +85,7 @@ async fn accept(yard: Arc<Yard>, listener: TcpListener) {
         let connections = if from.ip().to_canonical().is_loopback() { &own } else { &others };
         let Ok(permit) = Arc::clone(connections).try_acquire_owned() else {
             // Closing says it: an answer would have to be waited for.
-            yard.counters.refused_connections.inc();
+            refused.inc();
             continue;
         };
         let router = router.clone().layer(Extension(ConnectInfo(from)));

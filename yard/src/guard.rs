@@ -18,6 +18,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const REPORT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; \
                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-scripts allow-downloads";
 
+/// What is no page loads nothing.
+pub(crate) const PLAIN_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// Tickets at a time.
 const TICKETS_MAX: usize = 32;
 
@@ -37,6 +40,12 @@ pub(crate) async fn guard(
         Err(problem) => problem.into_response(),
     };
     let policy = if path.ends_with("/page") { REPORT_POLICY } else { POLICY };
+    closed(&mut response, policy);
+    response
+}
+
+/// Says what a browser may do with an answer: what `policy` allows, kept by nobody.
+pub(crate) fn closed(response: &mut Response, policy: &'static str) {
     let headers = response.headers_mut();
     for (name, value) in [
         ("content-security-policy", policy),
@@ -47,15 +56,15 @@ pub(crate) async fn guard(
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
 }
 
-fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers();
+/// Refuses what names another server than this one, which goes by `names`, that `flag` gives, beside `localhost` and addresses; and what
+/// comes from another site's page.
+pub(crate) fn addressed(headers: &HeaderMap, names: &[String], flag: &str) -> Result<(), Problem> {
     let host = only(headers, HOST.as_str())?.unwrap_or_default();
-    if !yard.options.is_own_host(host) {
+    if !is_own_host(names, host) {
         let problem = format!(
-            "this server is not called `{}`; ask it by its address, or name it with --ui-host",
+            "this server is not called `{}`; ask it by its address, or by {flag}",
             host.escape_default()
         );
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, problem));
@@ -66,6 +75,25 @@ fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> 
     {
         return Err(Problem::new(StatusCode::FORBIDDEN, "another site's page may not ask this server"));
     }
+    Ok(())
+}
+
+/// Whether a request's host is this server. A name that anybody's name server may say is none: a page of another site could have it lead
+/// here.
+fn is_own_host(names: &[String], host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok()
+        || names.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn allowed(yard: &Yard, from: IpAddr, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    addressed(headers, &yard.options.hosts, "a name that --ui-host gives")?;
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let path = request.uri().path();
     let open = OPEN.contains(&path) || (path == "/metrics" && yard.options.open_metrics);
@@ -132,5 +160,30 @@ impl Yard {
     /// Counts a wrong token; whether there have been too many.
     fn wrong_token(&self) -> bool {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner).add()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_asked_by_address_or_by_a_name_of_its_own() {
+        let names = ["yard.lab".to_owned()];
+        for own in
+            ["localhost", "localhost:7080", "127.0.0.1:7080", "10.1.2.3", "[::1]:7080", "[::1]", "Yard.Lab:1"]
+        {
+            assert!(is_own_host(&names, own), "{own}");
+        }
+        for other in [
+            "",
+            "evil.example",
+            "evil.example:7080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            ":7080",
+        ] {
+            assert!(!is_own_host(&names, other), "{other}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use crate::shown::{News, StepView};
 use crate::token::{Ticket, Token, Wrong};
 use coordinator::ClusterHandle;
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use study::placing::Programs;
 use study::service::Service;
@@ -27,23 +26,6 @@ pub struct YardOptions {
     pub memory_limit_bytes: Option<u64>,
     /// Version of the program.
     pub version: String,
-}
-
-impl YardOptions {
-    /// Whether a request's host is this server. A name that anybody's name server may say is none: a page of another site could have it
-    /// lead here.
-    pub(crate) fn is_own_host(&self, host: &str) -> bool {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
-                name
-            }
-            _ => host,
-        };
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        name.eq_ignore_ascii_case("localhost")
-            || bare.parse::<IpAddr>().is_ok()
-            || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
-    }
 }
 
 /// A coordinator as it is shown.
@@ -104,30 +86,5 @@ impl Yard {
                 all.pop_front();
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_asked_by_address_or_by_a_name_of_its_own() {
-        let options = YardOptions { hosts: vec!["yard.lab".to_owned()], ..YardOptions::default() };
-        for own in
-            ["localhost", "localhost:7080", "127.0.0.1:7080", "10.1.2.3", "[::1]:7080", "[::1]", "Yard.Lab:1"]
-        {
-            assert!(options.is_own_host(own), "{own}");
-        }
-        for other in [
-            "",
-            "evil.example",
-            "evil.example:7080",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            ":7080",
-        ] {
-            assert!(!options.is_own_host(other), "{other}");
-        }
     }
 }

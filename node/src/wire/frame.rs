@@ -22,6 +22,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Dispatch, Self::Expert, Self::Combine, Self::Local, Self::Hop];
+
     /// Whether ranks compute in it; otherwise rows are on their way.
     #[must_use]
     pub fn computes(self) -> bool {

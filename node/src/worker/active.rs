@@ -3,6 +3,7 @@
 use super::clock::{HORIZON_NS, PhaseClock};
 use super::error::ActiveError;
 use super::links::Links;
+use super::tally::Tally;
 use crate::control::{FromNode, NodeId, Pacing, PhaseReport, SeatPlan};
 use crate::digest::token_digest;
 use crate::job::{Job, JobId, JobOutput, JobRunner, Work};
@@ -248,7 +249,7 @@ impl Active {
     }
 
     /// Does all that is due.
-    pub(super) fn pump(&mut self, links: &Links) -> Result<(), ActiveError> {
+    pub(super) fn pump(&mut self, links: &Links, tally: &Tally) -> Result<(), ActiveError> {
         loop {
             let mut moved = self.deliver()?;
             moved |= self.finish_job()?;
@@ -276,7 +277,7 @@ impl Active {
                 break;
             }
         }
-        self.report(links);
+        self.report(links, tally);
         match self.ends.filter(|(ends_ns, _)| *ends_ns <= monotonic_ns()) {
             Some((_, killed)) => Err(ActiveError::Ended { rank: self.rank, killed }),
             None => Ok(()),
@@ -334,7 +335,7 @@ impl Active {
     }
 
     /// Reports a closed phase once the card has nothing left to send either.
-    fn report(&mut self, links: &Links) {
+    fn report(&mut self, links: &Links, tally: &Tally) {
         let over = self.seat.is_idle() && !self.seat.is_cut_short();
         let Some((phase, stamped)) = self.closed.filter(|_| over) else { return };
         let mut lateness_ns = Vec::new();
@@ -349,6 +350,8 @@ impl Active {
             ..self.seat.report(phase, stamped, self.clock.emulated(self.handed_ns))
         };
         self.udp_before = udp_bytes;
+        let wall_ns = self.handed_ns.saturating_sub(self.clock.start_ns);
+        tally.close((&self.setup.cluster, self.rank), &report, wall_ns, self.lateness_ns.max());
         // Whose part is over lives on.
         (self.closed, self.ends) = (None, None);
         let (run, step, half) = (self.setup.run, self.step, self.half);

@@ -9,6 +9,7 @@ mod clock;
 mod error;
 mod line;
 mod links;
+mod tally;
 
 use crate::control::{FromNode, Losses, NodeId, Pacing, SeatPlan, Standing, ToNode, WAITS_MAX};
 use crate::net::{Endpoint, FineTimer, Identity, TransportOptions};
@@ -24,6 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+pub use tally::{Counted, CountedPhase, Tally};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -48,6 +50,8 @@ pub struct WorkerConfig {
     pub transport: TransportOptions,
     /// Whether this process is there for one run's sake, and may be ended by a fault of it.
     pub mortal: bool,
+    /// What it counts, for whoever shows it.
+    pub tally: Arc<Tally>,
 }
 
 /// How often a worker that takes part in a run says whom it waits for.
@@ -71,11 +75,11 @@ const ARRIVALS_MAX: usize = 4096;
 /// As its work does.
 pub async fn run_worker(config: WorkerConfig, stop: impl Future<Output = String>) -> Result<(), WorkerError> {
     let endpoint = Endpoint::bind(config.bind, &config.identity, config.transport)?;
-    let mortal = config.mortal;
+    let (mortal, tally) = (config.mortal, Arc::clone(&config.tally));
     let mut line = Line::start(Arc::new(config), endpoint.local_address().port())?;
     let (registered_in, registered) = mpsc::channel(1);
     // A task of its own, so that a panic comes here.
-    let mut work = tokio::spawn(work(endpoint.clone(), registered, mortal));
+    let mut work = tokio::spawn(work(endpoint.clone(), registered, mortal, tally));
     let mut stop = std::pin::pin!(stop);
     let (reason, ended) = loop {
         tokio::select! {
@@ -110,16 +114,25 @@ async fn work(
     endpoint: Endpoint,
     mut registered: mpsc::Receiver<Registration>,
     mortal: bool,
+    tally: Arc<Tally>,
 ) -> Result<(), WorkerError> {
     let mut timer = FineTimer::new().map_err(WorkerError::Timer)?;
     while let Some(registration) = registered.recv().await {
-        serve(&endpoint, registration, &mut timer, mortal).await;
+        tally.set_registered(true);
+        serve(&endpoint, registration, &mut timer, (mortal, &tally)).await;
+        tally.set_registered(false);
+        tally.set_seats(0);
     }
     Ok(())
 }
 
 /// Does what the coordinator says until the registration ends. The links end with it: to its peers the node has another number next time.
-async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut FineTimer, mortal: bool) {
+async fn serve(
+    endpoint: &Endpoint,
+    mut registration: Registration,
+    timer: &mut FineTimer,
+    (mortal, tally): (bool, &Tally),
+) {
     let (arrivals_in, mut arrivals) = mpsc::channel(ARRIVALS_MAX);
     let links = Links::new(endpoint.clone(), arrivals_in);
     let (node, active, replies) = (NodeId(0), Vec::new(), VecDeque::new());
@@ -152,14 +165,16 @@ async fn serve(endpoint: &Endpoint, mut registration: Registration, timer: &mut 
             arrival = arrivals.recv() => worker.handle_arrival(arrival.expect("links hold a sender")),
             (half, output) = Active::job_done(&mut worker.active) => worker.active[half].handle_output(output),
         };
-        if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals)) {
+        if let Err(error) = outcome.and_then(|()| worker.pump(&mut arrivals, tally)) {
             if let ActiveError::Ended { killed, .. } = error
                 && worker.mortal
             {
                 die(&error, killed, &registration);
             }
+            tally.fail();
             worker.fail(error);
         }
+        tally.set_seats(worker.active.len());
         while let Some(reply) = worker.replies.pop_front() {
             if registration.answers.send(reply).await.is_err() {
                 return;
@@ -368,12 +383,12 @@ impl Worker {
     }
 
     /// Takes in what has arrived, then does all that is due.
-    fn pump(&mut self, arrivals: &mut mpsc::Receiver<Arrival>) -> Result<(), ActiveError> {
+    fn pump(&mut self, arrivals: &mut mpsc::Receiver<Arrival>, tally: &Tally) -> Result<(), ActiveError> {
         while let Ok(arrival) = arrivals.try_recv() {
             self.handle_arrival(arrival)?;
         }
         for active in &mut self.active {
-            active.pump(&self.links)?;
+            active.pump(&self.links, tally)?;
             while let Some(message) = active.poll_message() {
                 if let FromNode::Prepared { .. } = message {
                     self.preparing = self.preparing.saturating_sub(1);

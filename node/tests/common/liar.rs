@@ -42,6 +42,7 @@ impl Liar {
             rejoin: None,
             transport: TransportOptions::default(),
             mortal: false,
+            tally: Arc::default(),
         };
         let worker = tokio::spawn(run_worker(config, std::future::pending()));
         let peer = endpoint.accept().await.unwrap().establish().await.unwrap();

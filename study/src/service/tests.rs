@@ -49,6 +49,7 @@ async fn cluster(
             rejoin: None,
             transport: TransportOptions::default(),
             mortal: false,
+            tally: Arc::default(),
         };
         tokio::spawn(run_worker(worker, std::future::pending()));
     }
