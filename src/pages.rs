@@ -63,6 +63,17 @@ pub(crate) fn write(from: &[PathBuf], to: &Path) -> Result<(), Failure> {
     files::write_whole(to, &html).map_err(Failure::Failed)
 }
 
+/// A report of a comparison among files and directories of results; the last of a directory.
+pub(crate) fn a_comparison(from: &[PathBuf]) -> Option<PathBuf> {
+    let last = |dir: &PathBuf| {
+        listed(dir).ok()?.into_iter().max_by_key(|path| number(path)).filter(|path| number(path).is_some())
+    };
+    from.iter().find_map(|path| match path.is_dir() {
+        true => last(path),
+        false => number(path).map(|_| path.clone()),
+    })
+}
+
 /// Keeps a comparison in `dir`, under the next free number, with the run's entry and the page of the directory.
 pub(crate) fn keep_comparison(begun: &Begun, dir: &Path, report: &Report) -> Result<PathBuf, Failure> {
     let _lock = files::lock(dir);

@@ -95,7 +95,10 @@ fn a_comparison_s_page_has_the_numbers_of_its_records() {
         "r1-combine-2-racks--hierarchical",
         "r1-ports-dispatch-2-racks--dedup",
         "r1-waits-2-racks--flat",
+        "r1-until-dispatch-2-racks--hierarchical",
+        "r1-over-time-combine-2-racks--flat",
         "r1-loads-linear",
+        "r1-loads-replicated",
         "r1-experts-linear",
     ] {
         assert!(ids.contains(&id), "{id} is not among {ids:?}");
@@ -127,6 +130,20 @@ fn pictures_rank_by_rank_have_the_detail_of_their_records() {
                     detail[key][from].as_array().map(Vec::as_slice)
                 );
             }
+            let waits = find(&format!("r1-until-{phase}-{name}"))["rows"].as_array().expect("rows");
+            for (row, own) in
+                waits.iter().zip(detail[key.replace("bytes", "wait_us")].as_array().expect("rows"))
+            {
+                assert_eq!(row.as_array().map(|row| &row[1..]), own.as_array().map(Vec::as_slice));
+            }
+            let over_time = rows(find(&format!("r1-over-time-{phase}-{name}")));
+            let ports = detail["ports_over_time"].as_array().expect("ports").iter();
+            let own: Vec<&Value> = ports
+                .filter(|ports| ports["phase"] == phase)
+                .flat_map(|ports| ports["mean"].as_array())
+                .flatten()
+                .collect();
+            assert_eq!(over_time.iter().map(|row| &row["mean"]).collect::<Vec<_>>(), own);
             // What a rank's ports carry is what it sends, on either kind.
             for (from, row) in
                 find(&format!("r1-ports-{phase}-{name}"))["rows"].as_array().expect("rows").iter().enumerate()
@@ -148,6 +165,13 @@ fn pictures_rank_by_rank_have_the_detail_of_their_records() {
     for (rank, row) in find("r1-loads-linear")["rows"].as_array().expect("rows").iter().enumerate() {
         assert_eq!(row[1], detail["rows_per_rank"][rank]);
     }
+    // Before is the same demand with experts in order, after is what the placement makes of it.
+    let detail = &record("2 racks: replicated experts")["detail"];
+    for (rank, row) in find("r1-loads-replicated")["rows"].as_array().expect("rows").iter().enumerate() {
+        assert_eq!(row[1], detail["rows_per_rank"][rank]);
+        assert_eq!(row[2], detail["rows_per_rank_linear"][rank]);
+    }
+    let detail = &record("2 racks: flat")["detail"];
     for row in find("r1-experts-linear")["rows"].as_array().expect("rows") {
         let expert = row[0].as_u64().and_then(|expert| usize::try_from(expert).ok()).expect("an expert");
         assert_eq!(row[1], detail["tokens_per_expert"][expert]);
@@ -220,6 +244,8 @@ y = ["a2a_slowdown"]
     works(railyard(&["report"]).args([&out, &other]).arg("--html").arg(&page));
     let html = fs::read_to_string(&page).expect("a page");
     assert!(html.contains("compare-1.json") && html.contains("small"), "both are on it");
+    let error = fails(railyard(&["report"]).arg(&other), 2);
+    assert!(error.contains("compare-1.json") && error.contains("--html FILE"), "{error}");
     let error = fails(railyard(&["report"]).arg(dir.path()).arg("--html").arg(&page), 2);
     assert!(error.contains("no results"), "{error}");
 }

@@ -203,6 +203,7 @@ fn what_is_asked_for_is_refused_by_name() {
         (r#"{"memory_limit":"1T"}"#, 400, "no such word"),
         (r#"{"tokens":{"a":1}}"#, 400, "give a text or a number"),
         (r#"{"tokens":-1}"#, 400, "tokens"),
+        (r#"{"tokens":[1,2]}"#, 400, "`tokens`: 2 values, and it takes one"),
         (r#"{"racks":100000}"#, 400, "`ranks`: 800000 in all"),
         (r#"{"seeds":"1-100"}"#, 400, "`seeds`: 100 in all"),
         (r#"{"model":"granite-1b","racks":3,"ranks_per_rack":2}"#, 409, "6 ranks, and 4 nodes are there"),

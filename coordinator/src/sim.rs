@@ -4,7 +4,7 @@ mod machinery;
 mod open;
 
 use crate::error::RunError;
-use crate::run::{RunRequest, Runner, StepRecord, run_steps};
+use crate::run::{RunRequest, Runner, StepRecord, run_until};
 use machinery::Machinery;
 use moe::stack::StepBatch;
 use node::control::Machine;
@@ -34,12 +34,24 @@ pub fn at_once<T>(simulation: impl Future<Output = T>) -> T {
 }
 
 impl SimRunner {
-    /// As [`run_steps`], on the calling thread and without a runtime.
+    /// As [`crate::run_steps`], on the calling thread and without a runtime.
     ///
     /// # Errors
-    /// As [`run_steps`].
+    /// As [`crate::run_steps`].
     pub fn run_blocking(request: &RunRequest, steps: u32) -> Result<Vec<StepRecord>, RunError> {
-        at_once(run_steps(&mut Self::default(), request, steps))
+        Self::run_blocking_until(request, steps, |_| false)
+    }
+
+    /// As [`run_until`], on the calling thread and without a runtime.
+    ///
+    /// # Errors
+    /// As [`run_until`].
+    pub fn run_blocking_until(
+        request: &RunRequest,
+        steps: u32,
+        enough: impl Fn(&[StepRecord]) -> bool,
+    ) -> Result<Vec<StepRecord>, RunError> {
+        at_once(run_until(&mut Self::default(), request, steps, enough))
     }
 
     /// As [`Runner::open`], on the calling thread.

@@ -128,6 +128,9 @@ pub(crate) struct ReportArgs {
     /// Draw to FILE, which ends in .svg or .png
     #[arg(long, value_name = "FILE", group = "format", requires = "x", requires = "y")]
     pub(crate) plot: Option<PathBuf>,
+    /// Draw for a paper's column (with --plot): 85 mm wide, letters of 9 points, without title and caption
+    #[arg(long, requires = "plot")]
+    pub(crate) paper: bool,
     /// Swept key, or column, along the x axis (with --plot): lines over numbers, bars over names
     #[arg(long, value_name = "KEY", requires = "plot")]
     pub(crate) x: Option<String>,

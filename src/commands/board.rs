@@ -56,7 +56,7 @@ fn plots(dir: &Path, chosen: Option<&Vec<Claim>>) -> Result<(), Failure> {
     for figure in figures::all().iter().filter(|figure| wanted(figure.chapter)) {
         let path = dir.join(figure.id).with_extension("svg");
         view::picture::check(&path).map_err(Failure::Usage)?;
-        view::picture::write(figure, &path).map_err(Failure::Failed)?;
+        view::picture::write(figure, view::Medium::Screen, &path).map_err(Failure::Failed)?;
         listed.push_str(&format!("{}\n", path.display()));
     }
     output::print(&listed)

@@ -95,7 +95,7 @@ fn write(dir: &Path, found: &Plan, proofs: &[(&str, String)]) -> anyhow::Result<
         let path = dir.join(format!("{name}.toml"));
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    view::picture::write(&front(found), &dir.join("front.svg"))
+    view::picture::write(&front(found), view::Medium::Screen, &dir.join("front.svg"))
 }
 
 /// Throughput a rank against speed a user.

@@ -12,7 +12,7 @@ use study::experiment::{
     Collection, Merged, PlotTable, RESULTS_VERSION, Subject, collect, csv, find, summarise, table,
 };
 use study::text_table::wrapped;
-use view::picture;
+use view::{Medium, picture};
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;
@@ -22,7 +22,15 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         pages::write(&args.from, path)?;
         return output::print(&format!("{}\n", path.display()));
     }
-    let found = collect(&args.from)?;
+    let found = collect(&args.from).map_err(|error| match pages::a_comparison(&args.from) {
+        Some(report) => Failure::Usage(anyhow!(
+            "{}: the report of a comparison; `railyard report {} --html FILE` makes its page, and its text is in {}",
+            report.display(),
+            args.from.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" "),
+            report.with_extension("txt").display()
+        )),
+        None => error.into(),
+    })?;
     for (path, problem) in &found.skipped {
         output::say(&format!("skipped {}: {problem}", path.display()));
     }
@@ -38,7 +46,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         picture::check(path).map_err(Failure::Usage)?;
         let plot = PlotTable { series: args.series.clone(), ..PlotTable::of(x, y) };
         let merged = only(&found, "--plot")?;
-        save(merged, subject(merged)?, &plot, path)?;
+        let medium = if args.paper { Medium::Column } else { Medium::Screen };
+        save(merged, subject(merged)?, &plot, (medium, path))?;
         output::print(&format!("{}\n", path.display()))?;
     } else if args.json {
         let objects = found.experiments.iter().map(|merged| Ok(object(merged, subject(merged)?)));
@@ -96,15 +105,20 @@ pub(super) fn draw(merged: &Merged, subject: &dyn Subject, out: &Path) -> Result
     for plot in &merged.header.plots {
         let path = out.join(format!("{}.svg", plot.file));
         picture::check(&path).map_err(Failure::Usage)?;
-        save(merged, subject, plot, &path)?;
+        save(merged, subject, plot, (Medium::Screen, &path))?;
         output::say(&path.display().to_string());
     }
     Ok(())
 }
 
-fn save(merged: &Merged, subject: &dyn Subject, plot: &PlotTable, path: &Path) -> Result<(), Failure> {
+fn save(
+    merged: &Merged,
+    subject: &dyn Subject,
+    plot: &PlotTable,
+    (medium, path): (Medium, &Path),
+) -> Result<(), Failure> {
     let figure = view::figure(merged, subject, plot).map_err(Failure::Usage)?;
-    picture::write(&figure, path).map_err(Failure::Failed)
+    picture::write(&figure, medium, path).map_err(Failure::Failed)
 }
 
 /// The table or the JSON object of what has just been run.

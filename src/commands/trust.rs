@@ -65,7 +65,7 @@ pub(crate) fn run(args: &TrustArgs) -> Result<(), Failure> {
         crate::files::write_whole(path, &told::csv(&all)).map_err(Failure::Failed)?;
     }
     if let Some(path) = &args.plot {
-        view::picture::write(&told::figure(&all), path).map_err(Failure::Failed)?;
+        view::picture::write(&told::figure(&all), view::Medium::Screen, path).map_err(Failure::Failed)?;
     }
     if args.json {
         return output::print(&format!("{:#}\n", told::object(&all)));

@@ -1,11 +1,14 @@
 "use strict";
-// The buttons of the pictures: data as CSV, picture as SVG, both from this file.
+// The buttons of the pictures: data as CSV, picture as SVG and as PNG, all from this file.
 (() => {
   const pictures = new Map(JSON.parse(document.getElementById("pictures").textContent).pictures.map((p) => [p.id, p]));
   const drawn = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-size", "font-family"];
-  const save = (name, type, text) => {
+  // Pixels of a PNG for each of a picture's own units: 640 of them are 85 mm at 570 dots an inch.
+  const DENSITY = 3;
+  const save = (name, type, text) => saveBlob(name, new Blob([text], { type }));
+  const saveBlob = (name, blob) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.href = URL.createObjectURL(blob);
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -35,12 +38,27 @@
     copy.removeAttribute("class");
     return new XMLSerializer().serializeToString(copy);
   };
+  const png = (id) => {
+    const image = new Image();
+    image.onload = () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.width * DENSITY, image.height * DENSITY];
+      canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+      canvas.toBlob((blob) => saveBlob(id + ".png", blob), "image/png");
+    };
+    image.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(svg(id));
+  };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    const { csv: table, svg: picture } = button.dataset;
+    const { csv: table, svg: picture, png: pixels } = button.dataset;
     if (table) save(table + ".csv", "text/csv;charset=utf-8", csv(pictures.get(table)));
     if (picture) save(picture + ".svg", "image/svg+xml", svg(picture));
+    if (pixels) png(pixels);
+    if (button.dataset.large) {
+      const large = document.getElementById(button.dataset.large).classList.toggle("large");
+      button.setAttribute("aria-pressed", String(large));
+    }
   });
   for (const tools of document.querySelectorAll(".tools[hidden]")) tools.hidden = false;
 })();

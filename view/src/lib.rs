@@ -6,6 +6,7 @@ pub mod board;
 pub mod chart;
 #[cfg(feature = "plots")]
 mod draw;
+mod medium;
 pub mod page;
 #[cfg(feature = "parquet")]
 pub mod parquet_file;
@@ -15,4 +16,5 @@ mod results;
 pub mod timeline;
 mod words;
 
+pub use medium::Medium;
 pub use results::{figure, table};

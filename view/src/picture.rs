@@ -1,5 +1,6 @@
 //! Draws a figure to a file, in the format that the file's ending names.
 
+use crate::medium::Medium;
 use anyhow::{Context, bail};
 use blackboard::figure::Figure;
 use std::path::Path;
@@ -16,8 +17,8 @@ enum Format {
 /// # Errors
 /// For an ending other than `.svg` and `.png`, for a format that this build can't draw, and for a file that can't be
 /// written.
-pub fn write(figure: &Figure, path: &Path) -> anyhow::Result<()> {
-    let bytes = bytes(figure, format(path)?)?;
+pub fn write(figure: &Figure, medium: Medium, path: &Path) -> anyhow::Result<()> {
+    let bytes = bytes(&shown(figure, medium), medium, format(path)?)?;
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -56,8 +57,16 @@ fn missing(feature: &str) -> anyhow::Error {
 /// `figure` as SVG for a page that says its title and caption beside it; nothing where this build can't draw.
 #[cfg(feature = "plots")]
 pub(crate) fn drawn(figure: &Figure) -> Option<String> {
-    let bare = Figure { title: String::new(), caption: String::new(), ..figure.clone() };
-    Some(crate::draw::svg(&bare))
+    Some(crate::draw::svg(&bare(figure), Medium::Screen))
+}
+
+/// The figure without what stands beside it.
+fn bare(figure: &Figure) -> Figure {
+    Figure { title: String::new(), caption: String::new(), ..figure.clone() }
+}
+
+fn shown(figure: &Figure, medium: Medium) -> Figure {
+    if medium == Medium::Column { bare(figure) } else { figure.clone() }
 }
 
 #[cfg(not(feature = "plots"))]
@@ -66,16 +75,16 @@ pub(crate) fn drawn(_: &Figure) -> Option<String> {
 }
 
 #[cfg(not(feature = "plots"))]
-fn bytes(_: &Figure, _: Format) -> anyhow::Result<Vec<u8>> {
+fn bytes(_: &Figure, _: Medium, _: Format) -> anyhow::Result<Vec<u8>> {
     Err(missing("plots"))
 }
 
 #[cfg(feature = "plots")]
-fn bytes(figure: &Figure, format: Format) -> anyhow::Result<Vec<u8>> {
+fn bytes(figure: &Figure, medium: Medium, format: Format) -> anyhow::Result<Vec<u8>> {
     match format {
-        Format::Svg => Ok(crate::draw::svg(figure).into_bytes()),
+        Format::Svg => Ok(crate::draw::svg(figure, medium).into_bytes()),
         #[cfg(feature = "png")]
-        Format::Png => crate::draw::png(figure),
+        Format::Png => crate::draw::png(figure, medium),
         #[cfg(not(feature = "png"))]
         Format::Png => Err(missing("png")),
     }

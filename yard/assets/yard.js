@@ -272,16 +272,7 @@ function drawMatrix() {
     pairs.push([bytes, from, to, same]);
   }
   paint.globalAlpha = 1;
-  paint.strokeStyle = style.getPropertyValue("--ink");
-  paint.lineWidth = 1.5;
-  let edge = 0;
-  for (const count of step.rack_sizes.slice(0, -1)) {
-    edge += count * cell;
-    paint.beginPath();
-    paint.moveTo(edge, 0); paint.lineTo(edge, canvas.height);
-    paint.moveTo(0, edge); paint.lineTo(canvas.width, edge);
-    paint.stroke();
-  }
+  borders(paint, step.rack_sizes, cell, canvas.width);
   const all = pairs.reduce((sum, [bytes]) => sum + bytes, 0);
   const crossed = pairs.filter(([, , , same]) => !same).reduce((sum, [bytes]) => sum + bytes, 0);
   const percent = all ? ((100 * crossed) / all).toFixed(1) : "0";
@@ -289,6 +280,19 @@ function drawMatrix() {
   pairs.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
   const body = $("pairs").tBodies[0];
   body.replaceChildren(...pairs.slice(0, 5).map(([bytes, from, to, same]) => row([[`${from} (${step.nodes[from]})`, "text"], [`${to} (${step.nodes[to]})`, "text"], [size(bytes)], [same ? "scale-up" : "scale-out"]])));
+}
+/* Lines between racks. */
+function borders(paint, sizes, cell, side) {
+  paint.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--ink");
+  paint.lineWidth = 1.5;
+  let edge = 0;
+  for (const count of sizes.slice(0, -1)) {
+    edge += count * cell;
+    paint.beginPath();
+    paint.moveTo(edge, 0); paint.lineTo(edge, side);
+    paint.moveTo(0, edge); paint.lineTo(side, edge);
+    paint.stroke();
+  }
 }
 function row(cells, tag = "td") {
   const made = document.createElement("tr");
@@ -364,7 +368,9 @@ function runRow(run, body) {
     show.addEventListener("click", () => choose([run.id]));
     const page = element("a", "Report", { href: `/v1/runs/${run.id}/page`, "aria-label": `report: ${run.title}`, "data-key": "page" });
     page.addEventListener("click", (event) => openReport(event, run.id));
-    result.append(show, " ", page);
+    const again = element("button", "Replay", { type: "button", "aria-label": `replay: ${run.title}`, "data-key": "replay" });
+    again.addEventListener("click", () => openFilm(run.id));
+    result.append(show, " ", again, " ", page);
   }
   made.append(what, element("td", run.state, { class: "text" }), element("td", run.client, { class: "text" }), element("td"), result);
   return made;
@@ -400,7 +406,7 @@ async function rowsOf(run) {
 }
 async function showRows(ids) {
   await act(async () => {
-    const reports = await Promise.all(ids.map(async (id) => (await ask(`/v1/runs/${id}/report`)).json()));
+    const reports = await Promise.all(ids.map(async (id) => (await ask(`/v1/runs/${id}/report?detail=false`)).json()));
     const titles = ids.map((id) => (seen.runs.find((run) => run.id === id) || { title: id }).title);
     $("rows").replaceChildren(reports.length === 2 ? sideBySide(reports, titles) : tableOf(reports[0], titles[0]));
   });
@@ -451,6 +457,124 @@ function sideBySide(reports, titles) {
   box.append(made);
   return box;
 }
+/* Replay of a finished run: a row of its report that kept its pairs, dispatch, experts, combine, on a clock that is slowed down. A pair fills
+   evenly until its last row was there; where no frames were kept, until its receiver was through. */
+const WATCH_MS = 16000;
+const film = { rows: [], title: "", parts: [], whole: 0, side: 0, rackOf: [], sizes: [], playing: 0 };
+async function openFilm(id) {
+  await act(async () => {
+    const report = await (await ask(`/v1/runs/${id}/report`)).json();
+    film.rows = report.rows.filter((record) => record.detail && record.detail.dispatch_bytes.length > 1);
+    if (!film.rows.length) throw new Error("This run kept no bytes of pairs: there is nothing to replay.");
+    film.title = (seen.runs.find((run) => run.id === id) || { title: id }).title;
+    const name = (record) => `${record.title}, ${record.latency} latency, ${record.backend === "quic" ? "measured" : "simulated"}`;
+    $("film-row").replaceChildren(...film.rows.map((record, at) => element("option", name(record), { value: at })));
+    const best = film.rows.findIndex((record) => record.backend === "quic" && record.racks > 1);
+    $("film-row").value = Math.max(0, best);
+    $("film").hidden = false;
+    load();
+    $("film").scrollIntoView({ block: "start" });
+    $("film-play").focus();
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+  });
+}
+function load() {
+  const record = film.rows[Number($("film-row").value)];
+  const { detail } = record;
+  const byRank = detail.matrix_by === "rank";
+  film.side = detail.dispatch_bytes.length;
+  film.sizes = detail.rack_sizes;
+  film.rackOf = byRank ? racksOf(detail.rack_sizes) : detail.rack_sizes.map((_, rack) => rack);
+  film.borders = byRank ? detail.rack_sizes : detail.rack_sizes.map(() => 1);
+  const part = (name, us, bytes, waits, ends) => {
+    const pairs = [];
+    bytes.forEach((row, from) => row.forEach((sent, to) => {
+      if (sent) pairs.push([from, to, sent, Math.min(us, (waits && waits[from][to]) || (byRank && ends[to]) || us)]);
+    }));
+    return { name, us, pairs, most: pairs.reduce((most, pair) => Math.max(most, pair[2]), 1), all: pairs.reduce((sum, pair) => sum + pair[2], 0) };
+  };
+  film.parts = [
+    part("dispatch", record.dispatch_us, detail.dispatch_bytes, detail.dispatch_wait_us, detail.rank_us.dispatch),
+    part("experts", record.compute_us, [], null, []),
+    part("combine", record.combine_us, detail.combine_bytes, detail.combine_wait_us, detail.rank_us.combine),
+  ];
+  film.whole = film.parts.reduce((sum, one) => sum + one.us, 0);
+  film.how = record.backend === "quic" ? "measured" : "simulated";
+  film.exact = Boolean(detail.dispatch_wait_us);
+  $("film-what").textContent = `${film.title}. ${record.title}, ${film.how}: ${us(film.whole)} us of the emulated hardware take ${WATCH_MS / 1000} s here.`;
+  $("film-racks").replaceChildren(...["inside racks", "between racks"].map((name) => {
+    const bar = element("div", null, { class: name === "inside racks" ? "bar up" : "bar" });
+    bar.append(element("i"));
+    const one = element("div");
+    one.append(element("span", name, { class: "name" }), bar, element("span", "", { class: "value" }));
+    return one;
+  }));
+  seek(0);
+}
+/* Shows what had arrived so many emulated microseconds after the step's start. */
+function seek(at) {
+  let [begun, shown] = [0, film.parts[0]];
+  for (const part of film.parts) {
+    shown = part;
+    if (at <= begun + part.us || part === film.parts[2]) break;
+    begun += part.us;
+  }
+  const time = Math.min(shown.us, at - begun);
+  const canvas = $("film-matrix");
+  const cell = Math.max(2, Math.floor(576 / film.side));
+  canvas.width = canvas.height = cell * film.side;
+  const paint = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name);
+  const [inside, between] = [colour("--a"), colour("--b")];
+  paint.fillStyle = colour("--ground");
+  paint.fillRect(0, 0, canvas.width, canvas.height);
+  const [sums, all] = [[0, 0], [0, 0]];
+  for (const [from, to, bytes, until] of shown.pairs) {
+    const share = Math.min(1, time / until);
+    const crosses = film.rackOf[from] === film.rackOf[to] ? 0 : 1;
+    sums[crosses] += bytes * share;
+    all[crosses] += bytes;
+    if (!share) continue;
+    paint.globalAlpha = (0.08 + 0.92 * (bytes / shown.most)) * share;
+    paint.fillStyle = crosses ? between : inside;
+    paint.fillRect(to * cell, from * cell, cell - (cell > 4 ? 1 : 0), cell - (cell > 4 ? 1 : 0));
+  }
+  paint.globalAlpha = 1;
+  borders(paint, film.borders, cell, canvas.width);
+  const bars = $("film-racks").children;
+  [0, 1].forEach((kind) => {
+    bars[kind].querySelector("i").style.width = `${all[kind] ? (100 * sums[kind]) / all[kind] : 0}%`;
+    bars[kind].querySelector(".value").textContent = all[kind] ? `${size(Math.round(sums[kind]))} of ${size(all[kind])}` : "none";
+  });
+  $("film-now").textContent = `${shown.name}, ${us(time)} of ${us(shown.us)} us`;
+  const slider = $("film-at");
+  slider.value = film.whole ? Math.round((1000 * at) / film.whole) : 0;
+  slider.setAttribute("aria-valuetext", $("film-now").textContent);
+  const what = film.exact ? "until its last row was there, by the stamps of frames" : "until its receiver was through";
+  const caption = `Row: who sends; column: who receives; ${film.how}. A pair fills evenly ${what}; blue inside racks, orange between them, full colour is ${size(shown.most)}.`;
+  if ($("film-caption").textContent !== caption) $("film-caption").textContent = caption;
+}
+function play() {
+  const own = (film.playing += 1);
+  const from = Number($("film-at").value) >= 1000 ? 0 : (Number($("film-at").value) / 1000) * film.whole;
+  const started = performance.now();
+  $("film-play").textContent = "Pause";
+  const tick = (now) => {
+    if (own !== film.playing) return;
+    const at = Math.min(film.whole, from + (Math.max(0, now - started) / WATCH_MS) * film.whole);
+    seek(at);
+    if (at < film.whole) requestAnimationFrame(tick); else pause();
+  };
+  requestAnimationFrame(tick);
+}
+function pause() {
+  film.playing += 1;
+  $("film-play").textContent = "Play";
+}
+$("film-play").addEventListener("click", () => ($("film-play").textContent === "Play" ? play() : pause()));
+$("film-row").addEventListener("change", () => { pause(); load(); });
+$("film-at").addEventListener("input", () => { pause(); seek((Number($("film-at").value) / 1000) * film.whole); });
 let newsDrawn = -1;
 function drawNews() {
   const last = seen.news.length ? seen.news[seen.news.length - 1].at_unix_ms : 0;
@@ -538,6 +662,11 @@ async function begin() {
   }
   say();
 }
+// Canvases have the colours that they were painted with.
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  draw();
+  if (film.rows.length) seek((Number($("film-at").value) / 1000) * film.whole);
+});
 if (!token) unlock();
 say();
 follow();

@@ -1,12 +1,12 @@
 //! `/v1`: the cluster, what can be asked for, and the jobs, which are called runs here as in the words of the command line.
 
-use crate::asked::{askable, spec};
+use crate::asked::{askable, refused, spec};
 use crate::events::follow;
 use crate::looked::{cluster, job, jobs, named, report_of};
 use crate::problem::Problem;
 use crate::state::Yard;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,7 @@ use moe::RoutingSpec;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use study::layer::{BackendKind, CompareSpec, Report, early};
+use study::layer::{BackendKind, CompareSpec, Report};
 use study::service::JobView;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -72,8 +72,24 @@ async fn one(State(yard): State<Arc<Yard>>, Path(id): Path<String>) -> Result<Js
     named(&yard, &id).map(Json)
 }
 
-async fn report(State(yard): State<Arc<Yard>>, Path(id): Path<String>) -> Result<Json<Report>, Problem> {
-    report_of(&yard, &id).map(Json)
+/// With `detail=false` without what is behind each record, which is most of a report.
+async fn report(
+    State(yard): State<Arc<Yard>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Report>, Problem> {
+    let whole = match query.as_deref() {
+        None | Some("" | "detail=true") => true,
+        Some("detail=false") => false,
+        Some(_) => {
+            return Err(Problem::bad("a report is asked for with detail=true or detail=false, or nothing"));
+        }
+    };
+    let mut report = report_of(&yard, &id)?;
+    if !whole {
+        report.rows.iter_mut().for_each(|record| record.detail = None);
+    }
+    Ok(Json(report))
 }
 
 /// What is asked for in a body.
@@ -136,9 +152,8 @@ async fn preview(State(yard): State<Arc<Yard>>, body: Body) -> Result<Json<Repor
     }
     spec.backends = BackendKind::ALL.to_vec();
     (spec.warmup, spec.rounds, spec.detail) = (0, 1, false);
-    let report = worked(permit, move || early(&spec)).await?;
-    let problem = "this can't be simulated here; see what `railyard compare` says of it";
-    report.map(Json).ok_or_else(|| Problem::bad(problem))
+    let report = worked(permit, move || study::layer::preview(&spec)).await?;
+    report.map(Json).map_err(|error| refused(&error))
 }
 
 async fn submit(State(yard): State<Arc<Yard>>, body: Body) -> Result<Response, Problem> {

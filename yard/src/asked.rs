@@ -7,8 +7,8 @@ use crate::state::Yard;
 use moe::Model;
 use moe::placement::POLICIES;
 use serde_json::{Map, Value, json};
-use study::layer::{CompareSpec, LayerArgs, check};
-use study::scenario::{keys, read};
+use study::layer::{CompareError, CompareSpec, LayerArgs, check};
+use study::scenario::{keys, read, takes_several};
 use topology::Hardware;
 
 /// Most ranks, slots, tokens over all ranks, rounds, seeds, latencies and gates that a request may ask for.
@@ -43,6 +43,10 @@ pub(crate) fn spec(yard: &Yard, asked: &Map<String, Value>) -> Result<CompareSpe
         if !known.contains(word) {
             return Err(Problem::bad(format!("`{word}`: no such word; known are {}", known.join(", "))));
         }
+        let listed = value.as_array().map_or(0, Vec::len);
+        if listed > 1 && !takes_several::<LayerArgs>(word) {
+            return Err(Problem::bad(format!("`{word}`: {listed} values, and it takes one")));
+        }
         let own = flags_of(word, value)?;
         // By itself first, so that what is wrong has a name.
         read::<LayerArgs>(&own).map_err(|problem| Problem::bad(format!("`{word}`: {problem}")))?;
@@ -54,8 +58,18 @@ pub(crate) fn spec(yard: &Yard, asked: &Map<String, Value>) -> Result<CompareSpe
     spec.memory_limit_bytes = yard.options.memory_limit_bytes;
     // Pictures are made of it.
     spec.detail = true;
-    check(&spec, false).map_err(Problem::bad)?;
+    check(&spec, false).map_err(|error| refused(&error))?;
     Ok(spec)
+}
+
+/// A comparison that can't be run here. Who asks over HTTP has no flags, and the memory is the coordinator's.
+pub(crate) fn refused(error: &CompareError) -> Problem {
+    match error {
+        CompareError::Memory { what, needed, limit } => Problem::bad(format!(
+            "{what} needs about {needed} of the coordinator's memory, of which {limit} may be used; ask for fewer ranks, tokens or experts"
+        )),
+        error => Problem::bad(error),
+    }
 }
 
 /// Refuses what would keep a coordinator busy before it is known what it takes.

@@ -1,6 +1,8 @@
 //! What is behind a record, for pictures and other programs: bytes of every pair, times and rows of every rank, every round.
 
 use super::Configuration;
+use super::frames::{FrameTimes, PortsOverTime};
+use super::matrix::{MatrixBy, by_rank, place, side};
 use super::stats::median;
 use super::truth::Truth;
 use coordinator::run::StepRecord;
@@ -8,10 +10,8 @@ use moe::{ExpertId, Placement, SlotId};
 use node::control::PhaseReport;
 use node::wire::Phase;
 use serde::{Deserialize, Serialize};
-use topology::{Cluster, RankId};
+use topology::Cluster;
 
-/// Most ranks that a matrix has one by one; of more it has racks, and of more racks nothing.
-pub const MATRIX_SIDE_MAX: u32 = 1_024;
 /// Most rounds that [`Detail::rank_us`] is the median of, the first ones.
 const RANK_ROUNDS_MAX: usize = 1_000;
 /// Most rounds that [`Detail::round_us`] lists, the first ones.
@@ -26,16 +26,6 @@ pub struct ByPhase<T> {
     pub expert: T,
     /// Results come back.
     pub combine: T,
-}
-
-/// What the rows and columns of a matrix are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MatrixBy {
-    /// Ranks, numbered rack by rack. Nothing is on the diagonal: what stays on a rank is not sent.
-    Rank,
-    /// Racks; the diagonal has what their ranks send each other. So where there are more than [`MATRIX_SIDE_MAX`] ranks.
-    Rack,
 }
 
 /// What is behind a record of something that ran.
@@ -53,6 +43,17 @@ pub struct Detail {
     pub dispatch_bytes: Vec<Vec<u64>>,
     /// The same of the combine.
     pub combine_bytes: Vec<Vec<u64>>,
+    /// Emulated microseconds from the dispatch's common start until the last row of each sender (row) was with each receiver (column),
+    /// `[n][n]`, 0 where none came: by the ports' arithmetic (stamps), in the round that the bytes are of. Empty where too many frames
+    /// would have to be kept; of racks the latest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dispatch_wait_us: Vec<Vec<f64>>,
+    /// The same of the combine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub combine_wait_us: Vec<Vec<f64>>,
+    /// How busy ports were as each phase went on, in the same round, by stamps as well; empty where the two above are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports_over_time: Vec<PortsOverTime>,
     /// Emulated microseconds from a phase's common start until each rank had its last row, or had computed: `[num_ranks]`, the median
     /// over rounds (the first 1,000) and seeds. Simulated in `sim`, measured in `quic`.
     pub rank_us: ByPhase<Vec<f64>>,
@@ -73,16 +74,23 @@ pub struct Detail {
 pub(super) struct DetailSums {
     matrices: Option<[Vec<Vec<u64>>; 2]>,
     rows_per_slot: Vec<u64>,
+    frames: FrameTimes,
     /// `[phases][num_ranks][rounds]`.
     ranks: [Vec<Vec<f64>>; 3],
 }
 
 impl DetailSums {
-    /// Takes in a measured round, which `truth` is of.
-    pub(super) fn take(&mut self, cluster: &Cluster, truth: &Truth, round: &StepRecord) {
+    /// Takes in a measured round, which `truth` is of; `traced` says that every frame of the first was kept.
+    pub(super) fn take(&mut self, cluster: &Cluster, truth: &Truth, round: &StepRecord, traced: bool) {
         if self.matrices.is_none() {
             let matrix = |phase| matrix(cluster, round.reports(phase));
             self.matrices = Some([matrix(Phase::Dispatch), matrix(Phase::Combine)]);
+            if traced {
+                let phases = [Phase::Dispatch, Phase::Combine].map(|phase| (phase, round.reports(phase)));
+                let whole =
+                    phases.iter().flat_map(|(_, reports)| *reports).all(|rank| rank.trace.left_out == 0);
+                self.frames = if whole { FrameTimes::new(cluster, phases) } else { FrameTimes::default() };
+            }
             self.rows_per_slot.clone_from(&truth.traffic.rows_per_slot);
         }
         for (ranks, phase) in self.ranks.iter_mut().zip([Phase::Dispatch, Phase::Expert, Phase::Combine]) {
@@ -100,6 +108,7 @@ impl Detail {
     /// That of the rounds of `row`, in which phases took `times` microseconds each, `[phases][rounds]`.
     pub(super) fn new(row: &Configuration, sums: &DetailSums, times: &[Vec<f64>; 3]) -> Option<Self> {
         let [dispatch_bytes, combine_bytes] = sums.matrices.clone()?;
+        let [dispatch_wait_us, combine_wait_us] = sums.frames.waits.clone();
         let rows_of_slot = |slot: SlotId| sums.rows_per_slot.get(slot.0 as usize).copied().unwrap_or(0);
         let tokens_per_expert: Vec<u64> = (0..row.placement.num_experts())
             .map(|expert| row.placement.replicas_of(ExpertId(expert)))
@@ -119,6 +128,9 @@ impl Detail {
             matrix_by: if by_rank(&row.cluster) { MatrixBy::Rank } else { MatrixBy::Rack },
             dispatch_bytes,
             combine_bytes,
+            dispatch_wait_us,
+            combine_wait_us,
+            ports_over_time: sums.frames.ports.clone(),
             rank_us: by_phase(&sums.ranks, medians),
             rows_per_rank: loads(&row.placement, &rows_of_slot),
             rows_per_rank_linear: linear.map_or_else(Vec::new, in_order),
@@ -129,7 +141,7 @@ impl Detail {
 }
 
 impl Detail {
-    /// Puts the ranks of each rack together in both matrices.
+    /// Puts the ranks of each rack together in all matrices: bytes are summed, of waits the longest is kept.
     pub fn sum_by_rack(&mut self) {
         if self.matrix_by == MatrixBy::Rack {
             return;
@@ -146,6 +158,15 @@ impl Detail {
             }
             *matrix = sums;
         }
+        for matrix in [&mut self.dispatch_wait_us, &mut self.combine_wait_us] {
+            let mut longest = vec![vec![0.0_f64; side]; if matrix.is_empty() { 0 } else { side }];
+            for (from, row) in rack_of.iter().zip(&*matrix) {
+                for (to, wait) in rack_of.iter().zip(row) {
+                    longest[*from][*to] = longest[*from][*to].max(*wait);
+                }
+            }
+            *matrix = longest;
+        }
         self.matrix_by = MatrixBy::Rack;
     }
 }
@@ -154,25 +175,14 @@ fn by_phase<A, B>([dispatch, expert, combine]: &[A; 3], of: impl Fn(&A) -> B) ->
     ByPhase { dispatch: of(dispatch), expert: of(expert), combine: of(combine) }
 }
 
-fn by_rank(cluster: &Cluster) -> bool {
-    cluster.num_ranks() <= MATRIX_SIDE_MAX
-}
-
 /// What each rank, or rack, said it had sent to each.
 fn matrix(cluster: &Cluster, reports: &[PhaseReport]) -> Vec<Vec<u64>> {
-    let side = if by_rank(cluster) { cluster.num_ranks() } else { cluster.num_racks() };
-    if side > MATRIX_SIDE_MAX {
-        return Vec::new();
-    }
-    let place = |rank: RankId| match by_rank(cluster) {
-        true => rank.0 as usize,
-        false => cluster.rack_of(rank).0 as usize,
-    };
-    let mut matrix = vec![vec![0; side as usize]; side as usize];
+    let Some(side) = side(cluster) else { return Vec::new() };
+    let mut matrix = vec![vec![0; side]; side];
     for (from, report) in cluster.ranks().zip(reports) {
         // A rank that the cluster doesn't have is found where reports are checked.
         for &(to, bytes) in report.sent_bytes.iter().filter(|(to, _)| to.0 < cluster.num_ranks()) {
-            let cell: &mut u64 = &mut matrix[place(from)][place(to)];
+            let cell: &mut u64 = &mut matrix[place(cluster, from)][place(cluster, to)];
             *cell = cell.saturating_add(bytes);
         }
     }

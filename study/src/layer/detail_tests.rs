@@ -32,7 +32,7 @@ fn agree(spec: &CompareSpec) {
     let truths = truth::truths(spec, &rows, spec.seeds[0]).expect("routing");
     for (record, row) in detailed(spec) {
         assert!(record.verified, "{:?}", record.problem);
-        let detail = record.detail.expect("asked for");
+        let detail = record.detail.as_ref().expect("asked for");
         let traffic = &truths[record.configuration][0].traffic;
         assert_eq!(detail.rack_sizes, row.cluster.rack_sizes());
         for (matrix, planned) in
@@ -53,6 +53,7 @@ fn agree(spec: &CompareSpec) {
         ] {
             assert_eq!(slowest, of_record, "{}", record.title);
         }
+        frames_agree(&record, detail, &row);
         assert_eq!(detail.round_us.dispatch, [record.dispatch_us]);
         assert_eq!(detail.round_us.expert, [record.compute_us]);
         assert_eq!(detail.round_us.combine, [record.combine_us]);
@@ -66,6 +67,67 @@ fn agree(spec: &CompareSpec) {
             assert_eq!(detail.rows_per_rank, detail.rows_per_rank_linear);
         }
     }
+}
+
+/// What frames say is what bytes and times say.
+fn frames_agree(record: &Record, detail: &Detail, row: &Configuration) {
+    if detail.dispatch_wait_us.is_empty() {
+        assert!(detail.combine_wait_us.is_empty() && detail.ports_over_time.is_empty());
+        return;
+    }
+    for (waits, bytes, us) in [
+        (&detail.dispatch_wait_us, &detail.dispatch_bytes, record.dispatch_us),
+        (&detail.combine_wait_us, &detail.combine_bytes, record.combine_us),
+    ] {
+        for (wait, bytes) in waits.iter().flatten().zip(bytes.iter().flatten()) {
+            assert_eq!(*wait > 0.0, *bytes > 0, "{}", record.title);
+            assert!(*wait <= us + 0.001, "{wait} of {us} us");
+        }
+    }
+    for ports in &detail.ports_over_time {
+        let rows = ports.least.iter().zip(&ports.mean).zip(ports.most.iter().zip(&ports.fullest));
+        assert_eq!(rows.clone().count(), BINS);
+        for ((least, mean), (most, fullest)) in rows {
+            assert!(0.0 <= *least && *least <= mean + 1e-4 && *mean <= most + 1e-4, "{ports:?}");
+            assert!(least <= fullest && fullest <= most && *most <= 1.0, "{ports:?}");
+        }
+        let (bytes, us) = match ports.phase.as_str() {
+            "dispatch" => (&detail.dispatch_bytes, record.dispatch_us),
+            _ => (&detail.combine_bytes, record.combine_us),
+        };
+        assert!((ports.bin_us * BINS as f64 - us).abs() < 1e-6 * us.max(1.0), "{} of {us}", ports.bin_us);
+        // What ports are busy with is what was sent.
+        let crosses = ports.link == "scale_out";
+        let of_link = row.cluster.ranks().flat_map(|from| row.cluster.ranks().map(move |to| (from, to)));
+        let of_link = of_link.filter(|&(from, to)| crosses != row.cluster.same_rack(from, to));
+        let sent: u64 = of_link.map(|(from, to)| bytes[from.0 as usize][to.0 as usize]).sum();
+        let fabric = small_spec().fabric;
+        let link = if crosses { fabric.scale_out } else { fabric.scale_up };
+        let rate = link.rate.bytes_per_s() as f64;
+        let busy_us = ports.mean.iter().sum::<f64>() * ports.bin_us * f64::from(record.ranks);
+        let due_us = sent as f64 / rate * 1e6;
+        let rounding = 1e-4 * us * f64::from(record.ranks);
+        assert!((busy_us - due_us).abs() <= rounding + 0.01 * due_us, "{busy_us} us, due {due_us}");
+    }
+}
+
+#[test]
+fn frames_say_who_waits_for_whom_and_how_ports_fill() {
+    let told = detailed(&simulated(small_spec()));
+    let (record, row) = told.iter().find(|(record, _)| record.racks == 2).expect("a row");
+    let detail = record.detail.as_ref().expect("asked for");
+    frames_agree(record, detail, row);
+    let kinds: Vec<_> = detail
+        .ports_over_time
+        .iter()
+        .map(|ports| (ports.phase.as_str(), ports.link.as_str(), ports.way))
+        .collect();
+    assert_eq!(kinds.len(), 8, "two phases, two links, two ways: {kinds:?}");
+    let longest = detail.dispatch_wait_us.iter().flatten().copied().fold(0.0, f64::max);
+    assert!((longest - record.dispatch_us).abs() <= 0.001, "the last row ends the phase");
+    let page = Page { width: None, early: false };
+    let report = Report::new(&simulated(small_spec()), vec![record.clone()]);
+    assert!(report.pairs(page).contains("# waits, dispatch, 2 racks: flat, "), "{}", report.pairs(page));
 }
 
 #[test]

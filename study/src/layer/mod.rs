@@ -24,11 +24,13 @@ mod faults_tests;
 mod finished;
 #[cfg(test)]
 mod finished_tests;
+mod frames;
 mod headroom;
 #[cfg(test)]
 mod kinds_tests;
 mod left;
 mod line;
+mod matrix;
 mod measure;
 mod memory;
 mod pairs;
@@ -58,12 +60,14 @@ pub use crate::scenario::{BackendKind, BaseChoice, Dilation, GateChoice, Latency
 pub use analytic::{PipelineRow, pipeline_row};
 pub use bandwidth::{Bandwidth, PhaseBandwidth, TierBandwidth};
 pub use configuration::Configuration;
-pub use detail::{ByPhase, Detail, MATRIX_SIDE_MAX, MatrixBy};
+pub use detail::{ByPhase, Detail};
 pub use error::CompareError;
 pub use expected::{Expected, ExpectedKind};
 pub use faults::FaultCost;
 pub use finished::{About, Finished, FinishedRow};
+pub use frames::{BINS, PortsOverTime, Way};
 pub use headroom::MemoryLimit;
+pub use matrix::{MATRIX_SIDE_MAX, MatrixBy};
 pub(crate) use measure::request;
 pub use memory::{Estimate, estimate};
 pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
@@ -72,7 +76,7 @@ pub use progress::{Progress, ProgressSink};
 pub use record::{Record, Report, SCHEMA_VERSION, Verification};
 pub(crate) use render::headline;
 pub use rows::{Wanted, configuration, configurations, outline};
-pub use run::{check, compare, compare_offline, compare_offline_traced, compare_rows, early};
+pub use run::{check, compare, compare_offline, compare_offline_traced, compare_rows, early, preview};
 pub use spec::CompareSpec;
 pub use summary::sentences;
 pub use table::Page;

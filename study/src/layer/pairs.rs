@@ -1,7 +1,9 @@
 //! Matrices of bytes as text that other programs read: numbers between blanks, a line a sender, an empty line between racks.
 
-use super::detail::{Detail, MatrixBy};
-use super::{Page, Report};
+use super::detail::Detail;
+use super::matrix::MatrixBy;
+use super::record::Record;
+use super::{BackendKind, Page, Report};
 
 /// The matrices of every configuration that has them: a line that begins with `#`, then a square of bytes, a row a sender.
 ///
@@ -28,10 +30,47 @@ pub(super) fn pairs(report: &Report, page: Page) -> String {
             ));
         }
     }
+    for record in &report.rows {
+        text.push_str(&waits(record).unwrap_or_default());
+    }
     if text.is_empty() {
         text.push_str("# no bytes of pairs: nothing was sent by closed forms\n");
     }
     text
+}
+
+/// Pairs of each phase that are named as those that wait longest.
+const WAITS_TOLD: usize = 3;
+
+/// Who waited longest for whose last row, a line a phase that begins with `#`.
+fn waits(record: &Record) -> Option<String> {
+    let detail = record.detail.as_ref().filter(|detail| !detail.dispatch_wait_us.is_empty())?;
+    let how = match record.backend {
+        BackendKind::Quic => "stamps of a measured step",
+        _ => "simulated",
+    };
+    let what = if detail.matrix_by == MatrixBy::Rank { "rank" } else { "rack" };
+    let told = [
+        ("dispatch", &detail.dispatch_wait_us, record.dispatch_us),
+        ("combine", &detail.combine_wait_us, record.combine_us),
+    ]
+    .map(|(phase, waits, us)| {
+        let cell = |(from, row): (usize, &'_ Vec<f64>)| {
+            row.iter().copied().enumerate().map(move |(to, wait)| (from, to, wait)).collect::<Vec<_>>()
+        };
+        let mut pairs: Vec<(usize, usize, f64)> = waits.iter().enumerate().flat_map(cell).collect();
+        pairs.retain(|(_, _, wait)| *wait > 0.0);
+        pairs.sort_by(|one, other| other.2.total_cmp(&one.2).then((one.0, one.1).cmp(&(other.0, other.1))));
+        let longest = pairs.iter().take(WAITS_TOLD);
+        let longest: Vec<String> =
+            longest.map(|(from, to, wait)| format!("{what} {to} for {what} {from}, {wait:.2} us")).collect();
+        let longest = if longest.is_empty() { "nobody".to_owned() } else { longest.join("; ") };
+        format!(
+            "# waits, {phase}, {}, {} latency, {} ({how}): {longest} (of {us:.2})\n",
+            record.title, record.latency, record.backend
+        )
+    });
+    Some(told.concat())
 }
 
 /// The square rank by rank if it is known so and fits the page, else rack by rack.

@@ -14,7 +14,7 @@ use super::{
 };
 use coordinator::pace::Host;
 use coordinator::sim::SimRunner;
-use coordinator::{RunError, RunRequest, Runner};
+use coordinator::{RunError, RunRequest, Runner, StepRecord};
 use moe::RoutingSpec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,7 +156,9 @@ pub fn compare_offline_traced(
             for &backend in &spec.backends {
                 let (record, steps) = match backend {
                     BackendKind::Analytic => (line.analytic(latency)?, Vec::new()),
-                    BackendKind::Sim => line.sim(latency, simulated(spec, line.row, latency)?),
+                    BackendKind::Sim => {
+                        line.sim(latency, simulated(spec, line.row, latency, &AtomicBool::new(false))?)
+                    }
                     BackendKind::Quic => {
                         return Err(CompareError::Spec("no nodes to run the quic backend on".to_owned()));
                     }
@@ -177,14 +179,22 @@ pub fn early(spec: &CompareSpec) -> Option<Report> {
     if !asked(BackendKind::Quic) || !asked(BackendKind::Sim) {
         return None;
     }
+    preview(spec).ok()
+}
+
+/// What the simulator and the closed forms say of `spec` with its first seed, whatever is to be measured.
+///
+/// # Errors
+/// [`CompareError`] for what can't be simulated here, for instance for want of memory.
+pub fn preview(spec: &CompareSpec) -> Result<Report, CompareError> {
     let mut light = spec.clone();
     light.payload = matches!(spec.routing, RoutingSpec::Gate);
     light.seeds.truncate(1);
-    light.timeline = false;
+    (light.timeline, light.detail) = (false, false);
     light.backends.retain(|&backend| backend != BackendKind::Quic);
-    let rows = configurations(&light, &mut Vec::new()).ok()?;
-    memory::check(&light, &rows, false).ok()?;
-    compare_offline(&light, &rows).ok()
+    let rows = configurations(&light, &mut Vec::new())?;
+    memory::check(&light, &rows, false)?;
+    compare_offline(&light, &rows)
 }
 
 /// Every configuration with what is known of it.
@@ -217,6 +227,7 @@ fn simulated(
     spec: &CompareSpec,
     row: &Configuration,
     latency: LatencyChoice,
+    gone: &AtomicBool,
 ) -> Result<Simulated, CompareError> {
     let (warmup, rounds) = simulated_steps(spec);
     let mut simulated = Simulated::default();
@@ -224,7 +235,11 @@ fn simulated(
         let mut request = request(spec, row, seed, latency);
         request.setup.tracing = tracing_simulated(spec, row).filter(|_| simulated.steps.is_empty());
         let run = |request: &RunRequest| {
-            let steps = SimRunner::run_blocking(request, warmup.saturating_add(rounds));
+            needed(gone)?;
+            // A step that nobody waits for any more is the last.
+            let left = |_: &[StepRecord]| gone.load(Ordering::Relaxed);
+            let steps = SimRunner::run_blocking_until(request, warmup.saturating_add(rounds), left);
+            needed(gone)?;
             steps.map_err(|source| CompareError::Run {
                 row: format!("{}, {latency} latency, sim", row.title),
                 source,
@@ -268,7 +283,7 @@ async fn simulate(
         }
         let lines = rows.iter().flat_map(|row| spec.latencies.iter().map(move |&latency| (row, latency)));
         let lines = lines.zip(wanted).filter_map(|(line, wanted)| wanted.then_some(line));
-        lines.map(|(row, latency)| needed(gone).and_then(|()| simulated(spec, row, latency))).collect()
+        lines.map(|(row, latency)| simulated(spec, row, latency, gone)).collect()
     };
     blocking(all, "simulation").await
 }
@@ -282,7 +297,7 @@ impl Drop for Waiting {
     }
 }
 
-/// An error where nobody waits any more: work ends between two rows.
+/// An error where nobody waits any more: work ends between two steps.
 fn needed(gone: &AtomicBool) -> Result<(), CompareError> {
     match gone.load(Ordering::Relaxed) {
         true => Err(CompareError::Run { row: "a row".to_owned(), source: RunError::Cancelled }),

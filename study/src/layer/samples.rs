@@ -4,7 +4,7 @@ use super::detail::DetailSums;
 use super::faults::FaultSums;
 use super::record::Record;
 use super::stats::{median, percentile};
-use super::traced::{TracedStep, kept};
+use super::traced::{TracedStep, kept, traces_all};
 use super::truth::{Truth, truth_at};
 use super::{CompareSpec, Configuration};
 use coordinator::run::StepRecord;
@@ -80,7 +80,7 @@ impl Samples {
             self.faults.take(round);
             if spec.detail {
                 let truth = truth_at(truths, round.step);
-                self.detail.get_or_insert_default().take(&row.cluster, truth, round);
+                self.detail.get_or_insert_default().take(&row.cluster, truth, round, traces_all(spec, row));
             }
             let [dispatch, expert, combine] =
                 [Phase::Dispatch, Phase::Expert, Phase::Combine].map(|phase| round.reports(phase));

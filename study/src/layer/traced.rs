@@ -12,6 +12,8 @@ use node::wire::Phase;
 const STEPS_MAX: u32 = 8;
 /// Frames of a step of which each is kept; of more, one in so many that no more than these are left.
 const FRAMES_MAX: u64 = 1 << 20;
+/// Frames that a step may have that are kept for a detail: one that lacks some can't say which was the last.
+const DETAIL_FRAMES_MAX: u64 = 1 << 18;
 
 /// A step of which frames and jobs were kept.
 #[derive(Clone, Debug)]
@@ -70,10 +72,18 @@ pub(super) fn kept(spec: &CompareSpec, steps: &[StepRecord], warmup: u32) -> Vec
     measured.take(steps_kept(spec) as usize).map(TracedStep::of).collect()
 }
 
-/// What a run of `row` keeps that counts from step `warmup` on; `None` where no timeline is asked for.
+/// What a run of `row` keeps that counts from step `warmup` on: what a timeline needs, or the first measured step for a detail.
 pub(super) fn tracing(spec: &CompareSpec, row: &Configuration, warmup: u32) -> Option<Tracing> {
-    let steps = steps_kept(spec);
-    spec.timeline.then(|| Tracing { every: every(spec, row), first_step: warmup, steps })
+    if spec.timeline {
+        return Some(Tracing { every: every(spec, row), first_step: warmup, steps: steps_kept(spec) });
+    }
+    traces_all(spec, row).then_some(Tracing { every: 1, first_step: warmup, steps: 1 })
+}
+
+/// Whether every frame of the first measured step is kept for the row's detail.
+pub(super) fn traces_all(spec: &CompareSpec, row: &Configuration) -> bool {
+    let few = if spec.timeline { every(spec, row) == 1 } else { frames(spec, row) <= DETAIL_FRAMES_MAX };
+    spec.detail && few
 }
 
 /// The same of a simulated run.
@@ -89,8 +99,13 @@ fn steps_kept(spec: &CompareSpec) -> u32 {
 
 /// One frame in so many is kept, judged by as many frames as there can be: every row by itself in a flow that has one, and a mark a flow.
 fn every(spec: &CompareSpec, row: &Configuration) -> u32 {
+    let frames = frames(spec, row).saturating_mul(u64::from(steps_kept(spec)));
+    u32::try_from(frames.div_ceil(FRAMES_MAX)).unwrap_or(u32::MAX).max(1)
+}
+
+/// As many frames as a phase can have.
+fn frames(spec: &CompareSpec, row: &Configuration) -> u64 {
     let ranks = u64::from(row.cluster.num_ranks());
     let rows = u64::from(spec.tokens) * u64::from(spec.shape.top_k);
-    let frames = ranks.saturating_mul(rows.saturating_add(ranks)).saturating_mul(u64::from(steps_kept(spec)));
-    u32::try_from(frames.div_ceil(FRAMES_MAX)).unwrap_or(u32::MAX).max(1)
+    ranks.saturating_mul(rows.saturating_add(ranks))
 }

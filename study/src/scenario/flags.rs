@@ -101,6 +101,15 @@ pub fn keys<A: Args>(others: &[&str]) -> Vec<String> {
     flags.map(|flag| flag.replace('-', "_")).collect()
 }
 
+/// Whether the flag of `key` takes several values.
+#[must_use]
+pub fn takes_several<A: Args>(key: &str) -> bool {
+    let command = Flags::<A>::command();
+    let several =
+        |arg: &Arg| matches!(arg.get_action(), ArgAction::Append) || arg.get_value_delimiter().is_some();
+    argument(&command, key).is_some_and(several)
+}
+
 /// What flags say.
 ///
 /// # Errors

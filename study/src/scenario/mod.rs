@@ -19,7 +19,7 @@ pub use choice::{
     BackendKind, BackendWord, BaseChoice, ChoiceError, Dilation, GateChoice, LatencyChoice, SEEDS_MAX, Seeds,
 };
 pub use files::read_file;
-pub use flags::{Takes, Words, command, flags, keys, quoted, read, said};
+pub use flags::{Takes, Words, command, flags, keys, quoted, read, said, takes_several};
 pub use hardware::{Place, cluster_file};
 pub use model::{any_model, fitting_model, named_model};
 pub use racks::Racks;

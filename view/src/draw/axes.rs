@@ -1,7 +1,7 @@
 //! Ranges, ticks and margins.
 
 use super::text::{number, plain, width};
-use super::{SIZE, TICKS, WIDTH};
+use super::{SIZE, TICKS};
 use blackboard::figure::{Axis, Figure, Layer, Mean, Scale};
 use kuva::render::layout::{ComputedLayout, Layout, TickFormat};
 use kuva::render::render_utils::{
@@ -10,7 +10,7 @@ use kuva::render::render_utils::{
 use std::sync::Arc;
 
 /// Ranges, margins and the texts around the axes.
-pub(super) fn layout(figure: &Figure) -> Layout {
+pub(super) fn layout(figure: &Figure, wide: f64) -> Layout {
     let values: Vec<_> = figure.layers.iter().map(values).collect();
     let x = range(&figure.x, || values.iter().flat_map(|(x, _)| x.iter().copied()));
     let y = range(&figure.y, || values.iter().flat_map(|(_, y)| y.iter().copied()));
@@ -21,17 +21,17 @@ pub(super) fn layout(figure: &Figure) -> Layout {
             (rows * (340.0 / places(&figure.x) as f64).clamp(20.0, 32.0)).clamp(160.0, 640.0)
         }
         Scale::Categories(_) => 34.0 * rows.max(3.0),
-        _ => 320.0,
+        _ => (wide * 4.0 / 7.0).max(240.0),
     };
     let mut layout = Layout::new(x, y)
-        .with_width(WIDTH)
+        .with_width(wide)
         .with_title(plain(&figure.title))
         .with_title_size(15)
         .with_label_size(SIZE)
         .with_tick_size(SIZE)
-        .with_title_wrap(56)
+        .with_title_wrap((wide / 10.0) as usize)
         .with_x_label(plain(&figure.x.label))
-        .with_x_label_wrap(54)
+        .with_x_label_wrap((wide / 10.37) as usize)
         .with_y_label(plain(&figure.y.label))
         .with_y_label_wrap((height / 8.5) as usize)
         .with_ticks(TICKS)

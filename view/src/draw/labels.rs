@@ -1,7 +1,7 @@
 //! What goes around the data: texts beside points, the legend, the caption.
 
 use super::text::{overlap, shade, width};
-use super::{Area, INK, PAD, SIZE, SMALL, Sheet, Swatch, WIDTH};
+use super::{Area, INK, PAD, SIZE, SMALL, Sheet, Swatch};
 use kuva::render::render::TextAnchor;
 use kuva::render::render_utils::wrap_text;
 
@@ -50,12 +50,13 @@ impl Sheet<'_> {
 
     /// Legend and caption, below all else; the picture grows by what they need.
     pub(super) fn below(&mut self) {
+        let picture = self.place.width;
         let (mut x, mut y) = (PAD, self.place.height + 22.0);
         for (swatch, colour, label) in std::mem::take(&mut self.legend) {
-            let room = WIDTH - 2.0 * PAD - 36.0;
+            let room = picture - 2.0 * PAD - 36.0;
             let lines = lines(label, room);
             let wide = lines.iter().map(|line| width(line, SIZE)).fold(0.0, f64::max);
-            if x > PAD && x + 36.0 + wide > WIDTH - PAD {
+            if x > PAD && x + 36.0 + wide > picture - PAD {
                 (x, y) = (PAD, y + LINE);
             }
             match swatch {
@@ -81,7 +82,7 @@ impl Sheet<'_> {
             x += 36.0 + wide + 20.0;
         }
         y += if x > PAD { LINE + 8.0 } else { 0.0 };
-        for line in lines(&self.figure.caption, WIDTH - 2.0 * PAD) {
+        for line in lines(&self.figure.caption, picture - 2.0 * PAD) {
             self.write((PAD, y), SIZE, TextAnchor::Start, "#444444", &line);
             y += LINE;
         }

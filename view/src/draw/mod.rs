@@ -11,6 +11,7 @@ mod results;
 mod style;
 mod text;
 
+use crate::medium::Medium;
 use axes::{layout, on_axis, places, ticks};
 use blackboard::figure::{Figure, Layer, Mark, Scale};
 use kuva::backend::svg::SvgBackend;
@@ -25,9 +26,15 @@ use text::plain;
 /// Width of a picture, pixels; its height follows from what is in it. With letters of [`SIZE`] it can be read in a column of
 /// 85 mm, where they are 5.6 points high.
 const WIDTH: f64 = 560.0;
-/// Width of a PNG, pixels: 300 to the inch over a page.
+/// Width of one for the column of a paper: its letters, [`SIZE`] pixels, are 9 points high where it is [`COLUMN_MM`] wide.
+const COLUMN_WIDTH: f64 = COLUMN_MM / 25.4 * 72.0 * SIZE as f64 / 9.0;
+/// Width of a paper's column, millimetres.
+const COLUMN_MM: f64 = 85.0;
+/// Width of a PNG, pixels: 300 to the inch over a page, 600 over a column.
 #[cfg(feature = "png")]
 const PIXELS: f64 = 2100.0;
+#[cfg(feature = "png")]
+const COLUMN_PIXELS: f64 = COLUMN_MM / 25.4 * 600.0;
 /// Free space at the left and right of legend and caption.
 const PAD: f64 = 16.0;
 /// About as many ticks on an axis of equal steps.
@@ -40,21 +47,37 @@ const SMALL: u32 = 12;
 const INK: &str = "#1a1a1a";
 
 /// `figure` as SVG; the same figure gives the same bytes.
-pub(crate) fn svg(figure: &Figure) -> String {
-    let scene = scene(figure);
-    let view = format!("<svg viewBox=\"0 0 {} {}\" ", scene.width, scene.height);
-    SvgBackend::new().with_pretty(true).render_scene(&scene).replacen("<svg ", &view, 1)
+pub(crate) fn svg(figure: &Figure, medium: Medium) -> String {
+    let scene = scene(figure, medium);
+    let (width, height) = (scene.width, scene.height);
+    let view = format!("<svg viewBox=\"0 0 {width} {height}\" ");
+    let svg = SvgBackend::new().with_pretty(true).render_scene(&scene).replacen("<svg ", &view, 1);
+    match medium {
+        Medium::Screen => svg,
+        Medium::Column => {
+            let size = format!("width=\"{COLUMN_MM}mm\" height=\"{:.3}mm\"", COLUMN_MM * height / width);
+            svg.replacen(&format!("width=\"{width}\" height=\"{height}\""), &size, 1)
+        }
+    }
 }
 
-/// `figure` as PNG, [`PIXELS`] wide.
+/// `figure` as PNG.
 #[cfg(feature = "png")]
-pub(crate) fn png(figure: &Figure) -> anyhow::Result<Vec<u8>> {
-    let backend = kuva::backend::png::PngBackend::new().with_scale((PIXELS / WIDTH) as f32);
-    backend.render_scene(&scene(figure)).map_err(|problem| anyhow::anyhow!("PNG: {problem}"))
+pub(crate) fn png(figure: &Figure, medium: Medium) -> anyhow::Result<Vec<u8>> {
+    let scale = match medium {
+        Medium::Screen => PIXELS / WIDTH,
+        Medium::Column => COLUMN_PIXELS / COLUMN_WIDTH,
+    };
+    let backend = kuva::backend::png::PngBackend::new().with_scale(scale as f32);
+    backend.render_scene(&scene(figure, medium)).map_err(|problem| anyhow::anyhow!("PNG: {problem}"))
 }
 
-fn scene(figure: &Figure) -> Scene {
-    let layout = layout(figure);
+fn scene(figure: &Figure, medium: Medium) -> Scene {
+    let width = match medium {
+        Medium::Screen => WIDTH,
+        Medium::Column => COLUMN_WIDTH.floor(),
+    };
+    let layout = layout(figure, width);
     let place = ComputedLayout::from_layout(&layout);
     let mut scene = Scene::new(place.width, place.height);
     scene.font_family.clone_from(&place.font_family);

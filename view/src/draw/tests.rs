@@ -3,6 +3,7 @@
 use super::axes::{range, ticks};
 use super::svg;
 use super::text::{number, significant};
+use crate::medium::Medium;
 use blackboard::figure::{Axis, Figure, Layer, Mark, Scale};
 
 fn figure(x: Axis, y: Axis, layers: Vec<Layer>) -> Figure {
@@ -90,7 +91,7 @@ fn assert_well_formed(svg: &str) {
 #[test]
 fn each_layer_is_drawn_with_all_its_texts() {
     for (figure, texts) in figures() {
-        let svg = svg(&figure);
+        let svg = svg(&figure, Medium::Screen);
         assert_well_formed(&svg);
         for text in
             texts.into_iter().chain(["Step time &amp; batch", "5 &lt; 6", "of $3 and $4 from", "lastword"])
@@ -103,7 +104,10 @@ fn each_layer_is_drawn_with_all_its_texts() {
 #[test]
 fn the_same_figure_gives_the_same_bytes() {
     for (figure, _) in figures() {
-        assert_eq!(svg(&figure), svg(&figure));
+        assert_eq!(svg(&figure, Medium::Screen), svg(&figure, Medium::Screen));
+        let column = svg(&figure, Medium::Column);
+        assert_well_formed(&column);
+        assert!(column.contains("width=\"85mm\""), "{}", &column[..200]);
     }
 }
 
@@ -130,7 +134,7 @@ fn nothing_to_draw_is_drawn() {
             {
                 let mut layers = empty();
                 layers.extend([line(points), marks(Mark::Computed, points)]);
-                assert_well_formed(&svg(&figure(x.clone(), y.clone(), layers)));
+                assert_well_formed(&svg(&figure(x.clone(), y.clone(), layers), Medium::Screen));
             }
         }
     }

@@ -30,7 +30,9 @@ impl Picture {
             "<figure id=\"{id}\"><h3>{title}</h3><div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\">{svg}</div>\
              <figcaption>{caption}</figcaption><div class=\"tools\" hidden>\
              <button type=\"button\" data-csv=\"{id}\" aria-label=\"Data as CSV: {title}\">CSV</button>\
-             <button type=\"button\" data-svg=\"{id}\" aria-label=\"Picture as SVG: {title}\">SVG</button></div></figure>\n"
+             <button type=\"button\" data-svg=\"{id}\" aria-label=\"Picture as SVG: {title}\">SVG</button>\
+             <button type=\"button\" data-png=\"{id}\" aria-label=\"Picture as PNG: {title}\">PNG</button>\
+             <button type=\"button\" data-large=\"{id}\" aria-pressed=\"false\" aria-label=\"Larger: {title}\">Larger</button></div></figure>\n"
         )
     }
 }

@@ -3,7 +3,7 @@
 use super::rows::{configurations, links, told_by, way};
 use super::table::{Table, cell, ratio};
 use super::trust::{self, Checked};
-use super::{Section, faults, phases, ports, ranks, slowdown, traffic};
+use super::{Section, faults, frames, phases, ports, ranks, slowdown, traffic};
 use serde_json::Value;
 use study::layer::{BackendKind, Record, Report, sentences};
 
@@ -35,6 +35,7 @@ pub(super) fn section(report: &Report, id: &str) -> Section {
         phases::of_comparison(report, id),
         ports::picture(report, id).into_iter().collect(),
         traffic::pictures(report, id),
+        frames::pictures(report, id),
         ranks::pictures(report, id),
         faults::of_comparison(report, id),
     ];

@@ -7,6 +7,7 @@ mod beside;
 mod comparison;
 mod experiment;
 mod faults;
+mod frames;
 mod phases;
 mod plots;
 mod ports;

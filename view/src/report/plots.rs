@@ -97,7 +97,7 @@ fn of_numbers(figure: &Figure) -> (String, Vec<String>, Vec<Vec<Value>>) {
             points.iter().map(|(x, mean)| vec![json!(label), json!(x), json!(mean.value), json!(mean.half)]),
         );
         let points = points.iter().map(|(x, mean)| (*x, mean.value, mean.half.unwrap_or(0.0))).collect();
-        picture.curves.push(Curve { label: label.clone(), points, dashed, marked });
+        picture.curves.push(Curve { label: label.clone(), points, dashed, marked, ..Curve::default() });
     }
     (lines(&picture), columns(figure), rows)
 }

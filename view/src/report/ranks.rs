@@ -1,13 +1,15 @@
 //! Rank by rank: who waited for whom in each phase, how many rows each computes, before and after a placement, and how long rounds took.
 
 use super::phases::plain;
-use super::traffic::chosen;
+use super::traffic::{chosen, over_racks};
 use super::trust::clock;
 use crate::page::Picture;
 use crate::page::svg::{Bar, Bars, Curve, Group, Lines, bars, lines, short};
 use serde_json::{Value, json};
 use study::layer::{Detail, Record, Report};
 
+/// Most placements that have a picture of their loads.
+const PLACEMENTS_MAX: usize = 6;
 /// Most ranks that have a bar each; more are a curve.
 const BARS_MAX: usize = 24;
 const PHASES: [&str; 3] = ["dispatch", "experts", "combine"];
@@ -18,11 +20,12 @@ pub(super) fn pictures(report: &Report, id: &str) -> Vec<Picture> {
     let mut pictures: Vec<Picture> =
         rows.iter().filter_map(|(record, detail)| waits(record, detail, id)).collect();
     let mut placements: Vec<&str> = Vec::new();
-    for (record, detail) in &rows {
-        if !placements.contains(&record.placement.as_str()) {
+    for (record, detail) in over_racks(report) {
+        if placements.len() < PLACEMENTS_MAX && !placements.contains(&record.placement.as_str()) {
             placements.push(&record.placement);
             pictures.extend(loads(record, detail, id));
-            pictures.extend(experts(record, detail, id));
+            // One demand, whatever is placed for it.
+            pictures.extend(experts(record, detail, id).filter(|_| placements.len() == 1));
         }
     }
     pictures.extend(rounds(&rows, id));
@@ -91,7 +94,7 @@ fn waits(record: &Record, detail: &Detail, id: &str) -> Option<Picture> {
 
 fn curve(label: String, values: impl Iterator<Item = f64>) -> Curve {
     let points = values.enumerate().map(|(at, value)| (at as f64, value, 0.0)).collect();
-    Curve { label, points, dashed: false, marked: false }
+    Curve { label, points, ..Curve::default() }
 }
 
 /// The largest over the mean.
@@ -198,7 +201,12 @@ fn rounds(rows: &[(&Record, &Detail)], id: &str) -> Option<Picture> {
         data.extend(
             us.iter().enumerate().map(|(at, us)| vec![json!(record.title), json!(us), json!(share(at))]),
         );
-        curves.push(Curve { label: record.title.clone(), points, dashed: false, marked: us.len() <= 20 });
+        curves.push(Curve {
+            label: record.title.clone(),
+            points,
+            marked: us.len() <= 20,
+            ..Curve::default()
+        });
     }
     let (record, _) = rows.first()?;
     if curves.is_empty() {

@@ -273,8 +273,7 @@ fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     let curve = |((name, _), counts): (&(&str, &str), &Vec<f64>)| Curve {
         label: (*name).to_owned(),
         points: counts.iter().enumerate().map(|(number, count)| (at(number), *count, 0.0)).collect(),
-        dashed: false,
-        marked: false,
+        ..Curve::default()
     };
     let drawn = Lines {
         x: "time since the first request, ms".to_owned(),

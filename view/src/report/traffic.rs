@@ -15,14 +15,19 @@ const CHOSEN_MAX: usize = 3;
 
 /// The rows over several racks that have pictures rank by rank: those of the first latency on the backend nearest to reality.
 pub(super) fn chosen(report: &Report) -> Vec<(&Record, &Detail)> {
+    over_racks(report).take(CHOSEN_MAX).collect()
+}
+
+/// All of those, without limited gates, whose rows are others'.
+pub(super) fn over_racks(report: &Report) -> impl Iterator<Item = (&Record, &Detail)> {
     let (latency, backend) = told_by(report);
-    let rows = report.rows.iter().filter(|record| {
+    let rows = report.rows.iter().filter(move |record| {
         record.latency == latency
             && record.backend == backend
             && record.racks > 1
             && record.gate_rack_limit.is_none()
     });
-    rows.filter_map(|record| Some((record, record.detail.as_ref()?))).take(CHOSEN_MAX).collect()
+    rows.filter_map(|record| Some((record, record.detail.as_ref()?)))
 }
 
 /// One phase of a row that moves bytes.
@@ -70,7 +75,7 @@ pub(super) fn pictures(report: &Report, id: &str) -> Vec<Picture> {
 }
 
 /// The first rank of each rack, and the rack of each rank.
-fn racks(detail: &Detail) -> (Vec<usize>, Vec<usize>) {
+pub(super) fn racks(detail: &Detail) -> (Vec<usize>, Vec<usize>) {
     let (mut borders, mut of) = (Vec::new(), Vec::new());
     for (rack, size) in detail.rack_sizes.iter().enumerate() {
         borders.push(of.len());
@@ -123,6 +128,7 @@ fn map(moves: &Moves<'_>, id: &str) -> Option<Picture> {
         also: also.into_iter().filter(|(_, factor)| factor.is_finite()).collect(),
         names: (format!("from {what}"), format!("to {what}")),
         values: shown.iter().map(|row| row.iter().map(|bytes| *bytes as f64).collect()).collect(),
+        from: 0.0,
         borders: if by_rank { borders[1..].to_vec() } else { Vec::new() },
         told: title.clone(),
     };
@@ -205,8 +211,8 @@ fn ports(moves: &Moves<'_>, id: &str) -> Option<Picture> {
             .enumerate()
             .map(|(rank, sums)| (rank as f64, share(port, sums[port]), 0.0))
             .collect(),
-        dashed: false,
         marked: sums.len() <= 32,
+        ..Curve::default()
     };
     let picture = Lines {
         x: "rank".to_owned(),

@@ -44,6 +44,8 @@ const LEFT: f64 = 210.0;
 const RIGHT: f64 = WIDTH - 64.0;
 const BAR: f64 = 15.0;
 const APART: f64 = 9.0;
+/// Most characters of a line below the bars.
+const AXIS_MAX: usize = 58;
 
 /// Draws `bars`.
 #[must_use]
@@ -64,7 +66,10 @@ pub fn bars(bars: &Bars) -> String {
     };
     let body: f64 = bars.groups.iter().zip(&names).map(tall).sum();
     let foot = if bars.rule.is_some() { LINE } else { 0.0 };
-    let mut canvas = Canvas::new(top + body + 2.0 * LINE + foot + 8.0);
+    // Its middle is right of the picture's: what has no room beside the bars' names takes another line.
+    let axis = broken(&bars.axis, AXIS_MAX);
+    let under = top + body + (axis.len() as f64 + 1.0) * LINE;
+    let mut canvas = Canvas::new(under + foot + 8.0);
     canvas.legend(&bars.legend, 2.0);
     for &mark in &marks {
         canvas.line("axis", (x(mark), top - 4.0), (x(mark), top + body));
@@ -81,10 +86,12 @@ pub fn bars(bars: &Bars) -> String {
         }
         y += height;
     }
-    canvas.text("soft", Anchor::Middle, (x(end / 2.0), top + body + 2.0 * LINE), &bars.axis);
+    for (at, line) in (2u32..).zip(&axis) {
+        canvas.text("soft", Anchor::Middle, (x(end / 2.0), top + body + f64::from(at) * LINE), line);
+    }
     if let Some((rule, words)) = &bars.rule {
         canvas.line("rule", (x(*rule), top - 4.0), (x(*rule), top + body));
-        canvas.text("soft", Anchor::Start, (8.0, top + body + 3.0 * LINE), &format!("dashed line: {words}"));
+        canvas.text("soft", Anchor::Start, (8.0, under + LINE), &format!("dashed line: {words}"));
     }
     canvas.finish(&bars.told)
 }

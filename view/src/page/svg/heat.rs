@@ -15,8 +15,10 @@ pub struct Heat {
     pub also: Vec<(String, f64)>,
     /// What is down and what is across: `from rank`, `to rank`.
     pub names: (String, String),
-    /// `[row][column]`.
+    /// `[row][column]`; 0 is nothing.
     pub values: Vec<Vec<f64>>,
+    /// Where shades begin: no more than what any cell has that has something.
+    pub from: f64,
     /// Rows and columns before which a line is drawn.
     pub borders: Vec<usize>,
     /// What it says to those who don't see it.
@@ -40,7 +42,7 @@ pub fn heat(heat: &Heat) -> String {
     for (row, values) in heat.values.iter().enumerate() {
         let mut column = 0;
         while column < values.len() {
-            let of = |value: f64| shade(value, most);
+            let of = |value: f64| shade(value, (heat.from, most));
             let Some(own) = of(values[column]) else {
                 column += 1;
                 continue;
@@ -73,9 +75,10 @@ pub fn heat(heat: &Heat) -> String {
     canvas.finish(&heat.told)
 }
 
-/// The shade of a value; `None` where there is nothing.
-fn shade(value: f64, most: f64) -> Option<usize> {
-    (value > 0.0 && most > 0.0).then(|| ((value / most * SHADES as f64).ceil() as usize).clamp(1, SHADES) - 1)
+/// The shade of a value between the ends of the scale; `None` where there is nothing.
+fn shade(value: f64, (from, most): (f64, f64)) -> Option<usize> {
+    let part = if most > from { (value - from) / (most - from) } else { 1.0 };
+    (value > 0.0 && most > 0.0).then(|| ((part * SHADES as f64).ceil() as usize).clamp(1, SHADES) - 1)
 }
 
 /// What the shades mean.
@@ -88,7 +91,7 @@ fn scale(canvas: &mut Canvas, heat: &Heat, most: f64) {
     for own in 0..SHADES {
         let y = top + (SHADES - 1 - own) as f64 * 20.0;
         canvas.rect(&format!("h{own}"), (x, y), (22.0, 20.0), "");
-        let value = most * (own + 1) as f64 / SHADES as f64;
+        let value = heat.from + (most - heat.from) * (own + 1) as f64 / SHADES as f64;
         canvas.text("small", Anchor::Start, (x + 28.0, y + 5.0), &short(value));
     }
     let mut y = top + SHADES as f64 * 20.0 + LINE + 4.0;
@@ -108,9 +111,11 @@ mod tests {
 
     #[test]
     fn shades_go_with_values_and_nothing_has_none() {
-        assert_eq!(shade(0.0, 10.0), None);
-        assert_eq!(shade(0.1, 10.0), Some(0));
-        assert_eq!(shade(10.0, 10.0), Some(9));
+        assert_eq!(shade(0.0, (0.0, 10.0)), None);
+        assert_eq!(shade(0.1, (0.0, 10.0)), Some(0));
+        assert_eq!(shade(10.0, (0.0, 10.0)), Some(9));
+        assert_eq!([9.0, 9.5, 10.0].map(|value| shade(value, (9.0, 10.0))), [Some(0), Some(4), Some(9)]);
+        assert_eq!([0.0, 3.0].map(|value| shade(value, (3.0, 3.0))), [None, Some(9)]);
         let picture =
             Heat { values: vec![vec![0.0, 1.0], vec![10.0, 10.0]], borders: vec![1], ..Heat::default() };
         let svg = heat(&picture);

@@ -10,6 +10,10 @@ pub struct Curve {
     pub label: String,
     /// (x, y, half the width of its interval).
     pub points: Vec<(f64, f64, f64)>,
+    /// Lowest and highest value at each point, of which a band is drawn; none for none.
+    pub band: Vec<(f64, f64)>,
+    /// The series whose colour it has, where that is not its own place.
+    pub colour: Option<usize>,
     /// A bound or a reference.
     pub dashed: bool,
     /// Whether each point has a mark.
@@ -83,14 +87,18 @@ impl Axis {
 pub fn lines(lines: &Lines) -> String {
     let points = || lines.curves.iter().flat_map(|curve| &curve.points);
     let xs = points().map(|point| point.0).chain(lines.marks.iter().map(|mark| mark.0));
-    let ys =
-        points().flat_map(|&(_, y, half)| [y - half, y + half]).chain(lines.marks.iter().map(|mark| mark.1));
+    let bands = lines.curves.iter().flat_map(|curve| &curve.band).flat_map(|&(low, high)| [low, high]);
+    let ys = bands.chain(
+        points().flat_map(|&(_, y, half)| [y - half, y + half]).chain(lines.marks.iter().map(|mark| mark.1)),
+    );
     let (across, up) = (Axis::of(xs, lines.log.0, false), Axis::of(ys, lines.log.1, true));
     let names: Vec<String> = lines.curves.iter().map(|curve| curve.label.clone()).collect();
     let rows = names.iter().map(|name| name.chars().count() as f64 * 6.6 + 32.0).sum::<f64>() / WIDTH;
     let top = if names.iter().all(String::is_empty) { 12.0 } else { (rows.ceil() + 1.0) * LINE };
     let mut canvas = Canvas::new(top + BODY + 2.0 * LINE + 8.0);
-    canvas.legend(&names, 2.0);
+    let keys: Vec<(usize, bool)> =
+        (0..).zip(&lines.curves).map(|(series, curve)| style(series, curve)).collect();
+    canvas.legend_of(&names, &keys, 2.0);
     let x = |value: f64| LEFT + (RIGHT - LEFT) * across.part(value);
     let y = |value: f64| top + BODY * (1.0 - up.part(value));
     for &tick in &across.ticks {
@@ -113,6 +121,11 @@ pub fn lines(lines: &Lines) -> String {
     canvas.finish(&lines.told)
 }
 
+/// Which colour a curve has, and whether its line is dashed.
+fn style(series: usize, curve: &Curve) -> (usize, bool) {
+    (curve.colour.unwrap_or(series), curve.dashed || series >= 4)
+}
+
 fn draw(canvas: &mut Canvas, series: usize, curve: &Curve, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) {
     if curve.points.iter().any(|&(.., half)| half > 0.0) {
         let above = curve.points.iter().map(|&(along, height, half)| (along, height + half));
@@ -120,9 +133,17 @@ fn draw(canvas: &mut Canvas, series: usize, curve: &Curve, x: &dyn Fn(f64) -> f6
         let band = joined(above.chain(below), x, y) + "Z";
         canvas.path(&format!("band {}", fill(series)), &band);
     }
+    let (colour, dashed) = style(series, curve);
+    if !curve.band.is_empty() {
+        let of = |pick: fn(&(f64, f64)) -> f64| {
+            curve.points.iter().zip(&curve.band).map(move |(point, ends)| (point.0, pick(ends)))
+        };
+        let (above, below) = (of(|ends| ends.1), of(|ends| ends.0).rev());
+        canvas.path(&format!("band {}", fill(colour)), &(joined(above.chain(below), x, y) + "Z"));
+    }
     let path = joined(curve.points.iter().map(|&(along, height, _)| (along, height)), x, y);
-    let dashed = if curve.dashed || series >= 4 { " dashed" } else { "" };
-    canvas.path(&format!("l{}{dashed}", series % COLOURS), &path);
+    let dashed = if dashed { " dashed" } else { "" };
+    canvas.path(&format!("l{}{dashed}", colour % COLOURS), &path);
     if curve.marked {
         for &(along, height, _) in &curve.points {
             let told = format!("{} {}: {}", curve.label, short(along), short(height));

@@ -92,13 +92,28 @@ impl Canvas {
 
     /// Names of series with their colours, from `y` on; returns where they end.
     fn legend(&mut self, names: &[String], y: f64) -> f64 {
+        let keys: Vec<(usize, bool)> = (0..names.len()).map(|series| (series, false)).collect();
+        self.legend_of(names, &keys, y)
+    }
+
+    /// The same, with each series' colour and whether it is a dashed line.
+    fn legend_of(&mut self, names: &[String], keys: &[(usize, bool)], y: f64) -> f64 {
         let (mut x, mut y) = (8.0, y);
-        for (series, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        for (name, &(series, dashed)) in names.iter().zip(keys).filter(|(name, _)| !name.is_empty()) {
             let width = 24.0 + width_of(name);
             if x + width > WIDTH && x > 8.0 {
                 (x, y) = (8.0, y + LINE);
             }
-            self.rect(&fill(series), (x, y + 2.0), (11.0, 11.0), "");
+            match dashed {
+                true => {
+                    self.line(
+                        &format!("l{} dashed", series % COLOURS),
+                        (x - 4.0, y + 7.5),
+                        (x + 13.0, y + 7.5),
+                    );
+                }
+                false => self.rect(&fill(series), (x, y + 2.0), (11.0, 11.0), ""),
+            }
             self.text("", Anchor::Start, (x + 16.0, y + 12.0), name);
             x += width;
         }
