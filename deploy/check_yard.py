@@ -1,7 +1,9 @@
 """What deploy/check-yard does: a coordinator with four nodes and its page, looked at by a browser, promtool and schemathesis."""
 
 import glob
+import http.server
 import json
+import pathlib
 import os
 import shutil
 import signal
@@ -9,6 +11,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -48,8 +52,10 @@ class Cluster:
         self.environment.pop("RAILYARD_UI_TOKEN", None)
         self.run("certs", f"{work}/certs", "--racks", "2", "--ranks-per-rack", "2")
         self.coordinator = self.start_coordinator()
+        self.node_metrics = free_port(socket.SOCK_STREAM)
         for name in ["rack0-0", "rack0-1", "rack1-0", "rack1-1"]:
-            self.start("node", "--name", name)
+            shown = ["--metrics", f"127.0.0.1:{self.node_metrics}"] if name == "rack0-0" else []
+            self.start("node", "--name", name, *shown)
         self.run("health", "--nodes", "4", "--wait", "30")
 
     def run(self, *args):
@@ -212,22 +218,162 @@ def by_browser(cluster):
             known = ["status of 401", "ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE"]
             if entry["level"] == "SEVERE" and not any(word in entry["message"] for word in known):
                 fail(f"the browser complains: {entry['message']}")
+        replayed(page)
         run = page.runs()[0]["id"]
         driver.get(f"{cluster.url}/v1/runs/{run}/page")
         if not driver.find_element(By.TAG_NAME, "h1").text:
             fail("the report of a run has no title")
         look(page, "report")
+        saved_as_png(driver)
         say("the page: without a token, with a wrong one, by keyboard; runs started, watched, cancelled, compared; the coordinator lost and found")
     finally:
         driver.quit()
 
 
+def replayed(page):
+    """A finished run plays through dispatch and combine, stands where a key puts it, and shows all bytes at its end."""
+    driver = page.driver
+    driver.find_elements(By.CSS_SELECTOR, "#runs button[aria-label^=replay]")[0].click()
+    page.until("the replay", lambda: page.id("film").is_displayed() and "combine" in page.text("film-now"))
+    page.until("its end", lambda: page.text("film-play") == "Play")
+    told = [one.text for one in driver.find_elements(By.CSS_SELECTOR, "#film-racks .value")]
+    if not told or any(one != "none" and len(set(one.split(" of "))) != 1 for one in told):
+        fail(f"a replay ends with {told}")
+    page.id("film-at").send_keys(Keys.HOME)
+    page.until("its beginning", lambda: page.text("film-now").startswith("dispatch, 0"))
+    begun = page.text("film-now")
+    page.id("film-at").send_keys(Keys.PAGE_UP)
+    page.until("a moment in the step", lambda: page.text("film-now") != begun)
+    say(f"a finished run is replayed, at {page.text('film-now')}: {look(page, 'replay')} rules of accessibility hold")
+
+
+def saved_as_png(driver):
+    """The button of a picture makes a PNG three times as wide as the picture's own units."""
+    made = """
+        const done = arguments[0], make = HTMLCanvasElement.prototype.toBlob;
+        HTMLCanvasElement.prototype.toBlob = function (...all) { done([this.width, this.height]); return make.apply(this, all); };
+        document.querySelector("button[data-png]").click();"""
+    width, height = driver.execute_async_script(made)
+    if width != 1920 or height < 300:
+        fail(f"a PNG of {width} x {height}")
+    say(f"a picture is saved as a PNG of {width} x {height}")
+
+
+def board(cluster):
+    """The lecture's page: found by words and numbers, moved by a slider, read by everybody."""
+    path = pathlib.Path(cluster.work, "board.html")
+    cluster.run("board", "--html", str(path))
+    driver = browser()
+    try:
+        driver.get(path.as_uri())
+        shown = lambda: len([one for one in driver.find_elements(By.TAG_NAME, "article") if one.is_displayed()])
+        page = Page(driver, cluster)
+        page.until = lambda what, holds: WebDriverWait(driver, LIMIT_S, poll_frequency=0.1).until(lambda _: holds(), what)
+        whole = shown()
+        for word in ["8x", "half", "2400", "cache"]:
+            driver.find_element(By.ID, "find").clear()
+            driver.find_element(By.ID, "find").send_keys(word)
+            page.until(f"claims with {word}", lambda: 0 < shown() < whole)
+        driver.find_element(By.ID, "find").clear()
+        driver.find_element(By.ID, "find").send_keys(" ", Keys.BACKSPACE)
+        page.until("all claims", lambda: shown() == whole)
+        slider = driver.find_element(By.CSS_SELECTOR, "article input[type=range]")
+        slider.send_keys(Keys.ARROW_RIGHT)
+        page.until("what has moved", lambda: driver.find_element(By.ID, "moved").is_displayed() and driver.find_element(By.ID, "said").text)
+        passed = look(page, "board")
+        driver.find_element(By.ID, "back").click()
+        page.until("all as it was", lambda: not driver.find_element(By.ID, "moved").is_displayed())
+        severe = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        if severe:
+            fail(f"the browser complains of the lecture's page: {severe}")
+        say(f"the lecture's page, {whole} claims: found, moved, moved back; {passed} rules of accessibility hold")
+    finally:
+        driver.quit()
+
+
+class Stream(http.server.BaseHTTPRequestHandler):
+    """The page of a real coordinator, and steps of 72 ranks that nobody runs, as fast as a coordinator tells of them."""
+
+    cluster, ranks, racks = None, 72, 9
+    protocol_version = "HTTP/1.0"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        if self.path != "/v1/events":
+            with urllib.request.urlopen(self.cluster.url + self.path, timeout=LIMIT_S) as answer:
+                body, kind = answer.read(), answer.headers["content-type"]
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        names = [f"rack{rank // 8}-{rank % 8}" for rank in range(self.ranks)]
+        try:
+            self.tell("cluster", {"version": "0", "address": "", "nodes": [{"name": name, "silent": False} for name in names], "cores": 72, "spare": False})
+            for step in range(100_000):
+                self.tell("step", self.step(step, names))
+                time.sleep(0.15)
+        except OSError:
+            pass
+
+    def step(self, step, names):
+        pairs = [(a, b, 7168 * (1 + (a * 7 + b * 13 + step) % 50)) for a in range(self.ranks) for b in range(self.ranks) if a != b]
+        times = [100.0 + rank for rank in range(self.ranks)]
+        moved = lambda phase, sent: {"phase": phase, "measured_us": times, "wall_ms": 100.0, "sent_bytes": sent, "frames": len(sent)}
+        phases = [moved("dispatch", pairs), moved("expert", []), moved("combine", [(b, a, 2 * sent) for a, b, sent in pairs])]
+        return {"run": 1, "step": step, "rack_sizes": [8] * self.racks, "nodes": names, "replays": 0, "phases": phases}
+
+    def tell(self, name, data):
+        self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+
+
+def frames(cluster):
+    """The page stays smooth with 72 ranks under way, all pairs of them, for ten seconds."""
+    Stream.cluster = cluster
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    driver = browser()
+    try:
+        driver.set_window_size(1280, 900)
+        driver.set_script_timeout(LIMIT_S)
+        driver.get(f"http://127.0.0.1:{server.server_port}/")
+        page = Page(driver, cluster)
+        page.until("a step of 72 ranks", lambda: "measured" in page.text("matrix-caption"))
+        measure = """
+            const done = arguments[0], deltas = [], first = seen.totals.steps;
+            let last = performance.now();
+            const begun = last;
+            const tick = (now) => {
+                deltas.push(now - last);
+                last = now;
+                if (now - begun < 10000) requestAnimationFrame(tick); else done([deltas.slice(1), seen.totals.steps - first]);
+            };
+            requestAnimationFrame(tick);"""
+        deltas, steps = driver.execute_async_script(measure)
+        deltas.sort()
+        middle, late = deltas[len(deltas) // 2], deltas[int(0.99 * (len(deltas) - 1))]
+        say(f"72 ranks, {steps} steps in 10 s: a frame takes {middle:.0f} ms in the middle, {late:.0f} ms at the 99th percentile, {deltas[-1]:.0f} ms at most")
+        if steps < 30 or late >= 100:
+            fail("frames of 100 ms and more")
+        look(page, "72-ranks")
+    finally:
+        driver.quit()
+        server.shutdown()
+
+
 def metrics(cluster):
-    text = cluster.get("/metrics")
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=LIMIT_S)
-    if checked.returncode != 0:
-        fail(f"promtool: {checked.stdout}{checked.stderr}")
-    say(f"promtool finds nothing in {len(text.splitlines())} lines of metrics")
+    with urllib.request.urlopen(f"http://127.0.0.1:{cluster.node_metrics}/metrics", timeout=LIMIT_S) as answer:
+        of_node = answer.read().decode()
+    for whose, text in [("the coordinator's", cluster.get("/metrics")), ("a node's", of_node)]:
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=LIMIT_S)
+        if checked.returncode != 0:
+            fail(f"promtool on {whose} metrics: {checked.stdout}{checked.stderr}")
+        say(f"promtool finds nothing in {len(text.splitlines())} lines of {whose} metrics")
 
 
 def api(cluster):
@@ -269,6 +415,8 @@ def main():
     cluster = Cluster(work)
     try:
         by_browser(cluster)
+        board(cluster)
+        frames(cluster)
         metrics(cluster)
         refused(cluster)
         api(cluster)

@@ -95,13 +95,18 @@ function take(name, data) {
     requestAnimationFrame(() => { due = false; draw(); });
   }
 }
+/* A pair of ranks as one number: texts as keys cost a frame where there are thousands of pairs. */
+const SIDE = 65536;
 function addUp(step) {
   if (seen.totals.run !== step.run) seen.totals = { run: step.run, bytes: new Map(), steps: 0 };
   seen.totals.steps += 1;
   for (const part of step.phases) {
     const sums = seen.totals.bytes.get(part.phase) || new Map();
     seen.totals.bytes.set(part.phase, sums);
-    for (const [from, to, bytes] of part.sent_bytes) sums.set(`${from},${to}`, (sums.get(`${from},${to}`) || 0) + bytes);
+    for (const [from, to, bytes] of part.sent_bytes) {
+      const pair = from * SIDE + to;
+      sums.set(pair, (sums.get(pair) || 0) + bytes);
+    }
   }
 }
 
@@ -258,13 +263,14 @@ function drawMatrix() {
   const style = getComputedStyle(document.documentElement);
   paint.fillStyle = style.getPropertyValue("--ground");
   paint.fillRect(0, 0, canvas.width, canvas.height);
-  const most = Math.max(1, ...sums.values());
+  let most = 1;
+  for (const bytes of sums.values()) most = Math.max(most, bytes);
   const rackOf = racksOf(step.rack_sizes);
   const inside = style.getPropertyValue("--a");
   const between = style.getPropertyValue("--b");
   const pairs = [];
-  for (const [key, bytes] of sums) {
-    const [from, to] = key.split(",").map(Number);
+  for (const [pair, bytes] of sums) {
+    const [from, to] = [Math.floor(pair / SIDE), pair % SIDE];
     const same = rackOf[from] === rackOf[to];
     paint.fillStyle = same ? inside : between;
     paint.globalAlpha = 0.08 + (0.92 * bytes) / most;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ struct Following {
     news: tokio::sync::watch::Receiver<VecDeque<News>>,
     step: tokio::sync::watch::Receiver<Option<Arc<StepView>>>,
     waiting: VecDeque<Event>,
+    /// What was said last of each kind: a page is told what has changed.
+    said: BTreeMap<&'static str, String>,
     next_look: Instant,
 }
 
@@ -50,6 +52,7 @@ pub(crate) async fn follow(
         yard,
         _permit: permit,
         waiting: VecDeque::new(),
+        said: BTreeMap::new(),
         next_look: Instant::now(),
     };
     following.changes.mark_changed();
@@ -105,9 +108,11 @@ impl Following {
         }
     }
 
-    fn say(&mut self, what: &str, data: &impl Serialize) {
-        if let Ok(event) = Event::default().event(what).json_data(data) {
-            self.waiting.push_back(event);
+    fn say(&mut self, what: &'static str, data: &impl Serialize) {
+        let Ok(text) = serde_json::to_string(data) else { return };
+        if self.said.get(what) != Some(&text) {
+            self.waiting.push_back(Event::default().event(what).data(&text));
+            self.said.insert(what, text);
         }
     }
 }
