@@ -58,7 +58,7 @@ pub(crate) fn run(args: &PlanArgs, quiet: bool) -> Result<(), Failure> {
         proofs: &proofs,
         out: args.out.as_deref(),
         model: &studied.model.name,
-        hardware: &studied.place.hardware.name,
+        hardware: &studied.place.hardware,
     };
     output::print(&shown.text(output::width(false)))
 }

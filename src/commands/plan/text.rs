@@ -4,6 +4,7 @@ use blackboard::text::number;
 use std::path::Path;
 use study::plan::{Ask, Binds, Choice, Launch, Part, Plan, Role};
 use study::text_table::{Column, TextTable};
+use topology::Hardware;
 
 /// Where what a line says begins.
 const INDENT: usize = 13;
@@ -18,7 +19,7 @@ pub(super) struct Shown<'a> {
     pub(super) proofs: &'a [(&'static str, String)],
     pub(super) out: Option<&'a Path>,
     pub(super) model: &'a str,
-    pub(super) hardware: &'a str,
+    pub(super) hardware: &'a Hardware,
 }
 
 impl Shown<'_> {
@@ -52,7 +53,7 @@ impl Shown<'_> {
         lines.push(line("asked", &format!(
             "{} on {}; {} tokens in, {} out{}; TTFT {} ms and TPOT {} ms for 9 of 10 requests; ${} a rank and hour",
             self.model,
-            self.hardware,
+            self.hardware.name,
             number(load.input_len),
             number(load.output_len),
             load.rate.map_or_else(String::new, |rate| format!(", {} requests a second", number(rate))),
@@ -67,7 +68,11 @@ impl Shown<'_> {
                 plan.looked_at.0, plan.looked_at.1
             ),
         ));
-        lines.push(line("trust", "simulated on nominal rates: an upper bound. Published servers reach 25 to 80% of such figures (docs/trust.md), so leave that much room"));
+        let trust = blackboard::published::trust(self.hardware);
+        lines.push(line(
+            "trust",
+            &format!("simulated; {trust}; whole servers fall shorter still (docs/plan.md)"),
+        ));
         lines.extend(plan.notes.iter().map(|note| line("note", note)));
         lines.join("\n") + "\n"
     }

@@ -87,12 +87,13 @@ impl Choice {
     }
 
     /// Which is better for `ask`: fewer ranks where a rate is to be carried, else more requests a second; then the other of the two, then the
-    /// order of layouts.
+    /// shorter TPOT by closed forms, then the order of layouts.
     pub(super) fn better(&self, other: &Self, ask: &Ask) -> Ordering {
         let (ranks, rate) = (self.ranks.cmp(&other.ranks), other.rate.total_cmp(&self.rate));
         let by = if ask.load.rate.is_some() { ranks.then(rate) } else { rate.then(ranks) };
         let layouts = |choice: &Self| choice.parts.iter().map(|part| part.layout).collect::<Vec<_>>();
-        by.then_with(|| layouts(self).cmp(&layouts(other)))
+        let tpot = |choice: &Self| choice.parts.iter().map(|part| part.estimate.tpot_ms).fold(0.0, f64::max);
+        by.then(tpot(self).total_cmp(&tpot(other))).then_with(|| layouts(self).cmp(&layouts(other)))
     }
 
     /// Whether all of it was served.

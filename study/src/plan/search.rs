@@ -137,8 +137,11 @@ impl<'a> Search<'a> {
     fn top(&self, key: (Role, Size)) -> Option<usize> {
         let class = self.classes.get(&key)?;
         let open = class.iter().enumerate().filter(|(_, entry)| !entry.banned && entry.rate() > 0.0);
-        let by =
-            |a: &Entry, b: &Entry| a.rate().total_cmp(&b.rate()).then(b.curve.layout.cmp(&a.curve.layout));
+        let tpot = |entry: &Entry| entry.best.1.tpot_ms;
+        let by = |a: &Entry, b: &Entry| {
+            let rate = a.rate().total_cmp(&b.rate());
+            rate.then(tpot(b).total_cmp(&tpot(a))).then(b.curve.layout.cmp(&a.curve.layout))
+        };
         open.max_by(|a, b| by(a.1, b.1)).map(|(at, _)| at)
     }
 
