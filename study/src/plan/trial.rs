@@ -2,7 +2,7 @@
 
 use super::steady::{grid, sequences_at};
 use super::{Ask, Curve, Limits, Role};
-use crate::serving::{ServeError, ServeRecord, Sources, serve};
+use crate::serving::{ServeError, ServeRecord, ServeSpec, Sources, serve};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -48,54 +48,82 @@ impl Trials {
         sources: &dyn Sources,
     ) -> Result<Option<Trial>, ServeError> {
         let mut at = from;
-        let mut kept = self.at(curve, (ask, limits), at, sources)?;
+        self.serve(curve, (ask, limits), &[at, at + 1], sources)?;
+        let mut kept = self.known(at);
         if kept.is_none() {
             while kept.is_none() && at > *grid().start() {
                 at -= 1;
-                kept = self.at(curve, (ask, limits), at, sources)?;
+                self.serve(curve, (ask, limits), &[at], sources)?;
+                kept = self.known(at);
             }
             return Ok(kept);
         }
-        while let Some(more) = self.at(curve, (ask, limits), at + 1, sources)? {
+        while let Some(more) = self.known(at + 1) {
             (kept, at) = (Some(more), at + 1);
+            self.serve(curve, (ask, limits), &[at + 1], sources)?;
         }
         Ok(kept)
     }
 
-    /// The trial at one load, `None` where it doesn't keep the limits.
-    fn at(
+    fn known(&self, at: i32) -> Option<Trial> {
+        self.0.get(&at).cloned().flatten()
+    }
+
+    /// Serves at those `loads` that have no trial yet, at the same time.
+    fn serve(
         &mut self,
         curve: &mut Curve,
         (ask, limits): (&Ask, Limits),
-        at: i32,
+        loads: &[i32],
         sources: &dyn Sources,
-    ) -> Result<Option<Trial>, ServeError> {
-        if let Some(known) = self.0.get(&at) {
-            return Ok(known.clone());
+    ) -> Result<(), ServeError> {
+        let new = loads.iter().copied().filter(|at| !self.0.contains_key(at));
+        let asked: Vec<(i32, Option<Asked>)> =
+            new.map(|at| (at, Asked::at(curve, (ask, limits), sequences_at(at)))).collect();
+        let served = std::thread::scope(|scope| {
+            let threads: Vec<_> = asked
+                .into_iter()
+                .map(|(at, asked)| {
+                    (at, scope.spawn(move || asked.map_or(Ok(None), |asked| asked.serve(sources))))
+                })
+                .collect();
+            threads.into_iter().map(|(at, thread)| (at, thread.join())).collect::<Vec<_>>()
+        });
+        for (at, trial) in served {
+            let trial = trial.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            self.0.insert(at, trial?);
         }
-        let trial = tried(curve, (ask, limits), sequences_at(at), sources)?;
-        self.0.insert(at, trial.clone());
-        Ok(trial)
+        Ok(())
+    }
+}
+
+/// One trial, before it is served.
+struct Asked {
+    spec: ServeSpec,
+    rate: f64,
+    seats: u32,
+}
+
+impl Asked {
+    /// With `sequences` a group, if closed forms have it.
+    fn at(curve: &mut Curve, (ask, limits): (&Ask, Limits), sequences: f64) -> Option<Self> {
+        let rate = curve.at(sequences).ok()?.rate;
+        let (layout, seats) = (curve.layout, curve.seats(sequences));
+        let arrivals = ask.arrivals(rate, requests(curve, sequences), layout.role == Role::Prefill);
+        let asked = Ask { limits, ..ask.clone() };
+        Some(Self { spec: layout.spec(&asked, seats, arrivals), rate, seats })
+    }
+
+    /// What came of it, `None` where it doesn't keep the limits.
+    fn serve(&self, sources: &dyn Sources) -> Result<Option<Trial>, ServeError> {
+        let record = serve(&self.spec, sources, &mut |_| ())?;
+        Ok(of_record(&record, self.rate, self.seats).filter(|trial| trial.kept >= Ask::KEPT))
     }
 }
 
 /// Requests of a trial with `sequences` a group.
-pub(super) fn requests(curve: &Curve, sequences: f64) -> u64 {
+fn requests(curve: &Curve, sequences: f64) -> u64 {
     (GENERATIONS * curve.aboard(sequences)).clamp(FEWEST, MOST).round() as u64
-}
-
-fn tried(
-    curve: &mut Curve,
-    (ask, limits): (&Ask, Limits),
-    sequences: f64,
-    sources: &dyn Sources,
-) -> Result<Option<Trial>, ServeError> {
-    let Ok(steady) = curve.at(sequences) else { return Ok(None) };
-    let (layout, seats, requests) = (curve.layout, curve.seats(sequences), requests(curve, sequences));
-    let asked = Ask { limits, ..ask.clone() };
-    let arrivals = ask.arrivals(steady.rate, requests, layout.role == Role::Prefill);
-    let record = serve(&layout.spec(&asked, seats, arrivals), sources, &mut |_| ())?;
-    Ok(of_record(&record, steady.rate, seats).filter(|trial| trial.kept >= Ask::KEPT))
 }
 
 fn of_record(record: &ServeRecord, rate: f64, seats: u32) -> Option<Trial> {
