@@ -133,6 +133,9 @@ pub fn trust(hardware: &Hardware) -> String {
     match &hardware.kernels {
         Some(kernels) => {
             let of = &kernels.provenance;
+            if !of.is_held_out() {
+                return format!("no band: {}; compute on nominal rates", of.told());
+            }
             let band = of.held_out[2].max(of.fitted[2]) * 100.0;
             format!(
                 "dispatch and combine within {band:.0}% in nine of ten ({}); compute on nominal rates",

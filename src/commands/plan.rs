@@ -12,7 +12,7 @@ use blackboard::figure::{Axis, Figure, Layer, Mark};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use study::plan::{Ask, Launch, Limits, Load, Plan, PlanError, launches, plan, proofs};
+use study::plan::{Ask, Launch, Limits, Load, PROOFS, Plan, PlanError, launches, plan, proofs};
 use study::scenario::{command, said};
 use study::serving::Sources;
 
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &PlanArgs, quiet: bool) -> Result<(), Failure> {
         limits: Limits { ttft_ms: args.ttft_ms, tpot_ms: args.tpot_ms },
         usd_per_rank_hour: args.price,
     };
+    if let Some(dir) = &args.out {
+        make(dir).map_err(Failure::usage)?;
+    }
     let meter = Meter::new(quiet);
     let found = plan(&ask, &sources, &mut |what| meter.say(what))?;
     drop(meter);
@@ -88,9 +91,18 @@ fn object(
     })
 }
 
-/// Writes the proof's experiments and the front's picture.
+fn make(dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("--out: cannot make {}", dir.display()))
+}
+
+/// Writes the proof's experiments, in place of those of another plan, and the front's picture.
 fn write(dir: &Path, found: &Plan, proofs: &[(&str, String)]) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    for stale in PROOFS.iter().filter(|name| proofs.iter().all(|(other, _)| other != *name)) {
+        let path = dir.join(format!("{stale}.toml"));
+        if path.is_file() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
     for (name, text) in proofs {
         let path = dir.join(format!("{name}.toml"));
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

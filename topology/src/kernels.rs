@@ -278,19 +278,24 @@ pub struct Provenance {
 }
 
 impl Provenance {
+    /// Whether measurements were left out of the fit and predicted: without, nobody knows how far off it is.
+    #[must_use]
+    pub fn is_held_out(&self) -> bool {
+        self.held_out.iter().any(|&error| error > 0.0)
+    }
+
     /// In a line: whose, and how far off.
     #[must_use]
     pub fn told(&self) -> String {
         let percent = |[median, mean, _]: [f64; 3]| {
             format!("{:.1}% in the median, {:.1}% in the mean", median * 100.0, mean * 100.0)
         };
-        format!(
-            "measured: {}; off by {} of what was fitted, {} of what was left out ({})",
-            self.source,
-            percent(self.fitted),
-            percent(self.held_out),
-            self.held_out_by,
-        )
+        let left_out = if self.is_held_out() {
+            format!("{} of what was left out ({})", percent(self.held_out), self.held_out_by)
+        } else {
+            "nothing was left out to check it".to_owned()
+        };
+        format!("measured: {}; off by {} of what was fitted, {left_out}", self.source, percent(self.fitted))
     }
 }
 

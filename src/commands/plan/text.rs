@@ -38,7 +38,7 @@ impl Shown<'_> {
         let mut lines = vec![
             line("best", &used(best)),
             line("carries", &carries(ask, best)),
-            line("keeps", &self.keeps(best)),
+            line("keeps", &format!("at that load: {}", self.keeps(best))),
             line("binds", &plan.binds.iter().map(|binds| bound(*binds)).collect::<Vec<_>>().join("; ")),
         ];
         if let Some(other) = &plan.runner_up {
@@ -205,11 +205,16 @@ fn used(choice: &Choice) -> String {
 
 fn carries(ask: &Ask, choice: &Choice) -> String {
     format!(
-        "up to {} requests a second on {} ranks: {} tokens/s a rank, {} a user, ${} a million tokens of answers{}",
+        "up to {} requests a second on {} ranks: {} tokens/s a rank, {}${} a million tokens of answers{}",
         number(choice.rate),
         choice.ranks,
         number(choice.tokens_per_s_per_rank),
-        number(choice.tokens_per_s_per_user),
+        // An answer of one token has no time between tokens.
+        if choice.tokens_per_s_per_user.is_finite() {
+            format!("{} a user, ", number(choice.tokens_per_s_per_user))
+        } else {
+            String::new()
+        },
         number(choice.usd_per_mtok),
         if ask.load.rate.is_some() { " at the rate asked for" } else { "" },
     )

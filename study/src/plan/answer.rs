@@ -50,17 +50,12 @@ pub fn plan(ask: &Ask, sources: &dyn Sources, progress: &mut dyn FnMut(&str)) ->
         None => Vec::new(),
     };
     let looked_at = (search.looked_at, search.tried().max(tried));
-    Ok(Plan {
-        best,
-        binds,
-        runner_up,
-        flips,
-        near,
-        refused: search.refused,
-        front,
-        looked_at,
-        notes: studied.notes,
-    })
+    let mut notes = studied.notes;
+    if search.left > 0 {
+        let told = "layouts were not served any more, which by closed forms could be better; fewer ranks or tighter limits leave fewer";
+        notes.push(format!("{} {told}", search.left));
+    }
+    Ok(Plan { best, binds, runner_up, flips, near, refused: search.refused, front, looked_at, notes })
 }
 
 /// The best deployment, by serving every layout that can be: what [`plan`] is held against.
@@ -72,6 +67,7 @@ pub fn exhaustive(ask: &Ask, sources: &dyn Sources) -> Result<Choice, PlanError>
     let studied = sources.resolve(&ask.scenario).map_err(ServeError::from)?;
     let mut search = Search::new(ask, &studied, sources, &mut |_| ())?;
     let keys: Vec<(Role, Size)> = search.classes.keys().copied().collect();
+    search.all = true;
     for key in keys {
         for at in 0..search.classes[&key].len() {
             search.serve(key, at)?;

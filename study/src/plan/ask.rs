@@ -103,7 +103,7 @@ impl Ask {
             }
         }
         if let Some(rate) = self.load.rate.filter(|rate| !(1e-6..=1e9).contains(rate)) {
-            return Err(PlanError::word("rate", format!("{rate}: give requests a second above 0")));
+            return Err(PlanError::word("rate", format!("{rate}: give requests a second from 1e-6 to 1e9")));
         }
         if !(0.0..=1e6).contains(&self.usd_per_rank_hour) {
             let problem = format!("{}: give dollars from 0 to 1000000", self.usd_per_rank_hour);

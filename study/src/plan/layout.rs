@@ -143,6 +143,7 @@ impl Yard {
             Some(&first) if sizes.iter().all(|&size| size == first) => {
                 Ok(Self { racks: sizes.len() as u32, ranks_per_rack: first })
             }
+            None => Err(PlanError::word("racks", "0: give at least 1")),
             _ => Err(PlanError::word(
                 "ranks_per_rack",
                 format!("{sizes:?}: replicas are planned on racks of one size"),

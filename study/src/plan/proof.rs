@@ -8,6 +8,9 @@ use serving::TrainPolicy;
 use serving::arrivals::{ArrivalKind, ArrivalSpec};
 use toml::{Table, Value};
 
+/// Names of proofs: of whole replicas, of each pool.
+pub const PROOFS: [&str; 3] = ["plan", "plan-prefill", "plan-decode"];
+
 /// Requests of a proof, at least and at most.
 const REQUESTS: std::ops::RangeInclusive<u64> = 256..=20_000;
 
@@ -15,11 +18,7 @@ const REQUESTS: std::ops::RangeInclusive<u64> = 256..=20_000;
 #[must_use]
 pub fn proofs(ask: &Ask, choice: &Choice) -> Vec<(&'static str, String)> {
     let of = |part: &Part| {
-        let name = match part.layout.role {
-            Role::Whole => "plan",
-            Role::Prefill => "plan-prefill",
-            Role::Decode => "plan-decode",
-        };
+        let name = PROOFS[part.layout.role as usize];
         (name, experiment(name, ask, choice, part))
     };
     choice.parts.iter().map(of).collect()

@@ -6,15 +6,16 @@ use super::steady::{grid, sequences_at};
 use super::trial::Trials;
 use super::{Ask, Binds, Choice, Curve, Layout, Part, PlanError, Role, Steady, Trial, layouts};
 use crate::scenario::Studied;
-use crate::serving::Sources;
+use crate::serving::{ServeError, Sources};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// How much more a layout that latency binds may carry when it is served than its closed forms say, at most: it is left untried only where even
 /// that would not make it the best. What memory or prompts bind carries no more.
 const MORE: f64 = 1.25;
-/// Most layouts that are tried.
+/// Most layouts that are tried, and most tokens of answers that are served for it.
 const TRIALS_MAX: usize = 48;
+const TOKENS_MAX: f64 = 1.5e8;
 
 /// A layout that can be.
 #[derive(Debug)]
@@ -77,6 +78,12 @@ pub(super) struct Search<'a> {
     pub(super) classes: Classes,
     pub(super) refused: Vec<Refused>,
     pub(super) looked_at: usize,
+    /// Whether every layout is to be served, however many there are.
+    pub(super) all: bool,
+    /// Layouts that could have been better and were not served any more.
+    pub(super) left: usize,
+    /// Why the first layout can't be, where a setting is at fault.
+    fault: Option<ServeError>,
 }
 
 impl<'a> Search<'a> {
@@ -87,8 +94,17 @@ impl<'a> Search<'a> {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Self, PlanError> {
         let yard = Yard::of(studied)?;
-        let mut search =
-            Self { ask, sources, yard, classes: Classes::new(), refused: Vec::new(), looked_at: 0 };
+        let mut search = Self {
+            ask,
+            sources,
+            yard,
+            classes: Classes::new(),
+            refused: Vec::new(),
+            looked_at: 0,
+            all: false,
+            left: 0,
+            fault: None,
+        };
         for role in USES.into_iter().flatten().copied() {
             let all = layouts(ask, studied, role)?;
             progress(&format!("closed forms of {} layouts", all.len()));
@@ -106,7 +122,11 @@ impl<'a> Search<'a> {
     fn look_at(&mut self, layout: Layout) {
         let size = (layout.racks, layout.ranks_per_rack);
         let problem = match Curve::new(layout, self.ask, self.sources) {
-            Err(error) => error.to_string(),
+            Err(error) => {
+                let problem = error.to_string();
+                self.fault = self.fault.take().or(Some(error).filter(ServeError::is_usage));
+                problem
+            }
             Ok(mut curve) => match curve.best(self.ask.limits) {
                 (Some(best), binds) => {
                     let entry =
@@ -218,10 +238,10 @@ impl<'a> Search<'a> {
             let Some((tops, choice)) = best else { return Err(self.nothing()) };
             let untried = tops.iter().find(|(key, at)| self.classes[key][*at].trial.is_none());
             let Some(&(key, at)) = untried else { return Ok(choice) };
-            if self.tried() >= TRIALS_MAX {
-                return Err(PlanError::Nothing(format!(
-                    "{TRIALS_MAX} layouts were served and none was clearly best; narrow the yard or the limits"
-                )));
+            if !self.all && self.is_spent() {
+                // Whoever was not served is left out, and told.
+                self.left += self.leave_untried();
+                continue;
             }
             self.serve(key, at)?;
             let Entry { curve, best, trial, .. } = &self.classes[&key][at];
@@ -231,6 +251,19 @@ impl<'a> Search<'a> {
                 curve.layout, best.1.rate
             ));
         }
+    }
+
+    /// Whether enough was served.
+    fn is_spent(&self) -> bool {
+        let tokens = self.classes.values().flatten().map(|entry| entry.trials.tokens).sum::<f64>();
+        self.tried() >= TRIALS_MAX || tokens >= TOKENS_MAX
+    }
+
+    /// Leaves out what has not been served; how many those are.
+    fn leave_untried(&mut self) -> usize {
+        let untried =
+            self.classes.values_mut().flatten().filter(|entry| entry.trial.is_none() && !entry.banned);
+        untried.map(|entry| entry.banned = true).count()
     }
 
     /// Finds what one entry carries.
@@ -260,6 +293,14 @@ impl<'a> Search<'a> {
     }
 
     fn nothing(&self) -> PlanError {
+        if let Some(fault) = self.fault.clone().filter(|_| self.classes.is_empty()) {
+            return fault.into();
+        }
+        if self.left > 0 {
+            let tried = self.tried();
+            let told = "layouts were served and none keeps the limits; raise one, or ask for a smaller yard";
+            return PlanError::Nothing(format!("{tried} {told}"));
+        }
         let most =
             self.classes.iter().filter(|(key, _)| key.0 == Role::Whole).flat_map(|((_, size), class)| {
                 let room = f64::from(self.yard.room_for(size.0, size.1));

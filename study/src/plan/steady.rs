@@ -63,6 +63,8 @@ pub struct Curve {
 
 /// Loads are on a grid of so many an octave.
 pub(super) const AN_OCTAVE: i32 = 4;
+/// Share of the places in memory that are taken on average, at most: requests come at random, and with all places taken a queue never ends.
+const FULL: f64 = 0.9;
 /// The least load, sequences of a group, as a power of two.
 const LEAST: i32 = -4;
 /// The largest.
@@ -126,7 +128,7 @@ impl Curve {
     /// # Errors
     /// [`Binds`].
     pub fn at(&mut self, sequences: f64) -> Result<Steady, Binds> {
-        if sequences > self.room {
+        if sequences > self.room * FULL {
             return Err(Binds::Memory);
         }
         let trains = f64::from(self.layout.micro_batches);
@@ -160,8 +162,8 @@ impl Curve {
             some * mean + (1.0 - some) * if some < 1.0 { self.interval_ms(decoding, 0, 0.0) } else { mean }
         };
         let rate = trains * arrive / (step_ms / 1e3);
-        // Sakasegawa's queue of g servers with Poisson arrivals and even service.
-        let used = busy / groups;
+        // Sakasegawa's queue of g servers with Poisson arrivals and even service; several short prompts share a step.
+        let used = arrive * self.input / groups / (budget - own);
         if self.layout.role != Role::Decode && used >= 1.0 {
             return Err(Binds::Prompts);
         }
