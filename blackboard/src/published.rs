@@ -211,8 +211,10 @@ mod tests {
     use crate::calibration::Errors;
     use std::collections::BTreeSet;
 
-    /// Bounds of what closed forms are off by, in percent: name, median on nominal ports, median and mean on the profile.
-    const BOUNDS: [(&str, f64, Option<(f64, f64)>); 11] = [
+    /// A series, the median on nominal ports, the median and the mean on its profile.
+    type Bounds = (&'static str, f64, Option<(f64, f64)>);
+    /// What closed forms are off by at most, in percent.
+    const BOUNDS: [Bounds; 11] = [
         ("DeepEP low-latency, H100", 62.0, Some((1.8, 2.4))),
         ("DeepEP normal, H100", 80.0, Some((1.8, 2.0))),
         ("TensorRT-LLM one-sided NVFP4, GB200", 80.0, Some((3.1, 3.9))),

@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
         let problem = match Curve::new(layout, self.ask, self.sources) {
             Err(error) => {
                 let problem = error.to_string();
-                self.fault = self.fault.take().or(Some(error).filter(ServeError::is_usage));
+                self.fault = self.fault.take().or_else(|| Some(error).filter(ServeError::is_usage));
                 problem
             }
             Ok(mut curve) => match curve.best(self.ask.limits) {
