@@ -39,7 +39,7 @@ pub struct Detail {
     /// What the rows and columns of the two matrices are.
     pub matrix_by: MatrixBy,
     /// Row bytes of a dispatch from each sender (row) to each receiver (column), `[n][n]`, hops by gateways included; empty where there
-    /// are more than [`MATRIX_SIDE_MAX`] racks.
+    /// are more than `MATRIX_SIDE_MAX` racks.
     pub dispatch_bytes: Vec<Vec<u64>>,
     /// The same of the combine.
     pub combine_bytes: Vec<Vec<u64>>,

@@ -2,7 +2,7 @@
 //! for those that may be best.
 //!
 //! A *layout* is what one replica is: its racks, stages, tensor parallelism, scheme, overlap and tokens a step. Its load in closed forms is
-//! [`steady`]; a [`trial`] serves requests with it. [`search`] tries layouts in the order of their closed forms until none is left that could
+//! `steady`; a `trial` serves requests with it. `search` tries layouts in the order of their closed forms until none is left that could
 //! be better than the best one tried.
 
 mod answer;
