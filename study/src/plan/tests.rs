@@ -35,6 +35,7 @@ fn ask(
 
 /// A plan finds what serving every layout finds, whatever is scarce.
 #[test]
+#[ignore = "serves every layout: minutes on two cores"]
 fn the_plan_is_the_best_of_all_that_were_served() {
     let cases = [
         ask("granite-1b", "h100", (1, 2), Load::fixed(300, 20, None), (500.0, 20.0)),
