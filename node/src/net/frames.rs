@@ -198,7 +198,7 @@ mod tests {
     /// The bytes that every later build, and any other encoder, must produce.
     const GOLDEN: &[u8] = &[
         0x31, 0, 0, 0, // length 49
-        5, // version
+        6, // version
         7, 0, 0, 0, // epoch
         0, 0, 0, 0, 0, 1, 0, 0, // start_at_ns
         2, 0, 0, 0, 0, 0, 0, 0, b'n', b'0', // name

@@ -193,11 +193,7 @@ fn line(word: &str, text: &str) -> String {
 fn used(choice: &Choice) -> String {
     let of = |part: &Part| {
         let layout = &part.layout;
-        let role = match layout.role {
-            Role::Whole => "",
-            Role::Prefill => "prefill: ",
-            Role::Decode => "decode: ",
-        };
+        let role = layout.role.prefix();
         format!("{role}{} x {} ranks, {layout}", part.replicas, layout.ranks())
     };
     choice.parts.iter().map(of).collect::<Vec<_>>().join("; ")

@@ -1,7 +1,7 @@
 //! What stands beside the best: the same with one word changed, and the limits at which the runner-up would win.
 
 use super::search::Search;
-use super::{Binds, Choice, Layout, Limits, Role};
+use super::{Binds, Choice, Layout, Limits};
 use serde::Serialize;
 
 /// Factors of a limit that are looked at.
@@ -125,11 +125,7 @@ pub(super) fn near(search: &Search<'_>, best: &Choice) -> Vec<Near> {
                     None => values.push((word, rate, entry.binds)),
                 }
             }
-            let role = match part.layout.role {
-                Role::Whole => "",
-                Role::Prefill => "prefill: ",
-                Role::Decode => "decode: ",
-            };
+            let role = part.layout.role.prefix();
             all.extend(values.into_iter().map(|(word, rate, binds)| Near {
                 change: format!("{role}{name} {word} for {mine}"),
                 share: share(rate),

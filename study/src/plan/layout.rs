@@ -29,6 +29,18 @@ pub enum Role {
     Decode,
 }
 
+impl Role {
+    /// What stands before a word about one of two pools.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Prefill => "prefill: ",
+            Self::Decode => "decode: ",
+        }
+    }
+}
+
 /// One replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Layout {

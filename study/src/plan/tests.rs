@@ -35,11 +35,13 @@ fn ask(
 
 /// A plan finds what serving every layout finds, whatever is scarce.
 #[test]
-#[ignore = "serves every layout: minutes on two cores"]
 fn the_plan_is_the_best_of_all_that_were_served() {
     let cases = [
         ask("granite-1b", "h100", (1, 2), Load::fixed(300, 20, None), (500.0, 20.0)),
+        ask("granite-1b", "h100", (2, 1), Load::fixed(2_000, 5, None), (2_000.0, 50.0)),
         ask("granite-1b", "h100", (1, 2), Load::fixed(100, 10, Some(50.0)), (200.0, 10.0)),
+        // Many short prompts share a step.
+        ask("granite-1b", "h100", (1, 2), Load::fixed(5, 1, None), (500.0, 20.0)),
     ];
     for ask in cases {
         let found = plan(&ask, &Presets, &mut |_| ()).unwrap_or_else(|error| panic!("{error}: {ask:?}"));
