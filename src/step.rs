@@ -66,6 +66,7 @@ impl Step {
             micro_batches: words.micro_batches,
             batch: Tokens(args.batch),
             context: Tokens(args.context),
+            prompt: Tokens(args.prompt),
             scheme,
             tokens_per_rank: args.tokens_per_rank.map(Tokens),
             latency: true,

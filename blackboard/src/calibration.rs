@@ -19,11 +19,13 @@ pub use self::measurements::{MAX_MEASUREMENTS, Measurement, Op, parse_measuremen
 pub use self::parameters::{Fitted, Parameter};
 pub use self::profile::{data_hash, predict, profile};
 
+use crate::layer::MoeLayer;
 use crate::scale_up::even_copies;
+use crate::units::Tokens;
 use moe::DispatchScheme;
 use moe::gate::SelectionRule;
 use std::collections::BTreeMap;
-use topology::{Hardware, KernelLoad, KernelProfile};
+use topology::{Dtype, Hardware, KernelLoad, KernelProfile};
 
 /// How experts were picked where kernels were measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Layer {
     pub top_k: u32,
     /// Routed experts of the layer.
     pub experts: u32,
+    /// Inner width of an expert, which whole layers are about.
+    pub expert_inter: u32,
     /// Ranks of a node, which is a scale-up domain.
     pub ranks_per_node: u32,
     /// How copies travelled; `None`: by the columns.
@@ -88,6 +92,21 @@ impl Layer {
         })
     }
 
+    /// What a whole layer is, as in `measured`.
+    #[must_use]
+    pub fn whole(&self, measured: &Measurement) -> MoeLayer {
+        MoeLayer {
+            hidden: self.hidden,
+            expert_inter: self.expert_inter,
+            experts: measured.experts,
+            top_k: self.top_k,
+            dtype: Dtype::Fp8,
+            racks: measured.racks,
+            ranks_per_rack: measured.ranks / measured.racks.max(1),
+            scheme: measured.scheme,
+        }
+    }
+
     /// Refuses times that `nominal` can't have: rows faster than its ports, or a hundred times slower than any kernel.
     ///
     /// # Errors
@@ -96,6 +115,10 @@ impl Layer {
         let rates = [nominal.scale_up, nominal.scale_out].map(|rate| rate.bytes_per_s() as f64);
         for measured in measurements {
             let load = self.load(measured)?;
+            if measured.op.is_layer() {
+                self.check_layer(measured, nominal)?;
+                continue;
+            }
             let ports = [0, 1].map(|at| load.copies[at] * load.tokens * load.row_bytes * 1e6 / rates[at]);
             let least = if measured.op.is_counts() { 0.0 } else { ports[0].max(ports[1]) };
             let refuse = |problem| Err(CalibrationError::Impossible { at: measured.at.clone(), problem });
@@ -113,6 +136,36 @@ impl Layer {
                     measured.us
                 ));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Layer {
+    /// Refuses a whole layer that is faster than its memory, arithmetic and ports, or a hundred times slower.
+    fn check_layer(&self, measured: &Measurement, nominal: &Hardware) -> Result<(), CalibrationError> {
+        let links = Hardware { kernels: None, ..nominal.clone() };
+        let time = self.whole(measured).time(&links, Tokens(f64::from(measured.tokens)))?;
+        let least = time.overlapped().as_micros();
+        let refuse = |problem| Err(CalibrationError::Impossible { at: measured.at.clone(), problem });
+        if measured.us < least {
+            return refuse(format!(
+                "{} us: {} needs {least:.1} us for {} tokens a rank of a layer of hidden {}, top-{}, expert width {} on {} ranks; are times \
+                 in us, and is this the layer?",
+                measured.us,
+                nominal.name,
+                measured.tokens,
+                self.hidden,
+                self.top_k,
+                self.expert_inter,
+                measured.ranks,
+            ));
+        }
+        if measured.us > 2_000.0 + 100.0 * least {
+            return refuse(format!(
+                "{} us is more than a hundred times what {} needs; times are in us: are these ns?",
+                measured.us, nominal.name
+            ));
         }
         Ok(())
     }

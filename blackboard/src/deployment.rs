@@ -1,4 +1,4 @@
-//! A model on hardware, whole: one decode step's times, what binds, memory a rank, throughput and price.
+//! A model on hardware, whole: the times of one step of decoding or of prompts, what binds, memory a rank, throughput and price.
 //!
 //! Everything is even: sequences, caches and experts are spread equally over the ranks of a stage, stages have equal
 //! shares of the layers, all experts are alike to the model's gate. A step reads the experts that its tokens are expected to go to. Times are
@@ -51,8 +51,10 @@ pub struct Deployment {
     pub micro_batches: Option<u32>,
     /// B, sequences in flight, over all micro-batches.
     pub batch: Tokens,
-    /// L, tokens of context a sequence.
+    /// L, tokens of context a sequence; of prompts, those before the step.
     pub context: Tokens,
+    /// New tokens of each sequence's prompt that the step computes; 0: it decodes.
+    pub prompt: Tokens,
     /// How rows travel between ranks.
     pub scheme: DispatchScheme,
     /// T, tokens a rank sends in one all-to-all; `None`: those of its share of a micro-batch.
@@ -134,6 +136,7 @@ impl Deployment {
         for (name, value, least) in [
             ("batch", self.batch.0, f64::MIN_POSITIVE),
             ("context", self.context.0, 0.0),
+            ("prompt", self.prompt.0, 0.0),
             ("tokens-per-rank", self.tokens_per_rank.map_or(1.0, |tokens| tokens.0), 0.0),
             ("price", self.price.0 * 3600.0, 0.0),
         ] {
@@ -148,6 +151,13 @@ impl Deployment {
                     ),
                 );
             }
+        }
+        if self.prompt > Tokens::ZERO && self.drafts.depth > 0 {
+            return refuse(
+                "mtp-depth",
+                self.drafts.depth.into(),
+                "a step of prompts drafts nothing; give 0".to_owned(),
+            );
         }
         if !(self.memory_share > 0.0 && self.memory_share <= 1.0) {
             return refuse(
@@ -203,7 +213,7 @@ impl Deployment {
         let pass = if self.mode == Mode::Max { max } else { sum };
         let hop = self.hop(micro_batch);
         let between_tokens = |pass: Seconds| (pass + stages * hop).max(micro_batches * pass / stages);
-        let gained = self.drafts.gained();
+        let gained = if self.prompt > Tokens::ZERO { self.prompt.0 } else { self.drafts.gained() };
         let rate = gained * (micro_batches.min(stages) * (micro_batch / pass));
         let kv_ratio = times.kv / times.compute;
         let optimal = self.with_context(0.0).optimal_batch(flops, bandwidth);

@@ -21,6 +21,7 @@ pub mod calibration;
 pub mod deployment;
 mod error;
 pub mod figure;
+pub mod layer;
 pub mod pipeline;
 pub mod published;
 pub mod roofline;

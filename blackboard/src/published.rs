@@ -1,10 +1,12 @@
-//! Published measurements of all-to-alls, each beside what nominal ports and the profile of its kernel say.
+//! Published measurements of all-to-alls and whole layers, each beside what nominal ports and the profile of its kernel say.
 //!
 //! A new table is a file in `data/measured`, its sources in its first lines, and a line in [`SERIES`].
 
+pub mod serving;
+
 use crate::BlackboardError;
 use crate::CopiesPerToken;
-use crate::calibration::{CalibrationError, Layer, Measurement, parse_measurements, predict};
+use crate::calibration::{CalibrationError, Layer, Measurement, Op, parse_measurements, predict};
 use crate::scale_up::a2a_time_on;
 use crate::units::Tokens;
 use moe::{DispatchScheme, RowBytes};
@@ -23,6 +25,8 @@ pub struct Series {
     pub variant: &'static str,
     /// The preset of its hardware, nominal.
     pub chip: &'static str,
+    /// Hidden, top-k and expert width of the measured layer, which has 256 experts on nodes of 8.
+    pub shape: [u32; 3],
     /// How copies travelled; `None`: by the file's columns.
     pub scheme: Option<DispatchScheme>,
     /// The preset of its kernel's profile, if it has one.
@@ -37,17 +41,20 @@ macro_rules! series {
             text: include_str!(concat!("../data/measured/", $file)),
             variant: $variant,
             chip: $chip,
+            shape: V3,
             scheme: $scheme,
             profile: $profile,
         }
     };
 }
 
+/// DeepSeek-V3's layer.
+const V3: [u32; 3] = [7168, 8, 2048];
 const FLAT: Option<DispatchScheme> = Some(DispatchScheme::Flat);
 const HIERARCHICAL: Option<DispatchScheme> = Some(DispatchScheme::Hierarchical);
 
 /// Everything that was measured elsewhere and is in the tree.
-pub const SERIES: [Series; 11] = [
+pub const SERIES: [Series; 13] = [
     series!("DeepEP low-latency, H100", "deepep_ll_h100.csv", "", "h100", None, Some("h100-deepep-ll")),
     series!("DeepEP normal, H100", "deepep_normal_h100.csv", "", "h100", None, Some("h100-deepep-normal")),
     series!(
@@ -122,10 +129,35 @@ pub const SERIES: [Series; 11] = [
         None,
         None
     ),
+    Series {
+        shape: [4096, 6, 2048],
+        ..series!(
+            "DeepGEMM's pull request 383, whole layer, unfused, H200",
+            "moe_layer_h200.csv",
+            "unfused",
+            "h200",
+            None,
+            None
+        )
+    },
+    Series {
+        shape: [4096, 6, 2048],
+        ..series!(
+            "DeepGEMM's pull request 383, whole layer, fused, H200",
+            "moe_layer_h200.csv",
+            "fused",
+            "h200",
+            None,
+            None
+        )
+    },
 ];
 
 /// How many times as long as nominal ports say measured kernels took: least and most of the series' medians.
 pub const LONGER: [f64; 2] = [1.4, 10.8];
+
+/// The same of whole layers.
+pub const LAYERS_LONGER: [f64; 2] = [1.7, 2.3];
 
 /// In a line: how far times on `hardware` can be trusted.
 #[must_use]
@@ -163,10 +195,12 @@ pub struct Said {
 }
 
 impl Series {
-    /// The layer that was measured: hidden 7168, 256 experts, top-8, nodes of 8.
+    /// The layer that was measured.
     #[must_use]
     pub const fn layer(&self) -> Layer {
-        Layer { hidden: 7168, top_k: 8, experts: 256, ranks_per_node: 8, scheme: self.scheme, routing: None }
+        let [hidden, top_k, expert_inter] = self.shape;
+        let scheme = self.scheme;
+        Layer { hidden, top_k, experts: 256, expert_inter, ranks_per_node: 8, scheme, routing: None }
     }
 
     /// Its kernels' measurements (exchanges of counts, which nominal ports know nothing about, are left out) with what closed forms say.
@@ -191,7 +225,14 @@ impl Series {
 }
 
 /// Closed form of a kernel that is nothing but the nominal ports and their latencies.
+///
+/// A whole layer: its phases one after the other, in a fused kernel all at once.
 fn nominal_us(measured: &Measurement, layer: &Layer, chip: &Hardware) -> Result<f64, CalibrationError> {
+    if measured.op.is_layer() {
+        let time = layer.whole(measured).time(chip, Tokens(f64::from(measured.tokens)))?;
+        let fused = measured.op == Op::FusedLayer;
+        return Ok(if fused { time.overlapped() } else { time.serial() }.as_micros());
+    }
     let load = layer.load(measured)?;
     let [intra, inter] = load.copies;
     let row = load.row_bytes.round() as u64;
@@ -214,7 +255,7 @@ mod tests {
     /// A series, the median on nominal ports, the median and the mean on its profile.
     type Bounds = (&'static str, f64, Option<(f64, f64)>);
     /// What closed forms are off by at most, in percent.
-    const BOUNDS: [Bounds; 11] = [
+    const BOUNDS: [Bounds; 13] = [
         ("DeepEP low-latency, H100", 62.0, Some((1.8, 2.4))),
         ("DeepEP normal, H100", 80.0, Some((1.8, 2.0))),
         ("TensorRT-LLM one-sided NVFP4, GB200", 80.0, Some((3.1, 3.9))),
@@ -226,6 +267,8 @@ mod tests {
         ("UCCL-EP normal, H200 with EFA", 80.0, None),
         ("pplx-garden decode, H100", 80.0, None),
         ("TensorRT-LLM two-sided NVFP4, combine in NVFP4, GB200", 91.0, None),
+        ("DeepGEMM's pull request 383, whole layer, unfused, H200", 57.5, None),
+        ("DeepGEMM's pull request 383, whole layer, fused, H200", 43.0, None),
     ];
 
     #[test]
@@ -251,18 +294,22 @@ mod tests {
 
     #[test]
     fn nominal_ports_are_as_far_off_as_stated() {
-        let medians = SERIES.iter().map(|series| {
-            let said = series.said().expect("sound");
-            let mut longer: Vec<f64> = said.iter().map(|row| row.measured.us / row.nominal_us).collect();
-            longer.sort_by(f64::total_cmp);
-            (longer[longer.len() / 2] * 10.0).round() / 10.0
-        });
-        let medians: Vec<f64> = medians.collect();
-        let ends = [
-            medians.iter().copied().fold(f64::INFINITY, f64::min),
-            medians.iter().copied().fold(0.0, f64::max),
-        ];
-        assert_eq!(ends, LONGER, "{medians:?}");
+        let ends = |of_layers: bool| {
+            let wanted = SERIES.iter().filter(|series| (series.file == "moe_layer_h200.csv") == of_layers);
+            let medians = wanted.map(|series| {
+                let said = series.said().expect("sound");
+                let mut longer: Vec<f64> = said.iter().map(|row| row.measured.us / row.nominal_us).collect();
+                longer.sort_by(f64::total_cmp);
+                (longer[longer.len() / 2] * 10.0).round() / 10.0
+            });
+            let medians: Vec<f64> = medians.collect();
+            [
+                medians.iter().copied().fold(f64::INFINITY, f64::min),
+                medians.iter().copied().fold(0.0, f64::max),
+            ]
+        };
+        assert_eq!(ends(false), LONGER);
+        assert_eq!(ends(true), LAYERS_LONGER);
     }
 
     #[test]

@@ -7,6 +7,6 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some(text) = railyard_fuzz::text(data) else { return };
-    let layer = Layer { hidden: 7168, top_k: 8, experts: 256, ranks_per_node: 8, scheme: None, routing: None };
+    let layer = Layer { hidden: 7168, top_k: 8, experts: 256, expert_inter: 2048, ranks_per_node: 8, scheme: None, routing: None };
     let _ = parse_measurements(text, "measured.csv", &layer);
 });

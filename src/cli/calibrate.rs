@@ -38,6 +38,9 @@ pub(crate) struct CalibrateArgs {
     /// Experts a token goes to
     #[arg(long, value_name = "K", default_value_t = 8)]
     pub(crate) top_k: u32,
+    /// Inner width of an expert, of whole layers
+    #[arg(long, value_name = "F", default_value_t = 2048)]
+    pub(crate) expert_inter: u32,
     /// Experts, where no column says
     #[arg(long, value_name = "E", default_value_t = 256)]
     pub(crate) experts: u32,

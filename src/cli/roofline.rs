@@ -23,6 +23,7 @@ Examples:
   railyard roofline --racks 4 --ranks 256 --pp 4 --batch 9600 --context 4989    four racks as four stages
   railyard roofline --context 32768 --sweep 'batch=1..8192*2'       a table over the batch
   railyard roofline --sweep batch=1..8192 --csv                     8192 points as CSV
+  railyard roofline --hardware h800 --ranks 32 --batch 128 --prompt 4096    a step of prompts
 
 Everything is analytic: roofline times of even loads, lower bounds of what real kernels take.")]
 pub(crate) struct RooflineArgs {
@@ -35,6 +36,15 @@ pub(crate) struct RooflineArgs {
     /// Tokens of context a sequence
     #[arg(long, value_name = "L", default_value_t = 0.0, help_heading = "Model and tokens")]
     pub(crate) context: f64,
+    /// New tokens of each sequence's prompt that the step computes, after its context [default: none, it decodes]
+    #[arg(
+        long,
+        value_name = "L",
+        default_value_t = 0.0,
+        help_heading = "Model and tokens",
+        hide_default_value = true
+    )]
+    pub(crate) prompt: f64,
     /// Tokens a rank sends in one all-to-all [default: its share of a micro-batch]
     #[arg(long, value_name = "T", help_heading = "Model and tokens")]
     pub(crate) tokens_per_rank: Option<f64>,

@@ -65,6 +65,7 @@ fn layer(args: &CalibrateArgs) -> anyhow::Result<Layer> {
         hidden: args.hidden,
         top_k: args.top_k,
         experts: args.experts,
+        expert_inter: args.expert_inter,
         ranks_per_node: args.ranks_per_node,
         scheme: args.scheme,
         routing: args.routing,

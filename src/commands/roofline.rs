@@ -1,4 +1,4 @@
-//! `railyard roofline`: one decode step of a model on hardware, or a sweep over one of its inputs.
+//! `railyard roofline`: one step of a model on hardware, or a sweep over one of its inputs.
 
 use crate::cli::RooflineArgs;
 use crate::failure::Failure;
@@ -9,6 +9,7 @@ use crate::sweep_flag::Sweep;
 use blackboard::deployment::{Deployment, Estimate, Mode};
 use blackboard::published::trust;
 use blackboard::text;
+use blackboard::units::Tokens;
 use serde_json::{Value, json};
 use study::experiment::{
     Axis, Experiment, Merged, Plan, Point, Record, Results, Shard, Subject, label, run_offline,
@@ -77,6 +78,11 @@ fn header(d: &Deployment, said: &Said) -> String {
     } else {
         "sum: attention overlaps nothing"
     };
+    let prompts = if d.prompt > Tokens::ZERO {
+        format!(", {} new of prompts", text::number(d.prompt.0))
+    } else {
+        String::new()
+    };
     let text = format!(
         "model      = {}: {:.1}B parameters, {:.1}B active, {} of cache a sequence\n\
          hardware   = {}, {} ranks, racks: {}; arithmetic {}, weights {}, cache {}\n\
@@ -94,7 +100,7 @@ fn header(d: &Deployment, said: &Said) -> String {
         d.kv_dtype,
         trust(&d.hardware),
         text::number(d.batch.0),
-        text::number(d.context.0),
+        text::number(d.context.0) + &prompts,
         d.stages,
         d.micro_batches(),
         d.tp,
@@ -177,7 +183,7 @@ fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
 
 /// The inputs, as resolved.
 fn config(d: &Deployment, said: &Said) -> Value {
-    json!({
+    let mut config = json!({
         "model": d.model.name,
         "total_params": d.model.total_params(),
         "active_params": d.model.active_params(),
@@ -203,7 +209,11 @@ fn config(d: &Deployment, said: &Said) -> Value {
         "usd_per_gpu_hour": d.price.0 * 3600.0,
         "mode": d.mode,
         "notes": said.notes,
-    })
+    });
+    if d.prompt > Tokens::ZERO {
+        config["prompt"] = json!(d.prompt.0);
+    }
+    config
 }
 
 fn object(deployment: &Deployment, said: &Said, estimate: &Estimate) -> Result<Value, Failure> {

@@ -7,39 +7,52 @@ use crate::cli::TrustArgs;
 use crate::failure::Failure;
 use crate::output;
 use anyhow::Context;
-use blackboard::calibration::Errors;
+use blackboard::calibration::{Errors, Measurement};
+use blackboard::published::serving::{self, ServedSaid};
 use blackboard::published::{SERIES, Said, Series};
 
 /// Rows of a measurement beyond which it isn't simulated.
 const SIM_ROWS_MAX: u64 = 150_000;
 
-/// A measurement with all that is said of it, microseconds.
-struct Row {
-    said: Said,
-    /// Mean over ranks of when each is done, by nominal ports and by the profile.
-    sim_us: [Option<f64>; 2],
+/// What a time is of.
+struct What {
+    op: String,
+    racks: u32,
+    ranks: u32,
+    experts: u32,
+    /// Of a rank.
+    tokens: u64,
+    sms: Option<u32>,
 }
 
-/// One kernel's measurements.
+/// A measurement with all that is said of it, microseconds.
+struct Row {
+    what: What,
+    measured_us: f64,
+    /// By each of [`SAYERS`].
+    times: [Option<f64>; 4],
+    /// What a server was measured and is said to make, tokens a second and rank.
+    served: Option<ServedSaid>,
+}
+
+/// One table of measurements.
 struct Told {
-    series: &'static Series,
+    name: &'static str,
+    file: &'static str,
+    variant: &'static str,
+    chip: &'static str,
+    profile: Option<&'static str>,
     rows: Vec<Row>,
 }
 
-/// Who says a time.
+/// Who says a time. The simulator: mean over ranks of when each is done.
 const SAYERS: [&str; 4] = ["analytic, nominal", "sim, nominal", "analytic, profile", "sim, profile"];
-
-impl Row {
-    fn times(&self) -> [Option<f64>; 4] {
-        [Some(self.said.nominal_us), self.sim_us[0], self.said.profiled_us, self.sim_us[1]]
-    }
-}
 
 impl Told {
     /// Of each of [`SAYERS`].
     fn errors(&self) -> [Option<Errors>; 4] {
         [0, 1, 2, 3].map(|at| {
-            let error = |row: &Row| Some(row.times()[at]? / row.said.measured.us - 1.0);
+            let error = |row: &Row| Some(row.times[at]? / row.measured_us - 1.0);
             Errors::of(&self.rows.iter().filter_map(error).collect::<Vec<_>>())
         })
     }
@@ -48,19 +61,9 @@ impl Told {
 pub(crate) fn run(args: &TrustArgs) -> Result<(), Failure> {
     let mut all = Vec::new();
     for series in &SERIES {
-        let said = series.said().map_err(Failure::failed)?;
-        let mut sims = sim::Simulated::default();
-        let mut rows = Vec::new();
-        for said in said {
-            let sim_us = if args.no_sim {
-                [None, None]
-            } else {
-                sims.of(series, &said.measured).context(series.name).map_err(Failure::Failed)?
-            };
-            rows.push(Row { said, sim_us });
-        }
-        all.push(Told { series, rows });
+        all.push(kernels(series, args.no_sim)?);
     }
+    all.push(servers()?);
     if let Some(path) = &args.csv {
         crate::files::write_whole(path, &told::csv(&all)).map_err(Failure::Failed)?;
     }
@@ -71,4 +74,55 @@ pub(crate) fn run(args: &TrustArgs) -> Result<(), Failure> {
         return output::print(&format!("{:#}\n", told::object(&all)));
     }
     output::print(&output::fitted(&told::text(&all), 2))
+}
+
+/// A series of kernels or whole layers.
+fn kernels(series: &'static Series, no_sim: bool) -> Result<Told, Failure> {
+    let mut sims = sim::Simulated::default();
+    let mut rows = Vec::new();
+    for Said { measured, nominal_us, profiled_us } in series.said().map_err(Failure::failed)? {
+        let [sim_nominal, sim_profiled] = if no_sim {
+            [None, None]
+        } else {
+            sims.of(series, &measured).context(series.name).map_err(Failure::Failed)?
+        };
+        let Measurement { op, racks, ranks, experts, tokens, sms, us, .. } = measured;
+        rows.push(Row {
+            what: What { op: op.to_string(), racks, ranks, experts, tokens: tokens.into(), sms },
+            measured_us: us,
+            times: [Some(nominal_us), sim_nominal, profiled_us, sim_profiled],
+            served: None,
+        });
+    }
+    let Series { name, file, variant, chip, profile, .. } = *series;
+    Ok(Told { name, file, variant, chip, profile, rows })
+}
+
+/// Steps of whole servers.
+fn servers() -> Result<Told, Failure> {
+    let row = |said: ServedSaid| {
+        let served = &said.served;
+        let step_us = |tokens_per_s: f64| served.load / tokens_per_s * 1e6;
+        Row {
+            what: What {
+                op: if served.prompts { "prefill step" } else { "decode step" }.to_owned(),
+                racks: served.racks(),
+                ranks: served.ranks,
+                experts: served.model.layer().num_experts,
+                tokens: served.load.round() as u64,
+                sms: None,
+            },
+            measured_us: step_us(served.tokens_per_s),
+            times: [Some(step_us(said.nominal)), None, None, None],
+            served: Some(said.clone()),
+        }
+    };
+    Ok(Told {
+        name: "Servers, DeepSeek-V3",
+        file: serving::FILE.0,
+        variant: "",
+        chip: "",
+        profile: None,
+        rows: serving::served().map_err(Failure::failed)?.into_iter().map(row).collect(),
+    })
 }

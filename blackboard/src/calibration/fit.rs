@@ -84,6 +84,10 @@ struct Point {
 /// # Errors
 /// As [`Layer::load`].
 pub fn fit(measurements: &[Measurement], layer: &Layer, nominal: &Hardware) -> Result<Fit, CalibrationError> {
+    if let Some(whole) = measurements.iter().find(|measured| measured.op.is_layer()) {
+        let problem = "a whole layer can't be fitted yet; leave its column out".to_owned();
+        return Err(CalibrationError::Impossible { at: whole.at.clone(), problem });
+    }
     let mut groups = BTreeMap::<Key, Vec<&Measurement>>::new();
     for measured in measurements {
         groups.entry(key(measured)).or_default().push(measured);

@@ -12,7 +12,8 @@ const MAX_RANKS: u32 = 1 << 16;
 /// A kernel that was launched takes no less.
 const LEAST_US: f64 = 1.0;
 const COLUMNS: &str = "tokens (or tokens_per_rank), nodes, ep, experts, sms, kernel, row_dtype, library, gpu, nic; times: dispatch_us, \
-                       combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us; or phase and us";
+                       combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us; of whole layers unfused_us (or layer_us) and \
+                       fused_us; or phase and us";
 
 /// What was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,10 @@ pub enum Op {
     DispatchCounts,
     /// The exchange of counts before a combine.
     CombineCounts,
+    /// A whole layer: dispatch, experts and combine, one after the other.
+    Layer,
+    /// A whole layer in one kernel that works on tiles of all three at once.
+    FusedLayer,
 }
 
 impl Op {
@@ -32,6 +37,12 @@ impl Op {
     #[must_use]
     pub const fn is_counts(self) -> bool {
         matches!(self, Self::DispatchCounts | Self::CombineCounts)
+    }
+
+    /// True of a whole layer.
+    #[must_use]
+    pub const fn is_layer(self) -> bool {
+        matches!(self, Self::Layer | Self::FusedLayer)
     }
 
     /// True of what belongs to the dispatch.
@@ -48,6 +59,8 @@ impl fmt::Display for Op {
             Self::Combine => "combine",
             Self::DispatchCounts => "dispatch counts",
             Self::CombineCounts => "combine counts",
+            Self::Layer => "layer",
+            Self::FusedLayer => "fused layer",
         })
     }
 }
@@ -112,6 +125,8 @@ fn column(name: &str) -> Option<Column> {
         "combine_low_precision_us" => Column::Of(Op::Combine, true),
         "dispatch_notify_us" | "prepare_us" => Column::Of(Op::DispatchCounts, false),
         "combine_notify_us" => Column::Of(Op::CombineCounts, false),
+        "layer_us" | "unfused_us" => Column::Of(Op::Layer, false),
+        "fused_us" => Column::Of(Op::FusedLayer, false),
         _ => return None,
     })
 }
@@ -119,7 +134,7 @@ fn column(name: &str) -> Option<Column> {
 /// Reads measurements of `layer`; empty lines and those that begin with `#` are skipped, `-` and nothing are no measurement.
 ///
 /// Where `layer` doesn't say how copies travel: a column `ep` means deduplicated rows and experts picked so that all ranks get alike, `sms`
-/// hierarchical rows, else every copy travels by itself.
+/// hierarchical rows, else every copy travels by itself; in whole layers rows are hierarchical.
 ///
 /// # Errors
 /// [`CalibrationError`] with file, line and column.
@@ -162,6 +177,15 @@ fn read_header(cells: &[&str]) -> Result<Vec<(String, Column)>, String> {
         Ok((name, found))
     };
     let columns = cells.iter().map(read).collect::<Result<Vec<_>, String>>()?;
+    for (at, (name, column)) in columns.iter().enumerate() {
+        let same = |(other, found): &&(String, Column)| match column {
+            Column::Label => other == name,
+            _ => found == column,
+        };
+        if let Some((other, _)) = columns[..at].iter().find(same) {
+            return Err(format!("columns `{other}` and `{name}` say the same; give one of them"));
+        }
+    }
     let has = |wanted: Column| columns.iter().any(|(_, column)| *column == wanted);
     let times = has(Column::Time) || columns.iter().any(|(_, column)| matches!(column, Column::Of(..)));
     if !has(Column::Tokens) || !times || has(Column::Time) != has(Column::Phase) {
@@ -219,17 +243,23 @@ fn read_line(
             _ => continue,
         };
         let Some(us) = micros(name, cell, op)? else { continue };
-        let rows = match (op.is_dispatch(), low) {
+        let own_scheme = if op.is_layer() { DispatchScheme::Hierarchical } else { scheme };
+        let rows = match (op.is_dispatch() || op.is_layer(), low) {
             (true, _) => out,
             (false, false) => RowFormat::Bf16,
             (false, true) => RowFormat::Nvfp4,
         };
         found.push(Measurement {
             at: format!("{place}: {name}"),
-            variant: if low { format!("{variant} low-precision combine") } else { variant.clone() },
+            variant: match (op, low) {
+                (Op::Layer, _) => format!("{variant} unfused").trim_start().to_owned(),
+                (Op::FusedLayer, _) => format!("{variant} fused").trim_start().to_owned(),
+                (_, true) => format!("{variant} low-precision combine"),
+                (_, false) => variant.clone(),
+            },
             op,
             rows,
-            scheme: layer.scheme.unwrap_or(scheme),
+            scheme: layer.scheme.unwrap_or(own_scheme),
             routing: layer.routing.unwrap_or(routing),
             racks,
             ranks,
@@ -246,7 +276,9 @@ fn phase(cell: &str) -> Result<Op, String> {
     match cell.to_lowercase().as_str() {
         "dispatch" => Ok(Op::Dispatch),
         "combine" => Ok(Op::Combine),
-        _ => Err(format!("phase `{cell}`: give dispatch or combine")),
+        "layer" | "unfused" => Ok(Op::Layer),
+        "fused" => Ok(Op::FusedLayer),
+        _ => Err(format!("phase `{cell}`: give dispatch, combine, layer or fused")),
     }
 }
 

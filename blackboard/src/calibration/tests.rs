@@ -4,8 +4,15 @@ use super::*;
 use proptest::prelude::*;
 use topology::{Kernel, RowFormat};
 
-const LAYER: Layer =
-    Layer { hidden: 7168, top_k: 8, experts: 256, ranks_per_node: 8, scheme: None, routing: None };
+const LAYER: Layer = Layer {
+    hidden: 7168,
+    top_k: 8,
+    experts: 256,
+    expert_inter: 2048,
+    ranks_per_node: 8,
+    scheme: None,
+    routing: None,
+};
 const LOW_LATENCY: &str = include_str!("../../data/measured/deepep_ll_h100.csv");
 const NORMAL: &str = include_str!("../../data/measured/deepep_normal_h100.csv");
 const GB200: &str = include_str!("../../data/measured/trtllm_alltoall_gb200.csv");
@@ -160,6 +167,14 @@ fn a_fault_is_told_with_its_line_and_column() {
     check("", "m.csv: no measurements");
     check("a,b\n", "m.csv:1: column `a`: known are tokens");
     check("tokens,nodes\n", "m.csv:1: a header has tokens and times");
+    check(
+        "tokens,tokens_per_rank,us,phase\n",
+        "m.csv:1: columns `tokens` and `tokens_per_rank` say the same",
+    );
+    check(
+        "tokens,dispatch_us,dispatch_us\n",
+        "m.csv:1: columns `dispatch_us` and `dispatch_us` say the same",
+    );
     check(&with("1,2"), "m.csv:3: 2 cells; the header has 3");
     check(&with("0,2,20"), "m.csv:3: tokens `0`: give a whole number from 1");
     check(&with("1,2,nan"), "m.csv:3: dispatch_us `nan`: give microseconds");
@@ -168,7 +183,10 @@ fn a_fault_is_told_with_its_line_and_column() {
         &with("1,2,0.0163"),
         "m.csv:3: dispatch_us `0.0163`: no kernel takes less than 1 us; times are in us: are these ms?",
     );
-    check("tokens,nodes,phase,us\n1,2,expert,9\n", "m.csv:2: phase `expert`: give dispatch or combine");
+    check(
+        "tokens,nodes,phase,us\n1,2,expert,9\n",
+        "m.csv:2: phase `expert`: give dispatch, combine, layer or fused",
+    );
     let impossible = |line: &str, part: &str| {
         let error = LAYER.check(&read(&with(line)), &preset("h100")).expect_err("refused").to_string();
         assert!(error.starts_with("m.csv:3: dispatch_us: ") && error.contains(part), "{error}");

@@ -29,11 +29,17 @@ impl Deployment {
 
     /// Tokens that a step computes of so many sequences: their newest, and drafts.
     pub(super) fn computed(&self, sequences: Tokens) -> Tokens {
-        sequences * f64::from(self.drafts.tokens())
+        sequences * if self.prompt > Tokens::ZERO { self.prompt.0 } else { f64::from(self.drafts.tokens()) }
     }
 
-    /// The next token of one sequence, with the drafts after it. A context of 0 stands for none: nothing is looked at.
-    fn one_token(&self) -> RankLoad {
+    /// The next token of one sequence, with the drafts after it, or what is computed of its prompt. A context of 0 stands for none: nothing is
+    /// looked at.
+    fn one_sequence(&self) -> RankLoad {
+        if self.prompt > Tokens::ZERO {
+            let (cached, tokens) = (self.context.0.round() as u64, self.prompt.0.round().max(1.0) as u64);
+            let prefill = self.model.reaches().of_sequence(cached, tokens);
+            return RankLoad { prefill, decode: TokenLoad::default() };
+        }
         let (context, tokens) = (self.context.0.round() as u64, u64::from(self.drafts.tokens()));
         let one = match context.checked_sub(1) {
             Some(cached) => self.model.reaches().of_sequence(cached, tokens),
@@ -45,7 +51,7 @@ impl Deployment {
     /// The work of a busy rank for a micro-batch, through all layers: its group's sequences, and an even part of the experts that the tokens of all
     /// are expected to go to.
     pub(super) fn step_work(&self, micro_batch: Tokens) -> Work {
-        let (part, one) = (self.part(), self.one_token());
+        let (part, one) = (self.part(), self.one_sequence());
         let sequences = self.of_group(micro_batch).0;
         let layer = |layer: u32, load: &RankLoad, tokens: Tokens| {
             let own = self.model.mixer_work(layer, load, &part)
@@ -54,7 +60,7 @@ impl Deployment {
             self.of_sequences(own, sequences)
                 + block.map_or_else(Work::default, |block| self.experts(layer, block, tokens))
         };
-        let mut work = self.of_sequences(self.model.head_work(one.tokens(), &part), sequences);
+        let mut work = self.of_sequences(self.model.head_work(self.answers(&one), &part), sequences);
         for (first, layers) in self.layers() {
             work += layer(first, &one, self.computed(micro_batch)) * layers;
         }
@@ -67,6 +73,11 @@ impl Deployment {
     /// Layers like those that draft, in the order in which they run.
     pub(super) fn drafting(&self) -> Vec<u32> {
         self.model.draft_layers(self.drafts.depth).unwrap_or_default()
+    }
+
+    /// Tokens of `one` sequence that the head answers: of a prompt, the last.
+    fn answers(&self, one: &RankLoad) -> u64 {
+        if self.prompt > Tokens::ZERO { 1 } else { one.tokens() }
     }
 
     /// `one` sequence's work for so many: weights are read once.
@@ -136,7 +147,7 @@ impl Deployment {
         let (part, model) = (self.part(), &self.model);
         let [embedding, head] = model.embedding_bytes(&part);
         let (drafting, drafting_bytes, drafting_cache) = model.draft_held(self.drafts.depth, &part);
-        let context = self.context.0.round() as u64;
+        let context = self.cached();
         let experts = |layer: u32| {
             let block = model.layer_at(layer).routed();
             block.map_or(0.0, |block| self.experts(layer, block, Tokens(f64::INFINITY)).weights)
@@ -163,11 +174,16 @@ impl Deployment {
         (0..).zip(self.stage_layers()).map(of).collect()
     }
 
+    /// Tokens of a sequence whose entries are in the cache after the step.
+    fn cached(&self) -> u64 {
+        (self.context + self.prompt).0.round() as u64
+    }
+
     /// One sequence's cache, all layers.
     #[must_use]
     pub fn cache_per_sequence(&self) -> Bytes {
         let growth = self.model.cache_growth(0..self.model.num_layers(), self.kv_dtype, 1);
-        Bytes(growth.bytes(self.context.0.round() as u64))
+        Bytes(growth.bytes(self.cached()))
     }
 
     /// The sequences in flight whose caches fit beside the weights of every stage, on all ranks; buffers are left out. Infinite without a

@@ -22,6 +22,7 @@ fn v3_on(hardware: &str, ranks: u32, batch: f64, context: f64) -> Deployment {
         micro_batches: None,
         batch: Tokens(batch),
         context: Tokens(context),
+        prompt: Tokens::ZERO,
         scheme: DispatchScheme::Dedup,
         tokens_per_rank: None,
         latency: false,

@@ -132,6 +132,7 @@ fn bound() -> Figure {
             micro_batches: None,
             batch: Tokens(batch * f64::from(racks)),
             context: Tokens::ZERO,
+            prompt: Tokens::ZERO,
             scheme: DispatchScheme::Flat,
             tokens_per_rank: None,
             latency: false,

@@ -185,6 +185,7 @@ fn a_served_step_is_what_the_roofline_says() {
                 micro_batches: None,
                 batch: Tokens(batch as f64),
                 context: Tokens(20_000.0),
+                prompt: Tokens::ZERO,
                 scheme,
                 tokens_per_rank: None,
                 latency: true,

@@ -18,17 +18,19 @@ use topology::{A2aLinks, Cluster, Hardware};
 /// Racks, ranks, experts, tokens, multiprocessors.
 type Shape = (u32, u32, u32, u32, Option<u32>);
 
-/// Times of one series' runs, each simulated once for both phases: by shape, of nominal ports and of the profile, dispatch and combine.
+/// Times of one series' runs, each simulated once for all phases: by shape, of nominal ports and of the profile, dispatch, combine and experts.
 #[derive(Default)]
 pub(super) struct Simulated {
-    times: BTreeMap<Shape, [Option<[f64; 2]>; 2]>,
+    times: BTreeMap<Shape, [Option<[f64; 3]>; 2]>,
 }
 
 impl Simulated {
     /// Mean over ranks of when each is done; none where there is no profile, or rows are too many.
     pub(super) fn of(&mut self, series: &Series, measured: &Measurement) -> anyhow::Result<[Option<f64>; 2]> {
         let Measurement { racks, ranks, experts, tokens, sms, .. } = *measured;
-        if u64::from(ranks) * u64::from(tokens) * 8 > SIM_ROWS_MAX || !experts.is_multiple_of(ranks) {
+        if u64::from(ranks) * u64::from(tokens) * u64::from(series.layer().top_k) > SIM_ROWS_MAX
+            || !experts.is_multiple_of(ranks)
+        {
             return Ok([None, None]);
         }
         let shape = (racks, ranks, experts, tokens, sms);
@@ -41,16 +43,22 @@ impl Simulated {
                 *place.insert([Some(simulate(series, measured, &nominal)?), profiled])
             }
         };
-        let at = usize::from(measured.op == Op::Combine);
-        Ok(times.map(|times| times.map(|times| times[at])))
+        let of = |[dispatch, combine, experts]: [f64; 3]| match measured.op {
+            Op::Combine | Op::CombineCounts => combine,
+            Op::Dispatch | Op::DispatchCounts => dispatch,
+            Op::Layer => dispatch + experts + combine,
+            Op::FusedLayer => experts.max(dispatch + combine),
+        };
+        Ok(times.map(|times| times.map(of)))
     }
 }
 
-/// Dispatch and combine of a measurement's shape on `hardware`, microseconds.
-fn simulate(series: &Series, measured: &Measurement, hardware: &Hardware) -> anyhow::Result<[f64; 2]> {
+/// Dispatch, combine and experts of a measurement's shape on `hardware`, microseconds.
+fn simulate(series: &Series, measured: &Measurement, hardware: &Hardware) -> anyhow::Result<[f64; 3]> {
     let layer = series.layer();
     let mut shape = Model::preset("deepseek-v3")?.layer();
     (shape.hidden, shape.num_experts, shape.top_k) = (layer.hidden, measured.experts, layer.top_k);
+    shape.expert_inter = layer.expert_inter;
     shape.gate = shape.gate.unlimited();
     let cluster = Cluster::uniform(measured.racks, measured.ranks / measured.racks)?;
     let placement = Placement::linear(&cluster, measured.experts)?;
@@ -84,7 +92,7 @@ fn simulate(series: &Series, measured: &Measurement, hardware: &Hardware) -> any
         ..Setup::new(cluster, hardware.clone(), program)
     };
     let step = SimRunner::run_blocking(&RunRequest::new(setup), 1)?.remove(0);
-    Ok([Phase::Dispatch, Phase::Combine].map(|phase| {
+    Ok([Phase::Dispatch, Phase::Combine, Phase::Expert].map(|phase| {
         let reports = step.reports(phase);
         reports.iter().map(|report| report.measured.as_micros_f64()).sum::<f64>() / reports.len() as f64
     }))
@@ -97,6 +105,7 @@ fn nominal(series: &Series, measured: &Measurement, hardware: &Hardware, wire: R
     let (phase, bytes) = match measured.op {
         Op::Dispatch | Op::DispatchCounts => (&mut links.dispatch, wire.dispatch),
         Op::Combine | Op::CombineCounts => (&mut links.combine, wire.combine),
+        Op::Layer | Op::FusedLayer => return links,
     };
     let scale = bytes as f64 / measured.rows.bytes(hidden);
     for link in [&mut phase.fabric.scale_up, &mut phase.fabric.scale_out] {

@@ -1,9 +1,10 @@
 //! What `railyard trust` tells: errors by table as text and JSON, each measurement as CSV, one picture.
 
-use super::{Row, SAYERS, Told};
-use blackboard::calibration::{Errors, Measurement};
+use super::{Row, SAYERS, Told, What};
+use blackboard::calibration::Errors;
 use blackboard::figure::{Axis, Figure, Layer, Mean};
-use blackboard::published::LONGER;
+use blackboard::published::serving::{ASSUMED, ServedSaid, TOO_MANY, TOO_MANY_IN_TURN};
+use blackboard::published::{LAYERS_LONGER, LONGER};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -13,24 +14,55 @@ pub(super) fn text(all: &[Told]) -> String {
     let mut text = "Published measurements, and how far off this is: |said / measured - 1|, sim as the mean over ranks\n".to_owned();
     for told in all {
         let rows = told.rows.len();
-        let profile = told.series.profile.map_or_else(String::new, |name| format!(", profile {name}"));
-        let _ = writeln!(text, "\n{} ({rows} times, {}{profile})", told.series.name, told.series.file);
+        let profile = told.profile.map_or_else(String::new, |name| format!(", profile {name}"));
+        let _ = writeln!(text, "\n{} ({rows} times, {}{profile})", told.name, told.file);
         text.push_str("  said by             rows  median%   mean%    p90%    max%   bias%\n");
         for (name, errors) in SAYERS.iter().zip(told.errors()) {
             let Some(Errors { rows, median, mean, p90, max, bias }) = errors else { continue };
             let percent = [median, mean, p90, max].map(|error| format!("{:>6.2}", error * 100.0)).join("  ");
             let _ = writeln!(text, "  {name:<18}  {rows:>4}   {percent}  {:>+6.2}", bias * 100.0);
         }
+        told.rows.iter().filter_map(|row| row.served.as_ref()).for_each(|said| server(&mut text, said));
+        if told.rows.iter().any(|row| row.served.is_some()) {
+            let _ = writeln!(text, "  assumed: {ASSUMED}; ~ what a rank had to do isn't published");
+        }
     }
     let _ = writeln!(
         text,
-        "\nnominal ports: a lower bound of times; measured kernels took {} to {} times as long (median by table). The simulator was given batches of up to \
-         {} rows.",
+        "\nnominal rates: a lower bound of times. Measured kernels took {} to {} times as long, whole layers {} to {} times (median by table); of servers \
+         nominal rates say {} to {} times the tokens that they made, {} to {} times where no part hides another. The simulator was given batches of up \
+         to {} rows.",
         LONGER[0],
         LONGER[1],
+        LAYERS_LONGER[0],
+        LAYERS_LONGER[1],
+        TOO_MANY[0],
+        TOO_MANY[1],
+        TOO_MANY_IN_TURN[0],
+        TOO_MANY_IN_TURN[1],
         super::SIM_ROWS_MAX,
     );
     text
+}
+
+/// A server's rate and what is said of it.
+fn server(text: &mut String, said: &ServedSaid) {
+    let served = &said.served;
+    let beside = |rate: f64| format!("{rate:.0} ({:+.0}%)", (rate / served.tokens_per_s - 1.0) * 100.0);
+    let unit = if served.prompts { "tokens, prompts of" } else { "sequences of" };
+    let _ = writeln!(
+        text,
+        "  {} on {} {}, {}{} {unit} {} a rank: {} tokens/s a rank; nominal: all at once {}, in turn {}",
+        served.name,
+        served.ranks,
+        served.gpu,
+        if served.load_known { "" } else { "~" },
+        served.load,
+        served.context,
+        served.tokens_per_s,
+        beside(said.nominal),
+        beside(said.in_turn),
+    );
 }
 
 pub(super) fn object(all: &[Told]) -> Value {
@@ -47,11 +79,11 @@ pub(super) fn object(all: &[Told]) -> Value {
             .map(|(key, found)| (key.to_owned(), json!(errors(found))))
             .collect();
         json!({
-            "name": told.series.name,
-            "file": told.series.file,
-            "variant": told.series.variant,
-            "hardware": told.series.chip,
-            "profile": told.series.profile,
+            "name": told.name,
+            "file": told.file,
+            "variant": told.variant,
+            "hardware": told.chip,
+            "profile": told.profile,
             "errors": by,
             "rows": told.rows.iter().map(row_object).collect::<Vec<_>>(),
         })
@@ -60,27 +92,34 @@ pub(super) fn object(all: &[Told]) -> Value {
 }
 
 fn row_object(row: &Row) -> Value {
-    let Measurement { op, racks, ranks, experts, tokens, sms, us, .. } = &row.said.measured;
-    let [nominal, sim_nominal, profiled, sim_profiled] = row.times();
-    json!({
-        "op": op.to_string(), "racks": racks, "ranks": ranks, "experts": experts, "tokens": tokens, "sms": sms, "measured_us": us,
+    let What { op, racks, ranks, experts, tokens, sms } = &row.what;
+    let [nominal, sim_nominal, profiled, sim_profiled] = row.times;
+    let mut object = json!({
+        "op": op, "racks": racks, "ranks": ranks, "experts": experts, "tokens": tokens, "sms": sms, "measured_us": row.measured_us,
         "analytic_nominal_us": nominal, "sim_nominal_us": sim_nominal, "analytic_profile_us": profiled, "sim_profile_us": sim_profiled,
-    })
+    });
+    if let Some(ServedSaid { served, nominal, in_turn }) = &row.served {
+        object["server"] = json!({
+            "name": served.name, "hardware": served.gpu, "load_published": served.load_known, "context": served.context,
+            "tokens_per_s_per_rank": served.tokens_per_s, "nominal_tokens_per_s_per_rank": nominal,
+            "nominal_in_turn_tokens_per_s_per_rank": in_turn,
+        });
+    }
+    object
 }
 
 pub(super) fn csv(all: &[Told]) -> String {
     let mut text = "table,op,racks,ranks,experts,tokens,sms,measured_us,analytic_nominal_us,sim_nominal_us,analytic_profile_us,sim_profile_us\n".to_owned();
     for told in all {
         for row in &told.rows {
-            let Measurement { op, racks, ranks, experts, tokens, sms, us, .. } = &row.said.measured;
+            let What { op, racks, ranks, experts, tokens, sms } = &row.what;
             let sms = sms.map_or_else(String::new, |sms| sms.to_string());
             let times =
-                row.times().map(|time| time.map_or_else(String::new, |us| format!("{us:.2}"))).join(",");
-            let _ = writeln!(
-                text,
-                "\"{}\",{op},{racks},{ranks},{experts},{tokens},{sms},{us},{times}",
-                told.series.name
-            );
+                row.times.map(|time| time.map_or_else(String::new, |us| format!("{us:.2}"))).join(",");
+            let name = told.name;
+            let us = row.measured_us;
+            let _ =
+                writeln!(text, "\"{name}\",\"{op}\",{racks},{ranks},{experts},{tokens},{sms},{us},{times}");
         }
     }
     text
@@ -99,7 +138,7 @@ pub(super) fn figure(all: &[Told]) -> Figure {
         title: "How far off published measurements".to_owned(),
         caption: "Median of |said / measured - 1| by table; sim: mean over ranks, smaller batches only. Sources: blackboard/data/measured."
             .to_owned(),
-        x: Axis::categories("table", all.iter().map(|told| told.series.name)),
+        x: Axis::categories("table", all.iter().map(|told| told.name)),
         y: Axis::linear("median error, %"),
         layers: (0..SAYERS.len()).map(bars).collect(),
     }
