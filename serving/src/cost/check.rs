@@ -55,15 +55,18 @@ impl<L: LayerCost> Checked<L> {
         let mut check =
             MemoCheck { steps: kept.len() as u32, corners, lookups: self.seen, ..MemoCheck::default() };
         let mut sums = (0.0, 0.0);
+        // All that is to be computed in full is asked for first, and computed at once.
+        self.cost.layers_mut().tell_in_full();
+        for shape in &kept {
+            self.stand_for(shape);
+            self.cost.step(shape)?;
+        }
+        self.cost.layers_mut().compute_asked()?;
+        self.cost.layers_mut().look_up();
         for shape in kept {
-            let tokens: u64 = shape.ranks.iter().map(moe::work::RankLoad::tokens).sum();
-            let layers = usize::try_from(CHECK_TOKENS / tokens.max(1)).unwrap_or(usize::MAX);
-            let memo = self.cost.layers_mut();
-            check.layers += layers.clamp(1, memo.num_layers()) as u32;
-            // Layers that are not alike are looked up and computed for the same of them.
-            memo.let_stand(layers);
+            check.layers += self.stand_for(&shape);
             let looked_up = total(&self.cost.step(&shape)?);
-            self.cost.layers_mut().compute_in_full();
+            self.cost.layers_mut().tell_in_full();
             let computed = self.cost.step(&shape);
             self.cost.layers_mut().look_up();
             let computed = total(&computed?).max(1.0);
@@ -74,6 +77,15 @@ impl<L: LayerCost> Checked<L> {
         }
         check.total_error = if sums.1 > 0.0 { sums.0 / sums.1 - 1.0 } else { 0.0 };
         Ok(check)
+    }
+
+    /// Has few enough layers stand for all of a step, how many: layers that are not alike are looked up and computed for the same of them.
+    fn stand_for(&mut self, shape: &StepShape) -> u32 {
+        let tokens: u64 = shape.ranks.iter().map(moe::work::RankLoad::tokens).sum();
+        let layers = usize::try_from(CHECK_TOKENS / tokens.max(1)).unwrap_or(usize::MAX);
+        let memo = self.cost.layers_mut();
+        memo.let_stand(layers);
+        layers.clamp(1, memo.num_layers()) as u32
     }
 }
 

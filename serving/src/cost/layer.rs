@@ -64,6 +64,17 @@ impl LayerTimes {
     }
 }
 
+/// A layer whose times are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedLayer {
+    /// An index in the model, with experts.
+    pub layer: u32,
+    /// Number of the step.
+    pub step: u32,
+    /// Tokens.
+    pub tokens: RankTokens,
+}
+
 /// Something that knows what a layer's phases take.
 pub trait LayerCost {
     /// Times of `layer` (an index in the model, with experts) at `step` for `tokens`.
@@ -71,6 +82,14 @@ pub trait LayerCost {
     /// # Errors
     /// [`CostError`].
     fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError>;
+
+    /// Times of several, in the order in which they are asked for: for who can use several cores at once.
+    ///
+    /// # Errors
+    /// The first [`CostError`].
+    fn layers(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
+        asked.iter().map(|asked| self.layer(asked.layer, asked.step, &asked.tokens)).collect()
+    }
 
     /// Whether a layer takes the same at any step: the same tokens go the same way then, and another step tells nothing more.
     fn repeats(&self) -> bool {
@@ -84,6 +103,10 @@ pub trait LayerCost {
 impl<L: LayerCost + ?Sized> LayerCost for Box<L> {
     fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
         (**self).layer(layer, step, tokens)
+    }
+
+    fn layers(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
+        (**self).layers(asked)
     }
 
     fn repeats(&self) -> bool {

@@ -5,7 +5,7 @@
 //! interpolated. Layers that are not alike, with popular experts or a placement of their own, each have a grid of their own: the time of
 //! one is not that of another. How far off that is measures [`Checked`](super::Checked).
 
-use super::{CostError, LayerCost, LayerTimes, RankTokens};
+use super::{AskedLayer, CostError, LayerCost, LayerTimes, RankTokens};
 use std::collections::BTreeMap;
 use topology::Picos;
 
@@ -31,8 +31,12 @@ pub struct Memoised<L> {
     last: Last,
     /// While steps are checked: so many layers, evenly spaced, each stand for those up to the next.
     standing: Option<usize>,
-    /// While steps are computed in full: what layers took.
-    in_full: Option<Computed>,
+    /// Whether steps are computed in full.
+    in_full: bool,
+    /// Layers that were asked for in full and are not computed yet.
+    asked: BTreeMap<InFull, AskedLayer>,
+    /// What such layers took.
+    computed: BTreeMap<InFull, LayerTimes>,
 }
 
 /// What kinds took for the tokens of all ranks and of the fullest that were last asked for.
@@ -42,8 +46,8 @@ struct Last {
     times: BTreeMap<usize, LayerTimes>,
 }
 
-/// What layers took, by layer, tokens in all and tokens of the fullest rank.
-type Computed = BTreeMap<(u32, u64, u32), LayerTimes>;
+/// A layer in full, once a shape: step, layer, tokens in all and tokens of the fullest rank.
+type InFull = (u32, u32, u64, u32);
 
 /// Mean times of a corner, ps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,7 +105,9 @@ impl<L: LayerCost> Memoised<L> {
             corners: BTreeMap::new(),
             last: Last::default(),
             standing: None,
-            in_full: None,
+            in_full: false,
+            asked: BTreeMap::new(),
+            computed: BTreeMap::new(),
         }
     }
 
@@ -122,14 +128,23 @@ impl<L: LayerCost> Memoised<L> {
         self.standing = Some(layers.clamp(1, self.layers.len()));
     }
 
-    /// Computes layers from now on, each once a shape.
-    pub(super) fn compute_in_full(&mut self) {
-        self.in_full = Some(Computed::new());
+    /// Tells layers in full from now on, each once a shape: those that are computed, and of others that they take nothing as long as
+    /// they are only [asked for](Self::compute_asked).
+    pub(super) fn tell_in_full(&mut self) {
+        self.in_full = true;
+    }
+
+    /// Computes what was asked for in full, all at once.
+    pub(super) fn compute_asked(&mut self) -> Result<(), CostError> {
+        let (keys, asked): (Vec<InFull>, Vec<AskedLayer>) =
+            std::mem::take(&mut self.asked).into_iter().unzip();
+        self.computed.extend(keys.into_iter().zip(self.inner.layers(&asked)?));
+        Ok(())
     }
 
     /// Looks up each layer again.
     pub(super) fn look_up(&mut self) {
-        (self.standing, self.in_full) = (None, None);
+        (self.standing, self.in_full) = (None, false);
     }
 
     /// The layer that stands for `layer`.
@@ -139,27 +154,36 @@ impl<L: LayerCost> Memoised<L> {
         self.layers[place * most / all * all / most]
     }
 
-    /// The corner of a kind where ranks have `total` tokens together and the fullest has `max`.
-    fn corner(&mut self, step: u32, kind: usize, lines: (u32, u32)) -> Result<Mean, CostError> {
-        let place = (kind, lines.0, lines.1);
-        if let Some(&known) = self.corners.get(&place) {
-            return Ok(known);
+    /// Computes the corners of a kind that are not known, all at once. A corner is where ranks have so many tokens together and the
+    /// fullest so many more than the mean one, by grid lines.
+    fn compute_corners(&mut self, step: u32, kind: usize, corners: &[(u32, u32)]) -> Result<(), CostError> {
+        let unknown = |lines: &&(u32, u32)| !self.corners.contains_key(&(kind, lines.0, lines.1));
+        let unknown: Vec<(u32, u32)> = corners.iter().filter(unknown).copied().collect();
+        let layers: Vec<Vec<AskedLayer>> = unknown.iter().map(|&lines| self.of_corner(kind, lines)).collect();
+        let times = self.inner.layers(&layers.concat()).map_err(|error| CostError { step, ..error })?;
+        let mut times = times.into_iter();
+        for (lines, layers) in unknown.into_iter().zip(layers) {
+            let mut mean = Mean::default();
+            for times in times.by_ref().take(layers.len()) {
+                mean.add(times.into(), 1.0 / layers.len() as f64);
+            }
+            self.corners.insert((kind, lines.0, lines.1), mean);
         }
+        Ok(())
+    }
+
+    /// The layers whose mean a corner is.
+    fn of_corner(&self, kind: usize, lines: (u32, u32)) -> Vec<AskedLayer> {
         let tokens = self.tokens_at(lines.0, lines.1);
         let (layers, kinds) = (&self.kinds[kind], self.kinds.len() as u64);
         let mut count = (CORNER_TOKENS / (tokens.total().max(1) * kinds)).clamp(1, CORNER_LAYERS_MAX);
         if self.inner.repeats() {
             count = count.min(layers.len() as u64);
         }
-        let mut mean = Mean::default();
-        for turn in 0..count {
-            let layer = layers[(turn as usize * layers.len() / count as usize) % layers.len()];
-            // Where there are fewer layers than turns, their steps tell turns apart.
-            let times = self.inner.layer(layer, turn as u32, &tokens);
-            mean.add(times.map_err(|error| CostError { step, ..error })?.into(), 1.0 / count as f64);
-        }
-        self.corners.insert(place, mean);
-        Ok(mean)
+        // Where there are fewer layers than turns, their steps tell turns apart.
+        let layer = |turn: u64| layers[(turn as usize * layers.len() / count as usize) % layers.len()];
+        let asked = |turn| AskedLayer { layer: layer(turn), step: turn as u32, tokens: tokens.clone() };
+        (0..count).map(asked).collect()
     }
 
     /// One rank has as many tokens as the fullest, the others share the rest.
@@ -187,13 +211,16 @@ impl<L: LayerCost> Memoised<L> {
         let skews = [line_skew(below), line_skew(below + 1)];
         let share = |[from, to]: [f64; 2], at: f64| ((at - from) / (to - from)).clamp(0.0, 1.0);
         let (across, up) = (share(totals, total), share(skews, skew));
+        let (lines, skews) =
+            ([(lower, 1.0 - across), (lower + 1, across)], [(below, 1.0 - up), (below + 1, up)]);
+        let corners = lines
+            .into_iter()
+            .flat_map(|(line, weight)| skews.map(|(skew, part)| ((line, skew), weight * part)));
+        let (corners, weights): (Vec<_>, Vec<f64>) = corners.filter(|(_, weight)| *weight > 0.0).unzip();
+        self.compute_corners(step, kind, &corners)?;
         let mut sum = Mean::default();
-        for (line, weight) in [(lower, 1.0 - across), (lower + 1, across)] {
-            for (skew, part) in [(below, 1.0 - up), (below + 1, up)] {
-                if weight * part > 0.0 {
-                    sum.add(self.corner(step, kind, (line, skew))?, weight * part);
-                }
-            }
+        for ((line, skew), weight) in corners.into_iter().zip(weights) {
+            sum.add(self.corners[&(kind, line, skew)], weight);
         }
         Ok(sum.times())
     }
@@ -206,14 +233,13 @@ impl<L: LayerCost> LayerCost for Memoised<L> {
         }
         let layer = self.stands_for(layer);
         let shape = (tokens.total(), tokens.max());
-        if let Some(computed) = &mut self.in_full {
-            let key = (layer, shape.0, shape.1);
-            if let Some(&times) = computed.get(&key) {
-                return Ok(times);
+        if self.in_full {
+            let key = (step, layer, shape.0, shape.1);
+            let known = self.computed.get(&key).copied();
+            if known.is_none() {
+                self.asked.entry(key).or_insert_with(|| AskedLayer { layer, step, tokens: tokens.clone() });
             }
-            let times = self.inner.layer(layer, step, tokens)?;
-            computed.insert(key, times);
-            return Ok(times);
+            return Ok(known.unwrap_or_default());
         }
         let kind = self.kind_of.get(&layer).copied().unwrap_or(0);
         if self.last.tokens != shape {
@@ -297,9 +323,13 @@ mod tests {
             let tokens = RankTokens::new((0..8).map(|rank| (step * 7 + rank * 13) % 90).collect());
             let looked_up = memo.layer(0, step, &tokens).unwrap().total().0 as f64;
             if step % 100 == 0 {
-                memo.compute_in_full();
-                let layers = (0..10).map(|layer| memo.layer(layer, step, &tokens).unwrap().total().0);
-                let computed = layers.sum::<u64>() as f64 / 10.0;
+                memo.tell_in_full();
+                let of_all = |memo: &mut Memoised<Kinked>| -> u64 {
+                    (0..10).map(|layer| memo.layer(layer, step, &tokens).unwrap().total().0).sum()
+                };
+                assert_eq!(of_all(&mut memo), 0, "asked for, and not computed");
+                memo.compute_asked().unwrap();
+                let computed = of_all(&mut memo) as f64 / 10.0;
                 memo.look_up();
                 assert!((looked_up / computed - 1.0).abs() < 0.03, "step {step}: {looked_up} for {computed}");
             }
@@ -345,7 +375,9 @@ mod tests {
         // Two layers stand for five when steps are checked, looked up as well as computed.
         memo.let_stand(2);
         assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [3, 3, 3, 5, 5]);
-        memo.compute_in_full();
+        memo.tell_in_full();
+        assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [0; 5]);
+        memo.compute_asked().unwrap();
         assert_eq!([3, 4, 5, 6, 9].map(|layer| micros(&mut memo, layer)), [3, 3, 3, 5, 5]);
         memo.look_up();
         assert_eq!(micros(&mut memo, 9), 9);

@@ -18,7 +18,7 @@ mod tests;
 pub use analytic::Analytic;
 pub use check::{Checked, MemoCheck};
 pub use exchange::Exchange;
-pub use layer::{LayerCost, LayerTimes, RankTokens};
+pub use layer::{AskedLayer, LayerCost, LayerTimes, RankTokens};
 pub use memo::Memoised;
 pub use overlap::{HalfLayer, Overlap, Timeline, two_batches};
 pub use roofline::Roofline;

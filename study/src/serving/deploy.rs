@@ -6,7 +6,6 @@ use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
 use crate::placing::PlacementRequest;
 use crate::scenario::{Place, Scenario, ScenarioError, Studied};
-use coordinator::SimRunner;
 use moe::placement::LayerPlacements;
 use moe::stack::{Stack, StackError};
 use moe::{DispatchScheme, RoutingSpec};
@@ -159,7 +158,7 @@ impl Deployment {
             scheme: self.scheme,
             routing: self.routing.clone(),
             seed: self.seed,
-            sim: SimRunner::default(),
+            sims: Vec::new(),
         }
     }
 

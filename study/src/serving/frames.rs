@@ -12,8 +12,13 @@ use node::control::PhaseReport;
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
 use node::wire::Phase;
-use serving::cost::{CostError, LayerCost, LayerTimes, RankTokens};
+use serving::cost::{AskedLayer, CostError, LayerCost, LayerTimes, RankTokens};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use topology::{A2aLinks, Cluster, Fabric, Hardware};
 
 /// Layers by their frames, on the ranks of one stage.
@@ -35,8 +40,8 @@ pub struct Frames {
     pub routing: RoutingSpec,
     /// Its seed.
     pub seed: u64,
-    /// The simulator.
-    pub sim: SimRunner,
+    /// The simulators, one a core that is used.
+    pub sims: Vec<SimRunner>,
 }
 
 /// Most rows of a frame: with many tokens a rank a frame of 8 rows would be one of thousands, and more of them tell no more.
@@ -86,19 +91,52 @@ impl Frames {
     }
 }
 
-impl LayerCost for Frames {
-    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+impl Frames {
+    /// What a layer takes by one of the simulators.
+    fn simulate(&self, sim: &mut SimRunner, asked: &AskedLayer) -> Result<LayerTimes, CostError> {
+        let AskedLayer { layer, step, tokens } = asked;
         if tokens.total() == 0 {
             return Ok(LayerTimes::default());
         }
-        let told = |problem: String| CostError { step, problem };
-        let request = RunRequest::new(self.setup(layer, step, tokens));
-        let opened = self.sim.open_blocking(&request);
-        let done = opened.and_then(|()| self.sim.step_blocking(&StepBatch::default()));
-        let done = done.map_err(|error| told(error.to_string()))?;
+        let request = RunRequest::new(self.setup(*layer, *step, tokens));
+        let done = sim.open_blocking(&request).and_then(|()| sim.step_blocking(&StepBatch::default()));
+        let done = done.map_err(|error| CostError { step: *step, problem: error.to_string() })?;
         let [dispatch, experts, combine] = [Phase::Dispatch, Phase::Expert, Phase::Combine]
             .map(|phase| PhaseReport::slowest(done.reports(phase)));
         Ok(LayerTimes { dispatch, experts, combine })
+    }
+}
+
+impl LayerCost for Frames {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        let asked = AskedLayer { layer, step, tokens: tokens.clone() };
+        self.layers(std::slice::from_ref(&asked)).map(|times| times[0])
+    }
+
+    fn layers(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get).min(asked.len());
+        let mut sims = std::mem::take(&mut self.sims);
+        sims.resize_with(cores.max(sims.len()), SimRunner::default);
+        let (next, this) = (AtomicUsize::new(0), &*self);
+        // Each takes the next that nobody has taken: what a layer takes is its own, whoever simulates it.
+        let work = |sim: &mut SimRunner| -> Vec<(usize, Result<LayerTimes, CostError>)> {
+            let mine = std::iter::repeat_with(|| next.fetch_add(1, Relaxed))
+                .map_while(|at| Some((at, asked.get(at)?)));
+            mine.map(|(at, asked)| (at, this.simulate(sim, asked))).collect()
+        };
+        let mut done = thread::scope(|scope| {
+            let [first, others @ ..] = &mut sims[..] else { return Vec::new() };
+            let others = others.iter_mut().take(cores.saturating_sub(1));
+            let others: Vec<_> = others.map(|sim| scope.spawn(|| work(sim))).collect();
+            let mut done = work(first);
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            done
+        });
+        self.sims = sims;
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, times)| times).collect()
     }
 
     fn repeats(&self) -> bool {
