@@ -1,5 +1,6 @@
 //! The `railyard` command: data to stdout, all else to stderr, exit 0 done, 1 failed, 2 usage.
 
+mod cache;
 mod cli;
 mod commands;
 mod failure;

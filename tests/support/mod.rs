@@ -23,6 +23,8 @@ pub(crate) fn railyard(args: &[&str]) -> Command {
     for variable in ENVIRONMENT {
         command.env_remove(variable);
     }
+    // What other tests, or the user, have kept is nothing to rely on.
+    command.env("RAILYARD_CACHE", "");
     command
 }
 

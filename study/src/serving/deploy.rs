@@ -2,6 +2,7 @@
 
 use super::ServeError;
 use super::frames::Frames;
+use super::kept::{KeptLayers, OfDeployment};
 use super::placements::{SharedPlacements, place_layers};
 use super::spec::{CostChoice, ServeSpec};
 use crate::placing::PlacementRequest;
@@ -16,6 +17,7 @@ use serving::memory::{MemoryShares, stage_memory};
 use serving::{CostError, StageMemory, StepCost};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::sync::Arc;
 use topology::{Cluster, Fabric, Hardware, Picos};
 
 /// Steps and tokens of a rank whose routing is expected where experts are placed: batches come and go, and only the ranks' shares count.
@@ -47,6 +49,11 @@ pub trait Sources: Sync {
     fn shared_placements(&self) -> Option<&SharedPlacements> {
         None
     }
+
+    /// What layers took in runs before, where remembered steps may ask it.
+    fn kept_layers(&self) -> Option<&Arc<KeptLayers>> {
+        None
+    }
 }
 
 /// A deployment, ready to serve.
@@ -74,6 +81,8 @@ pub struct Deployment {
     pub memory: Vec<StageMemory>,
     /// What was decided for the user, to be told.
     pub notes: Vec<String>,
+    /// What its layers took in runs before, where steps are remembered.
+    kept: Option<OfDeployment>,
 }
 
 impl Deployment {
@@ -94,7 +103,7 @@ impl Deployment {
         let Place { hardware, fabric, .. } = place.with_latency(latency);
         let shares = MemoryShares { used: scenario.memory_share, kept: spec.hbm_share() };
         let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, shares);
-        Ok(Self {
+        let mut deployment = Self {
             stack,
             cluster,
             stage_cluster,
@@ -106,7 +115,21 @@ impl Deployment {
             seed,
             memory,
             notes,
-        })
+            kept: None,
+        };
+        if spec.serve.cost == CostChoice::Memoised {
+            let frames = deployment.frames();
+            deployment.kept =
+                sources.kept_layers().and_then(|kept| OfDeployment::new(kept, &frames.inputs()));
+        }
+        Ok(deployment)
+    }
+
+    /// Keeps what layers took for the next run. Where that can't be, it is told and lost.
+    pub(super) fn keep(&self) {
+        if let Some(Err(error)) = self.kept.as_ref().map(OfDeployment::save) {
+            tracing::warn!("what layers took is not kept for the next run: {error}");
+        }
     }
 
     /// Checks that the source of times that `spec` asks for knows the routing.
@@ -159,6 +182,7 @@ impl Deployment {
             routing: self.routing.clone(),
             seed: self.seed,
             sims: Vec::new(),
+            kept: self.kept.clone(),
         }
     }
 

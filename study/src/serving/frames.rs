@@ -1,5 +1,6 @@
 //! What a layer takes where its ranks really run: every frame on the simulator's virtual clock, rows without values.
 
+use super::kept::OfDeployment;
 use crate::layer::chunk_rows;
 use blackboard::scale_up::A2aGroup;
 use blackboard::units::Tokens;
@@ -12,6 +13,7 @@ use node::control::PhaseReport;
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
 use node::wire::Phase;
+use serde::Serialize;
 use serving::cost::{AskedLayer, CostError, LayerCost, LayerTimes, RankTokens};
 use std::num::NonZero;
 use std::panic::resume_unwind;
@@ -42,12 +44,20 @@ pub struct Frames {
     pub seed: u64,
     /// The simulators, one a core that is used.
     pub sims: Vec<SimRunner>,
+    /// What layers took in runs before.
+    pub kept: Option<OfDeployment>,
 }
 
 /// Most rows of a frame: with many tokens a rank a frame of 8 rows would be one of thousands, and more of them tell no more.
 const CHUNK_ROWS_MAX: u32 = 64;
 
 impl Frames {
+    /// All that a layer's times depend on, but its tokens and its step.
+    pub(super) fn inputs(&self) -> impl Serialize + use<> {
+        let (links, layer) = ((self.cluster.clone(), self.fabric, self.hardware.clone()), self.shape);
+        (links, layer, self.placements.clone(), self.scheme, self.routing.clone(), self.seed)
+    }
+
     /// An eighth of the mean flow's rows at least, so that hierarchical dispatch still pipelines.
     fn chunk_rows(&self, tokens: &RankTokens) -> u32 {
         let mean = tokens.mean() as u32;
@@ -105,23 +115,17 @@ impl Frames {
             .map(|phase| PhaseReport::slowest(done.reports(phase)));
         Ok(LayerTimes { dispatch, experts, combine })
     }
-}
 
-impl LayerCost for Frames {
-    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
-        let asked = AskedLayer { layer, step, tokens: tokens.clone() };
-        self.layers(std::slice::from_ref(&asked)).map(|times| times[0])
-    }
-
-    fn layers(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
+    /// What layers take, on all cores.
+    fn simulate_all(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get).min(asked.len());
         let mut sims = std::mem::take(&mut self.sims);
         sims.resize_with(cores.max(sims.len()), SimRunner::default);
         let (next, this) = (AtomicUsize::new(0), &*self);
         // Each takes the next that nobody has taken: what a layer takes is its own, whoever simulates it.
         let work = |sim: &mut SimRunner| -> Vec<(usize, Result<LayerTimes, CostError>)> {
-            let mine = std::iter::repeat_with(|| next.fetch_add(1, Relaxed))
-                .map_while(|at| Some((at, asked.get(at)?)));
+            let mine = std::iter::repeat_with(|| next.fetch_add(1, Relaxed));
+            let mine = mine.map_while(|at| Some((at, asked.get(at)?)));
             mine.map(|(at, asked)| (at, this.simulate(sim, asked))).collect()
         };
         let mut done = thread::scope(|scope| {
@@ -137,6 +141,28 @@ impl LayerCost for Frames {
         self.sims = sims;
         done.sort_unstable_by_key(|(at, _)| *at);
         done.into_iter().map(|(_, times)| times).collect()
+    }
+}
+
+impl LayerCost for Frames {
+    fn layer(&mut self, layer: u32, step: u32, tokens: &RankTokens) -> Result<LayerTimes, CostError> {
+        let asked = AskedLayer { layer, step, tokens: tokens.clone() };
+        self.layers(std::slice::from_ref(&asked)).map(|times| times[0])
+    }
+
+    fn layers(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
+        let Some(kept) = self.kept.clone() else { return self.simulate_all(asked) };
+        let mut known = kept.find(asked);
+        let unknown = asked.iter().zip(&known).filter(|(_, times)| times.is_none());
+        let unknown: Vec<AskedLayer> = unknown.map(|(asked, _)| asked.clone()).collect();
+        let times = self.simulate_all(&unknown)?;
+        kept.add(&unknown, &times);
+        known
+            .iter_mut()
+            .filter(|times| times.is_none())
+            .zip(times)
+            .for_each(|(known, times)| *known = Some(times));
+        Ok(known.into_iter().flatten().collect())
     }
 
     fn repeats(&self) -> bool {

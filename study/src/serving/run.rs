@@ -50,6 +50,7 @@ pub fn serve_traced(
     };
     let cached = cache.report(outcome.ended)?;
     let memo = cost.check().map_err(serving::DriveError::from)?;
+    deployment.keep();
     let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
     record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
     let note = cache.note(&spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
