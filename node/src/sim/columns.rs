@@ -5,6 +5,7 @@
 //! and ascend. Stamps, dues and frames are those of the event clock ([`super::drive`]), which does all else and is what this is tested
 //! against. That no flow has waited is [checked](Credit) as frames are delivered; one that would have is for the event clock.
 
+use super::cores::{cores, on_threads};
 use crate::nic::{NicConfig, Peers};
 use std::collections::{BTreeMap, VecDeque};
 use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId, Rate, TrafficMatrix};
@@ -31,6 +32,8 @@ pub(super) struct Delivered {
 
 /// About how many frames are on their way at a time: memory depends on it, results don't.
 const WINDOW_FRAMES: u64 = 1 << 18;
+/// From so many frames on several cores save more than they cost. Tests have few and are to go both ways.
+const FRAMES_FOR_CORES: u64 = if cfg!(test) { 1 << 6 } else { 1 << 16 };
 
 impl Ports<'_> {
     fn link(&self) -> LinkSpec {
@@ -52,7 +55,10 @@ pub(super) fn carry<P: AsRef<[RankId]>>(
     let busiest = senders.iter().map(|sender| sender.bytes_left).max().unwrap_or(0);
     let span = ports.link().rate.transfer(busiest).max(ports.open_until);
     let window = Picos(span.0 / frames.div_ceil(WINDOW_FRAMES).max(1)).max(Picos(1));
-    let mut arriving: Vec<Vec<Stamped>> = vec![Vec::new(); ranks];
+    let parts = if frames < FRAMES_FOR_CORES { 1 } else { cores().min(ranks) };
+    let of_part = ranks.div_ceil(parts);
+    // What each part of the senders sends, by receiver.
+    let mut arriving: Vec<Vec<Vec<Stamped>>> = vec![vec![Vec::new(); ranks]; parts];
     let mut receivers: Vec<Receiver<'_>> = vec![Receiver::new(ports); ranks];
     for from in ports.cluster.ranks() {
         for &(to, bytes) in traffic.row(from) {
@@ -66,15 +72,34 @@ pub(super) fn carry<P: AsRef<[RankId]>>(
             return None;
         }
         let end = first.saturating_add(window);
-        senders.iter_mut().for_each(|sender| sender.send_before(end, &mut arriving));
-        for (receiver, frames) in receivers.iter_mut().zip(&mut arriving) {
-            // Equal stamps go by sender, and one sender's in the order of sending: as they stand here.
-            frames.sort_by_key(|frame| frame.stamp);
-            frames.drain(..).try_for_each(|frame| receiver.receive(frame))?;
-        }
+        on_threads(senders.chunks_mut(of_part).zip(&mut arriving), |(senders, arriving)| {
+            senders.iter_mut().for_each(|sender| sender.send_before(end, arriving));
+        });
+        let mut rest: Vec<&mut [Vec<Stamped>]> = arriving.iter_mut().map(Vec::as_mut_slice).collect();
+        let with_frames = receivers.chunks_mut(of_part).map(|receivers| {
+            let of_these = rest.iter_mut().filter_map(|rest| rest.split_off_mut(..receivers.len()));
+            let frames: Vec<&mut [Vec<Stamped>]> = of_these.collect();
+            (receivers, frames)
+        });
+        let received = on_threads(with_frames, |(receivers, frames)| receive(receivers, frames));
+        received.into_iter().collect::<Option<()>>()?;
     }
     let last = receivers.iter().map(|receiver| receiver.port.free()).collect();
     Some(Delivered { last, frames: receivers.iter().map(|receiver| receiver.frames).collect() })
+}
+
+/// Has receivers take in what each part of the senders has sent them, `[parts][receivers]`; `None` if a frame would have waited for
+/// credit.
+fn receive(receivers: &mut [Receiver<'_>], mut frames: Vec<&mut [Vec<Stamped>]>) -> Option<()> {
+    let (first, others) = frames.split_first_mut()?;
+    for (at, receiver) in receivers.iter_mut().enumerate() {
+        let frames = &mut first[at];
+        others.iter_mut().for_each(|part| frames.append(&mut part[at]));
+        // Equal stamps go by sender, and one sender's in the order of sending: as they stand here.
+        frames.sort_by_key(|frame| frame.stamp);
+        frames.drain(..).try_for_each(|frame| receiver.receive(frame))?;
+    }
+    Some(())
 }
 
 /// A frame as its receiver's port sees it.

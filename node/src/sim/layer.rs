@@ -4,6 +4,7 @@
 
 use super::Passed;
 use super::columns::{Ports, carry};
+use super::cores::on_threads;
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
 use crate::program::Stop;
@@ -12,8 +13,6 @@ use crate::trace::PhaseTrace;
 use crate::wire::Phase;
 use moe::plan::{DispatchScheme, dispatch_rows};
 use std::collections::VecDeque;
-use std::panic::resume_unwind;
-use std::thread;
 use topology::{LinkClass, Picos, RankId, TrafficMatrix};
 
 /// Whether steps of `setup` can be told, as far as no flow waits for credit: nobody forwards, rows have no values, nothing goes
@@ -99,17 +98,12 @@ fn travel_both(
     dispatch: &TrafficMatrix,
     combine: &TrafficMatrix,
 ) -> Option<(Vec<PhaseReport>, Vec<PhaseReport>)> {
-    let there = || travel(run, Phase::Dispatch, dispatch);
-    let back = || travel(run, Phase::Combine, combine);
-    if dispatch.num_ranks() < RANKS_FOR_TWO {
-        return Some((there()?, back()?));
-    }
-    thread::scope(|scope| {
-        let back = scope.spawn(back);
-        let there = there();
-        let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Some((there?, back?))
-    })
+    let phases = [(Phase::Dispatch, dispatch), (Phase::Combine, combine)];
+    let tell = |(phase, traffic)| travel(run, phase, traffic);
+    let many = dispatch.num_ranks() >= RANKS_FOR_TWO;
+    let reports = if many { on_threads(phases, tell) } else { phases.map(tell).into() };
+    let [there, back] = <[_; 2]>::try_from(reports).ok()?;
+    Some((there?, back?))
 }
 
 /// Reports of a phase in which `traffic` travels; `None` where a flow would wait for credit.

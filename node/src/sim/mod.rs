@@ -1,6 +1,7 @@
 //! The in-memory shell: all ranks of a run in one process, on a virtual clock. Equal inputs give equal bytes and times.
 
 mod columns;
+mod cores;
 mod drive;
 mod error;
 mod exchange;
