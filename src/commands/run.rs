@@ -222,6 +222,9 @@ async fn run_there(
     Ok(())
 }
 
+/// Widest key beside which its value stands.
+const KEY_WIDTH_MAX: usize = 32;
+
 /// What will run, as aligned `key = value` lines.
 fn header(
     plan: &Plan<'_>,
@@ -250,9 +253,15 @@ fn header(
         format!("{} of {}, shard {shard} ({from})", points.len(), experiment.num_points()),
     ));
     lines.push(("run".to_owned(), format!("{jobs} at a time, results in {into}")));
-    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let width = lines.iter().map(|(key, _)| key.len()).filter(|&key| key <= KEY_WIDTH_MAX).max().unwrap_or(0);
     let indent = " ".repeat(width + 3);
-    lines.iter().map(|(key, value)| wrapped(&format!("{key:<width$} = {value}"), Some(80), &indent)).collect()
+    let fit = |line: &str| wrapped(line, Some(80), &indent);
+    // A long key, such as several that are swept together, has a line of its own.
+    let told = |(key, value): &(String, String)| match key.len() > width {
+        true => fit(&format!("{key} =")) + &fit(&format!("{indent}{value}")),
+        false => fit(&format!("{key:<width$} = {value}")),
+    };
+    lines.iter().map(told).collect()
 }
 
 fn dry_run(plan: &Plan<'_>, points: &[Point], mut text: String) -> Result<(), Failure> {
