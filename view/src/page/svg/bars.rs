@@ -75,6 +75,9 @@ pub fn bars(bars: &Bars) -> String {
         canvas.line("axis", (x(mark), top - 4.0), (x(mark), top + body));
         canvas.text("soft", Anchor::Middle, (x(mark), top + body + LINE - 2.0), &short(mark));
     }
+    if let Some((rule, _)) = bars.rule {
+        canvas.line("rule", (x(rule), top - 4.0), (x(rule), top + body));
+    }
     let mut y = top;
     for (group, name) in bars.groups.iter().zip(&names) {
         for (at, line) in (1u32..).zip(name) {
@@ -89,8 +92,7 @@ pub fn bars(bars: &Bars) -> String {
     for (at, line) in (2u32..).zip(&axis) {
         canvas.text("soft", Anchor::Middle, (x(end / 2.0), top + body + f64::from(at) * LINE), line);
     }
-    if let Some((rule, words)) = &bars.rule {
-        canvas.line("rule", (x(*rule), top - 4.0), (x(*rule), top + body));
+    if let Some((_, words)) = &bars.rule {
         canvas.text("soft", Anchor::Start, (8.0, under + LINE), &format!("dashed line: {words}"));
     }
     canvas.finish(&bars.told)
