@@ -6,9 +6,10 @@ use crate::error::{DriveError, STEPS_MAX};
 use crate::ledger::StageReport;
 use crate::metrics::Meter;
 use crate::over_time::{OverTime, Sampler};
+use crate::request::Request;
 use crate::trace::{Standing, YardTrace};
 use crate::track::Span;
-use crate::trains::{Departure, PrefixCache, Refusal, Station};
+use crate::trains::{Departure, Ended, PrefixCache, Refusal, Station};
 use topology::Picos;
 
 /// Where all ranks' time went, summed over steps and stages.
@@ -51,7 +52,7 @@ pub struct Outcome {
     pub aboard_max: usize,
     /// Most requests that waited at once.
     pub waiting_max: usize,
-    /// Time that each stage worked, `[stages]`.
+    /// Time that each stage worked, `[stages]`, replica by replica.
     pub busy: Vec<Picos>,
     /// What stages spent their time on.
     pub spent: Spent,
@@ -113,13 +114,7 @@ impl<'a> Books<'a> {
         self.sampler.note(since, counts);
         let Some(trace) = &mut self.outcome.trace else { return };
         let [waiting, seated, riding] = counts;
-        trace.stand(Standing {
-            at: now,
-            waiting,
-            seated,
-            taken_bytes: self.station.ledger().fullest(),
-            riding,
-        });
+        trace.stand(Standing { at: now, waiting, seated, taken_bytes: self.station.fullest(), riding });
     }
 
     /// Keeps what a timeline is made of, at most about `most` of everything.
@@ -132,13 +127,12 @@ impl<'a> Books<'a> {
         self.outcome.trace.as_deref_mut()
     }
 
-    /// A train is back.
-    pub(crate) fn arrive(&mut self, train: usize, now: Picos, arrivals: &mut dyn Arrivals) {
+    /// A train is back; who has ended.
+    pub(crate) fn arrive(&mut self, train: usize, now: Picos) -> Vec<Ended> {
         let meter = &mut self.outcome.meter;
         let ended = self.station.arrive(train, now, self.cache, &mut |token| meter.token(token));
         for rider in &ended {
             meter.ended(rider);
-            arrivals.ended(rider.request.id, now);
         }
         if !ended.is_empty() {
             (self.progress)(meter.completed);
@@ -147,15 +141,25 @@ impl<'a> Books<'a> {
         self.outcome.ended = now;
         self.riding = self.riding.saturating_sub(1);
         self.sample(now);
+        ended
     }
 
-    /// The next request comes.
-    pub(crate) fn offer(&mut self, now: Picos, arrivals: &mut dyn Arrivals) -> Result<(), ArrivalError> {
+    /// The next request comes, to this station or to the one `ahead` of it.
+    pub(crate) fn offer(
+        &mut self,
+        now: Picos,
+        arrivals: &mut dyn Arrivals,
+        ahead: Option<&mut Self>,
+    ) -> Result<(), ArrivalError> {
         let Some(request) = arrivals.take_next()? else { return Ok(()) };
         self.began.get_or_insert(now);
         self.outcome.arrived += 1;
         let id = request.id;
-        if let Err(refusal) = self.station.offer(request) {
+        let offered = match ahead {
+            None => self.station.offer(request),
+            Some(ahead) => self.station.check(&request).and_then(|()| ahead.queue(now, request)),
+        };
+        if let Err(refusal) = offered {
             let reason = match refusal {
                 Refusal::TooLong { .. } => 0,
                 Refusal::TooLongForAStep { .. } => 1,
@@ -170,9 +174,18 @@ impl<'a> Books<'a> {
         Ok(())
     }
 
+    /// A request comes to a pool that computes prompts alone.
+    fn queue(&mut self, now: Picos, request: Request) -> Result<(), Refusal> {
+        self.began.get_or_insert(now);
+        self.station.offer(request)?;
+        self.outcome.waiting_max = self.outcome.waiting_max.max(self.station.waiting());
+        self.sample(now);
+        Ok(())
+    }
+
     /// A train leaves, if one has anything to do.
-    pub(crate) fn depart(&mut self, now: Picos) -> Option<Departure> {
-        let departure = self.station.depart(now, self.cache)?;
+    pub(crate) fn depart(&mut self, now: Picos, replica: usize) -> Option<Departure> {
+        let departure = self.station.depart(now, replica, self.cache)?;
         self.riding += 1;
         self.sample(now);
         Some(departure)
@@ -206,7 +219,7 @@ impl<'a> Books<'a> {
     /// What came of the run, in which stages worked for `busy`.
     pub(crate) fn close(mut self, busy: Vec<Picos>) -> Outcome {
         self.outcome.busy = busy;
-        self.outcome.memory = self.station.ledger().report();
+        self.outcome.memory = self.station.memory();
         self.outcome.over_time = self.sampler.close();
         if let Some(trace) = &mut self.outcome.trace {
             trace.close();

@@ -96,13 +96,13 @@ impl<'a> Lockstep<'a> {
         loop {
             let arrival = arrivals.next_at()?;
             if arrival.is_some_and(|at| at <= self.now) {
-                self.books.offer(self.now, arrivals)?;
+                self.books.offer(self.now, arrivals, None)?;
                 continue;
             }
-            let departure = self.books.station.next_departure(self.now, self.now);
+            let departure = self.books.station.next_departure(self.now, &[self.now]).map(|(at, _)| at);
             if departure.is_some_and(|at| at <= self.now) {
                 // `None`: those aboard wait for their caches.
-                let Some(departure) = self.books.depart(self.now) else { continue };
+                let Some(departure) = self.books.depart(self.now, 0) else { continue };
                 let batch = departure.shape.batch.clone().unwrap_or_default();
                 self.stages.push_back(Some(departure));
                 self.entered.push_back(self.now);
@@ -146,7 +146,9 @@ impl<'a> Lockstep<'a> {
         if self.stages.len() == self.num_stages {
             let left = self.entered.pop_front().unwrap_or_default();
             if let Some(Some(Departure { train, shape, riders })) = self.stages.pop_front() {
-                self.books.arrive(train, self.now, arrivals);
+                for answer in self.books.arrive(train, self.now) {
+                    arrivals.ended(answer.request.id, self.now);
+                }
                 if let Some(trace) = self.books.trace() {
                     let (back, tokens) = (self.now, shape.new_tokens());
                     trace.ride(shape.step.into(), Ride { train, left, back, riders, tokens });

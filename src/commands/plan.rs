@@ -12,7 +12,7 @@ use blackboard::figure::{Axis, Figure, Layer, Mark};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use study::plan::{Ask, Launch, Limits, Load, PROOFS, Plan, PlanError, launches, plan, proofs};
+use study::plan::{Ask, Launch, Limits, Load, Plan, PlanError, launches, plan, proof};
 use study::scenario::{command, said};
 use study::serving::Sources;
 
@@ -46,19 +46,19 @@ pub(crate) fn run(args: &PlanArgs, quiet: bool) -> Result<(), Failure> {
     let studied = sources.resolve(&ask.scenario).map_err(Failure::usage)?;
     let name = ask.scenario.model.clone().unwrap_or_else(|| studied.model.name.clone());
     let commands = launches(&found.best, &name, studied.model.routed().is_some());
-    let proofs = proofs(&ask, &found.best);
+    let proof = proof(&ask, &found.best);
     if let Some(dir) = &args.out {
-        write(dir, &found, &proofs).map_err(Failure::failed)?;
+        write(dir, &found, &proof).map_err(Failure::failed)?;
     }
     let repeat = command(&[vec!["plan".to_owned()], said(args)].concat());
     if args.json {
-        return output::print(&format!("{:#}\n", object(&ask, &found, &commands, &proofs, &repeat)));
+        return output::print(&format!("{:#}\n", object(&ask, &found, &commands, &proof, &repeat)));
     }
     let shown = text::Shown {
         ask: &ask,
         plan: &found,
         launches: &commands,
-        proofs: &proofs,
+        proof: &proof,
         out: args.out.as_deref(),
         model: &studied.model.name,
         hardware: &studied.place.hardware,
@@ -70,7 +70,7 @@ fn object(
     ask: &Ask,
     found: &Plan,
     launches: &[Launch],
-    proofs: &[(&str, String)],
+    (name, text): &(&str, String),
     repeat: &str,
 ) -> serde_json::Value {
     json!({
@@ -87,7 +87,7 @@ fn object(
         },
         "plan": found,
         "launches": launches,
-        "proofs": proofs.iter().map(|(name, text)| json!({"file": format!("{name}.toml"), "text": text})).collect::<Vec<_>>(),
+        "proof": { "file": format!("{name}.toml"), "text": text },
     })
 }
 
@@ -95,18 +95,10 @@ fn make(dir: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("--out: cannot make {}", dir.display()))
 }
 
-/// Writes the proof's experiments, in place of those of another plan, and the front's picture.
-fn write(dir: &Path, found: &Plan, proofs: &[(&str, String)]) -> anyhow::Result<()> {
-    for stale in PROOFS.iter().filter(|name| proofs.iter().all(|(other, _)| other != *name)) {
-        let path = dir.join(format!("{stale}.toml"));
-        if path.is_file() {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    for (name, text) in proofs {
-        let path = dir.join(format!("{name}.toml"));
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+/// Writes the proof's experiment, in place of that of another plan, and the front's picture.
+fn write(dir: &Path, found: &Plan, (name, text): &(&str, String)) -> anyhow::Result<()> {
+    let path = dir.join(format!("{name}.toml"));
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     view::picture::write(&front(found), view::Medium::Screen, &dir.join("front.svg"))
 }
 

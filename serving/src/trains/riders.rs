@@ -2,11 +2,14 @@
 
 use super::policy::TrainPolicy;
 use crate::cost::StepShape;
-use crate::request::Request;
+use crate::request::{Request, RequestId};
 use moe::stack::{Chunk, Column};
 use moe::work::{Drafts, RankLoad, Reaches};
 use std::collections::VecDeque;
 use topology::Picos;
+
+/// A time that isn't known yet.
+pub(super) const UNKNOWN: Picos = Picos(u64::MAX);
 
 /// A sequence under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +28,8 @@ pub struct Rider {
     pub first_token: Picos,
     /// When the latest came.
     pub last_token: Picos,
-    /// When what was cached is there.
-    fetched: Picos,
+    /// When what was cached is there; [`Picos`]' largest as long as nobody knows.
+    pub(crate) fetched: Picos,
     /// Tokens of the prompt on this ride.
     chunk: u32,
 }
@@ -144,7 +147,15 @@ impl Riders {
         if !self.decoding.is_empty() {
             return Some(now);
         }
-        self.prefilling.iter().map(|rider| rider.fetched.max(now)).min()
+        let known = self.prefilling.iter().filter(|rider| rider.fetched < UNKNOWN);
+        known.map(|rider| rider.fetched.max(now)).min()
+    }
+
+    /// What `id` waits for is there at `now`.
+    pub(super) fn fetched(&mut self, id: RequestId, now: Picos) {
+        for rider in self.prefilling.iter_mut().filter(|rider| rider.request.id == id) {
+            rider.fetched = now;
+        }
     }
 
     /// Whether a prompt can go.
@@ -155,7 +166,7 @@ impl Riders {
     pub(super) fn arrive(
         &mut self,
         now: Picos,
-        (drafts, seed): (Drafts, u64),
+        ((drafts, seed), prompts_alone): ((Drafts, u64), bool),
         on_token: &mut dyn FnMut(Token),
         ended: &mut Vec<Ended>,
     ) {
@@ -190,7 +201,7 @@ impl Riders {
             }
             (rider.generated, rider.first_token, rider.last_token) = (1, now, now);
             on_token(Token::First { after: now - rider.request.arrived });
-            if rider.request.output_tokens == 1 {
+            if prompts_alone || rider.request.output_tokens == 1 {
                 ended.push(rider);
             } else {
                 self.decoding.push(rider);

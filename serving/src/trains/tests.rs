@@ -4,7 +4,7 @@ use super::*;
 use crate::arrivals::{ArrivalError, Arrivals};
 use crate::books::Outcome;
 use crate::cost::{CostError, StageTime, StepCost, StepTimes};
-use crate::drive::Drive;
+use crate::drive::{Drive, Pool};
 use crate::ledger::StageMemory;
 use crate::lockstep::{Lockstep, TickTime};
 use crate::metrics::{Meter, Slo};
@@ -139,8 +139,9 @@ fn serve(
     let station = Station::new(policy.clone(), ledger, (ranks, reaches()), trains).unwrap();
     let mut cost = Linear { stages, shapes: Vec::new() };
     let meter = Meter::new(Slo::default());
-    let drive = Drive { station, cost: &mut cost, cache, meter, stages, progress: &mut |_| (), trace: None };
-    let outcome = drive.run(&mut Listed(requests.to_vec().into())).unwrap();
+    let pool = Pool { station, cost: &mut cost, stages };
+    let drive = Drive { pool, ahead: None, cache, meter, progress: &mut |_| (), trace: None };
+    let (outcome, _) = drive.run(&mut Listed(requests.to_vec().into())).unwrap();
     (outcome, cost.shapes)
 }
 
@@ -229,15 +230,8 @@ fn drafts_that_hold_ride_together() {
         let station = station.with_drafts(Drafts { depth: 3, acceptance }, 1);
         let mut cost = Linear { stages: 1, shapes: Vec::new() };
         let (mut cache, meter) = (NoCache, Meter::new(Slo::default()));
-        let drive = Drive {
-            station,
-            cost: &mut cost,
-            cache: &mut cache,
-            meter,
-            stages: 1,
-            progress: &mut |_| (),
-            trace: None,
-        };
+        let pool = Pool { station, cost: &mut cost, stages: 1 };
+        let drive = Drive { pool, ahead: None, cache: &mut cache, meter, progress: &mut |_| (), trace: None };
         let request = Request {
             id: RequestId(0),
             arrived: Picos::ZERO,
@@ -246,7 +240,7 @@ fn drafts_that_hold_ride_together() {
             tenant: 0,
             prefix: Prefix::none(),
         };
-        let outcome = drive.run(&mut Listed(vec![request].into())).unwrap();
+        let (outcome, _) = drive.run(&mut Listed(vec![request].into())).unwrap();
         assert_eq!(outcome.meter.completed, 1);
         (outcome.steps, cost.shapes.iter().map(|shape| shape.answers[0]).sum::<u64>())
     };

@@ -16,7 +16,7 @@ pub(super) struct Shown<'a> {
     pub(super) ask: &'a Ask,
     pub(super) plan: &'a Plan,
     pub(super) launches: &'a [Launch],
-    pub(super) proofs: &'a [(&'static str, String)],
+    pub(super) proof: &'a (&'static str, String),
     pub(super) out: Option<&'a Path>,
     pub(super) model: &'a str,
     pub(super) hardware: &'a Hardware,
@@ -29,7 +29,7 @@ impl Shown<'_> {
         text += &self.near(width);
         text += &self.refused();
         text += &self.front(width);
-        text + &crate::output::fitted(&self.proof(), 2)
+        text + &crate::output::fitted(&self.proved(), 2)
     }
 
     fn answer(&self) -> String {
@@ -163,20 +163,15 @@ impl Shown<'_> {
         ) + &table.fit(width)
     }
 
-    fn proof(&self) -> String {
+    fn proved(&self) -> String {
         let mut lines = vec!["\nProve it, every layer by its frames:".to_owned()];
         match self.out {
-            Some(dir) => {
-                for (name, _) in self.proofs {
-                    lines.push(format!(
-                        "  railyard serve-bench {}",
-                        dir.join(format!("{name}.toml")).display()
-                    ));
-                }
-            }
+            Some(dir) => lines.push(format!(
+                "  railyard serve-bench {}",
+                dir.join(format!("{}.toml", self.proof.0)).display()
+            )),
             None => lines.push(
-                "  the same command with --out DIR writes the experiments for railyard serve-bench"
-                    .to_owned(),
+                "  the same command with --out DIR writes the experiment for railyard serve-bench".to_owned(),
             ),
         }
         lines.push("Start it (flags of vLLM and SGLang; not run here):".to_owned());

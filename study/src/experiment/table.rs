@@ -19,7 +19,9 @@ pub fn table(
     let columns: Vec<&str> =
         columns.into_iter().filter(|key| rows.iter().any(|row| row.estimate(key).is_some())).collect();
     let swept = &merged.header.swept;
-    let keys = swept.iter().map(|key| Column::left(short(key)));
+    // Two of one name, such as replicas of two pools, are called by their places.
+    let same = |key: &str| swept.iter().filter(|other| short(other) == short(key)).count() > 1;
+    let keys = swept.iter().map(|key| Column::left(if same(key) { key } else { short(key) }));
     let numbers = columns.iter().enumerate().map(|(at, key)| {
         let (words, unit) = label(subject, key);
         let column = Column::right(format!("{words} {unit}").trim_end());

@@ -98,7 +98,12 @@ impl Layout {
         let prefill = if self.role == Role::Decode { Prefill::Elsewhere } else { Prefill::Here };
         ServeSpec {
             scenario,
-            serve: Deployed { prefill, cost: CostChoice::Analytic, usd_per_rank_hour: ask.usd_per_rank_hour },
+            serve: Deployed {
+                prefill,
+                cost: CostChoice::Analytic,
+                usd_per_rank_hour: ask.usd_per_rank_hour,
+                ..Deployed::default()
+            },
             parallel: Parallel { overlap: self.overlap, ..Parallel::default() },
             scheduler: TrainPolicy {
                 max_num_seqs: seats.clamp(1, self.step_tokens),
@@ -112,6 +117,7 @@ impl Layout {
                 tpot_ms: Some(ask.limits.tpot_ms).filter(|_| self.role != Role::Prefill),
                 e2el_ms: None,
             },
+            prefill: None,
         }
     }
 }

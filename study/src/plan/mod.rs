@@ -24,7 +24,7 @@ pub use change::{Flip, Near};
 pub use launch::{Launch, launches};
 pub use layout::{Layout, Role, layouts};
 pub use options::{Choice, Part};
-pub use proof::{PROOFS, proofs};
+pub use proof::proof;
 pub use search::{FrontPoint, Refused};
 pub use steady::{Binds, Curve, Steady};
 pub use trial::Trial;

@@ -1,50 +1,59 @@
-//! The experiment files that prove a choice: one a part, served by frames at the rate that it is to carry.
+//! The experiment file that proves a choice: all of its replicas, or both of its pools, served by frames at the rate that they are to carry.
 
 use super::layout::changed;
 use super::{Ask, Choice, Part, Role};
 use crate::scenario::Scenario;
-use crate::serving::{CostChoice, Deployed, Parallel, ServeSpec, place_of};
+use crate::serving::{CostChoice, Deployed, Parallel, Prefill, PrefillPool, ServeSpec, place_of};
 use serving::TrainPolicy;
 use serving::arrivals::{ArrivalKind, ArrivalSpec};
 use toml::{Table, Value};
 
-/// Names of proofs: of whole replicas, of each pool.
-pub const PROOFS: [&str; 3] = ["plan", "plan-prefill", "plan-decode"];
+/// The name of a proof.
+const NAME: &str = "plan";
 
 /// Requests of a proof, at least and at most.
 const REQUESTS: std::ops::RangeInclusive<u64> = 256..=20_000;
 
-/// A name and an experiment for `railyard serve-bench`, for each part of `choice`. Times are those of remembered frames.
+/// A name, and an experiment for `railyard serve-bench` that serves all of `choice`. Times are those of remembered frames.
 #[must_use]
-pub fn proofs(ask: &Ask, choice: &Choice) -> Vec<(&'static str, String)> {
-    let of = |part: &Part| {
-        let name = PROOFS[part.layout.role as usize];
-        (name, experiment(name, ask, choice, part))
-    };
-    choice.parts.iter().map(of).collect()
+pub fn proof(ask: &Ask, choice: &Choice) -> (&'static str, String) {
+    let rate = ask.load.rate.unwrap_or(choice.rate);
+    let parts: Vec<String> = choice.parts.iter().map(told).collect();
+    let spec = proof_spec(ask, choice);
+    let text = format!(
+        "# All of a plan, at {rate:.3} requests a second: {}.\n#\n#     railyard serve-bench {NAME}.toml\nname = \"{NAME}\"\n\n{}",
+        parts.join("; "),
+        toml::to_string(&tables(&spec)).unwrap_or_default()
+    );
+    (NAME, text)
 }
 
-fn experiment(name: &str, ask: &Ask, choice: &Choice, part: &Part) -> String {
-    let trial = part.trial.as_ref();
-    let rate = ask.load.rate.unwrap_or(choice.rate) / f64::from(part.replicas);
-    let requests =
-        trial.map_or(*REQUESTS.start(), |trial| trial.requests).clamp(*REQUESTS.start(), *REQUESTS.end());
-    let seats = trial.map_or(part.layout.step_tokens, |trial| trial.seats);
-    let arrivals = ask.arrivals(rate, requests, part.layout.role == Role::Prefill);
-    let mut spec = part.layout.spec(ask, seats, arrivals);
-    spec.serve.cost = CostChoice::Memoised;
-    let what = match part.layout.role {
-        Role::Whole => "One of the replicas",
-        Role::Prefill => "One of the replicas that compute prompts",
-        Role::Decode => "One of the replicas that compute answers",
+/// `prefill: 2 of EP 8, dedup, 4096 tokens a step`.
+fn told(part: &Part) -> String {
+    format!("{}{} of {}", part.layout.role.prefix(), part.replicas, part.layout)
+}
+
+/// The run of all of `choice`.
+pub(super) fn proof_spec(ask: &Ask, choice: &Choice) -> ServeSpec {
+    let served =
+        |part: &Part| part.trial.as_ref().map_or(0, |trial| trial.requests * u64::from(part.replicas));
+    let requests = choice.parts.iter().map(served).max().unwrap_or(0);
+    let requests = requests.clamp(*REQUESTS.start(), *REQUESTS.end());
+    let rate = ask.load.rate.unwrap_or(choice.rate);
+    let of = |part: &Part| {
+        let seats = part.trial.as_ref().map_or(part.layout.step_tokens, |trial| trial.seats);
+        let spec = part.layout.spec(ask, seats, ask.arrivals(rate, requests, false));
+        let prefill = Prefill::Here;
+        let serve =
+            Deployed { prefill, cost: CostChoice::Memoised, replicas: part.replicas, ..spec.serve.clone() };
+        ServeSpec { serve, ..spec }
     };
-    format!(
-        "# {what} of a plan, {} in all, at its share of {:.3} requests a second: {}.\n#\n#     railyard serve-bench {name}.toml\nname = \"{name}\"\n\n{}",
-        part.replicas,
-        ask.load.rate.unwrap_or(choice.rate),
-        part.layout,
-        toml::to_string(&tables(&spec)).unwrap_or_default()
-    )
+    let answers = choice.parts.iter().find(|part| part.layout.role != Role::Prefill).map(of);
+    let prompts = choice.parts.iter().find(|part| part.layout.role == Role::Prefill).map(of);
+    let prefill = prompts.map(|ServeSpec { serve, scenario, parallel, scheduler, .. }| {
+        Box::new(PrefillPool { replicas: serve.replicas, scenario, parallel, scheduler })
+    });
+    ServeSpec { prefill, ..answers.expect("somebody answers") }
 }
 
 /// The tables of a file, with the words alone that are no defaults.
@@ -59,12 +68,7 @@ fn tables(spec: &ServeSpec) -> Table {
         }
     };
     for (word, value) in changed(&spec.scenario, &Scenario::default()) {
-        let value = match value {
-            // A word that has one value here.
-            Value::Array(mut values) if values.len() == 1 => values.remove(0),
-            value => value,
-        };
-        put(place_of(&word), value);
+        put(place_of(&word), one(value));
     }
     let parts = [
         ("serve", changed(&spec.serve, &Deployed::default())),
@@ -84,5 +88,21 @@ fn tables(spec: &ServeSpec) -> Table {
             put(format!("{table}.{key}"), value);
         }
     }
+    if let Some(pool) = spec.prefill.as_deref() {
+        put("prefill.replicas".to_owned(), pool.replicas.into());
+        let words = changed(&pool.scenario, &spec.scenario).into_iter();
+        let words = words.chain(changed(&pool.parallel, &spec.parallel));
+        for (key, value) in words.chain(changed(&pool.scheduler, &spec.scheduler)) {
+            put(format!("prefill.{key}"), one(value));
+        }
+    }
     file
+}
+
+/// A word that has one value here.
+fn one(value: Value) -> Value {
+    match value {
+        Value::Array(mut values) if values.len() == 1 => values.remove(0),
+        value => value,
+    }
 }

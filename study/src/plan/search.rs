@@ -175,7 +175,8 @@ impl<'a> Search<'a> {
         uses.into_iter().filter_map(|keys| self.choice(&keys)).collect()
     }
 
-    fn choice(&self, keys: &[(Role, Size)]) -> Option<(Vec<Place>, Choice)> {
+    /// What the yard is with the tops of these classes, one of each; `None` where there is no room.
+    pub(super) fn choice(&self, keys: &[(Role, Size)]) -> Option<(Vec<Place>, Choice)> {
         let tops: Option<Vec<Place>> = keys.iter().map(|&key| self.top(key).map(|at| (key, at))).collect();
         let tops = tops?;
         let entries: Vec<&Entry> = tops.iter().map(|&(key, at)| &self.classes[&key][at]).collect();

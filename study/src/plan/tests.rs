@@ -3,7 +3,7 @@
 use super::*;
 use crate::placing::Programs;
 use crate::scenario::{Scenario, ScenarioError, Studied};
-use crate::serving::Sources;
+use crate::serving::{CostChoice, Sources, serve};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,4 +49,33 @@ fn the_plan_is_the_best_of_all_that_were_served() {
         assert_eq!(found.best, all, "{ask:?}");
         assert!(found.looked_at.1 < found.looked_at.0, "some are left untried");
     }
+}
+
+/// Two pools that were searched one by one carry together what the plan says of them, within its limits and in its times.
+#[test]
+fn pools_served_together_do_what_the_plan_says() {
+    let ask = ask("granite-1b", "h100", (2, 2), Load::fixed(16_000, 100, None), (1_000.0, 0.6));
+    let studied = Presets.resolve(&ask.scenario).expect("presets");
+    let mut search = search::Search::new(&ask, &studied, &Presets, &mut |_| ()).expect("a search");
+    let keys = [(Role::Prefill, (1, 2)), (Role::Decode, (1, 2))];
+    let choice = loop {
+        let (tops, choice) = search.choice(&keys).expect("room for both");
+        match tops.into_iter().zip(&choice.parts).find(|(_, part)| part.trial.is_none()) {
+            Some(((key, at), _)) => search.serve(key, at).expect("served"),
+            None => break choice,
+        }
+    };
+    let mut spec = proof::proof_spec(&ask, &choice);
+    spec.serve.cost = CostChoice::Analytic;
+    let record = serve(&spec, &Presets, &mut |_| ()).expect("a run");
+    let pools = record.pools.as_deref().expect("two pools");
+    assert_eq!((record.ranks, record.failed), (choice.ranks, 0));
+    assert!(record.request_goodput.unwrap() >= Ask::KEPT * record.request_throughput, "{record:?}");
+    // The last ones are answered after the last has come.
+    assert!((0.95..1.05).contains(&(record.request_throughput / choice.rate)), "{record:?}");
+    assert!((0.9..1.1).contains(&(record.times["mean_tpot_ms"] / choice.tpot_ms)), "{choice:?}, {record:?}");
+    // Half of the caches find idle ports. Prompts were tried at all that they carry, which is more.
+    let handover = choice.parts[0].handover_ms;
+    assert!((pools.handover.times.median_ms / handover - 1.0).abs() < 0.01, "{pools:?} for {handover}");
+    assert!((handover..choice.ttft_ms).contains(&record.times["mean_ttft_ms"]), "{choice:?}, {record:?}");
 }

@@ -18,7 +18,7 @@ use serving::{CostError, StageMemory, StepCost};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::Arc;
-use topology::{Cluster, Fabric, Hardware, Picos};
+use topology::{Cluster, Fabric, Hardware, MAX_RANKS, Picos};
 
 /// Steps and tokens of a rank whose routing is expected where experts are placed: batches come and go, and only the ranks' shares count.
 const DEMAND_STEPS: std::ops::Range<u32> = 1..6;
@@ -92,6 +92,7 @@ impl Deployment {
     /// [`ServeError::Setting`] for the first thing that can't be.
     pub fn new(spec: &ServeSpec, sources: &dyn Sources) -> Result<Self, ServeError> {
         spec.validate()?;
+        spec.validate_pools()?;
         let scenario = &spec.scenario;
         let (scheme, latency, seed) = (scenario.the_scheme()?, scenario.the_latency()?, scenario.the_seed()?);
         let studied = sources.resolve(scenario)?;
@@ -117,6 +118,7 @@ impl Deployment {
             notes,
             kept: None,
         };
+        deployment.check_ranks(spec)?;
         if spec.serve.cost == CostChoice::Memoised {
             let frames = deployment.frames();
             deployment.kept =
@@ -130,6 +132,21 @@ impl Deployment {
         if let Some(Err(error)) = self.kept.as_ref().map(OfDeployment::save) {
             tracing::warn!("what layers took is not kept for the next run: {error}");
         }
+    }
+
+    /// The ranks of all replicas of `spec`'s pool.
+    #[must_use]
+    pub fn all_ranks(&self, spec: &ServeSpec) -> u32 {
+        self.cluster.num_ranks().saturating_mul(spec.serve.replicas)
+    }
+
+    /// Checks that all replicas together have no more ranks than can be.
+    fn check_ranks(&self, spec: &ServeSpec) -> Result<(), ServeError> {
+        let ranks = self.all_ranks(spec);
+        if ranks <= MAX_RANKS {
+            return Ok(());
+        }
+        Err(ServeError::setting("serve.replicas", format!("{ranks} ranks in all: at most {MAX_RANKS}")))
     }
 
     /// Checks that the source of times that `spec` asks for knows the routing.

@@ -6,7 +6,7 @@ use super::ServeError;
 use super::cache::Cache;
 use super::deploy::{Deployment, Sources};
 use super::elsewhere::Elsewhere;
-use super::record::ServeRecord;
+use super::record::{Found, ServeRecord};
 use super::spec::{Prefill, ServeSpec};
 use super::tick::tick_time;
 use super::witness::{TokenDigests, Witness};
@@ -36,13 +36,14 @@ impl Live {
     /// Resolves `spec` for ranks that compute on `host`, `retries` times slower by a factor of 2 than it should follow.
     ///
     /// # Errors
-    /// [`ServeError::Setting`] for what such a run can't have: caches from elsewhere in a pipeline, fixed hops.
+    /// [`ServeError::Setting`] for what such a run can't have: caches from elsewhere in a pipeline, fixed hops, pools.
     pub fn new(
         spec: &ServeSpec,
         sources: &dyn Sources,
         host: Host,
         retries: u32,
     ) -> Result<Self, ServeError> {
+        spec.refuse_pools()?;
         let setting = |what: &str, problem: &str| Err(ServeError::setting(what, problem));
         let from = if spec.cache.is_some() { "cache" } else { "serve.prefill" };
         if spec.scenario.pp > 1 && (spec.serve.prefill == Prefill::Elsewhere || spec.cache.is_some()) {
@@ -150,7 +151,9 @@ impl Live {
         let mut spec = self.spec.clone();
         spec.parallel.lockstep = true;
         let cached = cache.report(outcome.ended)?;
-        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, "frames", None, cached);
+        let ranks = self.deployment.cluster.num_ranks();
+        let found = Found { cost: "frames", ranks, memo: None, cache: cached };
+        let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, found);
         record.clock = clock.to_owned();
         record.notes.extend(source.summary.iter().flat_map(|summary| summary.notes()));
         let note = cache.note(&self.spec.arrivals, source.summary.as_ref(), record.cache.as_ref());

@@ -1,7 +1,7 @@
 //! What a serving run takes of this machine's memory, bounded from above before anything is allocated.
 //!
 //! Counted are the process at rest; requests that wait or are under way; the frames of one layer's step with as many tokens as it can carry,
-//! since stages and layers are simulated one after the other; and what is kept of each flow between two ranks. On workers: each at rest with its
+//! since replicas, stages and layers are simulated one after the other; and what is kept of each flow between two ranks. On workers: each at rest with its
 //! connections. Not counted: what caches of ended requests know of their blocks, and the values that workers hold.
 
 use super::deploy::Deployment;
@@ -34,13 +34,13 @@ impl Deployment {
         let ranks = u64::from(self.cluster.num_ranks());
         let columns = u64::from(self.stack.columns());
         let seats = requests.min(columns * u64::from(policy.max_num_seqs));
-        let new_tokens = match spec.serve.prefill {
-            Prefill::Here => {
+        let new_tokens = match (spec.serve.prefill, &spec.prefill) {
+            (Prefill::Here, None) => {
                 let prefix = arrivals.prefixes.as_ref().map_or(0, |prefixes| prefixes.prefix_len.into());
                 longest(arrivals.input_len.as_ref()).saturating_add(prefix)
             }
             // The last token of a prompt, or the next of an answer.
-            Prefill::Elsewhere => 1,
+            _ => 1,
         };
         let tokens = seats.saturating_mul(new_tokens).min(columns * u64::from(policy.max_num_batched_tokens));
         let copies = (tokens as f64 * GRID_STEP) as u64 * u64::from(self.stack.shape().top_k);

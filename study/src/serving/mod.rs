@@ -11,6 +11,9 @@ mod memory;
 mod outline;
 mod packed;
 mod placements;
+mod pool_record;
+mod pools;
+mod prefill;
 mod record;
 mod run;
 mod spec;
@@ -29,11 +32,14 @@ pub use live::Live;
 pub use outline::outline;
 pub use packed::Packed;
 pub use placements::SharedPlacements;
-pub use record::{MEMO_ERROR_MAX, ServeRecord, Shares};
+pub use pool_record::{HandoverRecord, PoolRecord, Pools, TtftParts};
+pub(crate) use prefill::{gives_way, prefill_keys};
+pub use record::{Found, MEMO_ERROR_MAX, ServeRecord, Shares};
 pub use run::{serve, serve_traced};
 pub use serving::trace::YardTrace;
 pub use spec::{
-    CacheTable, CostChoice, Deployed, Parallel, Prefill, ServeSpec, ServeWords, TierTable, place_of,
+    CacheTable, CostChoice, Deployed, Parallel, Prefill, PrefillPool, ServeSpec, ServeWords, TierTable,
+    place_of,
 };
 pub use text::block;
 pub use witness::TokenDigests;
@@ -68,6 +74,9 @@ pub enum ServeError {
     /// Ranks that can't go on.
     #[error(transparent)]
     Run(Box<coordinator::RunError>),
+    /// What the pool of prompts can't do.
+    #[error("prefill: {0}")]
+    Prefill(Box<Self>),
     /// A token that came out otherwise than it must.
     #[error("NOT VERIFIED, step {step}: {problem}")]
     Verify {
@@ -93,6 +102,9 @@ impl ServeError {
     /// Whether the experiment is at fault, not the run.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Setting { .. } | Self::Arrivals(_) | Self::Cache(_))
+        match self {
+            Self::Prefill(error) => error.is_usage(),
+            _ => matches!(self, Self::Setting { .. } | Self::Arrivals(_) | Self::Cache(_)),
+        }
     }
 }

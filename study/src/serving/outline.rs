@@ -3,6 +3,7 @@
 use super::ServeError;
 use super::deploy::{Deployment, Sources};
 use super::live::Live;
+use super::pools::{check_pair, of_prefill};
 use super::spec::ServeSpec;
 use crate::scenario::{Scenario, ScenarioError, Studied};
 use coordinator::pace::Host;
@@ -36,6 +37,12 @@ pub fn outline(spec: &ServeSpec, sources: &dyn Sources, live: bool) -> Result<De
         Live::new(spec, &sources, Host::this(false), 0).map(Live::into_deployment)
     } else {
         let deployment = Deployment::new(spec, &sources)?;
-        deployment.check_times(spec).map(|()| deployment)
+        deployment.check_times(spec)?;
+        if let Some(own) = spec.of_prompts() {
+            let prompts = Deployment::new(&own, &sources).map_err(of_prefill)?;
+            prompts.check_times(&own).map_err(of_prefill)?;
+            check_pair(&prompts, &deployment)?;
+        }
+        Ok(deployment)
     }
 }

@@ -1,6 +1,7 @@
 //! What a serving run yields, in the words of `vllm bench serve` where it has them.
 
 use super::deploy::Deployment;
+use super::pool_record::Pools;
 use super::spec::ServeSpec;
 use serde::{Deserialize, Serialize};
 use serving::cost::MemoCheck;
@@ -110,6 +111,10 @@ pub struct ServeRecord {
     /// What the stages of a pipeline did first; left out for one stage, and where stages go in step.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
+    /// Where prompts have ranks of their own: each pool, the way between them, what first tokens wait for. Steps, stages and memory above are
+    /// of the ranks that answer then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pools: Option<Box<Pools>>,
     /// What to know beside.
     pub notes: Vec<String>,
     /// Why it can't be trusted; `None` if it can.
@@ -120,6 +125,19 @@ pub struct ServeRecord {
 /// Largest error of remembered steps, all that were checked together.
 pub const MEMO_ERROR_MAX: f64 = 0.03;
 
+/// What a record has beside the outcome.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// Where times are from, in a word.
+    pub cost: &'a str,
+    /// Ranks of all pools and replicas.
+    pub ranks: u32,
+    /// How far remembered steps were off.
+    pub memo: Option<MemoCheck>,
+    /// Tiers.
+    pub cache: Option<CacheReport>,
+}
+
 impl ServeRecord {
     /// The record of `outcome`.
     #[must_use]
@@ -127,15 +145,12 @@ impl ServeRecord {
         spec: &ServeSpec,
         deployment: &Deployment,
         outcome: &Outcome,
-        cost: &str,
-        memo: Option<MemoCheck>,
-        cache: Option<CacheReport>,
+        Found { cost, ranks, memo, cache }: Found<'_>,
     ) -> Self {
         let meter = &outcome.meter;
         let duration = outcome.duration.0 as f64 / 1e12;
         let per_s = |count: u64| if duration > 0.0 { count as f64 / duration } else { 0.0 };
         let share = |part: u64, all: u64| if all > 0 { part as f64 / all as f64 } else { 0.0 };
-        let ranks = deployment.cluster.num_ranks();
         let usd = duration / 3600.0 * f64::from(ranks) * spec.serve.usd_per_rank_hour;
         let per_mtok = |tokens: u64| if tokens > 0 { usd / tokens as f64 * 1e6 } else { 0.0 };
         let spent = &outcome.spent;
@@ -196,10 +211,18 @@ impl ServeRecord {
             cache_saved_usd,
             cache,
             over_time: outcome.over_time.clone(),
-            spans: if outcome.busy.len() > 1 { outcome.spans.clone() } else { Vec::new() },
+            spans: if deployment.stack.num_stages() > 1 { outcome.spans.clone() } else { Vec::new() },
+            pools: None,
             notes: deployment.notes.clone(),
             problem: problem(outcome, memo),
         }
+    }
+
+    /// Adds what came of two pools.
+    pub(super) fn add_pools(&mut self, pools: Pools) {
+        let off = pools.prefill.memo.and_then(|memo| too_far_off(&memo)).map(|off| format!("prefill: {off}"));
+        self.problem = self.problem.take().or(off);
+        self.pools = Some(Box::new(pools));
     }
 }
 
@@ -209,14 +232,18 @@ fn problem(outcome: &Outcome, memo: Option<MemoCheck>) -> Option<String> {
         let why = outcome.first_refusal.as_deref().unwrap_or("none came");
         format!("no request was answered: {why}")
     });
-    let off = memo.filter(|memo| memo.total_error.abs() > MEMO_ERROR_MAX).map(|memo| {
+    nothing.or_else(|| memo.and_then(|memo| too_far_off(&memo)))
+}
+
+/// Why remembered steps can't be trusted, if they are too far off.
+fn too_far_off(memo: &MemoCheck) -> Option<String> {
+    (memo.total_error.abs() > MEMO_ERROR_MAX).then(|| {
         format!(
             "remembered steps are {:+.1}% off in all, more than {:.0}%; give serve.cost = \"frames\"",
             memo.total_error * 100.0,
             MEMO_ERROR_MAX * 100.0
         )
-    });
-    nothing.or(off)
+    })
 }
 
 /// `mean_ttft_ms`, `p99_itl_ms` and so on.

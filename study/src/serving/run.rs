@@ -2,13 +2,14 @@
 
 use super::ServeError;
 use super::cache::Cache;
-use super::deploy::{Deployment, Sources};
-use super::record::ServeRecord;
+use super::deploy::Sources;
+use super::pool_record::Pools;
+use super::pools::{Ready, handover, of_prefill, ready};
+use super::record::{Found, ServeRecord};
 use super::spec::ServeSpec;
 use serving::arrivals::trace::TraceSummary;
-use serving::cost::Overlap;
 use serving::trace::YardTrace;
-use serving::{Drive, Lockstep, Meter};
+use serving::{Drive, Lockstep, Meter, Pool, Station};
 
 /// Serves the requests of `spec`; `progress` is told how many are answered.
 ///
@@ -32,26 +33,36 @@ pub fn serve_traced(
     progress: &mut (dyn FnMut(u64) + Send),
     trace: Option<usize>,
 ) -> Result<(ServeRecord, Option<Box<YardTrace>>), ServeError> {
-    let deployment = Deployment::new(spec, sources)?;
-    deployment.check_times(spec)?;
-    let stack = &deployment.stack;
-    let station = deployment.station(spec)?;
-    let station = if spec.parallel.overlap == Overlap::TwoBatch { station.with_halves() } else { station };
-    let mut source = spec.arrivals.build(deployment.seed, &mut |name| sources.open(name))?;
-    let mut cost = deployment.cost(spec)?;
-    let mut cache = Cache::new(spec, &deployment)?;
-    let (meter, stages) = (Meter::new(spec.slo), stack.stages().len());
-    let mut outcome = if spec.parallel.lockstep {
-        let run = Lockstep::new(station, meter, &mut cache, progress, stack.columns(), stages);
-        run.with_trace(trace).serve(&mut *cost, &mut *source.arrivals)?
+    let (mut ready, mut prompts) = ready(spec, sources)?;
+    let mut source = spec.arrivals.build(ready.deployment.seed, &mut |name| sources.open(name))?;
+    let mut cache = Cache::new(spec, &ready.deployment)?;
+    let meter = Meter::new(spec.slo);
+    let (mut outcome, ahead) = if spec.parallel.lockstep {
+        let (columns, stages) = (ready.deployment.stack.columns(), ready.stages());
+        let Pool { station, cost, .. } = ready.pool(|whole| whole)?;
+        let run = Lockstep::new(station, meter, &mut cache, progress, columns, stages);
+        (run.with_trace(trace).serve(cost, &mut *source.arrivals)?, None)
     } else {
-        let drive = Drive { station, cost: &mut *cost, cache: &mut cache, meter, stages, progress, trace };
+        let ahead = match &mut prompts {
+            None => None,
+            Some(prompts) => {
+                let way = handover(prompts, &ready);
+                Some((prompts.pool(Station::of_prompts).map_err(of_prefill)?, way))
+            }
+        };
+        let pool = ready.pool(if ahead.is_some() { Station::of_answers } else { |whole| whole })?;
+        let drive = Drive { pool, ahead, cache: &mut cache, meter, progress, trace };
         drive.run(&mut *source.arrivals)?
     };
     let cached = cache.report(outcome.ended)?;
-    let memo = cost.check().map_err(serving::DriveError::from)?;
-    deployment.keep();
-    let mut record = ServeRecord::new(spec, &deployment, &outcome, cost.name(), memo, cached);
+    let memo = ready.check()?;
+    let ranks = ready.ranks() + prompts.as_ref().map_or(0, Ready::ranks);
+    let found = Found { cost: ready.cost_name(), ranks, memo, cache: cached };
+    let mut record = ServeRecord::new(spec, &ready.deployment, &outcome, found);
+    if let (Some(prompts), Some(ahead)) = (&mut prompts, ahead) {
+        let memos = [prompts.check().map_err(of_prefill)?, memo];
+        record.add_pools(Pools::new((prompts, &ready), (&ahead, &outcome), memos));
+    }
     record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
     let note = cache.note(&spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
     record.notes.extend(note);

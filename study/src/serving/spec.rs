@@ -61,12 +61,21 @@ pub struct Deployed {
     pub cost: CostChoice,
     /// What a rank costs, $/h.
     pub usd_per_rank_hour: f64,
+    /// Like deployments behind one queue.
+    #[serde(skip_serializing_if = "is_one")]
+    pub replicas: u32,
+}
+
+/// One is not written, so that a run of one deployment is what it was before there could be more.
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+const fn is_one(replicas: &u32) -> bool {
+    *replicas == 1
 }
 
 impl Default for Deployed {
     /// $2 an hour, as the lecture has it (claim A20 of `railyard board`).
     fn default() -> Self {
-        Self { prefill: Prefill::Here, cost: CostChoice::Memoised, usd_per_rank_hour: 2.0 }
+        Self { prefill: Prefill::Here, cost: CostChoice::Memoised, usd_per_rank_hour: 2.0, replicas: 1 }
     }
 }
 
@@ -136,6 +145,19 @@ impl Default for CacheTable {
     }
 }
 
+/// Ranks that compute prompts alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrefillPool {
+    /// Like deployments behind one queue.
+    pub replicas: u32,
+    /// What is studied, its racks, stages, scheme and so on those of this pool.
+    pub scenario: Scenario,
+    /// How its stages work.
+    pub parallel: Parallel,
+    /// When its trains leave and what they carry.
+    pub scheduler: TrainPolicy,
+}
+
 /// One serving run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,6 +182,9 @@ pub struct ServeSpec {
     /// What requests are to keep.
     #[serde(default)]
     pub slo: Slo,
+    /// The ranks that compute prompts, where the others don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill: Option<Box<PrefillPool>>,
 }
 
 impl ServeSpec {

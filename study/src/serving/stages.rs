@@ -22,7 +22,7 @@ impl Deployment {
         let drafts = spec.scenario.drafts()?;
         let station = Station::new(spec.scheduler.clone(), ledger, places, spec.micro_batches());
         station
-            .map(|station| station.with_drafts(drafts, self.seed))
+            .map(|station| station.with_drafts(drafts, self.seed).with_replicas(spec.serve.replicas))
             .map_err(|error| ServeError::Setting { what: "scheduler".to_owned(), problem: error.to_string() })
     }
 

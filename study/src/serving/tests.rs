@@ -1,6 +1,7 @@
 //! Serving runs without files: what they answer, what they remember, and faults with their settings.
 
 mod live;
+mod pools;
 
 use super::*;
 use crate::experiment::parse_experiment;

@@ -1,6 +1,8 @@
 //! A serving run for people: the block of `vllm bench serve`, then what that one can't know.
 
+use super::pool_record::{PoolRecord, Pools};
 use super::record::ServeRecord;
+use serving::Summary;
 use std::fmt::Write;
 
 /// Width of the block.
@@ -9,7 +11,8 @@ const WIDTH: usize = 50;
 /// The block of one run.
 #[must_use]
 pub fn block(record: &ServeRecord) -> String {
-    let mut text = heading("Serving Benchmark Result", '=');
+    let mut text = record.pools.as_deref().map(answer).unwrap_or_default();
+    text.push_str(&heading("Serving Benchmark Result", '='));
     let mut line = |label: &str, value: String| {
         let _ = writeln!(text, "{label:<40} {value:<10}");
     };
@@ -40,6 +43,7 @@ pub fn block(record: &ServeRecord) -> String {
         }
     }
     text.push_str(&yard(record));
+    text.push_str(&record.pools.as_deref().map(pools).unwrap_or_default());
     text.push_str(&"=".repeat(WIDTH));
     text.push('\n');
     for note in &record.notes {
@@ -94,6 +98,56 @@ fn yard(record: &ServeRecord) -> String {
             format!("{} {:.2} {:.2}", percent(tier.hit_rate), tier.hold_usd + tier.read_usd, tier.saved_usd),
         );
     }
+    text
+}
+
+/// Two pools in a few lines: what is short, how busy each is, what TTFT is made of.
+fn answer(pools: &Pools) -> String {
+    let pool = |pool: &PoolRecord| {
+        let PoolRecord { replicas, ranks, busy_share, .. } = pool;
+        format!("{replicas} x {} ranks, {:.0}% busy", ranks / replicas.max(&1), busy_share * 100.0)
+    };
+    let parts = pools.ttft.named();
+    let ttft = parts.iter().map(|(_, part)| part.mean_ms).sum::<f64>();
+    let parts: Vec<String> = parts.iter().map(|(name, part)| format!("{name} {:.2}", part.mean_ms)).collect();
+    format!(
+        "{}\nprompts: {}; answers: {}\nmean TTFT {ttft:.2} ms: {}\n",
+        pools.short(),
+        pool(&pools.prefill),
+        pool(&pools.decode),
+        parts.join(" + ")
+    )
+}
+
+/// What stands in a section of its own.
+fn pools(pools: &Pools) -> String {
+    let mut text = heading("Pools (prompts, answers)", '-');
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(text, "{label:<40} {value:<10}");
+    };
+    let both = |of: &dyn Fn(&PoolRecord) -> String| format!("{}, {}", of(&pools.prefill), of(&pools.decode));
+    line("Replicas:", both(&|pool| pool.replicas.to_string()));
+    line("Ranks:", both(&|pool| pool.ranks.to_string()));
+    line("Stages busy:", both(&|pool| format!("{:.1}%", pool.busy_share * 100.0)));
+    line("Steps:", both(&|pool| pool.steps.to_string()));
+    line("Mean step (ms):", both(&|pool| format!("{:.3}", pool.mean_step_ms)));
+    line("Mean new tokens a step:", both(&|pool| format!("{:.1}", pool.mean_step_tokens)));
+    line("Most waiting:", both(&|pool| pool.max_num_waiting.to_string()));
+    line("Memory use, most a rank:", both(&|pool| format!("{:.1}%", pool.memory_use * 100.0)));
+    for (name, part) in pools.ttft.named() {
+        let Summary { mean_ms, median_ms, p99_ms, .. } = part;
+        line(
+            &format!("TTFT: {name} (mean, median, P99, ms):"),
+            format!("{mean_ms:.2}, {median_ms:.2}, {p99_ms:.2}"),
+        );
+    }
+    let way = &pools.handover;
+    line("Caches handed over, mean (MB):", format!("{}, {:.2}", way.caches, way.mean_bytes / 1e6));
+    line("Most on their way:", way.max_under_way.to_string());
+    line(
+        "Busiest port sends, receives:",
+        format!("{:.1}%, {:.1}%", way.sender_share * 100.0, way.receiver_share * 100.0),
+    );
     text
 }
 

@@ -9,8 +9,8 @@ use crate::experiment::{
 use crate::layer::{BackendKind, Verification};
 use crate::scenario::{Seeds, Studied, Words, flags, keys, read};
 use crate::serving::{
-    CacheTable, CostChoice, Deployed, Live, Packed, Parallel, ServeError, ServeRecord, ServeSpec, ServeWords,
-    Sources, outline, place_of, serve, serve_traced,
+    CacheTable, CostChoice, Deployed, Live, Packed, Parallel, PrefillPool, ServeError, ServeRecord,
+    ServeSpec, ServeWords, Sources, gives_way, outline, place_of, prefill_keys, serve, serve_traced,
 };
 use ::serving::arrivals::{ArrivalSpec, PrefixSpec};
 use ::serving::{Slo, TrainPolicy};
@@ -28,8 +28,12 @@ use twox_hash::XxHash3_64;
 const LENGTHS: [&str; 2] = ["arrivals.input_len", "arrivals.output_len"];
 /// Keys of one.
 const LENGTH: [&str; 6] = ["dist", "min", "max", "median", "mean", "sigma"];
+/// Like deployments of the ranks that answer.
+const REPLICAS: &str = "serve.replicas";
 /// The seed of a run.
 const SEED: &str = "serve.seed";
+/// The table of the pool that computes prompts.
+const PREFILL: &str = "prefill";
 /// Answers between two words of progress.
 const ANSWERS_APART: u64 = 100;
 /// Serving runs, whose names lead where `sources` say.
@@ -71,7 +75,14 @@ impl<S: Sources> Serving<S> {
         backends: &[BackendKind],
     ) -> Result<Vec<u8>, Fault> {
         let trace = spec.arrivals.file.as_deref().map(|name| self.digest(name)).transpose()?;
-        serde_json::to_vec(&(spec, studied, backends, trace)).map_err(|error| error.to_string().into())
+        let identity = match &spec.prefill {
+            None => serde_json::to_vec(&(spec, studied, backends, trace)),
+            Some(pool) => {
+                let prompts = self.sources.resolve(&pool.scenario).map_err(|error| fault(error.into()))?;
+                serde_json::to_vec(&(spec, studied, backends, trace, prompts))
+            }
+        };
+        identity.map_err(|error| error.to_string().into())
     }
 }
 
@@ -93,7 +104,8 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
         let lengths = LENGTHS.map(|table| (table, LENGTH.as_slice()));
         let tables = tables.into_iter().chain(lengths);
         let keys = tables.flat_map(|(table, keys)| keys.iter().map(move |key| format!("{table}.{key}")));
-        words().iter().map(|word| place_of(word)).chain(keys).collect()
+        let prefill = of_prefill().into_iter().map(|(key, _)| format!("{PREFILL}.{key}"));
+        words().iter().map(|word| place_of(word)).chain(keys).chain(prefill).collect()
     }
 
     fn check(&self, key: &str, value: &Value) -> Result<(), String> {
@@ -130,7 +142,12 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
             let live = backend == BackendKind::Quic;
             let deployment = outline(&on(&spec, backend), &self.sources, live).map_err(fault)?;
             memory_bytes = memory_bytes.max(deployment.memory_bytes(&spec, backend));
-            ranks = deployment.cluster.num_ranks();
+            ranks = deployment.all_ranks(&spec);
+        }
+        if let Some(own) = spec.of_prompts() {
+            let prompts = outline(&own, &self.sources, false).map_err(fault)?;
+            memory_bytes += prompts.memory_bytes(&own, BackendKind::Sim);
+            ranks += prompts.all_ranks(&own);
         }
         Ok(Resolved {
             identity: self.identity(&spec, &studied, &backends)?,
@@ -169,6 +186,62 @@ impl<S: Sources + std::fmt::Debug> Subject for Serving<S> {
 /// # Errors
 /// [`Fault`] of the first place that has another value than it takes.
 pub fn serve_spec(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
+    let below = format!("{PREFILL}.");
+    let (said, own): (Vec<_>, Vec<_>) =
+        settings.0.iter().cloned().partition(|(place, _)| place.starts_with(&below));
+    let spec = one_pool(&Ordered(own.clone()), seed)?;
+    let prefill = prefill_pool(own, &last_of_each(said, &below), seed)?;
+    Ok(ServeSpec { prefill: prefill.map(Box::new), ..spec })
+}
+
+/// What is said last of each key below `prefix`.
+fn last_of_each(said: Vec<(String, Value)>, prefix: &str) -> BTreeMap<String, Value> {
+    let key = |place: &str| place.strip_prefix(prefix).unwrap_or_default().to_owned();
+    said.into_iter().map(|(place, value)| (key(&place), value)).collect()
+}
+
+/// The pool that computes prompts: the words of the others, `said` in their places. `None` where nothing is said, or no replicas.
+fn prefill_pool(
+    others: Vec<(String, Value)>,
+    said: &BTreeMap<String, Value>,
+    seed: Option<u64>,
+) -> Result<Option<PrefillPool>, Fault> {
+    if said.is_empty() || said.get("replicas") == Some(&Value::Integer(0)) {
+        return Ok(None);
+    }
+    let keys: Vec<&str> = said.keys().map(String::as_str).collect();
+    // How many there are of the others says nothing here.
+    let stays = |place: &str| place != REPLICAS && !gives_way(place, &keys);
+    let mut settings: Vec<(String, Value)> = others.into_iter().filter(|(place, _)| stays(place)).collect();
+    let places: BTreeMap<String, String> = of_prefill().into_iter().collect();
+    for (key, value) in said {
+        let Some(place) = places.get(key) else {
+            let known: Vec<&str> = places.keys().map(String::as_str).collect();
+            let remedy = crate::experiment::remedy(key, &known);
+            return Err(Fault::of(PREFILL, format!("unknown key `{key}`{remedy}")));
+        };
+        settings.retain(|(known, _)| known != place);
+        settings.push((place.clone(), value.clone()));
+    }
+    let whole = one_pool(&Ordered(settings), seed).map_err(|mut fault| {
+        if let Some((key, _)) =
+            places.iter().find(|(key, place)| said.contains_key(*key) && **place == fault.key)
+        {
+            fault.key = format!("{PREFILL}.{key}");
+        }
+        fault
+    })?;
+    let ServeSpec { scenario, parallel, scheduler, serve, .. } = whole;
+    Ok(Some(PrefillPool { replicas: serve.replicas, scenario, parallel, scheduler }))
+}
+
+/// The keys of the pool that computes prompts, each with the place of the same word for the others.
+fn of_prefill() -> Vec<(String, String)> {
+    prefill_keys(fields::<Parallel>(), fields::<TrainPolicy>())
+}
+
+/// The run that settings without a pool of prompts give.
+fn one_pool(settings: &Settings, seed: Option<u64>) -> Result<ServeSpec, Fault> {
     let mut table = toml::Table::new();
     let (known, mut said) = (words(), Settings::default());
     for (place, value) in &settings.0 {

@@ -61,9 +61,35 @@ const DEPLOYMENT: [Column; 20] = [
     Column::kept("usd_per_rank_hour", "price of a rank", "$/h"),
 ];
 
+/// Of two pools, where prompts have ranks of their own.
+const POOLS: [Column; 22] = [
+    Column::kept("pools.prefill.ranks", "ranks for prompts", ""),
+    Column::kept("pools.decode.ranks", "ranks for answers", ""),
+    Column::kept("pools.prefill.busy_share", "stages for prompts at work, share", ""),
+    Column::kept("pools.decode.busy_share", "stages for answers at work, share", ""),
+    Column::kept("pools.prefill.mean_step_ms", "mean step for prompts", "ms"),
+    Column::kept("pools.decode.mean_step_ms", "mean step for answers", "ms"),
+    Column::kept("pools.prefill.max_num_waiting", "most waiting for prompts", ""),
+    Column::kept("pools.decode.max_num_waiting", "most waiting for answers", ""),
+    Column::kept("pools.prefill.memory_use", "memory in use for prompts, share", ""),
+    Column::kept("pools.decode.memory_use", "memory in use for answers, share", ""),
+    Column::kept("pools.ttft.queue.mean_ms", "mean TTFT: queue", "ms"),
+    Column::kept("pools.ttft.prefill.mean_ms", "mean TTFT: prompt", "ms"),
+    Column::kept("pools.ttft.wait.mean_ms", "mean TTFT: memory", "ms"),
+    Column::kept("pools.ttft.handover.mean_ms", "mean TTFT: handover", "ms"),
+    Column::kept("pools.ttft.begin.mean_ms", "mean TTFT: first step", "ms"),
+    Column::kept("pools.ttft.queue.p99_ms", "p99 TTFT: queue", "ms"),
+    Column::kept("pools.ttft.wait.p99_ms", "p99 TTFT: memory", "ms"),
+    Column::kept("pools.handover.mean_bytes", "bytes of a cache", "B"),
+    Column::kept("pools.handover.median_ms", "median handover", "ms"),
+    Column::kept("pools.handover.p99_ms", "p99 handover", "ms"),
+    Column::kept("pools.handover.sender_share", "busiest port sends, share", ""),
+    Column::kept("pools.handover.receiver_share", "busiest port receives, share", ""),
+];
+
 /// The numbers of a serving run's records.
 pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
-    let groups: [&[Column]; 7] = [
+    let groups: [&[Column]; 8] = [
         &REQUESTS,
         &latency!("queue_wait", "wait", kept),
         &latency!("ttft", "TTFT", shown),
@@ -71,12 +97,13 @@ pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
         &latency!("itl", "ITL", kept),
         &latency!("e2el", "E2EL", kept),
         &DEPLOYMENT,
+        &POOLS,
     ];
     groups.concat()
 });
 
 /// Words for settings of a serving run.
-pub(super) const WORDS: [Column; 53] = [
+pub(super) const WORDS: [Column; 59] = [
     Column::kept("serve.cost", "times", ""),
     Column::kept("serve.top_k", "experts a token", ""),
     Column::kept("serve.racks", "racks", ""),
@@ -90,6 +117,12 @@ pub(super) const WORDS: [Column; 53] = [
     Column::kept("serve.mtp_acceptance", "drafts that hold, share", ""),
     Column::kept("serve.prefill", "prompts computed", ""),
     Column::kept("serve.usd_per_rank_hour", "price of a rank", "$/h"),
+    Column::kept("serve.replicas", "replicas", ""),
+    Column::kept("prefill.replicas", "replicas for prompts", ""),
+    Column::kept("prefill.racks", "racks for prompts", ""),
+    Column::kept("prefill.ranks_per_rack", "ranks in a rack for prompts", ""),
+    Column::kept("prefill.pp", "pipeline stages for prompts", ""),
+    Column::kept("prefill.tp", "tensor parallelism for prompts, ranks", ""),
     Column::kept("parallel.ep", "ranks of a stage", ""),
     Column::kept("parallel.pp", "pipeline stages", ""),
     Column::kept("parallel.tp", "tensor parallelism, ranks", ""),
