@@ -3,7 +3,7 @@
 use crate::cli::RooflineArgs;
 use crate::programs::programs;
 use anyhow::bail;
-use blackboard::deployment::Deployment;
+use blackboard::deployment::{Deployment, Mode};
 use blackboard::units::{DollarsPerS, Tokens};
 use moe::{DispatchScheme, RoutingSpec};
 use study::scenario::{LatencyChoice, Scenario, Studied, command, said};
@@ -51,9 +51,11 @@ impl Step {
         }
         words.latency.retain(|choice| *choice != LatencyChoice::Preset);
         words.scheme.retain(|choice| *choice != DispatchScheme::Dedup);
+        let hardware = place.with_latency(latency).into_hardware();
         let deployment = Deployment {
             model,
-            hardware: place.with_latency(latency).into_hardware(),
+            mode: args.mode.unwrap_or_else(|| Mode::of(&hardware)),
+            hardware,
             dtype,
             kv_dtype,
             ranks: cluster.num_ranks(),
@@ -71,7 +73,6 @@ impl Step {
             tokens_per_rank: args.tokens_per_rank.map(Tokens),
             latency: true,
             price: DollarsPerS::per_hour(args.price),
-            mode: args.mode,
         };
         let words = said(&RooflineArgs { scenario: args.scenario.with(words), ..args.clone() });
         let command = command(&[vec!["roofline".to_owned()], words].concat());

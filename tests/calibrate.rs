@@ -6,6 +6,8 @@ use serde_json::Value;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/measured/deepep_ll_h100.csv");
 
+const WHOLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/measured/moe_layer_h200.csv");
+
 #[track_caller]
 fn text(args: &[&str]) -> String {
     support::works(&mut support::railyard(args))
@@ -54,6 +56,33 @@ fn the_written_profile_is_the_shipped_preset() {
 }
 
 #[test]
+fn a_layer_that_was_fitted_is_the_shipped_preset() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let measured = ["calibrate", "--measured", WHOLE, "--hidden=4096", "--top-k=6"];
+    let of_h200 = ["--nominal=h200", "--kernels=h100-deepep-normal"];
+    for (variant, preset) in [("unfused", "h200-layer"), ("fused", "h200-layer-fused")] {
+        let file = dir.path().join(format!("{variant}.toml"));
+        let out = file.to_str().expect("UTF-8");
+        let rule = "--hold-out=tokens in 16,64,256,1024,4096";
+        let fit = [rule, "--variant", variant, "--json", "--out", out];
+        let fitted = json(&[&measured[..], &of_h200[..], &fit[..]].concat());
+        assert_eq!(fitted["held_out"][0]["errors"]["all"]["rows"], 10);
+        let roofline = |hardware: &str| {
+            let args =
+                ["roofline", "--hardware", hardware, "--racks=1", "--ranks=8", "--batch=512", "--json"];
+            json(&args)
+        };
+        let (own, shipped) = (roofline(out), roofline(preset));
+        let step = |of: &Value| of["step_ms"].as_f64().expect("a number");
+        assert!((step(&own) / step(&shipped) - 1.0).abs() < 1e-3, "{variant}");
+        assert_eq!(own["config"]["mode"], "serial");
+        assert_eq!(own["config"]["trust"]["band_of"], "whole layers");
+        assert_eq!(own["config"]["trust"]["upper_bound"], false);
+        text(&[&measured[..], &["--evaluate", out]].concat());
+    }
+}
+
+#[test]
 fn what_the_data_do_not_determine_is_told() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "tokens,dispatch_us\n16,17.6\n64,27.8\n256,67\n").expect("written");
@@ -72,7 +101,36 @@ fn what_can_not_be_read_is_refused_in_one_line() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "tokens,nodes,phase,us\n1,1,dispatch,fast\n").expect("written");
     let path = file.path().to_str().expect("UTF-8");
+    let short = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(short.path(), "tokens,nodes,dispatch_us\n16,1,17.6\n").expect("written");
+    let short = short.path().to_str().expect("UTF-8");
     for (args, part) in [
+        (
+            vec!["calibrate", "--measured", short],
+            "dispatch, in one rack: 1 measurement(s); a fit of start and rate needs 3 or more",
+        ),
+        (vec!["calibrate", "--measured", SHIPPED, SHIPPED], "the same measurements were given before"),
+        (
+            vec!["calibrate", "--measured", SHIPPED, "--variant=nosuch"],
+            "--variant nosuch: the files name no kernels",
+        ),
+        (vec!["calibrate", "--measured", WHOLE, "--variant=nosuch"], "the files have `fused`, `unfused`"),
+        (
+            vec!["calibrate", "--measured", WHOLE, "--kernels=h200"],
+            "--kernels h200: it has no measured kernels",
+        ),
+        (
+            vec![
+                "calibrate",
+                "--measured",
+                WHOLE,
+                "--nominal=h200",
+                "--hidden=4096",
+                "--top-k=6",
+                "--evaluate=h100-deepep-ll",
+            ],
+            "it has no measured layer",
+        ),
         (vec!["calibrate", "--measured", path], ":2: us `fast`"),
         (vec!["calibrate", "--measured", SHIPPED, "--scale-up=-1"], "--scale-up"),
         (vec!["calibrate", "--measured", SHIPPED, "--ranks-per-node=1"], "1 rank(s) in 1 rack(s)"),

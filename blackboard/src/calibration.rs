@@ -1,4 +1,4 @@
-//! Calibration: parameters of kernels from measured times, how well the data determine them, and how far off they are on data left out.
+//! Calibration: parameters of kernels and whole layers from measured times, how well the data determine them, and how far off they are on data left out.
 //!
 //! A kernel's mechanisms are those of [`topology::Kernel`]. Each column of times (an operation of a kernel, in one rack or over several) is
 //! fitted by itself, by least squares of relative errors; a mechanism is taken in only where it explains much of what is left, so that
@@ -7,6 +7,7 @@
 mod error;
 mod fit;
 mod held_out;
+mod layer_fit;
 mod measurements;
 mod parameters;
 mod profile;
@@ -15,9 +16,10 @@ mod solve;
 pub use self::error::CalibrationError;
 pub use self::fit::{ColumnFit, Fit, fit};
 pub use self::held_out::{HoldOut, held_out, refitted_on_halves};
+pub use self::layer_fit::LayerFit;
 pub use self::measurements::{MAX_MEASUREMENTS, Measurement, Op, parse_measurements};
 pub use self::parameters::{Fitted, Parameter};
-pub use self::profile::{data_hash, predict, profile};
+pub use self::profile::{data_hash, predict, profiled};
 
 use crate::layer::MoeLayer;
 use crate::scale_up::even_copies;
@@ -25,7 +27,7 @@ use crate::units::Tokens;
 use moe::DispatchScheme;
 use moe::gate::SelectionRule;
 use std::collections::BTreeMap;
-use topology::{Dtype, Hardware, KernelLoad, KernelProfile};
+use topology::{Dtype, Hardware, KernelLoad};
 
 /// How experts were picked where kernels were measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,16 +258,16 @@ pub fn errors_by<K: Ord>(
     groups.into_iter().filter_map(|(key, errors)| Some((key, Errors::of(&errors)?))).collect()
 }
 
-/// `predicted / measured - 1` of every measurement by `kernels`.
+/// `predicted / measured - 1` of every measurement by the profile `hardware`.
 ///
 /// # Errors
-/// As [`Layer::load`].
+/// As [`predict`].
 pub fn evaluate(
     measurements: &[Measurement],
     layer: &Layer,
-    kernels: &KernelProfile,
+    hardware: &Hardware,
 ) -> Result<Vec<f64>, CalibrationError> {
-    measurements.iter().map(|measured| Ok(predict(measured, layer, kernels)? / measured.us - 1.0)).collect()
+    measurements.iter().map(|measured| Ok(predict(measured, layer, hardware)? / measured.us - 1.0)).collect()
 }
 
 #[cfg(test)]

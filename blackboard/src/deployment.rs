@@ -18,7 +18,7 @@ use crate::BlackboardError;
 use crate::pipeline::decode_bubble;
 use crate::roofline::StepTimes;
 use crate::units::{Bytes, BytesPerS, DollarsPerS, Flop, FlopPerS, Seconds, Tokens};
-use moe::work::{CommonWeights, Drafts};
+use moe::work::{CommonWeights, Drafts, Work};
 use moe::{DispatchScheme, Model};
 use topology::{Dtype, Hardware};
 
@@ -209,8 +209,14 @@ impl Deployment {
         let a2a = self.a2a(micro_batch)?;
         let exchange = self.exchange_time(micro_batch);
         let network = a2a.time + exchange;
-        let (max, sum) = (times.max().max(network), times.sum().max(network));
-        let pass = if self.mode == Mode::Max { max } else { sum };
+        let (start, hidden) = self.measured_layers(micro_batch, network, (flops, bandwidth));
+        let (max, sum) = (times.max().max(network) + start, times.sum().max(network) + start);
+        let in_turn = self.in_turn(micro_batch, (flops, bandwidth)) + network + start - hidden;
+        let pass = match self.mode {
+            Mode::Max => max,
+            Mode::Sum => sum,
+            Mode::Serial => in_turn,
+        };
         let hop = self.hop(micro_batch);
         let between_tokens = |pass: Seconds| (pass + stages * hop).max(micro_batches * pass / stages);
         let gained = if self.prompt > Tokens::ZERO { self.prompt.0 } else { self.drafts.gained() };
@@ -239,8 +245,8 @@ impl Deployment {
             t_tp_ms: exchange.as_millis(),
             step_ms: between_tokens(pass).as_millis(),
             step_sum_ms: between_tokens(sum).as_millis(),
-            step_serial_ms: between_tokens(times.sum() + network).as_millis(),
-            bound_by: Bound::of(times, (a2a.time, exchange), pass, self.mode),
+            step_serial_ms: between_tokens(times.sum() + network + start - hidden).as_millis(),
+            bound_by: Bound::of(times, (a2a.time, exchange), pass.min(max), self.mode),
             stage_ms: (pass / stages).as_millis(),
             hop_ms: hop.as_millis(),
             bubble: decode_bubble(stages, micro_batches),
@@ -267,6 +273,30 @@ impl Deployment {
             memory_use: needed / capacity,
             verdict: verdict(needed, capacity),
         })
+    }
+
+    /// A busy rank's own work, one product after the other, each the larger of its arithmetic and its memory traffic: what `serving::cost::StackCost`
+    /// has of alike ranks.
+    fn in_turn(&self, micro_batch: Tokens, (flops, bandwidth): (FlopPerS, BytesPerS)) -> Seconds {
+        let time = |work: &Work| (Flop(work.flops) / flops).max(Bytes(work.bytes()) / bandwidth);
+        self.products(micro_batch).map(|(work, times)| times * time(&work)).sum()
+    }
+
+    /// Of layers that were measured: the starts of their kernels, and what fused ones hide, over all layers.
+    fn measured_layers(
+        &self,
+        micro_batch: Tokens,
+        network: Seconds,
+        (flops, bandwidth): (FlopPerS, BytesPerS),
+    ) -> (Seconds, Seconds) {
+        if self.hardware.layer.is_none() {
+            return (Seconds::ZERO, Seconds::ZERO);
+        }
+        let (work, layers) = self.routed_work(micro_batch);
+        let start = layers * Seconds(self.hardware.experts_start().as_micros_f64() * 1e-6);
+        let experts = (Flop(work.flops) / flops).max(Bytes(work.weights) / bandwidth) + start;
+        let both = Seconds(self.hardware.layer_time(network.0, experts.0));
+        (start, network + experts - both)
     }
 }
 

@@ -100,7 +100,9 @@ impl MoeLayer {
         }
         let params = 3.0 * f64::from(self.hidden) * f64::from(self.expert_inter);
         let rows = all * chosen / touched;
-        let one = hardware.time(2.0 * params * rows, params * self.dtype.bytes(), self.dtype)?;
-        Ok(Seconds(experts / ranks * touched * one.as_micros_f64() * 1e-6))
+        let bytes = params * self.dtype.bytes();
+        let one = hardware.expert_time(2.0 * params * rows, 2.0 * params, bytes, self.dtype)?;
+        let us = experts / ranks * touched * one.as_micros_f64() + hardware.experts_start().as_micros_f64();
+        Ok(Seconds(us * 1e-6))
     }
 }

@@ -3,6 +3,9 @@
 //! A new table is a file in `data/measured`, its sources in its first lines, and a line in [`SERIES`].
 
 pub mod serving;
+mod trust;
+
+pub use self::trust::{Trust, trust};
 
 use crate::BlackboardError;
 use crate::CopiesPerToken;
@@ -137,7 +140,7 @@ pub const SERIES: [Series; 13] = [
             "unfused",
             "h200",
             None,
-            None
+            Some("h200-layer-unfused")
         )
     },
     Series {
@@ -148,7 +151,7 @@ pub const SERIES: [Series; 13] = [
             "fused",
             "h200",
             None,
-            None
+            Some("h200-layer-fused")
         )
     },
 ];
@@ -158,30 +161,6 @@ pub const LONGER: [f64; 2] = [1.4, 10.8];
 
 /// The same of whole layers.
 pub const LAYERS_LONGER: [f64; 2] = [1.7, 2.3];
-
-/// In a line: how far times on `hardware` can be trusted.
-#[must_use]
-pub fn trust(hardware: &Hardware) -> String {
-    match &hardware.kernels {
-        Some(kernels) => {
-            let of = &kernels.provenance;
-            if !of.is_held_out() {
-                return format!("no band: {}; compute on nominal rates", of.told());
-            }
-            let band = of.held_out[2].max(of.fitted[2]) * 100.0;
-            format!(
-                "dispatch and combine within {band:.0}% in nine of ten ({}); compute on nominal rates",
-                of.told()
-            )
-        }
-        None => {
-            let [least, most] = LONGER;
-            format!(
-                "nominal rates: an upper bound on speed; measured kernels took {least} to {most} times as long (railyard trust)"
-            )
-        }
-    }
-}
 
 /// One measurement with what is said of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -213,11 +192,11 @@ impl Series {
         measured.retain(|row| row.variant == self.variant && !row.op.is_counts());
         let preset = |name| Hardware::preset(name).map_err(BlackboardError::from);
         let chip = preset(self.chip)?;
-        let kernels = self.profile.map(preset).transpose()?.and_then(|hardware| hardware.kernels);
+        let profile = self.profile.map(preset).transpose()?;
         let said = |measured: Measurement| {
             let nominal_us = nominal_us(&measured, &layer, &chip)?;
             let profiled_us =
-                kernels.as_ref().map(|kernels| predict(&measured, &layer, kernels)).transpose()?;
+                profile.as_ref().map(|profile| predict(&measured, &layer, profile)).transpose()?;
             Ok(Said { measured, nominal_us, profiled_us })
         };
         measured.into_iter().map(said).collect()
@@ -267,8 +246,8 @@ mod tests {
         ("UCCL-EP normal, H200 with EFA", 80.0, None),
         ("pplx-garden decode, H100", 80.0, None),
         ("TensorRT-LLM two-sided NVFP4, combine in NVFP4, GB200", 91.0, None),
-        ("DeepGEMM's pull request 383, whole layer, unfused, H200", 57.5, None),
-        ("DeepGEMM's pull request 383, whole layer, fused, H200", 43.0, None),
+        ("DeepGEMM's pull request 383, whole layer, unfused, H200", 57.5, Some((1.2, 1.2))),
+        ("DeepGEMM's pull request 383, whole layer, fused, H200", 43.0, Some((2.5, 2.9))),
     ];
 
     #[test]

@@ -203,10 +203,15 @@ impl Setup {
         rows: impl IntoIterator<Item = u64>,
     ) -> Result<Picos, topology::HardwareError> {
         let shape = self.program.shape();
-        rows.into_iter().filter(|&rows| rows > 0).try_fold(Picos::ZERO, |sum, rows| {
+        let products = rows.into_iter().filter(|&rows| rows > 0).try_fold(Picos::ZERO, |sum, rows| {
             let (flops, bytes) = (shape.expert_flops(rows), shape.expert_weight_bytes() as f64);
-            let time = self.hardware.time(flops, bytes, shape.dtype)?;
+            let time = self.hardware.expert_time(flops, shape.expert_flops(1), bytes, shape.dtype)?;
             Ok(sum.saturating_add(time))
+        })?;
+        Ok(if products == Picos::ZERO {
+            products
+        } else {
+            products.saturating_add(self.hardware.experts_start())
         })
     }
 }

@@ -11,11 +11,12 @@ Examples:
   railyard calibrate --measured blackboard/data/measured/deepep_ll_h100.csv --hold-out each:nodes
   railyard calibrate --measured own.csv more.csv --nominal h800 --out own.toml             then compare --hardware own.toml
   railyard calibrate --measured own.csv --hold-out 'nodes>=4' --hold-out fold:5
+  railyard calibrate --measured layers.csv --nominal h200 --kernels h100-deepep-normal --hidden 4096 --top-k 6 --variant fused --out own.toml
   railyard calibrate --measured own.csv --evaluate h100-deepep-ll                          how far off a profile is, without a fit
 
 Measurements are CSV with a header, microseconds, any mixture of these columns: tokens_per_rank, nodes or ep (ranks in one rack),
 experts, sms, kernel, row_dtype; dispatch_us, combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us;
-or phase and us. `-` and nothing are no measurement.")]
+unfused_us (or layer_us) and fused_us of whole layers; or phase and us. `-` and nothing are no measurement.")]
 pub(crate) struct CalibrateArgs {
     /// Measured times (CSV), one file or several
     #[arg(long, value_name = "CSV", num_args = 1.., required = true)]
@@ -23,6 +24,9 @@ pub(crate) struct CalibrateArgs {
     /// Hardware whose kernels are fitted, a preset's name: all else is kept
     #[arg(long, value_name = "NAME", default_value = "h100")]
     pub(crate) nominal: String,
+    /// Profile whose dispatch and combine measured layers have, a preset's name [default: nominal ports]
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) kernels: Option<String>,
     /// Nominal scale-up rate of a port, GB/s one way [default: the hardware's]
     #[arg(long, value_name = "GB/s")]
     pub(crate) scale_up: Option<f64>,

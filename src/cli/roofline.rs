@@ -51,9 +51,10 @@ pub(crate) struct RooflineArgs {
     /// US dollars of a rank and hour
     #[arg(long, value_name = "USD_PER_GPU_HOUR", default_value_t = 2.0)]
     pub(crate) price: f64,
-    /// `max`: all overlaps (lower bound); `sum`: reading the cache overlaps nothing
-    #[arg(long, value_name = "MODE", default_value = "max")]
-    pub(crate) mode: Mode,
+    /// `max`: all overlaps (lower bound); `sum`: reading the cache overlaps nothing; `serial`: communication doesn't either
+    /// [default: max; serial where layers or servers were measured]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
     /// Vary one input, named as its flag: NAME=A..B, NAME=A..B:STEP, NAME=A..B*FACTOR or NAME=A,B,C, such as
     /// batch=1..8192*2, tp=1,2,4 or scheme=flat,dedup
     #[arg(long, value_name = "SWEEP", value_parser = sweep)]

@@ -8,12 +8,13 @@ use crate::failure::Failure;
 use crate::{files, output};
 use anyhow::{Context, bail};
 use blackboard::calibration::{
-    Errors, Fit, Layer, Measurement, data_hash, evaluate, fit, held_out, parse_measurements, profile,
+    Errors, Fit, Layer, Measurement, data_hash, evaluate, fit, held_out, parse_measurements, profiled,
     refitted_on_halves,
 };
+use std::collections::BTreeSet;
 use std::path::Path;
 use study::scenario::Place;
-use topology::{Confidence, Hardware, KernelProfile, Provenance, Rate};
+use topology::{Confidence, Hardware, Provenance, Rate};
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     let told = told(args).map_err(Failure::Usage)?;
@@ -32,13 +33,14 @@ fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
     let layer = layer(args)?;
     let nominal = nominal(args)?;
     let (measured, hash) = read(&args.measured, &layer)?;
+    known_variant(args, &measured)?;
     layer.check(&measured, &nominal)?;
     let files = args.measured.iter().map(|path| path.display().to_string()).collect();
     let mut told = Told::new(files, measured, nominal);
     if let Some(name) = &args.evaluate {
-        let kernels = Place::named(Some(name))?.hardware.kernels;
-        let kernels = kernels.with_context(|| format!("--evaluate {name}: it has no measured kernels"))?;
-        told.errors = evaluate(&told.measured, &layer, &kernels)?;
+        let hardware = Place::named(Some(name))?.hardware;
+        told.errors =
+            evaluate(&told.measured, &layer, &hardware).with_context(|| format!("--evaluate {name}"))?;
         told.evaluated = Some(name.clone());
         return Ok(told);
     }
@@ -73,8 +75,13 @@ fn layer(args: &CalibrateArgs) -> anyhow::Result<Layer> {
 }
 
 fn nominal(args: &CalibrateArgs) -> anyhow::Result<Hardware> {
-    let mut nominal = Hardware::preset(&args.nominal)?;
-    nominal.kernels = None;
+    let mut nominal =
+        Hardware { kernels: None, layer: None, serving: None, ..Hardware::preset(&args.nominal)? };
+    if let Some(name) = &args.kernels {
+        let kernels = Hardware::preset(name)?.kernels;
+        nominal.kernels =
+            Some(kernels.with_context(|| format!("--kernels {name}: it has no measured kernels"))?);
+    }
     for (flag, gigabytes, rate) in [
         ("--scale-up", args.scale_up, &mut nominal.scale_up),
         ("--scale-out", args.scale_out, &mut nominal.scale_out),
@@ -96,6 +103,12 @@ fn read(files: &[impl AsRef<Path>], layer: &Layer) -> anyhow::Result<(Vec<Measur
     for path in files {
         let path = path.as_ref();
         let text = files::read(path)?;
+        if texts.contains(&text) {
+            bail!(
+                "--measured {}: the same measurements were given before; name each file once",
+                path.display()
+            );
+        }
         measured.extend(parse_measurements(&text, &path.display().to_string(), layer)?);
         texts.push(text);
     }
@@ -109,6 +122,21 @@ fn errors_of(fitted: &Fit, measured: &[Measurement], layer: &Layer) -> anyhow::R
         Ok(us / row.us - 1.0)
     };
     measured.iter().map(error).collect()
+}
+
+/// Refuses a variant that nothing measured is of.
+fn known_variant(args: &CalibrateArgs, measured: &[Measurement]) -> anyhow::Result<()> {
+    let Some(variant) = &args.variant else { return Ok(()) };
+    let known: BTreeSet<&str> = measured.iter().map(|row| row.variant.as_str()).collect();
+    if known.contains(variant.as_str()) {
+        return Ok(());
+    }
+    let known: Vec<String> =
+        known.iter().filter(|name| !name.is_empty()).map(|name| format!("`{name}`")).collect();
+    match known.is_empty() {
+        true => bail!("--variant {variant}: the files name no kernels; leave it out"),
+        false => bail!("--variant {variant}: the files have {}", known.join(", ")),
+    }
 }
 
 /// The variant to write a profile of.
@@ -144,10 +172,16 @@ fn hardware(
         date: args.date.clone(),
         data_hash,
         assumed: format!(
-            "hidden {}, top-{}, {} ranks a node; scheme and routing {}",
+            "hidden {}, top-{}, {} ranks a node{}; scheme and routing {}",
             args.hidden,
             args.top_k,
             args.ranks_per_node,
+            match (&args.kernels, fitted.layers().any(|(of, _)| of == variant)) {
+                (Some(name), true) =>
+                    format!(", experts of width {}, dispatch and combine as {name}'s", args.expert_inter),
+                (None, true) => format!(", experts of width {}, nominal ports", args.expert_inter),
+                (_, false) => String::new(),
+            },
             if args.scheme.is_none() && args.routing.is_none() {
                 "by the files' columns"
             } else {
@@ -160,14 +194,14 @@ fn hardware(
             .map_or([0.0; 3], |(_, found, _)| of(&mut found.iter().map(|(row, error)| (row, *error)))),
         held_out_by: left_out.map_or_else(|| "nothing was left out".to_owned(), |(rule, _, _)| rule.clone()),
     };
-    let kernels: KernelProfile = profile(fitted, variant, &told.nominal, provenance);
+    let found = profiled(fitted, variant, &told.nominal, provenance);
+    let what = if found.layer.is_some() { "layers" } else { "kernels" };
     let stem = args.out.as_ref().and_then(|path| path.file_stem()).unwrap_or_default().to_string_lossy();
     Ok(Hardware {
         name: stem.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect(),
-        kernels: Some(kernels),
-        source: format!("{} with measured kernels", told.nominal.name),
+        source: format!("{} with measured {what}", told.nominal.name),
         confidence: Confidence::Medium,
-        ..told.nominal.clone()
+        ..found
     })
 }
 

@@ -73,13 +73,13 @@ fn known_input(input: &str) -> Result<(), String> {
 }
 
 fn header(d: &Deployment, said: &Said) -> String {
-    let mode = if d.mode == Mode::Max {
-        "max: all overlaps, a lower bound"
-    } else {
-        "sum: attention overlaps nothing"
+    let mode = match d.mode {
+        Mode::Max => "max: all overlaps, a lower bound",
+        Mode::Sum => "sum: attention overlaps nothing",
+        Mode::Serial => "serial: nothing overlaps but what was measured to",
     };
     let prompts = if d.prompt > Tokens::ZERO {
-        format!(", {} new of prompts", text::number(d.prompt.0))
+        format!(", each with {} new of its prompt", text::number(d.prompt.0))
     } else {
         String::new()
     };
@@ -87,7 +87,7 @@ fn header(d: &Deployment, said: &Said) -> String {
         "model      = {}: {:.1}B parameters, {:.1}B active, {} of cache a sequence\n\
          hardware   = {}, {} ranks, racks: {}; arithmetic {}, weights {}, cache {}\n\
          trust      = {}\n\
-         load       = {} sequences in flight of {} tokens; stages: {}, micro-batches: {}, tensor parallelism: {}; {} dispatch; mode {mode}\n",
+         load       = {} sequences in flight of {} tokens{}; stages: {}, micro-batches: {}, tensor parallelism: {}; {} dispatch; mode {mode}\n",
         d.model.name,
         d.model.total_params() / 1e9,
         d.model.active_params() / 1e9,
@@ -98,9 +98,10 @@ fn header(d: &Deployment, said: &Said) -> String {
         d.dtype,
         if d.model.storage.is_plain() { d.dtype.to_string() } else { "as stored".to_owned() },
         d.kv_dtype,
-        trust(&d.hardware),
+        trust(&d.hardware).text,
         text::number(d.batch.0),
-        text::number(d.context.0) + &prompts,
+        text::number(d.context.0),
+        prompts,
         d.stages,
         d.micro_batches(),
         d.tp,
@@ -209,6 +210,7 @@ fn config(d: &Deployment, said: &Said) -> Value {
         "usd_per_gpu_hour": d.price.0 * 3600.0,
         "mode": d.mode,
         "notes": said.notes,
+        "trust": trust(&d.hardware),
     });
     if d.prompt > Tokens::ZERO {
         config["prompt"] = json!(d.prompt.0);

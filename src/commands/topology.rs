@@ -24,10 +24,10 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
     let ClusterSpec { name, cluster, hardware, fabric } = &spec;
     if json {
         let mut described = json!(hardware);
-        if hardware.kernels.is_none()
-            && let Some(fields) = described.as_object_mut()
-        {
-            fields.remove("kernels");
+        if let Some(fields) = described.as_object_mut() {
+            fields.retain(|key, value| {
+                !(["kernels", "layer", "serving"].contains(&key.as_str()) && value.is_null())
+            });
         }
         let link = |link: LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
         let object = json!({

@@ -113,7 +113,7 @@ fn servers() -> Result<Told, Failure> {
                 sms: None,
             },
             measured_us: step_us(served.tokens_per_s),
-            times: [Some(step_us(said.nominal)), None, None, None],
+            times: [Some(step_us(said.nominal)), None, Some(step_us(said.profiled)), None],
             served: Some(said.clone()),
         }
     };
@@ -122,7 +122,7 @@ fn servers() -> Result<Told, Failure> {
         file: serving::FILE.0,
         variant: "",
         chip: "",
-        profile: None,
+        profile: Some("GPU-serving"),
         rows: serving::served().map_err(Failure::failed)?.into_iter().map(row).collect(),
     })
 }

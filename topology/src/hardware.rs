@@ -3,6 +3,10 @@
 //! Rates are dense FLOP/s (a multiply and an add are two) and bytes per second in one direction. The presets
 //! stand in `presets`.
 
+mod measured;
+
+pub use self::measured::{LayerOverlap, LayerProfile, ServingProfile};
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -105,6 +109,12 @@ pub struct Hardware {
     /// Where measured kernels differ from these links; `None` for a machine described by its links alone.
     #[serde(default)]
     pub kernels: Option<KernelProfile>,
+    /// What whole layers were measured to make of arithmetic and memory.
+    #[serde(default)]
+    pub layer: Option<LayerProfile>,
+    /// What of nominal rates these are, where a whole server was measured.
+    #[serde(default)]
+    pub serving: Option<ServingProfile>,
     /// Where the two latencies come from; says `assumption` where nothing was published.
     pub latency_source: String,
     /// Ranks in the largest scale-up domain that is built.
@@ -250,6 +260,12 @@ impl Hardware {
             ("hbm_bytes_per_s", self.hbm_bytes_per_s as f64),
             ("domain_ranks", f64::from(self.domain_ranks)),
         ];
+        for (field, value, [least, most]) in self.layer.iter().flat_map(LayerProfile::numbers) {
+            if !(least..=most).contains(&value) {
+                let must = "must be a share, or a number that is not negative";
+                return Err(HardwareError::Field { name: self.name.clone(), field, value, must });
+            }
+        }
         for (field, value) in rates.chain(sizes) {
             if !(value.is_finite() && value >= 1.0) {
                 let must = "must be a finite number of at least 1";

@@ -3,7 +3,10 @@
 //! The keys are the fields of [`Hardware`] with their units (docs/hardware.md). What is left out is what a file of one's own may
 //! leave out. A number may be written as an integer or as a float.
 
-use crate::{Confidence, DomainTopology, Hardware, HardwareError, KernelProfile, Picos, Rate};
+use crate::{
+    Confidence, DomainTopology, Hardware, HardwareError, KernelProfile, LayerProfile, Picos, Rate,
+    ServingProfile,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Spanned, Value};
@@ -25,6 +28,20 @@ pub enum HardwareTableProblem {
         value: f64,
         /// What it must be.
         must: &'static str,
+    },
+    /// A parameter of a measured layer or server that can't be.
+    #[error("{table}: {key} = {value}: give a number from {least} to {most}")]
+    Measured {
+        /// `layer` or `serving`.
+        table: &'static str,
+        /// Its parameter.
+        key: &'static str,
+        /// The value.
+        value: f64,
+        /// Least it can be.
+        least: f64,
+        /// Most it can be.
+        most: f64,
     },
     /// An unknown preset, or an impossible description.
     #[error("hardware: {0}")]
@@ -70,6 +87,8 @@ pub(crate) struct HardwareTable {
     domain_ranks: Number,
     domain_topology: Option<DomainTopology>,
     kernels: Option<Spanned<KernelProfile>>,
+    layer: Option<Spanned<LayerProfile>>,
+    serving: Option<Spanned<ServingProfile>>,
 }
 
 impl HardwareTable {
@@ -87,6 +106,8 @@ impl HardwareTable {
             scale_up_latency: picos("scale_up_latency_us", &table.scale_up_latency_us)?,
             scale_out_latency: picos("scale_out_latency_us", &table.scale_out_latency_us)?,
             kernels: table.kernels.map(kernels).transpose()?,
+            layer: table.layer.map(layer).transpose()?,
+            serving: table.serving.map(serving).transpose()?,
             latency_source: table.latency_source.unwrap_or_else(|| "assumption: the cluster file".to_owned()),
             domain_ranks: whole("domain_ranks", &table.domain_ranks)?,
             domain_topology: table.domain_topology.unwrap_or(DomainTopology::Crossbar),
@@ -124,6 +145,8 @@ impl Hardware {
             domain_ranks: integer(self.domain_ranks)?,
             domain_topology: Some(self.domain_topology),
             kernels: self.kernels.clone().map(|kernels| Spanned::new(0..0, kernels)),
+            layer: self.layer.clone().map(|layer| Spanned::new(0..0, layer)),
+            serving: self.serving.clone().map(|serving| Spanned::new(0..0, serving)),
         };
         toml::to_string(&File { hardware })
     }
@@ -150,6 +173,33 @@ fn kernels(profile: Spanned<KernelProfile>) -> Result<KernelProfile, Located> {
         }
     }
     Ok(profile)
+}
+
+/// The profile of a layer, if its numbers can be.
+fn layer(profile: Spanned<LayerProfile>) -> Result<LayerProfile, Located> {
+    let at = profile.span().start;
+    let profile = profile.into_inner();
+    profile.numbers().into_iter().try_for_each(|number| within(at, "layer", number))?;
+    Ok(profile)
+}
+
+/// The profile of a server, if its number can be.
+fn serving(profile: Spanned<ServingProfile>) -> Result<ServingProfile, Located> {
+    let at = profile.span().start;
+    let profile = profile.into_inner();
+    within(at, "serving", ("step_efficiency", profile.step_efficiency, [1e-3, 1.0]))?;
+    Ok(profile)
+}
+
+fn within(
+    at: usize,
+    table: &'static str,
+    (key, value, [least, most]): (&'static str, f64, [f64; 2]),
+) -> Result<(), Located> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err((at, HardwareTableProblem::Measured { table, key, value, least, most }))
 }
 
 /// A value on its way out, which stands nowhere yet.
@@ -268,7 +318,7 @@ mod tests {
     #[test]
     fn the_documentation_has_every_key() {
         let page = include_str!("../../docs/hardware.md");
-        for name in ["gb200", "h100-deepep-ll"] {
+        for name in ["gb200", "h100-deepep-ll", "h200-layer-fused", "h800-serving"] {
             let text = Hardware::preset(name).expect("a preset").to_toml().expect("numbers that fit");
             for key in text.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key)) {
                 assert!(

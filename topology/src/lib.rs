@@ -33,7 +33,9 @@ pub use fault::{
     Verdict, What, When, Whom,
 };
 pub use fluid::{busiest_port, fluid_bound};
-pub use hardware::{Confidence, DomainTopology, Dtype, Hardware, HardwareError};
+pub use hardware::{
+    Confidence, DomainTopology, Dtype, Hardware, HardwareError, LayerOverlap, LayerProfile, ServingProfile,
+};
 pub use hardware_table::{HardwareTableProblem, MAX_LATENCY_US};
 pub use ids::{RackId, RankId};
 pub use kernels::{

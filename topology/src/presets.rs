@@ -27,6 +27,11 @@ const PROFILES: &[(&str, &[&str])] = &[
     (include_str!("../data/profiles/gb200-trtllm-two-sided-nvfp4.toml"), &["gb200-trtllm-two-sided"]),
     (include_str!("../data/profiles/gb200-trtllm-two-sided-fp8.toml"), &[]),
     (include_str!("../data/profiles/gb200-trtllm-two-sided-bf16.toml"), &[]),
+    (include_str!("../data/profiles/h200-layer-unfused.toml"), &["h200-layer"]),
+    (include_str!("../data/profiles/h200-layer-fused.toml"), &[]),
+    (include_str!("../data/profiles/h800-serving.toml"), &[]),
+    (include_str!("../data/profiles/h100-serving.toml"), &[]),
+    (include_str!("../data/profiles/gb200-serving.toml"), &[]),
 ];
 
 struct Preset {

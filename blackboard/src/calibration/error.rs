@@ -25,6 +25,26 @@ pub enum CalibrationError {
         /// What is wrong, and the remedy.
         problem: String,
     },
+    /// Too few measurements of a kind for its parameters.
+    #[error(
+        "{column}: {rows} measurement(s); a fit of start and rate needs {least} or more: give more, or leave the column out"
+    )]
+    TooFew {
+        /// What of which kernel.
+        column: String,
+        /// Its measurements.
+        rows: usize,
+        /// Fewest that are fitted.
+        least: usize,
+    },
+    /// A profile without what was measured.
+    #[error("{name}: it has no measured {what}")]
+    Unmeasured {
+        /// The profile.
+        name: String,
+        /// `kernels` or `layer`.
+        what: &'static str,
+    },
     /// No measurement at all.
     #[error("{0}: no measurements; give a header and lines such as nodes,tokens,dispatch_us,combine_us")]
     Empty(String),

@@ -1,5 +1,6 @@
 //! The fit of a column: start-up and rate, and each further mechanism that pays for its parameters.
 
+use super::layer_fit::{self, LayerFit, fit_layer, layer_us};
 use super::parameters::{Fitted, Parameter};
 use super::solve::{Solution, solve};
 use super::{CalibrationError, Layer, Measurement, Op};
@@ -28,6 +29,7 @@ pub struct ColumnFit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fit {
     pub(super) columns: BTreeMap<Key, ColumnFit>,
+    pub(super) layers: BTreeMap<String, LayerFit>,
 }
 
 impl Fit {
@@ -36,10 +38,19 @@ impl Fit {
         self.columns.iter()
     }
 
+    /// Whole layers by variant.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, &LayerFit)> {
+        self.layers.iter().map(|(variant, layer)| (variant.as_str(), layer))
+    }
+
     /// Variants, in order.
     #[must_use]
     pub fn variants(&self) -> BTreeSet<&str> {
-        self.columns.keys().map(|(variant, _, _)| variant.as_str()).collect()
+        self.columns
+            .keys()
+            .map(|(variant, _, _)| variant.as_str())
+            .chain(self.layers.keys().map(String::as_str))
+            .collect()
     }
 
     /// The time of `measured`, microseconds; `None` where its column wasn't fitted.
@@ -47,6 +58,10 @@ impl Fit {
     /// # Errors
     /// As [`Layer::load`].
     pub fn predict(&self, measured: &Measurement, layer: &Layer) -> Result<Option<f64>, CalibrationError> {
+        if measured.op.is_layer() {
+            let found = self.layers.get(&measured.variant);
+            return found.map(|found| layer_us(measured, layer, &found.hardware)).transpose();
+        }
         let load = layer.load(measured)?;
         Ok(self
             .columns
@@ -79,21 +94,56 @@ struct Point {
     us: f64,
 }
 
+/// Fewest measurements of a column that are fitted: a start, a rate, and one that tells how far off they are; of counts without a rate.
+const fn least(op: Op) -> usize {
+    if op.is_layer() {
+        layer_fit::LEAST
+    } else if op.is_counts() {
+        2
+    } else {
+        3
+    }
+}
+
 /// Fits every column of `measurements`.
 ///
 /// # Errors
-/// As [`Layer::load`].
+/// As [`Layer::load`]; [`CalibrationError::TooFew`] for a column that can't be fitted.
 pub fn fit(measurements: &[Measurement], layer: &Layer, nominal: &Hardware) -> Result<Fit, CalibrationError> {
-    if let Some(whole) = measurements.iter().find(|measured| measured.op.is_layer()) {
-        let problem = "a whole layer can't be fitted yet; leave its column out".to_owned();
-        return Err(CalibrationError::Impossible { at: whole.at.clone(), problem });
+    let mut columns = BTreeMap::<Key, usize>::new();
+    measurements.iter().for_each(|measured| *columns.entry(key(measured)).or_default() += 1);
+    if let Some(((variant, op, over_racks), rows)) =
+        columns.iter().find(|((_, op, _), rows)| **rows < least(*op))
+    {
+        let place = if *over_racks { "over several racks" } else { "in one rack" };
+        let column = format!("{variant} {op}, {place}").trim_start().to_owned();
+        return Err(CalibrationError::TooFew { column, rows: *rows, least: least(*op) });
     }
+    fit_some(measurements, layer, nominal)
+}
+
+/// As [`fit`], without the columns that are too short.
+///
+/// # Errors
+/// As [`Layer::load`].
+pub(super) fn fit_some(
+    measurements: &[Measurement],
+    layer: &Layer,
+    nominal: &Hardware,
+) -> Result<Fit, CalibrationError> {
     let mut groups = BTreeMap::<Key, Vec<&Measurement>>::new();
     for measured in measurements {
         groups.entry(key(measured)).or_default().push(measured);
     }
-    let mut columns = BTreeMap::new();
-    for (key, group) in groups {
+    groups.retain(|(_, op, _), group| group.len() >= least(*op));
+    let (mut columns, mut layers) = (BTreeMap::new(), BTreeMap::<String, LayerFit>::new());
+    for (key, group) in groups.iter().filter(|((_, op, _), _)| op.is_layer()).rev() {
+        // `unfused` comes before `fused` so.
+        let unfused = layers.get(&key.0.replace("fused", "unfused"));
+        let found = fit_layer(group, layer, nominal, unfused)?;
+        layers.insert(key.0.clone(), found);
+    }
+    for (key, group) in groups.into_iter().filter(|((_, op, _), _)| !op.is_layer()) {
         let sms = group.iter().filter_map(|measured| measured.sms).min();
         let point = |measured: &&Measurement| {
             let load = layer.load(measured)?;
@@ -104,7 +154,7 @@ pub fn fit(measurements: &[Measurement], layer: &Layer, nominal: &Hardware) -> R
         let rows = group[0].rows;
         columns.insert(key, ColumnFit { kernel, parameters, rows, sms, measurements: points.len() });
     }
-    Ok(Fit { columns })
+    Ok(Fit { columns, layers })
 }
 
 /// A kernel that costs nothing but the nominal ports.
@@ -189,14 +239,14 @@ fn fit_column(points: &[Point], op: Op, by_sms: bool, nominal: &Hardware) -> (Ke
         }
     }
     let fitted = |((parameter, value), deviation): ((&Parameter, &f64), &f64)| Fitted {
-        parameter: *parameter,
+        key: parameter.key(),
         value: parameter.rounded(value.exp()),
         deviation: *deviation,
     };
     let fitted: Vec<Fitted> = parameters.iter().zip(&best.at).zip(&best.deviations).map(fitted).collect();
     let mut kernel = base;
-    for one in &fitted {
-        *one.parameter.of(&mut kernel) = one.value;
+    for (parameter, one) in parameters.iter().zip(&fitted) {
+        *parameter.of(&mut kernel) = one.value;
     }
     (kernel, fitted)
 }

@@ -1,6 +1,7 @@
 //! Predictions of measurements that were left out, and of fits to halves: how far a profile can be trusted beyond its data.
 
-use super::{CalibrationError, Layer, Measurement, fit};
+use super::fit::fit_some;
+use super::{CalibrationError, Layer, Measurement};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -161,7 +162,7 @@ pub fn held_out(
         if kept.is_empty() {
             return Err(refuse("leaves no measurement to fit"));
         }
-        let fitted = fit(&kept, layer, nominal)?;
+        let fitted = fit_some(&kept, layer, nominal)?;
         for measured in left_out {
             match fitted.predict(&measured, layer)? {
                 Some(us) => {
@@ -189,7 +190,7 @@ pub fn refitted_on_halves(
 ) -> Result<Vec<f64>, CalibrationError> {
     let half = |wanted: u64| {
         let half = measurements.iter().enumerate().filter(|(at, _)| scattered(*at) % 2 == wanted);
-        fit(&half.map(|(_, measured)| measured.clone()).collect::<Vec<_>>(), layer, nominal)
+        fit_some(&half.map(|(_, measured)| measured.clone()).collect::<Vec<_>>(), layer, nominal)
     };
     let (a, b) = (half(0)?, half(1)?);
     let mut apart = Vec::new();

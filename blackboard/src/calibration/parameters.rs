@@ -100,8 +100,8 @@ fn port(bytes_per_s: u64) -> (f64, f64) {
 /// A parameter as the data determine it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fitted {
-    /// Which.
-    pub parameter: Parameter,
+    /// Its key in a profile, which ends in its unit.
+    pub key: &'static str,
     /// Its value.
     pub value: f64,
     /// Standard error over the value, from the Jacobian of the errors; infinite where nothing depends on it.

@@ -1,19 +1,22 @@
 //! From fitted columns to a profile of hardware, and what a profile predicts.
 
 use super::fit::{ColumnFit, Fit, free_kernel, sms_share, time};
+use super::layer_fit::layer_us;
 use super::parameters::Parameter;
 use super::{CalibrationError, Layer, Measurement, Op};
-use topology::{Hardware, Kernel, KernelProfile, PhaseKernels, Provenance, RowFormat};
+use topology::{Hardware, Kernel, KernelProfile, LayerProfile, PhaseKernels, Provenance, RowFormat};
 
-/// The time of `measured` by `kernels`, microseconds.
+/// The time of `measured` by the profile `hardware`, microseconds.
 ///
 /// # Errors
-/// As [`Layer::load`].
-pub fn predict(
-    measured: &Measurement,
-    layer: &Layer,
-    kernels: &KernelProfile,
-) -> Result<f64, CalibrationError> {
+/// As [`Layer::load`]; [`CalibrationError::Unmeasured`] where the profile has nothing of its kind.
+pub fn predict(measured: &Measurement, layer: &Layer, hardware: &Hardware) -> Result<f64, CalibrationError> {
+    let lacks = |what| CalibrationError::Unmeasured { name: hardware.name.clone(), what };
+    if measured.op.is_layer() {
+        hardware.layer.as_ref().ok_or_else(|| lacks("layer"))?;
+        return layer_us(measured, layer, hardware);
+    }
+    let kernels = hardware.kernels.as_ref().ok_or_else(|| lacks("kernels"))?;
     let phase = if measured.op.is_dispatch() { &kernels.dispatch } else { &kernels.combine };
     let share = sms_share(measured.sms, kernels.sms);
     Ok(time(phase.over(measured.racks), measured.op, &layer.load(measured)?, share))
@@ -29,9 +32,22 @@ pub fn data_hash<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     format!("{hash:016x}")
 }
 
-/// The profile of `variant`. What wasn't measured is taken from what was, and named in the provenance's `undetermined`.
+/// The hardware of a profile of `variant`: measured kernels, or a measured layer on the kernels that it was fitted with.
 #[must_use]
-pub fn profile(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provenance) -> KernelProfile {
+pub fn profiled(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provenance) -> Hardware {
+    let Some(found) = fit.layers.get(variant) else {
+        let kernels = Some(profile(fit, variant, nominal, provenance));
+        return Hardware { kernels, ..nominal.clone() };
+    };
+    let mut hardware = found.hardware.clone();
+    if let Some(LayerProfile { provenance: own, .. }) = &mut hardware.layer {
+        *own = Provenance { undetermined: found.undetermined(), ..provenance };
+    }
+    hardware
+}
+
+/// The kernels of `variant`. What wasn't measured is taken from what was, and named in the provenance's `undetermined`.
+fn profile(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provenance) -> KernelProfile {
     let mut undetermined = Vec::new();
     let phase = |op: Op, counts: Op, name: &str, rows: RowFormat, undetermined: &mut Vec<String>| {
         let column = |op: Op, racks: bool| fit.columns.get(&(variant.to_owned(), op, racks));
@@ -70,7 +86,7 @@ pub fn profile(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provena
         };
         let fitted = |parameter: Parameter| {
             let column = column(op, true);
-            column.is_some_and(|column| column.parameters.iter().any(|one| one.parameter == parameter))
+            column.is_some_and(|column| column.parameters.iter().any(|one| one.key == parameter.key()))
         };
         if several.is_some() && !fitted(Parameter::ScaleUp) {
             racks.scale_up_bytes_per_s = one_rack.scale_up_bytes_per_s;
@@ -91,7 +107,7 @@ pub fn profile(fit: &Fit, variant: &str, nominal: &Hardware, provenance: Provena
 
 fn unsure(table: &str, column: &ColumnFit, undetermined: &mut Vec<String>) {
     for one in column.parameters.iter().filter(|one| !one.is_determined()) {
-        let key = one.parameter.key();
+        let key = one.key;
         undetermined.push(if one.deviation.is_finite() {
             format!("{table}: {key}; within {:.0}% of it", one.deviation * 100.0)
         } else {

@@ -55,9 +55,9 @@ fn fitting_the_committed_data_gives_the_shipped_profiles() {
             assert_eq!(data_hash(std::iter::once(text)), shipped.provenance.data_hash, "{name}");
             let own: Vec<Measurement> =
                 measured.iter().filter(|row| row.variant == *variant).cloned().collect();
-            let again = profile(&fitted, variant, &nominal, shipped.provenance.clone());
-            let [now, then] = [&again, &shipped].map(|kernels| {
-                let errors = evaluate(&own, &LAYER, kernels).expect("predicted");
+            let again = profiled(&fitted, variant, &nominal, shipped.provenance.clone());
+            let [now, then] = [again, preset(name)].map(|hardware| {
+                let errors = evaluate(&own, &LAYER, &hardware).expect("predicted");
                 Errors::of(&errors).expect("some").as_array()
             });
             for at in 0..3 {
@@ -82,8 +82,8 @@ fn profiles_are_as_near_to_their_tables_as_stated() {
     ] {
         let mut measured = read(text);
         measured.retain(|row| row.variant == variant && !row.op.is_counts());
-        let kernels = preset(name).kernels.expect("a profile");
-        let errors = Errors::of(&evaluate(&measured, &LAYER, &kernels).expect("predicted")).expect("some");
+        let errors =
+            Errors::of(&evaluate(&measured, &LAYER, &preset(name)).expect("predicted")).expect("some");
         assert!(errors.median * 100.0 <= median && errors.mean * 100.0 <= mean, "{name}: {errors:?}");
     }
 }
@@ -97,13 +97,13 @@ fn halves_of_a_table_predict_the_same() {
 
 #[test]
 fn more_nodes_never_take_less() {
-    let kernels = preset("h100-deepep-ll").kernels.expect("a profile");
+    let hardware = preset("h100-deepep-ll");
     let mut row = read("tokens,nodes,dispatch_us\n1,2,30\n").remove(0);
     for op in [Op::Dispatch, Op::Combine] {
         for tokens in [1, 8, 64, 256] {
             let times = [2, 4, 8, 16, 32].map(|racks| {
                 (row.op, row.tokens, row.racks, row.ranks) = (op, tokens, racks, 8 * racks);
-                predict(&row, &LAYER, &kernels).expect("predicted")
+                predict(&row, &LAYER, &hardware).expect("predicted")
             });
             assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
         }
@@ -211,4 +211,67 @@ fn what_is_left_out_is_what_the_rule_says() {
     assert!(left("nodes>=9").expect_err("none").to_string().contains("leaves nothing out"));
     assert!(left("nodes>=1").expect_err("all").to_string().contains("leaves no measurement"));
     assert!("node>=4".parse::<HoldOut>().expect_err("no field").to_string().contains("fields are nodes"));
+}
+
+/// The layer of `moe_layer_h200.csv`.
+const DEEP_GEMM: Layer = Layer {
+    hidden: 4096,
+    top_k: 6,
+    experts: 256,
+    expert_inter: 2048,
+    ranks_per_node: 8,
+    scheme: None,
+    routing: None,
+};
+const WHOLE: &str = include_str!("../../data/measured/moe_layer_h200.csv");
+
+fn whole() -> (Vec<Measurement>, Hardware) {
+    let measured = parse_measurements(WHOLE, "m.csv", &DEEP_GEMM).expect("sound");
+    (measured, Hardware { kernels: preset("h100-deepep-normal").kernels, ..preset("h200") })
+}
+
+#[test]
+fn whole_layers_are_fitted_within_5_percent_and_predicted_within_10() {
+    let (measured, nominal) = whole();
+    assert_eq!(DEEP_GEMM.check(&measured, &nominal), Ok(()));
+    let fitted = fit(&measured, &DEEP_GEMM, &nominal).expect("fits");
+    let rule: HoldOut = "tokens in 16,64,256,1024,4096".parse().expect("a rule");
+    let (left, unsaid) = held_out(&measured, &DEEP_GEMM, &nominal, &rule).expect("predicted");
+    assert_eq!((left.len(), unsaid), (10, 0));
+    for (name, variant, [mean, out]) in
+        [("h200-layer-unfused", "unfused", [0.015, 0.02]), ("h200-layer-fused", "fused", [0.03, 0.045])]
+    {
+        let shipped = preset(name);
+        let provenance = shipped.layer.as_ref().expect("a layer").provenance.clone();
+        assert_eq!(data_hash(std::iter::once(WHOLE)), provenance.data_hash, "{name}");
+        let own: Vec<Measurement> = measured.iter().filter(|row| row.variant == variant).cloned().collect();
+        let again = profiled(&fitted, variant, &nominal, provenance.clone());
+        let [now, then] = [again, shipped].map(|hardware| {
+            Errors::of(&evaluate(&own, &DEEP_GEMM, &hardware).expect("predicted")).expect("some").as_array()
+        });
+        for at in 0..3 {
+            assert!((now[at] - then[at]).abs() < 2e-3, "{name}: {now:?}, {then:?}");
+            assert!((provenance.fitted[at] - then[at]).abs() < 2e-3, "{name}: {then:?}");
+        }
+        assert!(then[1] < mean, "{name}: {then:?}");
+        let errors: Vec<f64> =
+            left.iter().filter(|(row, _)| row.variant == variant).map(|(_, error)| *error).collect();
+        let found = Errors::of(&errors).expect("some");
+        assert!(found.mean < out && found.max < 0.10, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn too_few_measurements_are_no_fit() {
+    let chip = preset("h100");
+    for (text, part) in [
+        ("tokens,nodes,dispatch_us\n16,1,17.6\n", "dispatch, in one rack: 1 measurement(s); a fit"),
+        (
+            "tokens,unfused_us\n64,500\n128,600\n256,700\n",
+            "unfused layer, in one rack: 3 measurement(s); a fit",
+        ),
+    ] {
+        let error = fit(&read(text), &LAYER, &chip).expect_err("refused").to_string();
+        assert!(error.starts_with(part), "{error}");
+    }
 }

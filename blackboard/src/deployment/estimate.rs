@@ -4,7 +4,7 @@ use crate::roofline::StepTimes;
 use crate::units::{Bytes, Seconds};
 use serde::Serialize;
 use std::str::FromStr;
-use topology::named;
+use topology::{Hardware, named};
 
 /// Whether arithmetic hides the reading of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,13 +14,23 @@ pub enum Mode {
     Max,
     /// `t_kv + max(t_c, t_w)`: attention overlaps with nothing (SB).
     Sum,
+    /// One product after the other, each `max(t_c, t_w + t_kv)` of its own, then communication, but what a fused layer was measured to hide.
+    Serial,
+}
+
+impl Mode {
+    /// What a step of `hardware` is if nothing is said: where layers or servers were measured nothing overlaps, else everything.
+    #[must_use]
+    pub const fn of(hardware: &Hardware) -> Self {
+        if hardware.layer.is_some() || hardware.serving.is_some() { Self::Serial } else { Self::Max }
+    }
 }
 
 impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        named(text, &[("max", Self::Max), ("sum", Self::Sum)])
+        named(text, &[("max", Self::Max), ("sum", Self::Sum), ("serial", Self::Serial)])
     }
 }
 
@@ -46,7 +56,7 @@ impl Bound {
         let StepTimes { compute, weights, kv } = times;
         if a2a + tp >= pass && a2a + tp > Seconds::ZERO {
             if tp > a2a { Self::Tp } else { Self::A2a }
-        } else if compute >= weights + kv || (mode == Mode::Sum && compute > weights && compute > kv) {
+        } else if compute >= weights + kv || (mode != Mode::Max && compute > weights && compute > kv) {
             Self::Compute
         } else if kv > weights {
             Self::Kv
@@ -81,7 +91,7 @@ pub struct Estimate {
     pub step_ms: f64,
     /// As `step_ms` with `t_kv + max(t_c, t_w)`, whatever the mode.
     pub step_sum_ms: f64,
-    /// As `step_sum_ms` with nothing overlapping the all-to-all.
+    /// As `step_sum_ms` with nothing overlapping the all-to-all but what a fused layer was measured to hide.
     pub step_serial_ms: f64,
     /// What decides `step_ms`.
     pub bound_by: Bound,

@@ -51,23 +51,39 @@ impl Deployment {
     /// The work of a busy rank for a micro-batch, through all layers: its group's sequences, and an even part of the experts that the tokens of all
     /// are expected to go to.
     pub(super) fn step_work(&self, micro_batch: Tokens) -> Work {
-        let (part, one) = (self.part(), self.one_sequence());
         let sequences = self.of_group(micro_batch).0;
-        let layer = |layer: u32, load: &RankLoad, tokens: Tokens| {
-            let own = self.model.mixer_work(layer, load, &part)
-                + self.model.block_work(layer, load.tokens(), &part);
-            let block = self.model.layer_at(layer).routed();
-            self.of_sequences(own, sequences)
-                + block.map_or_else(Work::default, |block| self.experts(layer, block, tokens))
+        self.parts(micro_batch).into_iter().fold(Work::default(), |sum, (mixers, block, experts, times)| {
+            sum + (self.of_sequences(mixers + block, sequences) + experts) * times
+        })
+    }
+
+    /// The same product by product, each with how often it is done.
+    pub(super) fn products(&self, micro_batch: Tokens) -> impl Iterator<Item = (Work, f64)> {
+        let sequences = self.of_group(micro_batch).0;
+        self.parts(micro_batch).into_iter().flat_map(move |(mixers, block, experts, times)| {
+            let [mixers, block] = [mixers, block].map(|one| self.of_sequences(one, sequences));
+            [mixers, block, experts].map(|work| (work, times))
+        })
+    }
+
+    /// Mixers and dense or shared blocks for one sequence, routed experts for a micro-batch, and how often they are in a step. The head and what
+    /// drafts stand as blocks of their own.
+    fn parts(&self, micro_batch: Tokens) -> Vec<(Work, Work, Work, f64)> {
+        let (part, one, none) = (self.part(), self.one_sequence(), Work::default());
+        let layer = |layer: u32, times: f64, load: &RankLoad, tokens: Tokens| {
+            let mixers = self.model.mixer_work(layer, load, &part);
+            let block = self.model.block_work(layer, load.tokens(), &part);
+            let routed = self.model.layer_at(layer).routed();
+            let experts = routed.map_or(none, |block| self.experts(layer, block, tokens));
+            (mixers, block, experts, times)
         };
-        let mut work = self.of_sequences(self.model.head_work(self.answers(&one), &part), sequences);
-        for (first, layers) in self.layers() {
-            work += layer(first, &one, self.computed(micro_batch)) * layers;
-        }
-        for drafting in self.drafting() {
-            work += layer(drafting, &one.drafting(), micro_batch);
-        }
-        work + self.of_sequences(self.model.draft_work(1, &part), sequences) * f64::from(self.drafts.depth)
+        let head = self.model.head_work(self.answers(&one), &part);
+        let layers = self.layers().into_iter();
+        let layers = layers.map(|(first, times)| layer(first, times, &one, self.computed(micro_batch)));
+        let drafting = self.drafting().into_iter();
+        let drafting = drafting.map(|drafting| layer(drafting, 1.0, &one.drafting(), micro_batch));
+        let drafts = (none, self.model.draft_work(1, &part), none, f64::from(self.drafts.depth));
+        std::iter::once((none, head, none, 1.0)).chain(layers).chain(drafting).chain([drafts]).collect()
     }
 
     /// Layers like those that draft, in the order in which they run.
@@ -96,11 +112,29 @@ impl Deployment {
         let params = block.expert_params(self.model.hidden) as f64;
         let bits = self.model.storage.held_bits(Some(layer as usize), moe::model::Part::Experts, self.dtype);
         let ranks = f64::from(self.group());
-        Work {
-            flops: 2.0 * params * tokens.0 * block.active_experts() / ranks,
-            weights: block.experts() * touched(block, tokens) * params * bits / 8.0 / ranks,
-            cache: 0.0,
+        let touched = block.experts() * touched(block, tokens);
+        let flops = 2.0 * params * tokens.0 * block.active_experts() / ranks;
+        let weights = touched * params * bits / 8.0 / ranks;
+        let (flops, weights) = self.hardware.expert_work(flops, 2.0 * params * touched / ranks, weights);
+        Work { flops, weights, cache: 0.0 }
+    }
+
+    /// A rank's part of the routed experts of all layers, drafting ones included, and how many layers have some.
+    pub(super) fn routed_work(&self, micro_batch: Tokens) -> (Work, f64) {
+        let (mut work, mut layers) = (Work::default(), 0.0);
+        let mut add = |layer: u32, times: f64, tokens: Tokens| {
+            if let Some(block) = self.model.layer_at(layer).routed() {
+                work += self.experts(layer, block, tokens) * times;
+                layers += times;
+            }
+        };
+        for (first, times) in self.layers() {
+            add(first, times, self.computed(micro_batch));
         }
+        for drafting in self.drafting() {
+            add(drafting, 1.0, micro_batch);
+        }
+        (work, layers)
     }
 
     /// The share of a layer's experts that a micro-batch is expected to go to; 1 where there are none.

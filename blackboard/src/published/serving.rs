@@ -47,6 +47,8 @@ pub struct ServedSaid {
     pub nominal: f64,
     /// By nominal rates, one part after the other.
     pub in_turn: f64,
+    /// By the profile of its accelerator.
+    pub profiled: f64,
 }
 
 /// All that was published, with what closed forms say.
@@ -56,20 +58,39 @@ pub struct ServedSaid {
 pub fn served() -> Result<Vec<ServedSaid>, CalibrationError> {
     let said = |served: Served| {
         let hardware = Hardware::preset(&served.gpu).map_err(BlackboardError::from)?;
-        let step = served.deployment(hardware).estimate()?;
-        let nominal = step.tokens_per_s_per_rank;
-        let in_turn = nominal * step.step_ms / step.step_serial_ms;
-        Ok(ServedSaid { served, nominal, in_turn })
+        let deployment = served.deployment(hardware);
+        let nominal = deployment.estimate()?.tokens_per_s_per_rank;
+        let in_turn = Deployment { mode: Mode::Serial, ..deployment }.estimate()?.tokens_per_s_per_rank;
+        let profile = Hardware::preset(&served.profile()).map_err(BlackboardError::from)?;
+        let profiled = served.deployment(profile).estimate()?.tokens_per_s_per_rank;
+        Ok(ServedSaid { served, nominal, in_turn, profiled })
     };
     parse_served(FILE.1, FILE.0)?.into_iter().map(said).collect()
+}
+
+/// The share of nominal rates that brings what is said of `of`, one part after the other, nearest to what was measured: least squares of relative
+/// errors. Rates are proportional to it but for latencies, which are below 1% of these steps.
+///
+/// With r what is said over what was measured, `e = sum r / sum r^2`; `None` of nothing.
+#[must_use]
+pub fn step_efficiency(of: &[&ServedSaid]) -> Option<f64> {
+    let over = of.iter().map(|one| one.in_turn / one.served.tokens_per_s);
+    let (sum, squares) = over.fold((0.0, 0.0), |(sum, squares), r| (sum + r, squares + r * r));
+    (squares > 0.0).then(|| sum / squares)
 }
 
 /// How many times as many tokens as servers made nominal rates say, everything overlapping: least and most.
 pub const TOO_MANY: [f64; 2] = [2.0, 5.9];
 /// The same where one part goes after the other.
-pub const TOO_MANY_IN_TURN: [f64; 2] = [1.2, 2.6];
+pub const TOO_MANY_IN_TURN: [f64; 2] = [1.3, 3.2];
 
 impl Served {
+    /// The preset of its accelerator's profile.
+    #[must_use]
+    pub fn profile(&self) -> String {
+        format!("{}-serving", self.gpu)
+    }
+
     /// Racks, each as large as its hardware's are built.
     #[must_use]
     pub fn racks(&self) -> u32 {
@@ -79,6 +100,7 @@ impl Served {
     /// A step of it on `hardware`.
     #[must_use]
     pub fn deployment(&self, hardware: Hardware) -> Deployment {
+        let mode = Mode::of(&hardware);
         let sequences = f64::from(self.ranks) * self.load / if self.prompts { self.context } else { 1.0 };
         Deployment {
             model: self.model.clone(),
@@ -100,7 +122,7 @@ impl Served {
             tokens_per_rank: None,
             latency: true,
             price: DollarsPerS::per_hour(2.0),
-            mode: Mode::Max,
+            mode,
         }
     }
 }
@@ -151,6 +173,7 @@ fn read_line(line: &str) -> Result<Served, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::Errors;
 
     #[test]
     fn nominal_rates_are_as_far_off_as_stated() {
@@ -163,6 +186,55 @@ mod tests {
         };
         assert_eq!(ends(&|one| one.nominal), TOO_MANY);
         assert_eq!(ends(&|one| one.in_turn), TOO_MANY_IN_TURN);
+    }
+
+    #[test]
+    fn profiles_are_what_their_rows_give_and_as_near_as_stated() {
+        let said = served().expect("sound");
+        // Leave one out: what the other row of the same accelerator says of it.
+        for (gpu, fitted, left_out) in
+            [("h800", 0.02, Some(0.02)), ("h100", 0.08, Some(0.15)), ("gb200", 0.01, None)]
+        {
+            let own: Vec<&ServedSaid> = said.iter().filter(|one| one.served.gpu == gpu).collect();
+            let profile = Hardware::preset(&own[0].served.profile()).expect("a preset");
+            let serving = profile.serving.as_ref().expect("a server's");
+            let efficiency = step_efficiency(&own).expect("rows");
+            assert!((serving.step_efficiency - efficiency).abs() < 5e-4, "{gpu}: {efficiency}");
+            let nominal = Hardware::preset(gpu).expect("a preset");
+            for (own, rate) in [
+                (profile.bf16_flops, nominal.bf16_flops),
+                (profile.hbm_bytes_per_s as f64, nominal.hbm_bytes_per_s as f64),
+                (profile.scale_up.bytes_per_s() as f64, nominal.scale_up.bytes_per_s() as f64),
+                (profile.scale_out.bytes_per_s() as f64, nominal.scale_out.bytes_per_s() as f64),
+            ] {
+                assert!((own / rate - serving.step_efficiency).abs() < 1e-6, "{gpu}");
+            }
+            let mut errors: Vec<f64> =
+                own.iter().map(|one| one.profiled / one.served.tokens_per_s - 1.0).collect();
+            let found = Errors::of(&errors).expect("some");
+            assert!(found.max < fitted, "{gpu}: {found:?}");
+            let stated = serving.provenance.fitted;
+            assert!((found.as_array()[2] - stated[2]).abs() < 2e-3, "{gpu}: {found:?}");
+            errors.clear();
+            if own.len() > 1 {
+                for (at, one) in own.iter().enumerate() {
+                    let rest: Vec<&ServedSaid> = own
+                        .iter()
+                        .enumerate()
+                        .filter(|(other, _)| *other != at)
+                        .map(|(_, one)| *one)
+                        .collect();
+                    let efficiency = step_efficiency(&rest).expect("rows");
+                    errors.push(efficiency * one.in_turn / one.served.tokens_per_s - 1.0);
+                }
+            }
+            let found = Errors::of(&errors);
+            assert_eq!(found.is_some(), left_out.is_some());
+            let stated = serving.provenance.held_out;
+            let out = found.map_or([0.0; 3], |found| found.as_array());
+            assert!(out[2] <= left_out.unwrap_or(0.0), "{gpu}: {out:?}");
+            assert!((0..3).all(|at| (out[at] - stated[at]).abs() < 2e-3), "{gpu}: {out:?}");
+        }
     }
 
     #[test]

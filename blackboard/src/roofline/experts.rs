@@ -32,7 +32,8 @@ pub fn expert_time(shape: &LayerShape, hardware: &Hardware, rows: u64) -> Result
     if rows == 0 {
         return Ok(Picos::ZERO);
     }
-    Ok(hardware.time(shape.expert_flops(rows), shape.expert_weight_bytes() as f64, shape.dtype)?)
+    let (flops, bytes) = (shape.expert_flops(rows), shape.expert_weight_bytes() as f64);
+    Ok(hardware.expert_time(flops, shape.expert_flops(1), bytes, shape.dtype)?)
 }
 
 #[cfg(test)]

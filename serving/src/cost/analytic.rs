@@ -106,13 +106,13 @@ impl LayerCost for Analytic {
         }
         let (dispatch, combine) = self.all_to_all(layer, step, tokens)?;
         let (rows, touched) = self.rows_of_slot(layer, tokens.total());
-        let bytes = touched * self.shape.expert_weight_bytes() as f64;
+        let (row, bytes) = (self.shape.expert_flops(1), touched * self.shape.expert_weight_bytes() as f64);
         let slot = self
             .hardware
-            .time(self.shape.expert_flops(1) * rows, bytes, self.shape.dtype)
+            .expert_time(row * rows, row * touched, bytes, self.shape.dtype)
             .map_err(|error| CostError { step, problem: error.to_string() })?;
         let slots = u64::from(self.placed(layer).slots_max);
-        Ok(LayerTimes { dispatch, experts: Picos(slot.0 * slots), combine })
+        Ok(LayerTimes { dispatch, experts: Picos(slot.0 * slots) + self.hardware.experts_start(), combine })
     }
 
     fn name(&self) -> &'static str {

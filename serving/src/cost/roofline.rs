@@ -38,11 +38,11 @@ impl Roofline {
         let shape = self.stack.shape();
         let (rows, touched) = self.layers.rows_of_slot(layer, tokens);
         let slots = f64::from(self.layers.num_slots(layer)) / f64::from(self.stack.columns());
-        Work {
-            flops: slots * rows * shape.expert_flops(1),
-            weights: slots * touched * shape.expert_weight_bytes() as f64,
-            cache: 0.0,
-        }
+        let flops = slots * rows * shape.expert_flops(1);
+        let weights = slots * touched * shape.expert_weight_bytes() as f64;
+        let (flops, weights) =
+            self.hardware.expert_work(flops, slots * touched * shape.expert_flops(1), weights);
+        Work { flops, weights, cache: 0.0 }
     }
 }
 
@@ -66,12 +66,14 @@ impl StepCost for Roofline {
         let mut stages = Vec::new();
         for (index, stage) in self.stack.stages().iter().enumerate() {
             let (mut own, mut experts, mut all_to_all) = (Work::default(), Work::default(), Picos::ZERO);
+            let mut starts = Picos::ZERO;
             for layer in stage.layers.clone() {
                 let local = model.mixer_work(layer, &sum, &self.part);
                 own += mean(local + model.block_work(layer, sum.tokens(), &self.part), groups);
                 all_to_all += self.exchange.time(model.exchanges(layer), &tokens);
                 if model.is_moe_layer(layer) {
                     experts += self.experts(layer, tokens.total());
+                    starts += self.hardware.experts_start();
                     let (dispatch, combine) = self.layers.all_to_all(layer, shape.step, &tokens)?;
                     all_to_all += dispatch + combine;
                 }
@@ -94,8 +96,8 @@ impl StepCost for Roofline {
                 let pass = mean(model.draft_work(load.tokens(), &self.part), groups);
                 own += pass * f64::from(self.stack.drafts);
             }
-            let total = self.time(shape.step, own + experts)?.max(all_to_all);
-            let (local, experts) = (self.time(shape.step, own)?, self.time(shape.step, experts)?);
+            let total = self.time(shape.step, own + experts)?.max(all_to_all) + starts;
+            let (local, experts) = (self.time(shape.step, own)?, self.time(shape.step, experts)? + starts);
             stages.push(StageTime { total, local, experts, all_to_all });
         }
         Ok(StepTimes { stages, hops: self.hops.times(tokens.max().into()) })

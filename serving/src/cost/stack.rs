@@ -134,7 +134,7 @@ impl<L: LayerCost> StackCost<L> {
         shape: &StepShape,
         tokens: &RankTokens,
     ) -> Result<StageTime, CostError> {
-        let mut time = StageTime::default();
+        let (mut time, mut hidden) = (StageTime::default(), Picos::ZERO);
         for layers in self.kinds[stage].clone() {
             let local = self.local(shape.step, layers[0], &shape.ranks)?;
             time.local += Picos(local.0 * layers.len() as u64);
@@ -147,14 +147,24 @@ impl<L: LayerCost> StackCost<L> {
                     self.layers.layer(layer, shape.step, tokens)?;
                 time.experts += experts;
                 time.all_to_all += dispatch + combine;
+                hidden += self.hidden(dispatch + combine, experts);
             }
         }
         if stage + 1 == self.kinds.len() {
             time.local += self.head(shape.step, &shape.answers)?;
             time.add(self.draft(shape.step, &shape.ranks)?);
         }
-        time.total = time.local + time.experts + time.all_to_all;
+        time.total = (time.local + time.experts + time.all_to_all).saturating_sub(hidden);
         Ok(time)
+    }
+
+    /// What a fused layer hides of communication and experts.
+    fn hidden(&self, communication: Picos, experts: Picos) -> Picos {
+        if !self.hardware.fuses_layers() {
+            return Picos::ZERO;
+        }
+        let together = self.hardware.layer_time(communication.0 as f64, experts.0 as f64);
+        (communication + experts).saturating_sub(Picos(together.round() as u64))
     }
 
     /// The passes of the drafting layers, one after the other: a token of each sequence that decodes.

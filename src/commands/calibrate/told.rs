@@ -1,6 +1,6 @@
 //! What `railyard calibrate` tells: parameters with what determines them, errors by column and batch, outliers.
 
-use blackboard::calibration::{Errors, Fit, Measurement, column_of, errors_by, regime_of};
+use blackboard::calibration::{Errors, Fit, Fitted, Measurement, column_of, errors_by, regime_of};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use topology::Hardware;
@@ -121,18 +121,29 @@ pub(super) fn text(told: &Told) -> String {
     text
 }
 
+fn parameter(text: &mut String, one: &Fitted) {
+    let unsure = if one.is_determined() { "" } else { "  the data do not determine this" };
+    let value = if one.value >= 1e6 { format!("{:.3e}", one.value) } else { one.value.to_string() };
+    let deviation = format!("+- {:.1}%", one.deviation * 100.0);
+    let _ = writeln!(text, "  {:<22} {value:>12}  {deviation}{unsure}", one.key);
+}
+
+fn parameter_object(one: &Fitted) -> Value {
+    let deviation = one.deviation.is_finite().then_some(one.deviation);
+    json!({"key": one.key, "value": one.value, "relative_standard_error": deviation, "determined": one.is_determined()})
+}
+
 fn parameters(text: &mut String, fit: &Fit) {
     for ((variant, op, over_racks), column) in fit.columns() {
         let place = if *over_racks { "over several racks" } else { "in one rack" };
         let name = if variant.is_empty() { String::new() } else { format!("{variant}: ") };
         let sms = column.sms.map_or_else(String::new, |sms| format!(", rates with {sms} SMs"));
         let _ = writeln!(text, "{name}{op}, {place} ({} measurements{sms})", column.measurements);
-        for one in &column.parameters {
-            let unsure = if one.is_determined() { "" } else { "  the data do not determine this" };
-            let value = if one.value >= 1e6 { format!("{:.3e}", one.value) } else { one.value.to_string() };
-            let deviation = format!("+- {:.1}%", one.deviation * 100.0);
-            let _ = writeln!(text, "  {:<22} {value:>12}  {deviation}{unsure}", one.parameter.key());
-        }
+        column.parameters.iter().for_each(|one| parameter(text, one));
+    }
+    for (variant, layer) in fit.layers() {
+        let _ = writeln!(text, "{variant} layer ({} measurements)", layer.measurements);
+        layer.parameters.iter().for_each(|one| parameter(text, one));
     }
     text.push('\n');
 }
@@ -160,18 +171,23 @@ fn tables_object(measured: &[Measurement], errors: &[f64]) -> Value {
 
 pub(super) fn object(told: &Told) -> Value {
     let columns = told.fit.iter().flat_map(Fit::columns).map(|((variant, op, over_racks), column)| {
-        let parameters = column.parameters.iter().map(|one| {
-            let (key, determined) = (one.parameter.key(), one.is_determined());
-            let deviation = one.deviation.is_finite().then_some(one.deviation);
-            json!({"key": key, "value": one.value, "relative_standard_error": deviation, "determined": determined})
-        });
         json!({
             "variant": variant,
             "op": op.to_string(),
             "over_racks": over_racks,
             "measurements": column.measurements,
             "sms": column.sms,
-            "parameters": parameters.collect::<Vec<_>>(),
+            "parameters": column.parameters.iter().map(parameter_object).collect::<Vec<_>>(),
+        })
+    });
+    let layers = told.fit.iter().flat_map(Fit::layers).map(|(variant, layer)| {
+        json!({
+            "variant": variant,
+            "op": "layer",
+            "over_racks": false,
+            "measurements": layer.measurements,
+            "sms": null,
+            "parameters": layer.parameters.iter().map(parameter_object).collect::<Vec<_>>(),
         })
     });
     let held_out = told.held_out.iter().map(|(rule, found, unsaid)| {
@@ -185,7 +201,7 @@ pub(super) fn object(told: &Told) -> Value {
         "nominal": told.nominal.name,
         "measurements": told.measured.len(),
         "evaluated": told.evaluated,
-        "fits": columns.collect::<Vec<_>>(),
+        "fits": columns.chain(layers).collect::<Vec<_>>(),
         "errors": tables_object(&told.measured, &told.errors),
         "held_out": held_out.collect::<Vec<_>>(),
         "halves_apart": told.halves.as_ref().map(errors_object),

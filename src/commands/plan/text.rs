@@ -68,7 +68,7 @@ impl Shown<'_> {
                 plan.looked_at.0, plan.looked_at.1
             ),
         ));
-        let trust = blackboard::published::trust(self.hardware);
+        let trust = blackboard::published::trust(self.hardware).text;
         lines.push(line(
             "trust",
             &format!("simulated; {trust}; whole servers fall shorter still (docs/plan.md)"),

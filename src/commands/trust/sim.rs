@@ -34,22 +34,27 @@ impl Simulated {
             return Ok([None, None]);
         }
         let shape = (racks, ranks, experts, tokens, sms);
+        let profile = series.profile.map(Hardware::preset).transpose()?;
         let times = match self.times.entry(shape) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(place) => {
                 let nominal = Hardware::preset(series.chip)?;
-                let profiled = series.profile.map(Hardware::preset).transpose()?;
-                let profiled = profiled.map(|profile| simulate(series, measured, &profile)).transpose()?;
+                let profiled =
+                    profile.as_ref().map(|profile| simulate(series, measured, profile)).transpose()?;
                 *place.insert([Some(simulate(series, measured, &nominal)?), profiled])
             }
         };
-        let of = |[dispatch, combine, experts]: [f64; 3]| match measured.op {
+        let of = |[dispatch, combine, experts]: [f64; 3], hardware: Option<&Hardware>| match measured.op {
             Op::Combine | Op::CombineCounts => combine,
             Op::Dispatch | Op::DispatchCounts => dispatch,
-            Op::Layer => dispatch + experts + combine,
-            Op::FusedLayer => experts.max(dispatch + combine),
+            Op::Layer | Op::FusedLayer => match hardware {
+                Some(hardware) => hardware.layer_time(dispatch + combine, experts),
+                None if measured.op == Op::Layer => dispatch + experts + combine,
+                None => experts.max(dispatch + combine),
+            },
         };
-        Ok(times.map(|times| times.map(of)))
+        let [nominal, profiled] = times;
+        Ok([nominal.map(|times| of(times, None)), profiled.map(|times| of(times, profile.as_ref()))])
     }
 }
 

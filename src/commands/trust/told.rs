@@ -52,7 +52,7 @@ fn server(text: &mut String, said: &ServedSaid) {
     let unit = if served.prompts { "tokens, prompts of" } else { "sequences of" };
     let _ = writeln!(
         text,
-        "  {} on {} {}, {}{} {unit} {} a rank: {} tokens/s a rank; nominal: all at once {}, in turn {}",
+        "  {} on {} {}, {}{} {unit} {} a rank: {} tokens/s a rank; nominal: all at once {}, in turn {}; {}: {}",
         served.name,
         served.ranks,
         served.gpu,
@@ -62,6 +62,8 @@ fn server(text: &mut String, said: &ServedSaid) {
         served.tokens_per_s,
         beside(said.nominal),
         beside(said.in_turn),
+        served.profile(),
+        beside(said.profiled),
     );
 }
 
@@ -98,11 +100,11 @@ fn row_object(row: &Row) -> Value {
         "op": op, "racks": racks, "ranks": ranks, "experts": experts, "tokens": tokens, "sms": sms, "measured_us": row.measured_us,
         "analytic_nominal_us": nominal, "sim_nominal_us": sim_nominal, "analytic_profile_us": profiled, "sim_profile_us": sim_profiled,
     });
-    if let Some(ServedSaid { served, nominal, in_turn }) = &row.served {
+    if let Some(ServedSaid { served, nominal, in_turn, profiled }) = &row.served {
         object["server"] = json!({
             "name": served.name, "hardware": served.gpu, "load_published": served.load_known, "context": served.context,
             "tokens_per_s_per_rank": served.tokens_per_s, "nominal_tokens_per_s_per_rank": nominal,
-            "nominal_in_turn_tokens_per_s_per_rank": in_turn,
+            "nominal_in_turn_tokens_per_s_per_rank": in_turn, "profile": served.profile(), "profile_tokens_per_s_per_rank": profiled,
         });
     }
     object

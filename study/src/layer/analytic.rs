@@ -67,10 +67,12 @@ fn compute_us(spec: &CompareSpec, row: &Configuration, expected: &Expected) -> R
                 continue;
             }
             let touched = 1.0 - (1.0 - (rows / tokens).min(1.0)).powf(tokens);
-            let time = spec.hardware.time(flops_of_row * rows / touched, bytes, shape.dtype)?;
+            let flops = flops_of_row * rows / touched;
+            let time = spec.hardware.expert_time(flops, flops_of_row, bytes, shape.dtype)?;
             sum += touched * time.as_micros_f64();
         }
-        busiest = busiest.max(sum);
+        let start = if sum > 0.0 { spec.hardware.experts_start().as_micros_f64() } else { 0.0 };
+        busiest = busiest.max(sum + start);
     }
     Ok(busiest)
 }

@@ -48,7 +48,7 @@ impl Line<'_> {
         record.a2a_stamped_us = record.bound_us;
         (record.intra_copies_per_token, record.inter_copies_per_token) =
             (record.expected_intra, record.expected_inter);
-        record.set_times([&[time.dispatch_us], &[time.compute_us], &[time.combine_us]]);
+        record.set_times(&self.spec.hardware, [&[time.dispatch_us], &[time.compute_us], &[time.combine_us]]);
         Ok(record)
     }
 
@@ -172,7 +172,7 @@ impl Line<'_> {
         record.inter_copies_per_token = per_token(samples.inter_rows);
         record.a2a_stamped_us = median(&samples.stamped);
         let [dispatch, compute, combine] = &samples.phases;
-        record.set_times([dispatch, compute, combine]);
+        record.set_times(&self.spec.hardware, [dispatch, compute, combine]);
         record.verification =
             if self.spec.payload { Verification::OutputsAndTraffic } else { Verification::Traffic };
         let plan = plan_of(self.spec, self.row);

@@ -67,7 +67,7 @@ pub struct Record {
     pub a2a_us: f64,
     /// Time of the experts.
     pub compute_us: f64,
-    /// `a2a_us + compute_us`: nothing overlaps.
+    /// `a2a_us + compute_us`: nothing overlaps, but in a layer that was measured as one fused kernel.
     pub layer_us: f64,
     /// Lower bound of `a2a_us`: the fluid bound of the bytes that each port had to carry; for analytic, the closed form itself.
     pub bound_us: f64,

@@ -11,7 +11,7 @@ use coordinator::run::StepRecord;
 use moe::RowBytes;
 use node::control::PhaseReport;
 use node::wire::Phase;
-use topology::Picos;
+use topology::{Hardware, Picos};
 
 /// Fewest measured rounds of a row, where so many are allowed.
 pub(super) const ROUNDS_MIN: u32 = 2;
@@ -106,15 +106,16 @@ impl Samples {
 }
 
 impl Record {
-    /// Sets times from samples of dispatch, compute and combine, one each a round.
-    pub(super) fn set_times(&mut self, [dispatch, compute, combine]: [&[f64]; 3]) {
+    /// Sets times from samples of dispatch, compute and combine, one each a round; what a layer hides of them, `hardware` says.
+    pub(super) fn set_times(&mut self, hardware: &Hardware, [dispatch, compute, combine]: [&[f64]; 3]) {
         let a2a: Vec<f64> = dispatch.iter().zip(combine).map(|(out, back)| out + back).collect();
-        let layer: Vec<f64> = a2a.iter().zip(compute).map(|(a2a, compute)| a2a + compute).collect();
+        let layer: Vec<f64> =
+            a2a.iter().zip(compute).map(|(a2a, compute)| hardware.layer_time(*a2a, *compute)).collect();
         self.dispatch_us = median(dispatch);
         self.combine_us = median(combine);
         self.a2a_us = self.dispatch_us + self.combine_us;
         self.compute_us = median(compute);
-        self.layer_us = self.a2a_us + self.compute_us;
+        self.layer_us = hardware.layer_time(self.a2a_us, self.compute_us);
         (self.a2a_p10_us, self.a2a_p90_us) = (percentile(&a2a, 10), percentile(&a2a, 90));
         (self.compute_p10_us, self.compute_p90_us) = (percentile(compute, 10), percentile(compute, 90));
         (self.layer_p10_us, self.layer_p90_us) = (percentile(&layer, 10), percentile(&layer, 90));

@@ -39,7 +39,7 @@ impl CompareSpec {
             "dilation": self.dilation.to_string(),
             "payload": self.payload,
             "chunk_rows": chunk_rows(self.tokens),
-            "overlap": "off",
+            "overlap": if self.hardware.fuses_layers() { "fused" } else { "off" },
             "notes": self.notes,
         });
         if self.state_width() != self.shape.hidden {
@@ -57,6 +57,10 @@ impl CompareSpec {
         if let Some(kernels) = &self.hardware.kernels {
             config["kernels"] = json!(kernels);
         }
+        if let Some(layer) = &self.hardware.layer {
+            config["layer"] = json!(layer);
+        }
+        config["trust"] = json!(trust(&self.hardware));
         config
     }
 
@@ -82,6 +86,7 @@ impl CompareSpec {
             self.dilation,
             chunk_rows(self.tokens)
         );
+        let overlap = if self.hardware.fuses_layers() { "that of one fused kernel" } else { "off" };
         let mut lines = vec![
             ("seeds", names(&self.seeds).join(", ")),
             ("racks", format!("{:?} ranks; base: {base}", self.rack_sizes)),
@@ -92,9 +97,12 @@ impl CompareSpec {
             ("placement", placement),
             ("experts", if self.experts == ExpertKind::Gemm { "gemm" } else { "modelled" }.to_owned()),
             ("run", run),
-            ("time", "emulated us; phases in lockstep, overlap of compute and communication off".to_owned()),
+            (
+                "time",
+                format!("emulated us; phases in lockstep, overlap of compute and communication {overlap}"),
+            ),
         ];
-        lines.push(("trust", trust(&self.hardware)));
+        lines.push(("trust", trust(&self.hardware).text));
         lines.extend(self.faults.iter().map(|fault| ("fault", fault.to_string())));
         lines.extend(self.notes.iter().map(|note| ("note", note.clone())));
         lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect()

@@ -102,9 +102,11 @@ impl StepPrice<'_> {
         let all_to_all = a2a_time_on(self.scheme, copies, tokens, bytes, &links).total();
         // Experts without tokens aren't told apart: every slot's weights are read.
         let rows = f64::from(self.tokens) * f64::from(self.shape.top_k) / judged.chosen_balancedness;
-        let weights = f64::from(placement.max_slots_per_rank()) * self.shape.expert_weight_bytes() as f64;
-        let experts = self.hardware.time(self.shape.expert_flops(1) * rows, weights, self.shape.dtype)?;
-        Ok(all_to_all.as_micros() + experts.as_micros_f64())
+        let (slots, row) = (f64::from(placement.max_slots_per_rank()), self.shape.expert_flops(1));
+        let weights = slots * self.shape.expert_weight_bytes() as f64;
+        let experts = self.hardware.expert_time(row * rows, row * slots, weights, self.shape.dtype)?;
+        let experts = experts + self.hardware.experts_start();
+        Ok(self.hardware.layer_time(all_to_all.as_micros(), experts.as_micros_f64()))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::deploy::Deployment;
 use super::pool_record::Pools;
 use super::spec::ServeSpec;
+use blackboard::published::{Trust, trust};
 use serde::{Deserialize, Serialize};
 use serving::cost::MemoCheck;
 use serving::ledger::StageReport;
@@ -115,6 +116,9 @@ pub struct ServeRecord {
     /// of the ranks that answer then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pools: Option<Box<Pools>>,
+    /// How far it can be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
     /// What to know beside.
     pub notes: Vec<String>,
     /// Why it can't be trusted; `None` if it can.
@@ -213,6 +217,7 @@ impl ServeRecord {
             over_time: outcome.over_time.clone(),
             spans: if deployment.stack.num_stages() > 1 { outcome.spans.clone() } else { Vec::new() },
             pools: None,
+            trust: Some(trust(&deployment.hardware)),
             notes: deployment.notes.clone(),
             problem: problem(outcome, memo),
         }

@@ -46,6 +46,9 @@ pub fn block(record: &ServeRecord) -> String {
     text.push_str(&record.pools.as_deref().map(pools).unwrap_or_default());
     text.push_str(&"=".repeat(WIDTH));
     text.push('\n');
+    if let Some(trust) = &record.trust {
+        let _ = writeln!(text, "trust: {}", trust.text);
+    }
     for note in &record.notes {
         let _ = writeln!(text, "note: {note}");
     }
