@@ -75,6 +75,42 @@ fn a_uniform_all_to_all_is_at_the_fluid_bound() {
     }
 }
 
+/// What leaves first is handed on first, whichever port it takes: a shell that hands frames on early then keeps none of a slow port's back
+/// behind all of a fast one's.
+#[test]
+fn a_shell_with_a_horizon_is_handed_frames_of_both_ports_in_the_order_of_their_turns() {
+    let cluster = Arc::new(Cluster::new(&[2, 2]).unwrap());
+    let (fabric, bytes) = (fabric(), 4_096);
+    let config = NicConfig {
+        fabric,
+        class: TrafficClass::Bulk,
+        chunk_rows: 1,
+        credit_bytes: 64 * bytes,
+        chunk_bytes: bytes,
+        horizon: Picos(u64::MAX / 4),
+        resolution: Picos::ZERO,
+    };
+    let peers = [RankId(1), RankId(2)];
+    let flows = FlowPeers { to: &peers, from: &peers };
+    let mut nic = Nic::new(RankId(0), Arc::clone(&cluster), &config, FLOW, Phase::Combine, flows);
+    for to in peers {
+        for _ in 0..16 {
+            let origin = Origin { source: to, token: 0, sequence: 0, position: 0 };
+            let data = RowData::Len(u32::try_from(bytes).unwrap());
+            let row = Row { origin, targets: Targets::new(), data };
+            nic.enqueue(to, OutRow { row, ready: Picos::ZERO, release: None });
+        }
+        nic.close(to, Picos::ZERO);
+    }
+    let mut turns = Vec::new();
+    while let Some(frame) = nic.poll_transmit(Picos::ZERO) {
+        let link = fabric.link(cluster.link_class(RankId(0), frame.destination));
+        turns.push(frame.arrive.0 - link.latency.0 - link.rate.transfer(bytes).0);
+    }
+    assert_eq!(turns.len(), 32);
+    assert!(turns.is_sorted(), "{turns:?}");
+}
+
 /// All-to-all time of a layer with DeepSeek-V3's rows, and its bound.
 fn layer(racks: &[u32], scheme: DispatchScheme, tokens: u32, seed: u64, throttle: u64) -> (f64, f64) {
     let mut setup = setup(racks, shape(7168, 256, 8, 2048), scheme, tokens);

@@ -242,7 +242,7 @@ impl Egress {
     }
 
     /// The next time at which a frame can begin to leave.
-    fn turn(&self) -> Option<Picos> {
+    pub(super) fn turn(&self) -> Option<Picos> {
         if self.eligible.is_empty() {
             self.later.peek().map(|Reverse((ready, _))| self.port.free().max(*ready))
         } else {

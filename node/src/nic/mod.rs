@@ -42,6 +42,8 @@ pub struct Nic {
     /// Credit on its way here, by the time at which it counts.
     credits_coming: BTreeMap<(Picos, RankId), u64>,
     patience: Picos,
+    /// Whether frames are handed on in the order of their turns: those of one port may otherwise go far ahead of the other's.
+    by_turn: bool,
 }
 
 fn index(link: LinkClass) -> usize {
@@ -74,6 +76,7 @@ impl Nic {
             credits_due,
             credits_coming,
             patience,
+            by_turn: config.horizon > Picos::ZERO,
         }
     }
 
@@ -263,7 +266,12 @@ impl Nic {
         if let Some(credit) = self.credits_due.pop_front() {
             return Some(credit);
         }
-        let (port, cut) = (0..2).find_map(|port| Some((port, self.egress[port].cut(&self.cluster, now)?)))?;
+        let first = match [&self.egress[0], &self.egress[1]].map(Egress::turn) {
+            [Some(up), Some(out)] if self.by_turn => usize::from(out < up),
+            _ => 0,
+        };
+        let mut cut = |port: usize| Some((port, self.egress[port].cut(&self.cluster, now)?));
+        let (port, cut) = cut(first).or_else(|| cut(1 - first))?;
         let Cut { to, sequence, last, finish, rows, releases } = cut;
         for (peer, bytes) in releases {
             self.grant(peer, u64::from(bytes), finish);
