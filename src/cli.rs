@@ -18,7 +18,7 @@ pub(crate) use bench::{
 };
 pub(crate) use calibrate::{CalibrateArgs, TrustArgs};
 pub(crate) use cluster::{
-    CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, HealthArgs, NodeArgs, UiArgs,
+    CertsArgs, ClientArgs, ClusterArgs, CoordinatorArgs, DrainArgs, GaugeArgs, HealthArgs, NodeArgs, UiArgs,
 };
 pub(crate) use compare::CompareArgs;
 pub(crate) use experiments::{ExperimentArgs, ReportArgs, RunArgs, ServeBenchArgs};

@@ -5,7 +5,7 @@ use ::coordinator::judge::judge;
 use ::coordinator::pace::Host;
 use coordinator::local::{LocalCluster, LocalConfig, WorkerKind, rack_names};
 use coordinator::machine::{CoordinatorEvent, Limits};
-use coordinator::{RunRequest, SimRunner, StepRecord, run_steps};
+use coordinator::{Leads, RunRequest, SimRunner, StepRecord, run_steps};
 use moe::gate::{GateKind, GateSpec, Softmax};
 use moe::model::LayerShape;
 use moe::placement::{Placement, RackAware};
@@ -153,43 +153,86 @@ async fn quic_itself_counts_at_least_the_planned_bytes() {
     cluster.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run() {
-    let mut cluster = start(program(), 4).await;
+/// The end of a phase, emulated ps.
+fn end(round: &StepRecord, phase: Phase) -> u64 {
+    round.reports(phase).iter().map(|report| report.measured.0).max().unwrap()
+}
+
+/// Four ranks in two racks whose dispatch lasts 150 ms of the wall; ranks have `lead_ms` to hand early what leaves first.
+fn of_150_ms(lead_ms: Option<u64>) -> (RunRequest, StepRecord) {
     let mut request = request(&[2, 2], (7168, 16, 4), DispatchScheme::Flat, 16);
     request.setup.hardware = Hardware::preset("gb200").unwrap();
     request.setup.fabric = request.setup.hardware.fabric().without_latency();
-    // Phases of about 150 ms: a stop of 200 ms that begins in one covers its end.
-    let simulated = SimRunner::run_blocking(&request, 1).unwrap();
-    let end = |round: &StepRecord, phase: Phase| {
-        round.reports(phase).iter().map(|report| report.measured.0).max().unwrap()
-    };
-    request.pacing.network_dilation = 150_000_000_000 / end(&simulated[0], Phase::Dispatch);
+    let simulated = SimRunner::run_blocking(&request, 1).unwrap().remove(0);
+    request.pacing.network_dilation = 150_000_000_000 / end(&simulated, Phase::Dispatch);
+    request.pacing.compute_dilation = 100_000_000_000 / end(&simulated, Phase::Expert);
     request.expected_phase_ns = 300_000_000;
+    request.leads = lead_ms.map(|ms| Leads { network_ns: ms * 1_000_000, compute_ns: 5_000_000 });
+    (request, simulated)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stands_still_for_200_ms_is_seen_and_invalidates_the_run() {
+    let mut cluster = start(program(), 4).await;
     let victim = Pid::from_raw(i32::try_from(cluster.process_ids()[1]).unwrap()).unwrap();
-    let mut events = cluster.handle().subscribe();
-    let (rounds, ()) = tokio::join!(run_steps(&mut cluster, &request, 8), async move {
-        while !matches!(events.recv().await, Ok(CoordinatorEvent::StepDone { .. }) | Err(_)) {}
-        // Neither sleep waits for something: the first aims at the middle of a phase, since between two steps nothing is
-        // measured, and the second is what the test is about.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        kill_process(victim, Signal::STOP).unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        kill_process(victim, Signal::CONT).unwrap();
-    });
-    let rounds = rounds.unwrap();
-    let stretch = rounds
-        .iter()
-        .flat_map(|round| {
+    // With rows handed early too: what has been sent is delivered by a clock all the same.
+    for lead_ms in [None, Some(60)] {
+        // A stop of 200 ms that begins in a phase covers its end.
+        let (request, simulated) = of_150_ms(lead_ms);
+        let mut events = cluster.handle().subscribe();
+        let (rounds, ()) = tokio::join!(run_steps(&mut cluster, &request, 8), async move {
+            while !matches!(events.recv().await, Ok(CoordinatorEvent::StepDone { .. }) | Err(_)) {}
+            // Neither sleep waits for something: the first aims at the middle of a phase, since between two steps nothing is
+            // measured, and the second is what the test is about.
+            tokio::time::sleep(Duration::from_millis(100 + lead_ms.unwrap_or(0))).await;
+            kill_process(victim, Signal::STOP).unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            kill_process(victim, Signal::CONT).unwrap();
+        });
+        let rounds = rounds.unwrap();
+        let stretch = rounds.iter().flat_map(|round| {
             [Phase::Dispatch, Phase::Combine]
-                .map(|phase| end(round, phase) as f64 / end(&simulated[0], phase) as f64)
-        })
-        .fold(0.0, f64::max);
-    assert!(stretch > 1.05, "no phase became longer: {stretch}");
-    let verdict = judge(&rounds, request.pacing, Host::this(false));
-    let problem = verdict.problem.expect("the run is invalid");
-    assert!(problem.contains("lateness") || problem.contains("overtaken"), "{problem}");
+                .map(|phase| end(round, phase) as f64 / end(&simulated, phase) as f64)
+        });
+        let stretch = stretch.fold(0.0, f64::max);
+        assert!(stretch > 1.05, "no phase became longer: {stretch}");
+        let verdict = judge(&rounds, request.pacing, Host::this(false));
+        let problem = verdict.problem.expect("the run is invalid");
+        assert!(problem.contains("lateness") || problem.contains("overtaken"), "{problem}");
+    }
     cluster.shutdown().await;
+}
+
+/// Of each phase the fastest round, for a machine that does other work slows down the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_slow_by_a_tenth_shows_in_measured_times_and_on_the_coordinators_clock() {
+    let mut cluster = start(program(), 4).await;
+    let (healthy, _) = of_150_ms(Some(60));
+    let mut slow = healthy.clone();
+    for fault in ["slow rank=1 factor=1.1", "degrade rank=1 factor=1.1"] {
+        slow.setup.faults.faults.push(fault.parse().unwrap());
+    }
+    let simulated = [&healthy, &slow].map(|request| SimRunner::run_blocking(request, 1).unwrap().remove(0));
+    let mut measured = Vec::new();
+    for request in [&healthy, &slow] {
+        measured.push(run_steps(&mut cluster, request, 5).await.unwrap());
+    }
+    cluster.shutdown().await;
+    for (at, phase) in [Phase::Dispatch, Phase::Expert, Phase::Combine].into_iter().enumerate() {
+        let told = end(&simulated[1], phase) as f64 / end(&simulated[0], phase) as f64;
+        // Another rank may have more to send.
+        assert!((1.05..1.101).contains(&told), "{phase}: a tenth is {told}");
+        let fastest = |of: &dyn Fn(&StepRecord) -> u64| {
+            [0, 1].map(|slow: usize| measured[slow].iter().map(of).min().unwrap() as f64)
+        };
+        let [emulated, wall] = [fastest(&|round| end(round, phase)), fastest(&|round| round.wall_ns[at])];
+        for (what, [healthy, slow]) in [("measured", emulated), ("on the coordinator's clock", wall)] {
+            let shown = slow / healthy;
+            assert!(shown > 1.0 + 0.75 * (told - 1.0), "{phase}, {what}: {shown}, simulated {told}");
+        }
+        // Nothing is delivered before its time, whenever it was sent.
+        assert!(measured[1].iter().all(|round| end(round, phase) >= end(&simulated[1], phase)), "{phase}");
+    }
 }
 
 /// A hot rank that moves every step, rebalanced every second: weights and tokens over QUIC, as in the simulator.

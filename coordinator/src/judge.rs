@@ -33,6 +33,17 @@ pub struct Disturbance {
 }
 
 impl Disturbance {
+    /// How near to their limits lateness, CPU use and overtaken frames came: the largest over its limit.
+    #[must_use]
+    pub fn pressure(&self) -> f64 {
+        let shares = [
+            (self.lateness_share, LATENESS_SHARE_MAX),
+            (self.cpu_share, CPU_SHARE_MAX),
+            (self.overtaken_share, OVERTAKEN_SHARE_MAX),
+        ];
+        shares.iter().map(|(share, most)| share / most).fold(0.0, f64::max)
+    }
+
     /// Keeps the first problem.
     fn blame(&mut self, problem: String) {
         self.problem.get_or_insert(problem);
@@ -42,6 +53,10 @@ impl Disturbance {
 /// Judges the measured rounds of a run.
 #[must_use]
 pub fn judge(rounds: &[StepRecord], pacing: Pacing, host: Host) -> Disturbance {
+    looked_at(rounds, pacing, host).verdict()
+}
+
+fn looked_at(rounds: &[StepRecord], pacing: Pacing, host: Host) -> Judge {
     let mut judge = Judge::new(pacing, host, 0);
     for round in rounds {
         for ((stop, reports), &error_ns) in round.phases.iter().zip(&round.clock_error_ns) {
@@ -50,7 +65,13 @@ pub fn judge(rounds: &[StepRecord], pacing: Pacing, host: Host) -> Disturbance {
             }
         }
     }
-    judge.verdict()
+    judge
+}
+
+/// Whether a phase of these measured rounds has passed a limit, which no further round mends.
+#[must_use]
+pub fn is_spoiled(rounds: &[StepRecord], pacing: Pacing, host: Host) -> bool {
+    looked_at(rounds, pacing, host).worst.problem.is_some()
 }
 
 /// A judgement under way.

@@ -18,6 +18,6 @@ mod tests;
 pub use error::{RunError, STEPS_MAX};
 pub use local::{LocalCluster, LocalConfig, LocalError, WorkerKind};
 pub use machine::{Coordinator, CoordinatorEvent, Limits};
-pub use run::{RunRequest, Runner, StepRecord, run_steps, run_until};
+pub use run::{Leads, RunRequest, Runner, StepRecord, run_steps, run_until};
 pub use server::{ClusterHandle, NodeRunner, ServerConfig};
 pub use sim::SimRunner;

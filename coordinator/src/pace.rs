@@ -35,6 +35,46 @@ pub struct Host {
     pub one_process: bool,
     /// How many times slower rows are paced than on this machine's loopback.
     pub pace: u64,
+    /// What it carries.
+    pub figures: Figures,
+}
+
+/// What a host carries without throttle, all ranks at once: as it was measured, or as it is assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Payload bytes that all ranks together move in a second, in frames of 57 KB.
+    pub bytes_per_s: u64,
+    /// Frames that they handle in a second, if these are small.
+    pub frames_per_s: u64,
+    /// Payload bytes that leave and reach one rank of two in a second while all cores are theirs, each way.
+    pub rank_bytes_per_s: u64,
+    /// p99 of how late a timer wakes a rank while little moves, wall ns.
+    pub wake_ns: u64,
+    /// CPU time of a modelled expert for one element of one row, femtoseconds.
+    pub element_fs: u64,
+    /// When this was measured, seconds since 1970; `None` if it is assumed.
+    pub measured_unix_s: Option<u64>,
+}
+
+/// What a host carries over what a row may ask of it: half of it is left to all else that it does, and CPU use stays below its limit.
+pub const CARRIED_HEADROOM: f64 = 2.0;
+
+impl Figures {
+    /// A host of which nothing is known: with [`CARRIED_HEADROOM`] it is asked for [`BYTES_PER_S`] and [`FRAMES_PER_S`] at most.
+    pub const ASSUMED: Self = Self {
+        bytes_per_s: (BYTES_PER_S * CARRIED_HEADROOM) as u64,
+        frames_per_s: (FRAMES_PER_S * CARRIED_HEADROOM) as u64,
+        rank_bytes_per_s: u64::MAX,
+        wake_ns: 600_000,
+        element_fs: (MODELLED_S_PER_ELEMENT * 1e15) as u64,
+        measured_unix_s: None,
+    };
+
+    /// Whether they were measured.
+    #[must_use]
+    pub const fn are_measured(&self) -> bool {
+        self.measured_unix_s.is_some()
+    }
 }
 
 impl Host {
@@ -42,7 +82,12 @@ impl Host {
     #[must_use]
     pub fn this(one_process: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { cores: u32::try_from(cores).unwrap_or(u32::MAX), one_process, pace: 1 }
+        Self {
+            cores: u32::try_from(cores).unwrap_or(u32::MAX),
+            one_process,
+            pace: 1,
+            figures: Figures::ASSUMED,
+        }
     }
 
     /// Nodes of a cluster that may reach each other through a bridge: a container's datagram takes more CPU time

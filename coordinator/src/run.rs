@@ -17,13 +17,25 @@ pub struct RunRequest {
     /// How long the longest phase should take, wall ns: ten times as much, and 30 s, pass before a node that does not answer is given
     /// up. The simulator ignores it.
     pub expected_phase_ns: u64,
+    /// From the command to open a phase until its common start; `None` for what the coordinator's limits say. The simulator ignores it.
+    pub leads: Option<Leads>,
+}
+
+/// How long before a phase's common start its ranks are told of it, wall ns. From then on they hand rows to QUIC, as far as their horizon
+/// goes: what leaves its ports at once has this time to travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leads {
+    /// Of phases in which rows travel.
+    pub network_ns: u64,
+    /// Of phases in which ranks compute.
+    pub compute_ns: u64,
 }
 
 impl RunRequest {
     /// A request that waits for phases no longer than it must, undilated.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self { setup, pacing: Pacing::default(), expected_phase_ns: 0 }
+        Self { setup, pacing: Pacing::default(), expected_phase_ns: 0, leads: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The flags of `railyard bench`.
 
-use super::ClusterArgs;
+use super::{ClusterArgs, GaugeArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use study::bench::parse_size;
@@ -113,6 +113,8 @@ pub(crate) struct Where {
     /// Run the ranks as tasks of this process, over the same QUIC
     #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
     pub(crate) in_process: bool,
+    #[command(flatten)]
+    pub(crate) gauge: GaugeArgs,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
 }

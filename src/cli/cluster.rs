@@ -3,6 +3,7 @@
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use study::gauge::Gauging;
 use study::layer::LayerArgs;
 
 /// A host, or its address (of version 6 in brackets), and a port.
@@ -51,6 +52,22 @@ pub(crate) struct ClusterArgs {
     /// Seconds to look for the coordinator again once it is gone; 0: fail then (with --cluster)
     #[arg(long, value_name = "S", default_value_t = 120, help_heading = "Run")]
     pub(crate) rejoin_limit: u32,
+}
+
+/// How fast rows go where a comparison starts its own workers.
+#[derive(Debug, Args)]
+pub(crate) struct GaugeArgs {
+    /// Whether this host is measured for a second before rows are paced for it: `auto`, unless it was within a day; `new`, again;
+    /// `assumed`, never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        env = "RAILYARD_GAUGE",
+        default_value = "auto",
+        help_heading = "Run"
+    )]
+    pub(crate) gauge: Gauging,
 }
 
 #[derive(Debug, Args)]

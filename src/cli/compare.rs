@@ -1,6 +1,6 @@
 //! The flags of `railyard compare`.
 
-use super::{ClusterArgs, TimelineArgs, UiArgs};
+use super::{ClusterArgs, GaugeArgs, TimelineArgs, UiArgs};
 use clap::Args;
 use std::path::PathBuf;
 use study::layer::LayerArgs;
@@ -29,6 +29,8 @@ pub(crate) struct CompareArgs {
     /// Run the ranks as tasks of this process, over the same QUIC
     #[arg(long, conflicts_with = "cluster", help_heading = "Run")]
     pub(crate) in_process: bool,
+    #[command(flatten)]
+    pub(crate) gauge: GaugeArgs,
     #[command(flatten)]
     pub(crate) on: ClusterArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! The flags of experiment files and their results: `railyard run`, `serve-bench` and `report`.
 
-use super::{ClusterArgs, TimelineArgs};
+use super::{ClusterArgs, GaugeArgs, TimelineArgs};
 use clap::Args;
 use std::path::PathBuf;
 use study::layer::bytes;
@@ -56,6 +56,8 @@ pub(crate) struct ExperimentArgs {
     /// Run the ranks of quic as tasks of this process
     #[arg(long)]
     pub(crate) in_process: bool,
+    #[command(flatten)]
+    pub(crate) gauge: GaugeArgs,
     /// Say what would run, and run nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

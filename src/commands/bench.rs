@@ -1,7 +1,7 @@
 //! `railyard bench`: runs one configuration a line on a backend, here or on a cluster, and prints tables that people know.
 
 use super::health::Client;
-use super::workers::start_workers_within;
+use super::workers::{host_of, start_workers_within};
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{
     AlltoallArgs, BenchArgs, BenchCommand, ExpertArgs, LinkArgs, RankArgs, Tier, Where, WireArgs,
@@ -236,8 +236,12 @@ fn measure(
             Ok(())
         }),
         None => block_on_interruptibly(async {
-            let host = Host::this(place.in_process);
+            let mut host = Host::this(place.in_process);
             let mut cluster = workers(&specs, place, &meter).await?;
+            if let (Some(cluster), Some(spec), false) = (&mut cluster, specs.first(), place.raw) {
+                let ranks = spec.cluster().map_err(Failure::usage)?.num_ranks();
+                host = host_of(cluster, ranks, place.in_process, &place.gauge, &meter).await?;
+            }
             for (at, spec) in specs.iter().enumerate() {
                 let (rows, mut finished) = (layer::configuration(spec, false)?, Finished::default());
                 let mut show = |progress| meter.show(&progress);

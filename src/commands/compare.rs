@@ -1,7 +1,7 @@
 //! `railyard compare`: runs a comparison here or on a cluster, prints tables or JSON.
 
 use super::health::{Client, NoReport};
-use super::workers::start_workers;
+use super::workers::{host_of, start_workers};
 use super::{block_on, block_on_interruptibly};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ use crate::{output, progress::Meter};
 use ::coordinator::SimRunner;
 use ::coordinator::pace::Host;
 use std::io::IsTerminal;
-use study::layer::{self, BackendKind, CompareSpec, Finished, Page, Report, Wanted};
+use study::layer::{self, BackendKind, CompareSpec, Dilation, Finished, Page, Report, Wanted};
 
 pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     let mut spec = args.spec.spec(programs().map_err(Failure::Usage)?).map_err(Failure::usage)?;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &CompareArgs, quiet: bool) -> Result<(), Failure> {
     };
     let ended = match client {
         Some(client) => block_on(async { Ok(Box::pin(on_cluster(&client, spec, args, &meter)).await) })?,
-        None => block_on_interruptibly(run_here(&spec, args.in_process, &mut finished, &meter))
+        None => block_on_interruptibly(run_here(&spec, args, &mut finished, &meter))
             .map_err(|failure| (failure, finished.incomplete())),
     };
     meter.clear();
@@ -160,11 +160,11 @@ pub(super) fn verdict(report: &Report) -> Result<(), Failure> {
 /// Runs `spec` on this machine; workers are there only while it runs, and only if quic is asked for.
 async fn run_here(
     spec: &CompareSpec,
-    in_process: bool,
+    args: &CompareArgs,
     finished: &mut Finished,
     meter: &Meter,
 ) -> Result<Report, Failure> {
-    let host = Host::this(in_process);
+    let host = Host::this(args.in_process);
     let mut show = |progress| meter.show(&progress);
     if !spec.backends.contains(&BackendKind::Quic) {
         let report = layer::compare(spec, None::<&mut SimRunner>, host, finished, &mut show);
@@ -172,7 +172,13 @@ async fn run_here(
     }
     let racks = spec.cluster().map_err(Failure::usage)?;
     meter.say(&format!("starting {} workers", racks.num_ranks()));
-    let mut cluster = start_workers(&racks, in_process).await?;
+    let mut cluster = start_workers(&racks, args.in_process).await?;
+    let host = match spec.dilation {
+        Dilation::Auto => {
+            host_of(&mut cluster, racks.num_ranks(), args.in_process, &args.gauge, meter).await?
+        }
+        Dilation::Fixed(_) => host,
+    };
     let report = Box::pin(layer::compare(spec, Some(&mut cluster), host, finished, &mut show)).await?;
     cluster.shutdown().await;
     Ok(report)

@@ -1,7 +1,7 @@
 //! `railyard run`: the points of an experiment file that are not finished yet, on all cores or on workers.
 
 use super::health::Client;
-use super::workers::start_workers;
+use super::workers::{host_of, start_workers};
 use super::{block_on, block_on_interruptibly};
 use crate::cli::{ExperimentArgs, RunArgs};
 use crate::failure::Failure;
@@ -12,7 +12,6 @@ use crate::progress::PointMeter;
 use crate::subjects::subjects;
 use crate::timeline::Writing;
 use crate::{files, output};
-use ::coordinator::pace::Host;
 use anyhow::anyhow;
 use std::path::Path;
 use std::sync::Arc;
@@ -174,7 +173,9 @@ impl Asked<'_> {
             meter.meter.say(&format!("starting {} workers", plan.ranks_max));
             let racks = Cluster::new(&[plan.ranks_max]).map_err(Failure::usage)?;
             let mut cluster = start_workers(&racks, self.args.in_process).await?;
-            let on = (&mut cluster, Host::this(self.args.in_process));
+            let (ranks, here) = (plan.ranks_max, self.args.in_process);
+            let host = host_of(&mut cluster, ranks, here, &self.args.gauge, &meter.meter).await?;
+            let on = (&mut cluster, host);
             let note = |text: &str| meter.meter.note(text);
             let mut done = |line: &PointLine| meter.done(&line.settings.to_string());
             let run = run_on_workers(&plan, &points, on, &mut results, &note, &mut done);

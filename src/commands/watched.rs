@@ -1,12 +1,11 @@
 //! `railyard compare --ui`: workers of this machine behind a page, on which the comparison is watched and others are tried.
 
-use super::workers::start_workers;
+use super::workers::{host_of, start_workers};
 use crate::cli::CompareArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Meter;
 use ::coordinator::RunError;
-use ::coordinator::pace::Host;
 use anyhow::anyhow;
 use std::time::Duration;
 use study::layer::{BackendKind, CompareSpec, Report};
@@ -30,12 +29,14 @@ pub(super) async fn run(
     let racks = spec.cluster().map_err(Failure::usage)?;
     meter.say(&format!("starting {} workers", racks.num_ranks()));
     let mut cluster = start_workers(&racks, args.in_process).await?;
+    let ranks = racks.num_ranks();
+    let host = host_of(&mut cluster, ranks, args.in_process, &args.gauge, meter).await?;
     let handle = cluster.handle().clone();
     let options = ServiceOptions {
         out: None,
         state: None,
         memory_limit_bytes: args.spec.memory_limit,
-        host: Host::this(args.in_process),
+        host,
         forming: FORMING,
     };
     let service = Service::start(handle.clone(), options).map_err(Failure::failed)?;

@@ -4,6 +4,7 @@
 pub mod bench;
 mod difference;
 pub mod experiment;
+pub mod gauge;
 pub mod layer;
 pub mod placing;
 pub mod plan;

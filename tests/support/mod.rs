@@ -6,13 +6,14 @@ pub(crate) mod process;
 use std::process::{Command, Stdio};
 
 /// Variables that the command reads.
-const ENVIRONMENT: [&str; 7] = [
+const ENVIRONMENT: [&str; 8] = [
     "RUST_LOG",
     "SLURM_ARRAY_TASK_ID",
     "JOB_COMPLETION_INDEX",
     "RAILYARD_CLUSTER",
     "RAILYARD_CERTS",
     "RAILYARD_DATAGRAM_BYTES",
+    "RAILYARD_GAUGE",
     "RAILYARD_UI_TOKEN",
 ];
 

@@ -410,11 +410,12 @@ impl Active {
 
     fn begin(&mut self, now_ns: u64, opening: Opening, messages: &mut Vec<(NodeId, ToNode)>) {
         let ranks = self.seats.seats.len() as u64;
-        let start_at_ns = now_ns + self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
+        let stop = self.schedule.program()[opening.at];
+        let usual_ns = self.limits.lead_ns + self.limits.lead_per_rank_ns * ranks;
+        let start_at_ns = now_ns.saturating_add(self.task().lead_ns(stop).unwrap_or(usual_ns));
         let expected_ns = self.task().expected_phase_ns();
         let limit_ns = self.limits.phase_ns.saturating_add(expected_ns.saturating_mul(10));
         self.wait(start_at_ns, Asked::Stop(opening), limit_ns);
-        let stop = self.schedule.program()[opening.at];
         let (run, step) = (self.segment, self.step);
         for (seat, rank) in self.seats.seats.iter().zip((0..).map(RankId)) {
             if self.is_asked(Asked::Stop(opening), rank) {

@@ -1,6 +1,6 @@
 //! What nodes are asked to do: steps of a program, one at a time.
 
-use crate::run::RunRequest;
+use crate::run::{Leads, RunRequest};
 use moe::stack::{Column, Halves, Split, StepBatch};
 use node::control::{NodeId, Pacing, SeatPlan, ToNode};
 use node::program::{Program, Stop};
@@ -15,6 +15,7 @@ pub(super) struct Task {
     setups: Vec<Arc<Setup>>,
     pacing: Pacing,
     expected_phase_ns: u64,
+    leads: Option<Leads>,
     halves: Halves,
     /// Those that are not answered yet, newest first.
     batches: VecDeque<Batch>,
@@ -43,14 +44,14 @@ impl Batch {
 
 impl Task {
     pub(super) fn new(request: RunRequest) -> Self {
-        let RunRequest { setup, pacing, expected_phase_ns } = request;
+        let RunRequest { setup, pacing, expected_phase_ns, leads } = request;
         let first_step = setup.first_step;
         let setups = match setup.program.num_stages() {
             1 => vec![Arc::new(setup)],
             stages => (0..stages).map(|stage| Arc::new(setup.for_stage(stage))).collect(),
         };
         let (halves, batches) = (Halves::default(), VecDeque::new());
-        Self { setups, pacing, expected_phase_ns, halves, batches, first_step, left_out: 0 }
+        Self { setups, pacing, expected_phase_ns, leads, halves, batches, first_step, left_out: 0 }
     }
 
     /// For seats that have nothing, and whose first step comes after `steps` of the run.
@@ -115,6 +116,11 @@ impl Task {
 
     pub(super) fn expected_phase_ns(&self) -> u64 {
         self.expected_phase_ns
+    }
+
+    /// How long before its start ranks are told of a stop, if the request says so.
+    pub(super) fn lead_ns(&self, stop: Stop) -> Option<u64> {
+        self.leads.map(|leads| if stop.computes() { leads.compute_ns } else { leads.network_ns })
     }
 
     /// Takes the batch of the next step.

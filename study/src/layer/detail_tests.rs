@@ -2,7 +2,7 @@
 
 use super::testing::small_spec;
 use super::*;
-use coordinator::pace::Host;
+use coordinator::pace::{Figures, Host};
 use coordinator::sim::SimRunner;
 use moe::{DispatchScheme, RoutingSpec};
 use proptest::prelude::*;
@@ -159,7 +159,7 @@ fn what_is_measured_has_the_bytes_of_what_is_simulated_and_every_round() {
         ..small_spec()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let host = Host { cores: 2, one_process: false, pace: 1 };
+    let host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
     let (mut nodes, mut finished) = (SimRunner::default(), Finished::default());
     let mut quiet = |_| {};
     let report = compare(&spec, Some(&mut nodes), host, &mut finished, &mut quiet);

@@ -2,13 +2,13 @@
 
 use super::testing::small_spec;
 use super::*;
-use coordinator::pace::Host;
+use coordinator::pace::{Figures, Host};
 use coordinator::{RunError, RunRequest, Runner, SimRunner, StepRecord};
 use moe::stack::StepBatch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
+const HOST: Host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
 
 /// Nodes that are lost for good after some runs.
 struct Mortal {

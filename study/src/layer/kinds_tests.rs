@@ -2,13 +2,13 @@
 
 use super::testing::small_spec;
 use super::*;
-use coordinator::pace::Host;
+use coordinator::pace::{Figures, Host};
 use coordinator::sim::SimRunner;
 use moe::ExpertKind;
 use moe::RoutingSpec;
 use moe::model::Block;
 
-const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
+const HOST: Host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
 
 /// A comparison on both clocks that need no process, each simulated row of it verified.
 #[track_caller]

@@ -1,22 +1,20 @@
-//! One configuration on each backend: the closed form, simulated rounds, or measured ones with one retry; each a record.
+//! One configuration on each backend: the closed form, simulated rounds, or measured ones; each a record.
 
 use super::analytic::closed_form;
 use super::faults::{FaultSums, plan_of};
+use super::level::Level;
 use super::measure::{bounds, request, simulated_steps, slowest_pace};
 use super::record::{Record, Verification};
-use super::samples::{ROUNDS_MIN, Samples, settled};
+use super::samples::{ROUNDS_MIN, Samples};
 use super::stats::median;
-use super::traced::{TracedStep, tracing};
+use super::traced::TracedStep;
 use super::truth::Truth;
 use super::{
     BackendKind, Bandwidth, CompareError, CompareSpec, Configuration, Detail, Expected, LatencyChoice,
-    Progress, ProgressSink,
 };
-use coordinator::judge::{Disturbance, judge};
+use coordinator::StepRecord;
 use coordinator::pace::Host;
-use coordinator::{RunError, Runner, StepRecord, run_until};
-use node::control::Pacing;
-use topology::{A2aLinks, FaultPlan, Picos};
+use topology::{A2aLinks, Picos};
 
 /// Steps by seed, warm-up included.
 #[derive(Debug, Default)]
@@ -75,77 +73,15 @@ impl Line<'_> {
         let rounds = if alike { self.spec.rounds.min(ROUNDS_MIN) } else { self.spec.rounds };
         let of_seed = |(&seed, truths): (&u64, &&[Truth])| {
             let request = request(self.spec, self.row, seed, latency);
-            let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, 0);
+            let pace =
+                slowest_pace(self.spec, self.row, truths, &request.setup, host, Level::new(&host.figures));
             pace.step_ns as f64 * 1e-9 * f64::from(self.spec.warmup.saturating_add(rounds))
         };
         self.spec.seeds.iter().zip(&self.truths).map(of_seed).sum()
     }
 
-    pub(super) async fn quic<Q: Runner + Send>(
-        &self,
-        latency: LatencyChoice,
-        quic: &mut Q,
-        host: Host,
-        what: &str,
-        progress: ProgressSink<'_>,
-    ) -> Result<(Record, Vec<TracedStep>), RunError> {
-        let mut retries = 0;
-        loop {
-            let (mut samples, mut judged, mut healthy) =
-                (Samples::default(), Vec::new(), FaultSums::default());
-            let warmup = self.spec.warmup;
-            // Steps that differ are all run, as they are simulated.
-            let enough = |steps: &[StepRecord]| {
-                self.spec.distinct_steps() == 1
-                    && self.spec.faults.is_empty()
-                    && settled(steps.get(warmup as usize..).unwrap_or_default())
-            };
-            let mut dilations = Pacing::default();
-            for (&seed, truths) in self.spec.seeds.iter().zip(&self.truths) {
-                let mut request = request(self.spec, self.row, seed, latency);
-                let pace = slowest_pace(self.spec, self.row, truths, &request.setup, host, retries);
-                (request.pacing, request.expected_phase_ns) = (pace.pacing, pace.longest_ns);
-                request.setup.tracing = tracing(self.spec, self.row, warmup).filter(|_| judged.is_empty());
-                let steps =
-                    run_until(quic, &request, warmup.saturating_add(self.spec.rounds), enough).await?;
-                samples.take(self.row, self.spec, truths, &steps, warmup);
-                if !request.setup.faults.is_empty() {
-                    (request.setup.faults, request.setup.tracing) = (FaultPlan::default(), None);
-                    let steps = warmup.saturating_add(ROUNDS_MIN.min(self.spec.rounds));
-                    let steps = run_until(quic, &request, steps, |_| false).await?;
-                    steps[warmup as usize..].iter().for_each(|step| healthy.take(step));
-                }
-                judged.push(judge(&steps[warmup as usize..], request.pacing, host));
-                dilations.network_dilation = dilations.network_dilation.max(request.pacing.network_dilation);
-                dilations.compute_dilation = dilations.compute_dilation.max(request.pacing.compute_dilation);
-            }
-            let problem = judged.iter().find_map(|judged| judged.problem.clone());
-            if let Some(problem) = &problem
-                && retries == 0
-                && samples.difference.is_none()
-            {
-                progress(Progress::Retrying { what: what.to_owned(), problem: problem.clone() });
-                retries += 1;
-                continue;
-            }
-            let mut record = self.measured(BackendKind::Quic, latency, &samples, &healthy);
-            let worst = |of: fn(&Disturbance) -> f64| Some(judged.iter().map(of).fold(0.0, f64::max));
-            record.lateness_p99_us = worst(|judged| judged.lateness_p99_us);
-            record.lateness_share = worst(|judged| judged.lateness_share);
-            record.cpu_share = worst(|judged| judged.cpu_share);
-            record.overtaken_share = worst(|judged| judged.overtaken_share);
-            record.network_dilation = Some(dilations.network_dilation);
-            record.compute_dilation = Some(dilations.compute_dilation);
-            record.udp_bytes = Some(median(&samples.udp_bytes));
-            record.retries = retries;
-            record.valid &= problem.is_none();
-            record.problem = record.problem.or(problem);
-            return Ok((record, samples.traced));
-        }
-    }
-
     /// The record of rounds on a backend that runs something.
-    fn measured(
+    pub(super) fn measured(
         &self,
         backend: BackendKind,
         latency: LatencyChoice,
@@ -248,6 +184,7 @@ impl Line<'_> {
             lateness_share: None,
             udp_bytes: None,
             retries: 0,
+            discarded: Vec::new(),
             replays: 0,
             faults: None,
             problem: None,

@@ -1,7 +1,7 @@
 //! One rack against two (or more): the same layer under every scheme and placement, on up to three backends.
 //!
 //! [`CompareSpec`] says everything that a comparison is defined by. `rows` turns it into configurations, `truth`
-//! knows what each must yield, `run` drives the backends, `measure` paces them, [`coordinator::judge`] judges what they
+//! knows what each must yield, `run` drives the backends, `measure` paces them, `attempts` repeats what the host disturbed, [`coordinator::judge`] judges what they
 //! measured, and [`Report`] is what comes out: one [`Record`] for each configuration, latency and backend, as JSON or as a table with a
 //! few sentences.
 //!
@@ -10,8 +10,10 @@
 //! of compute and communication is off.
 
 mod analytic;
+mod attempts;
 mod bandwidth;
 mod bandwidth_table;
+mod burst;
 mod configuration;
 mod detail;
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod headroom;
 #[cfg(test)]
 mod kinds_tests;
 mod left;
+mod level;
 mod line;
 mod matrix;
 mod measure;
@@ -73,7 +76,7 @@ pub use memory::{Estimate, estimate};
 pub(crate) use memory::{PEER_BYTES, WORKER_BYTES};
 pub use node::setup::chunk_rows;
 pub use progress::{Progress, ProgressSink};
-pub use record::{Record, Report, SCHEMA_VERSION, Verification};
+pub use record::{Discarded, Record, Report, SCHEMA_VERSION, Verification};
 pub(crate) use render::headline;
 pub use rows::{Wanted, configuration, configurations, outline};
 pub use run::{check, compare, compare_offline, compare_offline_traced, compare_rows, early, preview};

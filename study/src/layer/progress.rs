@@ -21,7 +21,7 @@ pub enum Progress {
         /// Seconds until all are done, about; `None` where no time is kept.
         left_s: Option<u32>,
     },
-    /// A row that the host disturbed is repeated at twice the dilation.
+    /// A row that the host disturbed is repeated at twice the dilation or more.
     Retrying {
         /// Configuration, latency and backend.
         what: String,

@@ -26,6 +26,21 @@ pub enum Verification {
     NothingRan,
 }
 
+/// An attempt at a configuration that the host disturbed: why, and what it would have yielded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Discarded {
+    /// Wall time over emulated time in dispatch and combine.
+    pub network_dilation: u64,
+    /// The same for the experts.
+    pub compute_dilation: u64,
+    /// Rounds until that was clear.
+    pub samples: u32,
+    /// Their median of dispatch and that of combine together, emulated microseconds.
+    pub a2a_us: f64,
+    /// What disturbed it.
+    pub problem: String,
+}
+
 /// One configuration at one latency on one backend. Times are emulated microseconds, the largest over ranks; over rounds
 /// and seeds, the median.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,8 +145,11 @@ pub struct Record {
     pub lateness_share: Option<f64>,
     /// Bytes that QUIC put on the network in a step's dispatch and combine, headers and acknowledgements included; quic only.
     pub udp_bytes: Option<f64>,
-    /// Times that the row was repeated at twice the dilation.
+    /// Times that the row was repeated, each at twice the dilation of the time before or more.
     pub retries: u32,
+    /// Those attempts that were not the last, in order. Left out where there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discarded: Vec<Discarded>,
     /// Times that a measured step was begun anew, since a rank or a link was lost in it. Left out where it is 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replays: u32,

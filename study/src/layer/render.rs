@@ -126,6 +126,7 @@ impl Report {
             });
         }
         lines.extend(self.rows.iter().filter(|record| record.replays > 0).map(begun_anew));
+        lines.extend(self.rows.iter().flat_map(discarded));
         let unmet = |record: &&Record| record.faults.as_ref().is_some_and(|faults| faults.met == 0);
         if let Some(record) = self.rows.iter().find(unmet) {
             lines.push(format!(
@@ -235,6 +236,22 @@ fn begun_anew(record: &Record) -> String {
         "begun anew {times}: {}, {} latency, {}: a rank or a link was lost in a step{lost}; times are of the last time.",
         record.title, record.latency, record.backend
     )
+}
+
+/// Attempts at a row that don't count.
+fn discarded(record: &Record) -> impl Iterator<Item = String> {
+    record.discarded.iter().map(|attempt| {
+        format!(
+            "discarded: {}, {} latency, {}, at dilation {}: {}; {:.2} us in {} rounds.",
+            record.title,
+            record.latency,
+            record.backend,
+            attempt.network_dilation,
+            attempt.problem,
+            attempt.a2a_us,
+            attempt.samples
+        )
+    })
 }
 
 fn heading(latency: &str) -> String {

@@ -3,6 +3,7 @@
 use super::expected::Expectations;
 use super::finished::{About, Finished};
 use super::left::TimeLeft;
+use super::level::Level;
 use super::line::{Line, Simulated};
 use super::measure::{request, simulated_steps};
 use super::progress::{Progress, ProgressSink};
@@ -10,8 +11,10 @@ use super::record::{Record, Report};
 use super::traced::{Traced, tracing_simulated};
 use super::truth::{Truth, truths};
 use super::{
-    BackendKind, CompareError, CompareSpec, Configuration, Expected, LatencyChoice, configurations, memory,
+    BackendKind, CompareError, CompareSpec, Configuration, Dilation, Expected, LatencyChoice, configurations,
+    memory,
 };
+use crate::gauge::told;
 use coordinator::pace::Host;
 use coordinator::sim::SimRunner;
 use coordinator::{RunError, RunRequest, Runner, StepRecord};
@@ -31,7 +34,7 @@ pub fn check(spec: &CompareSpec, quic_here: bool) -> Result<(), CompareError> {
 
 /// Runs `spec`. The quic backend, if the spec asks for it, is `quic`, whose ranks live on `host`.
 ///
-/// A row that fails its checks or that the host disturbed twice is in the report, marked. Rows of `finished` are taken from there; those
+/// A row that fails its checks or that the host disturbed every time is in the report, marked. Rows of `finished` are taken from there; those
 /// that come are added to it.
 ///
 /// # Errors
@@ -55,7 +58,7 @@ pub async fn compare<Q: Runner + Send>(
 /// # Errors
 /// As [`compare`].
 pub async fn compare_rows<Q: Runner + Send>(
-    spec: CompareSpec,
+    mut spec: CompareSpec,
     rows: Vec<Configuration>,
     mut quic: Option<&mut Q>,
     host: Host,
@@ -72,6 +75,9 @@ pub async fn compare_rows<Q: Runner + Send>(
     progress(Progress::Preparing { total });
     let to_simulate = all.iter().zip(&kept).filter(|(about, _)| about.backend() == BackendKind::Sim);
     let to_simulate = to_simulate.map(|(_, kept)| kept.is_none()).collect();
+    if let Some(note) = paced_by(&spec, host) {
+        spec.notes.push(note);
+    }
     let job = Arc::new((spec, rows));
     let (spec, rows) = &*job;
     // The references and the simulations need each other only to be compared: two cores, half the time.
@@ -89,6 +95,7 @@ pub async fn compare_rows<Q: Runner + Send>(
     let lines = lines(spec, rows, &expected, &truths);
     let quic_asked = spec.backends.contains(&BackendKind::Quic);
     let mut left = quic_asked.then(|| TimeLeft::new(&lines, host));
+    let mut level = Level::new(&host.figures);
     let mut records: Vec<Record> = Vec::with_capacity(all.len());
     let mut kept = kept.into_iter();
     let mut done = 0;
@@ -115,7 +122,7 @@ pub async fn compare_rows<Q: Runner + Send>(
                 let (record, steps) = match (backend, &mut quic) {
                     (BackendKind::Analytic, _) => (line.analytic(latency)?, Vec::new()),
                     (BackendKind::Quic, Some(quic)) => {
-                        let record = line.quic(latency, *quic, host, &what, progress);
+                        let record = line.quic(latency, *quic, (host, &mut level), &what, progress);
                         Box::pin(record).await.map_err(run)?
                     }
                     _ => line.sim(latency, simulated.next().unwrap_or_default()),
@@ -128,6 +135,12 @@ pub async fn compare_rows<Q: Runner + Send>(
     }
     progress(Progress::Done);
     Ok(Report::new(spec, records))
+}
+
+/// Which figures of the host measured rows are paced by; `None` where none are.
+fn paced_by(spec: &CompareSpec, host: Host) -> Option<String> {
+    let paced = spec.backends.contains(&BackendKind::Quic) && spec.dilation == Dilation::Auto;
+    paced.then(|| format!("rows are paced for a host that carries {}", told(&host.figures)))
 }
 
 /// As [`compare_rows`] without quic, on the calling thread and without a runtime. Memory is not checked: whoever runs

@@ -5,7 +5,7 @@ mod disturbed;
 use super::rows::EVERY_GATE;
 use super::testing::{default_spec, small_spec};
 use super::*;
-use coordinator::pace::Host;
+use coordinator::pace::{Figures, Host};
 use coordinator::sim::SimRunner;
 use coordinator::{RunError, RunRequest, Runner, StepRecord};
 use hdrhistogram::Histogram;
@@ -15,7 +15,7 @@ use moe::stack::StepBatch;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
 use topology::Picos;
 
-const HOST: Host = Host { cores: 2, one_process: false, pace: 1 };
+const HOST: Host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
 
 #[track_caller]
 fn report(spec: &CompareSpec) -> Report {

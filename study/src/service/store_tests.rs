@@ -7,7 +7,7 @@ use super::store_error::StoreError;
 use crate::layer::testing::small_spec;
 use crate::layer::{BackendKind, CompareSpec, Finished, FinishedRow, Wanted, compare};
 use coordinator::SimRunner;
-use coordinator::pace::Host;
+use coordinator::pace::{Figures, Host};
 use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::io;
@@ -121,7 +121,7 @@ fn rows() -> (CompareSpec, Vec<FinishedRow>) {
     let hears = Arc::clone(&heard);
     let told = move |_, row: &FinishedRow| hears.lock().expect("alive").push(row.clone());
     let mut finished = Finished::new(BTreeMap::new(), told);
-    let host = Host { cores: 2, one_process: false, pace: 1 };
+    let host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
     let mut unheard = |_| {};
     let ran = compare(&spec, None::<&mut SimRunner>, host, &mut finished, &mut unheard);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

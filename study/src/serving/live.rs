@@ -94,7 +94,8 @@ impl Live {
             compute_dilation: pacing.compute_dilation << slower,
             ..pacing
         };
-        let request = RunRequest { setup, pacing, expected_phase_ns: expected_phase_ns << slower };
+        let request =
+            RunRequest { pacing, expected_phase_ns: expected_phase_ns << slower, ..RunRequest::new(setup) };
         Ok(Self { spec: spec.clone(), deployment, request, host })
     }
 

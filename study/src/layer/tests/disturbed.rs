@@ -91,20 +91,56 @@ fn a_disturbed_run_is_repeated_at_twice_the_dilation() {
     assert!(record.valid && record.problem.is_none());
     assert_eq!((record.retries, dilations.len()), (1, 3));
     assert_eq!(dilations[2], 2 * dilations[1]);
+    let [attempt] = &record.discarded[..] else { panic!("one attempt, {:?}", record.discarded) };
+    assert_eq!((attempt.network_dilation, attempt.samples), (dilations[1], 2));
+    assert!(attempt.problem.contains("lateness p99") && attempt.a2a_us > 0.0, "{attempt:?}");
     assert!(record.lateness_p99_us.is_some_and(|late| late < 2.0));
 }
 
 #[test]
 fn a_run_that_stays_disturbed_is_invalid() {
-    let (record, _) = changed(|round| delay(round, 200_000_000));
+    let (record, dilations) = changed(|round| delay(round, 10_000_000_000));
     assert!(record.verified && !record.valid);
+    // Those of the base come first, and leave their level. Only the last attempt is run to its end.
+    assert_eq!((record.retries, record.discarded.len(), dilations.len()), (4, 4, 10));
+    assert!(record.discarded.iter().all(|attempt| attempt.samples == 1), "{:?}", record.discarded);
+    assert!(dilations[..5].windows(2).all(|pair| pair[1] == 2 * pair[0]), "{dilations:?}");
     assert!(record.problem.expect("a problem").contains("lateness p99"));
     let (record, _) = changed(|round| round.phases[0].1[0].overtaken = 100);
     assert!(record.problem.expect("a problem").contains("overtaken frames"));
-    let (record, _) = changed(|round| round.phases[2].1[4].cpu_ns = 1_000_000_000);
+    let (record, _) = changed(|round| round.phases[2].1[4].cpu_ns = 100_000_000_000);
     assert!(record.problem.expect("a problem").contains("CPU use"));
     let (record, _) = changed(|round| round.phases[2].1[4].lateness_ns = vec![1, 2, 3]);
     assert!(record.problem.expect("a problem").contains("can't be read"));
+}
+
+#[test]
+fn the_next_row_begins_at_the_dilation_that_this_one_needed() {
+    let (_, calm) = changed(|_| {});
+    let mut rounds = 0;
+    let (record, dilations) = changed(|round| {
+        rounds += 1;
+        // The base's first measured round; then 6 to 9% of phases, which is more than half of the limit.
+        delay(round, if rounds == 2 { 200_000_000 } else { 7_000_000 });
+    });
+    assert_eq!(dilations, [calm[0], 2 * calm[0], 2 * calm[1]]);
+    assert!(record.valid && record.retries == 0);
+}
+
+#[test]
+fn a_dilation_that_was_given_is_doubled_once_and_forgotten() {
+    let spec = CompareSpec {
+        backends: vec![BackendKind::Quic],
+        latencies: vec![LatencyChoice::Zero],
+        schemes: Some(vec![DispatchScheme::Flat]),
+        dilation: Dilation::Fixed(1_000),
+        ..small_spec()
+    };
+    let change = |round: &mut StepRecord| delay(round, 10_000_000_000);
+    let mut fake = Fake { sim: SimRunner::default(), change, dilations: Vec::new() };
+    let report = run(&spec, Some(&mut fake)).expect("a report");
+    assert_eq!(fake.dilations, [1_000, 2_000, 1_000, 2_000]);
+    assert!(report.rows.iter().all(|record| !record.valid && record.retries == 1));
 }
 
 #[test]
