@@ -11,6 +11,9 @@ use serving::arrivals::trace::TraceSummary;
 use serving::trace::YardTrace;
 use serving::{Drive, Lockstep, Meter, Pool, Station};
 
+/// What to know of pools whose replicas lie in several racks.
+const SHARED_PORTS: &str = "caches and the rows of steps use the same ports between racks, and neither waits for the other here: both are bounds";
+
 /// Serves the requests of `spec`; `progress` is told how many are answered.
 ///
 /// # Errors
@@ -62,6 +65,9 @@ pub fn serve_traced(
     if let (Some(prompts), Some(ahead)) = (&mut prompts, ahead) {
         let memos = [prompts.check().map_err(of_prefill)?, memo];
         record.add_pools(Pools::new((prompts, &ready), (&ahead, &outcome), memos));
+        if [&*prompts, &ready].iter().any(|pool| pool.deployment.cluster.num_racks() > 1) {
+            record.notes.push(SHARED_PORTS.to_owned());
+        }
     }
     record.notes.extend(source.summary.iter().flat_map(TraceSummary::notes));
     let note = cache.note(&spec.arrivals, source.summary.as_ref(), record.cache.as_ref());
