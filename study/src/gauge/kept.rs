@@ -76,7 +76,7 @@ impl Kept {
         };
         let others = read(file).into_iter().filter(|entry| entry.host != own.host).take(KEPT_MAX - 1);
         let entries: Vec<Entry> = std::iter::once(own.clone()).chain(others).collect();
-        let directory = file.parent().unwrap_or(Path::new("."));
+        let directory = file.parent().unwrap_or_else(|| Path::new("."));
         std::fs::create_dir_all(directory)?;
         let mut new = tempfile::NamedTempFile::new_in(directory)?;
         new.write_all(serde_json::to_string_pretty(&entries)?.as_bytes())?;
