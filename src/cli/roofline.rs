@@ -36,14 +36,8 @@ pub(crate) struct RooflineArgs {
     /// Tokens of context a sequence
     #[arg(long, value_name = "L", default_value_t = 0.0, help_heading = "Model and tokens")]
     pub(crate) context: f64,
-    /// New tokens of each sequence's prompt that the step computes, after its context [default: none, it decodes]
-    #[arg(
-        long,
-        value_name = "L",
-        default_value_t = 0.0,
-        help_heading = "Model and tokens",
-        hide_default_value = true
-    )]
+    /// New tokens of each sequence's prompt that the step computes, after its context; with 0 it decodes
+    #[arg(long, value_name = "L", default_value_t = 0.0, help_heading = "Model and tokens")]
     pub(crate) prompt: f64,
     /// Tokens a rank sends in one all-to-all [default: its share of a micro-batch]
     #[arg(long, value_name = "T", help_heading = "Model and tokens")]
