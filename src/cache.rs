@@ -11,6 +11,5 @@ pub(crate) fn folder() -> Option<PathBuf> {
     let named = |name| env::var_os(name).map(PathBuf::from);
     let of_user = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
     let folder = named(FOLDER).or_else(|| Some(of_user()?.join("railyard")))?;
-    // A relative one would be another in each directory.
-    folder.is_absolute().then_some(folder)
+    std::path::absolute(folder).ok()
 }

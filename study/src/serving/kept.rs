@@ -8,7 +8,7 @@ use serde::Serialize;
 use serving::cost::{AskedLayer, LayerTimes};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -51,7 +51,7 @@ impl KeptLayers {
     }
 
     fn in_file(&self, deployment: u128) -> Layers {
-        self.path(deployment).and_then(|path| read(&path)).unwrap_or_default()
+        self.path(deployment).and_then(|path| read(&path, deployment)).unwrap_or_default()
     }
 }
 
@@ -108,7 +108,7 @@ impl OfDeployment {
         layers.extend(before.into_iter().take(LAYERS_MAX.saturating_sub(layers.len())));
         fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(written(&layers).as_bytes())?;
+        file.write_all(written(self.deployment, &layers).as_bytes())?;
         file.persist(path).map_err(|error| error.error)?;
         make_room(folder)
     }
@@ -141,22 +141,31 @@ fn key(asked: &AskedLayer) -> Key {
     (asked.layer, asked.step, hash.finish_128())
 }
 
-/// A file: its form and the hash of what follows, then a line a layer.
-fn written(layers: &Layers) -> String {
+/// A file: its form, whose layers they are and the hash of what follows, then a line a layer.
+fn written(deployment: u128, layers: &Layers) -> String {
     let mut lines = String::new();
     for ((layer, step, tokens), LayerTimes { dispatch, experts, combine }) in layers {
         let times = [dispatch, experts, combine].map(|time| time.0.to_string()).join(" ");
         let _ = writeln!(lines, "{layer} {step} {tokens:032x} {times}");
     }
-    format!("{FORM} {:016x}\n{lines}", XxHash3_64::oneshot(lines.as_bytes()))
+    let hash = XxHash3_64::oneshot(lines.as_bytes());
+    format!("{FORM} {deployment:032x} {hash:016x}\n{lines}")
 }
 
-/// The layers of a file; `None` if there is none, or it is not as it was written.
-fn read(path: &Path) -> Option<Layers> {
-    let length = fs::metadata(path).ok()?.len();
-    let text = (length <= FILE_BYTES_MAX).then(|| fs::read_to_string(path).ok()).flatten()?;
+/// What is in a file; `None` for anything else that has a name, and for more than a file of ours may have.
+fn text_of(path: &Path, bytes_max: u64) -> Option<String> {
+    // A pipe or a device would be waited for.
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mut text = String::new();
+    fs::File::open(path).ok()?.take(bytes_max).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// The layers of a deployment's file; `None` if there is none, or it is not as it was written.
+fn read(path: &Path, deployment: u128) -> Option<Layers> {
+    let text = text_of(path, FILE_BYTES_MAX)?;
     let (head, lines) = text.split_once('\n')?;
-    let hash = head.strip_prefix(FORM)?.trim();
+    let hash = head.strip_prefix(&format!("{FORM} {deployment:032x} "))?;
     (u64::from_str_radix(hash, 16).ok()? == XxHash3_64::oneshot(lines.as_bytes())).then_some(())?;
     lines.lines().map(layer_of).collect()
 }
@@ -173,12 +182,19 @@ fn layer_of(line: &str) -> Option<(Key, LayerTimes)> {
     words.next().is_none().then_some((key, times))
 }
 
+/// Whether a file is one of these, by its name and its first word: nothing else is removed.
+fn is_ours(path: &Path) -> bool {
+    let named = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    path.file_name().and_then(|name| name.to_str()).is_some_and(named)
+        && text_of(path, FORM.len() as u64).is_some_and(|head| head == FORM)
+}
+
 /// Removes the files that were written longest ago, until the others are few enough.
 fn make_room(folder: &Path) -> io::Result<()> {
     let mut files: Vec<(SystemTime, PathBuf, u64)> = fs::read_dir(folder)?
         .filter_map(|entry| {
             let (path, about) = entry.ok().and_then(|entry| Some((entry.path(), entry.metadata().ok()?)))?;
-            about.is_file().then_some((about.modified().ok()?, path, about.len()))
+            is_ours(&path).then_some((about.modified().ok()?, path, about.len()))
         })
         .collect();
     files.sort();
@@ -232,26 +248,35 @@ mod tests {
         one.save().unwrap();
         let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        for damaged in ["", "railyard-layers-1", &text[..text.len() - 2], &text.replace(" 1 ", " 2 ")] {
+        let of_another = text.replace(&text[18..50], &"0".repeat(32));
+        for damaged in ["", FORM, &text[..text.len() - 2], &text.replace(" 1 ", " 2 "), &of_another] {
             fs::write(&path, damaged).unwrap();
             assert_eq!(OfDeployment::new(&run(), &"this").unwrap().find(&[asked(3, 1)]), [None]);
         }
         one.save().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text, "written anew");
+        // What is no file is not waited for.
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert_eq!(OfDeployment::new(&run(), &"this").unwrap().find(&[asked(3, 1)]), [None]);
     }
 
     #[test]
-    fn the_oldest_files_make_room() {
+    fn the_oldest_files_make_room_and_nothing_else_does() {
         let folder = tempfile::tempdir().unwrap();
-        for (age, name) in [(30, "old"), (20, "older than the last"), (10, "last")] {
-            let file = fs::File::create(folder.path().join(name)).unwrap();
+        let (old, older, last) = ("a".repeat(32), "b".repeat(32), "c".repeat(32));
+        for (age, name) in [(30, &*old), (20, &older), (10, &last), (40, "weights")] {
+            let path = folder.path().join(name);
+            fs::write(&path, FORM).unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(FOLDER_BYTES_MAX / 2).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000 - age)).unwrap();
         }
+        fs::write(folder.path().join("d".repeat(32)), "of somebody else").unwrap();
         make_room(folder.path()).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["last", "older than the last"]);
+        assert_eq!(left, [&older, &last, &"d".repeat(32), "weights"].map(std::ffi::OsString::from));
     }
 }
