@@ -1,9 +1,10 @@
 //! A layout under a steady load, by closed forms: what a step takes, and from it the rate, TTFT and TPOT.
 //!
-//! With In and Out the mean tokens of prompt and answer, g tokens gained a step, a prompt lives c = ceil(In / chunk) steps and its answer
-//! o = (Out - 1) / g. Of q sequences that a group of ranks has on a train, a share o / (c + o) decodes, and G groups end
-//! G q / (c + o) of them a step. Prompts lie on as many groups as they arrive at, the others wait for those: the mean step is between one
-//! without a prompt and one with the prompts that come at once (Poisson). m trains of interval t carry m G q / ((c + o) t) requests a second.
+//! With In and Out the mean tokens of prompt and answer, g tokens gained a step, a prompt lives c = max(ceil(In / budget), In / left) steps, where
+//! answers beside it leave so much of a step's budget of tokens, and its answer o = (Out - 1) / g. Of q sequences that a group of ranks has on a
+//! train, a share o / (c + o) decodes, and G groups end G q / (c + o) of them a step. Prompts lie on as many groups as they arrive at, the others
+//! wait for those: the mean step is between one without a prompt and one with the prompts that come at once (Poisson). m trains of interval t
+//! carry m G q / ((c + o) t) requests a second.
 
 use super::{Ask, Layout, Limits, Role};
 use crate::serving::{Cost, Deployment, ServeError, Sources};
@@ -112,7 +113,7 @@ impl Curve {
         })
     }
 
-    /// Steps of a prompt and of its answer.
+    /// Steps of a prompt where nobody rides beside it, and of its answer.
     fn steps(&self) -> (f64, f64) {
         let chunk = f64::from(self.layout.step_tokens);
         let answers = self.output / self.drafted.1;
@@ -133,16 +134,18 @@ impl Curve {
         }
         let trains = f64::from(self.layout.micro_batches);
         let groups = f64::from(self.stack.groups());
-        let (prompt, answer) = self.steps();
-        let life = prompt + answer;
         let of_train = sequences / trains;
-        let decoding = groups * of_train * answer / life;
-        let arrive = groups * of_train / life;
+        let (alone, answer) = self.steps();
         let budget = f64::from(self.layout.step_tokens);
-        let own = (decoding / groups).ceil() * self.drafted.0 as f64;
+        let own = (of_train * answer / (alone + answer)).ceil() * self.drafted.0 as f64;
         if own >= budget {
             return Err(Binds::Seats);
         }
+        // Answers go first: a prompt as long as a step needs a little of a second one.
+        let prompt = if alone == 0.0 { 0.0 } else { alone.max(self.input / (budget - own)) };
+        let life = prompt + answer;
+        let decoding = groups * of_train * answer / life;
+        let arrive = groups * of_train / life;
         let busy = arrive * prompt;
         let step_ms = if prompt == 0.0 {
             self.interval_ms(decoding, 0, 0.0)
@@ -151,7 +154,7 @@ impl Curve {
             let some = -(-busy).exp_m1();
             let at_once = (busy / some).min(groups);
             let tokens = arrive * self.input / some / at_once;
-            if tokens > budget - own {
+            if tokens > (budget - own) * (1.0 + 1e-9) {
                 return Err(Binds::Prompts);
             }
             let (below, above) = (at_once.floor(), at_once.ceil().min(groups));

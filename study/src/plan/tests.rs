@@ -51,6 +51,26 @@ fn the_plan_is_the_best_of_all_that_were_served() {
     }
 }
 
+/// A prompt that is as long as a step can ride beside answers.
+#[test]
+fn a_prompt_as_long_as_a_step_is_served() {
+    let of = |input: u32| {
+        let ask = ask("granite-1b", "h100", (1, 2), Load::fixed(input, 32, None), (2_000.0, 50.0));
+        let studied = Presets.resolve(&ask.scenario).expect("presets");
+        let all = layouts(&ask, &studied, Role::Whole).expect("layouts");
+        let of = |layout| Curve::new(layout, &ask, &Presets).ok()?.best(ask.limits).0.map(|best| best.1.rate);
+        all.into_iter().map(of).collect::<Vec<_>>()
+    };
+    let (shorter, full) = (of(2_047), of(2_048));
+    for (shorter, full) in shorter.into_iter().zip(full) {
+        let (Some(shorter), Some(full)) = (shorter, full) else {
+            assert_eq!(shorter, full);
+            continue;
+        };
+        assert!((0.8..=1.01).contains(&(full / shorter)), "{full} for {shorter}");
+    }
+}
+
 /// Two pools that were searched one by one carry together what the plan says of them, within its limits and in its times.
 #[test]
 fn pools_served_together_do_what_the_plan_says() {
