@@ -44,6 +44,12 @@ fn the_written_profile_is_the_shipped_preset() {
         json(&["calibrate", "--measured", SHIPPED, "--hold-out", "nodes>=4", "--json", "--out", out]);
     assert_eq!(fitted["held_out"][0]["errors"]["all"]["rows"], 52);
     assert!(fitted["errors"]["all"]["median"].as_f64().expect("a number") < 0.03);
+    let profile = std::fs::read_to_string(out).expect("written");
+    for measured in
+        ["nodes = [1, 4]", "ranks_per_node = [8, 8]", "tokens_per_rank = [1, 2048]", "experts = [256, 288]"]
+    {
+        assert!(profile.contains(measured), "{profile}");
+    }
     let (own, preset) = (times(out), times("h100-deepep-ll"));
     assert_eq!(own.len(), 2);
     for ((backend, dispatch, combine), shipped) in own.into_iter().zip(preset) {
@@ -76,8 +82,10 @@ fn a_layer_that_was_fitted_is_the_shipped_preset() {
         let step = |of: &Value| of["step_ms"].as_f64().expect("a number");
         assert!((step(&own) / step(&shipped) - 1.0).abs() < 1e-3, "{variant}");
         assert_eq!(own["config"]["mode"], "serial");
-        assert_eq!(own["config"]["trust"]["band_of"], "whole layers");
-        assert_eq!(own["config"]["trust"]["upper_bound"], false);
+        let trust = &own["config"]["trust"];
+        assert_eq!((&trust["upper_bound"], &trust["band"]), (&Value::from(false), &Value::Null));
+        assert_eq!(trust["beyond"][0], "hidden 7168 (measured 4096)");
+        assert_eq!(trust["beyond"], shipped["config"]["trust"]["beyond"]);
         text(&[&measured[..], &["--evaluate", out]].concat());
     }
 }

@@ -182,7 +182,8 @@ impl Deployment {
     }
 
     /// Racks that the ranks of one stage are spread over, at least 1.
-    fn racks_of_stage(&self) -> u32 {
+    #[must_use]
+    pub fn racks_of_stage(&self) -> u32 {
         (self.racks() / self.stages.max(1)).max(1)
     }
 

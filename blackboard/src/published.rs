@@ -5,7 +5,7 @@
 pub mod serving;
 mod trust;
 
-pub use self::trust::{Trust, trust};
+pub use self::trust::{Asked, Trust, trust};
 
 use crate::BlackboardError;
 use crate::CopiesPerToken;

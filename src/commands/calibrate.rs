@@ -14,7 +14,7 @@ use blackboard::calibration::{
 use std::collections::BTreeSet;
 use std::path::Path;
 use study::scenario::Place;
-use topology::{Confidence, Hardware, Provenance, Rate};
+use topology::{Confidence, Hardware, MeasuredRange, Provenance, Rate, span};
 
 pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
     let told = told(args).map_err(Failure::Usage)?;
@@ -193,6 +193,7 @@ fn hardware(
         held_out: left_out
             .map_or([0.0; 3], |(_, found, _)| of(&mut found.iter().map(|(row, error)| (row, *error)))),
         held_out_by: left_out.map_or_else(|| "nothing was left out".to_owned(), |(rule, _, _)| rule.clone()),
+        measured: range(args, &told.measured, variant),
     };
     let found = profiled(fitted, variant, &told.nominal, provenance);
     let what = if found.layer.is_some() { "layers" } else { "kernels" };
@@ -202,6 +203,21 @@ fn hardware(
         source: format!("{} with measured {what}", told.nominal.name),
         confidence: Confidence::Medium,
         ..found
+    })
+}
+
+/// What of `variant` was measured, least and most.
+fn range(args: &CalibrateArgs, measured: &[Measurement], variant: &str) -> Option<MeasuredRange> {
+    let own = || measured.iter().filter(|row| row.variant == variant);
+    let layers = own().any(|row| row.op.is_layer());
+    Some(MeasuredRange {
+        nodes: span(own().map(|row| row.racks))?,
+        ranks_per_node: span(own().map(|row| row.ranks / row.racks))?,
+        tokens_per_rank: span(own().map(|row| row.tokens))?,
+        hidden: [args.hidden; 2],
+        top_k: [args.top_k; 2],
+        experts: span(own().map(|row| row.experts))?,
+        expert_inter: layers.then_some([args.expert_inter; 2]),
     })
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn run(args: &PlanArgs, quiet: bool) -> Result<(), Failure> {
         proof: &proof,
         out: args.out.as_deref(),
         model: &studied.model.name,
+        shape: &studied.model.layer(),
         hardware: &studied.place.hardware,
     };
     output::print(&shown.text(output::width(false)))

@@ -7,7 +7,7 @@ use crate::step::{Said, Step};
 use crate::subjects::Rooflines;
 use crate::sweep_flag::Sweep;
 use blackboard::deployment::{Deployment, Estimate, Mode};
-use blackboard::published::trust;
+use blackboard::published::{Asked, Trust, trust};
 use blackboard::text;
 use blackboard::units::Tokens;
 use serde_json::{Value, json};
@@ -27,21 +27,26 @@ const TABLE_ROWS: usize = 40;
 pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
     let Step { deployment, said } = Step::of(args).map_err(Failure::Usage)?;
     let Some(sweep) = &args.sweep else {
+        let trust = trust(&deployment.hardware, &[Asked::step(&deployment)]);
         let estimate = deployment.estimate().map_err(Failure::usage)?;
         return if args.json {
-            output::print(&format!("{:#}\n", object(&deployment, &said, &estimate)?))
+            output::print(&format!("{:#}\n", object(&deployment, &said, &estimate, &trust)?))
         } else {
-            output::print(&output::fitted(&(header(&deployment, &said) + &text::estimate(&estimate)), INDENT))
+            output::print(&output::fitted(
+                &(header(&deployment, &said, &trust) + &text::estimate(&estimate)),
+                INDENT,
+            ))
         };
     };
     let merged = swept(sweep, args)?;
+    let trust = trust(&deployment.hardware, &[]);
     if args.json {
-        return output::print(&format!("{:#}\n", sweep_object(&deployment, &said, sweep, &merged)));
+        return output::print(&format!("{:#}\n", sweep_object(&deployment, (&said, &trust), sweep, &merged)));
     }
     output::print(&match args.csv {
         true => csv(sweep, &merged),
         false => {
-            output::fitted(&header(&deployment, &said), INDENT)
+            output::fitted(&header(&deployment, &said, &trust), INDENT)
                 + "\n"
                 + &table(sweep, &merged, output::width(args.wide))
         }
@@ -72,7 +77,7 @@ fn known_input(input: &str) -> Result<(), String> {
     Err(format!("no input is called `{input}`{remedy}"))
 }
 
-fn header(d: &Deployment, said: &Said) -> String {
+fn header(d: &Deployment, said: &Said, trust: &Trust) -> String {
     let mode = match d.mode {
         Mode::Max => "max: all overlaps, a lower bound",
         Mode::Sum => "sum: attention overlaps nothing",
@@ -98,7 +103,7 @@ fn header(d: &Deployment, said: &Said) -> String {
         d.dtype,
         if d.model.storage.is_plain() { d.dtype.to_string() } else { "as stored".to_owned() },
         d.kv_dtype,
-        trust(&d.hardware).text,
+        trust.text,
         text::number(d.batch.0),
         text::number(d.context.0),
         prompts,
@@ -183,7 +188,7 @@ fn table(sweep: &Sweep, merged: &Merged, width: Option<usize>) -> String {
 }
 
 /// The inputs, as resolved.
-fn config(d: &Deployment, said: &Said) -> Value {
+fn config(d: &Deployment, said: &Said, trust: &Trust) -> Value {
     let mut config = json!({
         "model": d.model.name,
         "total_params": d.model.total_params(),
@@ -210,7 +215,7 @@ fn config(d: &Deployment, said: &Said) -> Value {
         "usd_per_gpu_hour": d.price.0 * 3600.0,
         "mode": d.mode,
         "notes": said.notes,
-        "trust": trust(&d.hardware),
+        "trust": trust,
     });
     if d.prompt > Tokens::ZERO {
         config["prompt"] = json!(d.prompt.0);
@@ -218,19 +223,29 @@ fn config(d: &Deployment, said: &Said) -> Value {
     config
 }
 
-fn object(deployment: &Deployment, said: &Said, estimate: &Estimate) -> Result<Value, Failure> {
+fn object(
+    deployment: &Deployment,
+    said: &Said,
+    estimate: &Estimate,
+    trust: &Trust,
+) -> Result<Value, Failure> {
     let mut object = serde_json::to_value(estimate).map_err(Failure::failed)?;
     object["schema_version"] = SCHEMA_VERSION.into();
     object["command"] = said.command.as_str().into();
-    object["config"] = config(deployment, said);
+    object["config"] = config(deployment, said, trust);
     Ok(object)
 }
 
-fn sweep_object(deployment: &Deployment, said: &Said, sweep: &Sweep, merged: &Merged) -> Value {
+fn sweep_object(
+    deployment: &Deployment,
+    (said, trust): (&Said, &Trust),
+    sweep: &Sweep,
+    merged: &Merged,
+) -> Value {
     json!({
         "schema_version": SCHEMA_VERSION,
         "command": said.command,
-        "config": config(deployment, said),
+        "config": config(deployment, said, trust),
         "axis": sweep.input.replace('_', "-"),
         "values": sweep.values,
         "points": merged.records().map(|flat| &flat.record.own).collect::<Vec<_>>(),

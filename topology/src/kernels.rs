@@ -1,6 +1,6 @@
 //! What an all-to-all's kernels make of the links: the mechanisms of measured kernels, and the links that a phase then meets.
 
-use crate::{Fabric, LinkClass, LinkSpec, Picos, Rate};
+use crate::{Fabric, LinkClass, LinkSpec, MeasuredRange, Picos, Rate};
 use serde::{Deserialize, Serialize};
 
 /// How a kernel lays out a row.
@@ -275,6 +275,9 @@ pub struct Provenance {
     pub held_out: [f64; 3],
     /// What the groups were.
     pub held_out_by: String,
+    /// What was measured, from least to most: its errors say nothing of what is outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<MeasuredRange>,
 }
 
 impl Provenance {

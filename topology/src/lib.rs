@@ -17,6 +17,7 @@ mod hardware;
 mod hardware_table;
 mod ids;
 mod kernels;
+mod measured_range;
 mod port;
 mod presets;
 mod traffic;
@@ -41,6 +42,7 @@ pub use ids::{RackId, RankId};
 pub use kernels::{
     A2aLinks, Kernel, KernelLoad, KernelProfile, KernelTime, PhaseKernels, PhaseLinks, Provenance, RowFormat,
 };
+pub use measured_range::{MeasuredRange, span};
 pub use port::Port;
 pub use traffic::TrafficMatrix;
 pub use units::{Picos, Rate, UnitError};

@@ -50,6 +50,7 @@ fn unknown(nominal: &Hardware, fused: bool) -> Hardware {
         fitted: [0.0; 3],
         held_out: [0.0; 3],
         held_out_by: String::new(),
+        measured: None,
     };
     let profile = LayerProfile {
         memory_efficiency: 1.0,

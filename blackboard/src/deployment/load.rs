@@ -8,7 +8,8 @@ use std::ops::Range;
 
 impl Deployment {
     /// Ranks of a stage.
-    pub(super) fn group(&self) -> u32 {
+    #[must_use]
+    pub fn group(&self) -> u32 {
         self.ranks / self.stages
     }
 

@@ -18,6 +18,13 @@ pub(super) struct A2a {
 }
 
 impl Deployment {
+    /// Tokens that a rank sends in one all-to-all of `micro_batch`.
+    #[must_use]
+    pub fn tokens_of_rank(&self, micro_batch: Tokens) -> Tokens {
+        let own = self.of_group(micro_batch) / f64::from(self.tp);
+        self.tokens_per_rank.unwrap_or_else(|| self.computed(own))
+    }
+
     /// All layers' all-to-alls for a micro-batch: [`a2a_time_on`] of [`even_copies`], its scale-up part times [`domain_factor`].
     pub(super) fn a2a(&self, micro_batch: Tokens) -> Result<A2a, BlackboardError> {
         let moe_layers = self.model.moe_layers();
@@ -30,7 +37,7 @@ impl Deployment {
             even_copies(self.scheme, self.racks_of_stage(), in_rack, &self.model.layer().selection())?;
         let row_bytes = RowBytes::new(self.model.row_width());
         let own = self.of_group(micro_batch) / f64::from(self.tp);
-        let tokens_per_rank = self.tokens_per_rank.unwrap_or_else(|| self.computed(own));
+        let tokens_per_rank = self.tokens_of_rank(micro_batch);
         let of = |tokens| {
             let links = self.links(group, tokens)?;
             Ok::<_, BlackboardError>(a2a_time_on(self.scheme, copies, tokens, row_bytes, &links).total())

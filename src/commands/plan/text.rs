@@ -1,6 +1,9 @@
 //! A plan as text: the answer first, then why, the front, and how to prove and start it.
 
+use blackboard::published::{Asked, trust};
 use blackboard::text::number;
+use moe::LayerShape;
+use serving::cost::Overlap;
 use std::path::Path;
 use study::plan::{Ask, Binds, Choice, Launch, Part, Plan, Role};
 use study::text_table::{Column, TextTable};
@@ -19,6 +22,7 @@ pub(super) struct Shown<'a> {
     pub(super) proof: &'a (&'static str, String),
     pub(super) out: Option<&'a Path>,
     pub(super) model: &'a str,
+    pub(super) shape: &'a LayerShape,
     pub(super) hardware: &'a Hardware,
 }
 
@@ -68,13 +72,26 @@ impl Shown<'_> {
                 plan.looked_at.0, plan.looked_at.1
             ),
         ));
-        let trust = blackboard::published::trust(self.hardware).text;
+        let trust = trust(self.hardware, &self.asked()).text;
         lines.push(line(
             "trust",
             &format!("simulated; {trust}; whole servers fall shorter still (docs/plan.md)"),
         ));
         lines.extend(plan.notes.iter().map(|note| line("note", note)));
         lines.join("\n") + "\n"
+    }
+
+    /// What the best's parts ask of their ranks, tokens aside: they come and go.
+    fn asked(&self) -> Vec<Asked> {
+        let of = |part: &Part| {
+            let layout = &part.layout;
+            let racks = (layout.racks / layout.pp).max(1);
+            Asked {
+                overlaps: layout.overlap != Overlap::None,
+                ..Asked::layer(self.shape, &vec![layout.ep() / racks; racks as usize], None)
+            }
+        };
+        self.plan.best.parts.iter().map(of).collect()
     }
 
     fn keeps(&self, choice: &Choice) -> String {

@@ -1,7 +1,7 @@
 //! A comparison's resolved options as they are told: one JSON object, and lines that stand above its results.
 
 use super::{BaseChoice, CompareSpec, chunk_rows};
-use blackboard::published::trust;
+use blackboard::published::{Asked, Trust, trust};
 use moe::ExpertKind;
 use serde_json::{Value, json};
 use topology::LinkSpec;
@@ -60,7 +60,7 @@ impl CompareSpec {
         if let Some(layer) = &self.hardware.layer {
             config["layer"] = json!(layer);
         }
-        config["trust"] = json!(trust(&self.hardware));
+        config["trust"] = json!(self.trust());
         config
     }
 
@@ -102,10 +102,20 @@ impl CompareSpec {
                 format!("emulated us; phases in lockstep, overlap of compute and communication {overlap}"),
             ),
         ];
-        lines.push(("trust", trust(&self.hardware).text));
+        lines.push(("trust", self.trust().text));
         lines.extend(self.faults.iter().map(|fault| ("fault", fault.to_string())));
         lines.extend(self.notes.iter().map(|note| ("note", note.clone())));
         lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect()
+    }
+
+    /// How far it can be trusted: what is compared, and its base.
+    fn trust(&self) -> Trust {
+        let asked = |racks: &[u32]| Asked::layer(&self.shape, racks, Some(self.tokens.into()));
+        let base = match self.base {
+            BaseChoice::Ranks => self.rack_sizes.iter().sum(),
+            BaseChoice::Rack => self.rack_sizes.first().copied().unwrap_or(0),
+        };
+        trust(&self.hardware, &[asked(&self.rack_sizes), asked(&[base])])
     }
 
     fn hardware_told(&self) -> String {

@@ -153,7 +153,7 @@ impl Live {
         spec.parallel.lockstep = true;
         let cached = cache.report(outcome.ended)?;
         let ranks = self.deployment.cluster.num_ranks();
-        let found = Found { cost: "frames", ranks, memo: None, cache: cached };
+        let found = Found { cost: "frames", ranks, memo: None, cache: cached, prompts: None };
         let mut record = ServeRecord::new(&spec, &self.deployment, &outcome, found);
         record.clock = clock.to_owned();
         record.notes.extend(source.summary.iter().flat_map(|summary| summary.notes()));

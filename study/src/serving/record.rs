@@ -3,9 +3,9 @@
 use super::deploy::Deployment;
 use super::pool_record::Pools;
 use super::spec::ServeSpec;
-use blackboard::published::{Trust, trust};
+use blackboard::published::{Asked, Trust, trust};
 use serde::{Deserialize, Serialize};
-use serving::cost::MemoCheck;
+use serving::cost::{MemoCheck, Overlap};
 use serving::ledger::StageReport;
 use serving::tiers::{CacheReport, TierReport};
 use serving::{Outcome, OverTime, Span, Summary};
@@ -140,6 +140,8 @@ pub struct Found<'a> {
     pub memo: Option<MemoCheck>,
     /// Tiers.
     pub cache: Option<CacheReport>,
+    /// What the ranks that compute prompts are asked, where they are others.
+    pub prompts: Option<Asked>,
 }
 
 impl ServeRecord {
@@ -149,7 +151,7 @@ impl ServeRecord {
         spec: &ServeSpec,
         deployment: &Deployment,
         outcome: &Outcome,
-        Found { cost, ranks, memo, cache }: Found<'_>,
+        Found { cost, ranks, memo, cache, prompts }: Found<'_>,
     ) -> Self {
         let meter = &outcome.meter;
         let duration = outcome.duration.0 as f64 / 1e12;
@@ -169,6 +171,7 @@ impl ServeRecord {
             |of: fn(&TierReport) -> f64| cache.iter().flat_map(|cache| &cache.tiers).map(of).sum::<f64>();
         let (cache_usd, cache_saved_usd) =
             (tiers(|tier| tier.hold_usd + tier.read_usd), tiers(|tier| tier.saved_usd));
+        let asked: Vec<Asked> = [asked_of(spec, deployment, outcome)].into_iter().chain(prompts).collect();
         Self {
             cost: cost.to_owned(),
             clock: if cost == "analytic" { "computed" } else { "simulated" }.to_owned(),
@@ -217,7 +220,7 @@ impl ServeRecord {
             over_time: outcome.over_time.clone(),
             spans: if deployment.stack.num_stages() > 1 { outcome.spans.clone() } else { Vec::new() },
             pools: None,
-            trust: Some(trust(&deployment.hardware)),
+            trust: Some(trust(&deployment.hardware, &asked)),
             notes: deployment.notes.clone(),
             problem: problem(outcome, memo),
         }
@@ -228,6 +231,17 @@ impl ServeRecord {
         let off = pools.prefill.memo.and_then(|memo| too_far_off(&memo)).map(|off| format!("prefill: {off}"));
         self.problem = self.problem.take().or(off);
         self.pools = Some(Box::new(pools));
+    }
+}
+
+/// What `outcome` asked of the ranks of `deployment`.
+pub(super) fn asked_of(spec: &ServeSpec, deployment: &Deployment, outcome: &Outcome) -> Asked {
+    let tokens = outcome.tokens.iter().sum::<u64>() as f64;
+    let steps = outcome.steps as f64 * f64::from(deployment.stack.columns());
+    let racks = deployment.stage_cluster.rack_sizes();
+    Asked {
+        overlaps: spec.parallel.overlap != Overlap::None,
+        ..Asked::layer(&deployment.stack.shape(), racks, (steps > 0.0).then(|| tokens / steps))
     }
 }
 

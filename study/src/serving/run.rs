@@ -5,7 +5,7 @@ use super::cache::Cache;
 use super::deploy::Sources;
 use super::pool_record::Pools;
 use super::pools::{Ready, handover, of_prefill, ready};
-use super::record::{Found, ServeRecord};
+use super::record::{Found, ServeRecord, asked_of};
 use super::spec::ServeSpec;
 use serving::arrivals::trace::TraceSummary;
 use serving::trace::YardTrace;
@@ -60,7 +60,9 @@ pub fn serve_traced(
     let cached = cache.report(outcome.ended)?;
     let memo = ready.check()?;
     let ranks = ready.ranks() + prompts.as_ref().map_or(0, Ready::ranks);
-    let found = Found { cost: ready.cost_name(), ranks, memo, cache: cached };
+    let asked = prompts.as_ref().zip(ahead.as_ref());
+    let asked = asked.map(|(pool, ahead)| asked_of(&pool.spec, &pool.deployment, &ahead.outcome));
+    let found = Found { cost: ready.cost_name(), ranks, memo, cache: cached, prompts: asked };
     let mut record = ServeRecord::new(spec, &ready.deployment, &outcome, found);
     if let (Some(prompts), Some(ahead)) = (&mut prompts, ahead) {
         let memos = [prompts.check().map_err(of_prefill)?, memo];
