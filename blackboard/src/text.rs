@@ -1,6 +1,6 @@
 //! Numbers and estimates as text for people.
 
-use crate::deployment::Estimate;
+use crate::deployment::{Estimate, Mode};
 
 /// A number in four significant digits: 2400, 0.08222, 2.63e14.
 ///
@@ -28,9 +28,9 @@ fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// One estimate as aligned lines.
+/// One estimate, a step in `mode`, as aligned lines.
 #[must_use]
-pub fn estimate(estimate: &Estimate) -> String {
+pub fn estimate(estimate: &Estimate, mode: Mode) -> String {
     let e = estimate;
     let bound = format!("{:?}", e.bound_by).to_lowercase();
     let with_kv = e
@@ -62,10 +62,20 @@ pub fn estimate(estimate: &Estimate) -> String {
         (
             "step",
             format!(
-                "{} ms, bound by {bound}; {} ms if attention overlaps nothing, {} ms if the all-to-all doesn't either",
+                "{} ms, bound by {bound}; {}",
                 number(e.step_ms),
-                number(e.step_sum_ms),
-                number(e.step_serial_ms)
+                match mode {
+                    Mode::Max | Mode::Sum => format!(
+                        "{} ms if attention overlaps nothing, {} ms if the all-to-all doesn't either",
+                        number(e.step_sum_ms),
+                        number(e.step_serial_ms)
+                    ),
+                    Mode::Serial => format!(
+                        "with sums over all products, whose arithmetic and weights hide each other: {} ms if the all-to-all is hidden too, {} ms if not",
+                        number(e.step_sum_ms),
+                        number(e.step_serial_ms)
+                    ),
+                }
             ),
         ),
         (

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &RooflineArgs) -> Result<(), Failure> {
             output::print(&format!("{:#}\n", object(&deployment, &said, &estimate, &trust)?))
         } else {
             output::print(&output::fitted(
-                &(header(&deployment, &said, &trust) + &text::estimate(&estimate)),
+                &(header(&deployment, &said, &trust) + &text::estimate(&estimate, deployment.mode)),
                 INDENT,
             ))
         };
