@@ -109,6 +109,10 @@ fn what_can_not_be_read_is_refused_in_one_line() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "tokens,nodes,phase,us\n1,1,dispatch,fast\n").expect("written");
     let path = file.path().to_str().expect("UTF-8");
+    let again = tempfile::NamedTempFile::new().expect("a file");
+    let shipped = std::fs::read_to_string(SHIPPED).expect("a file");
+    std::fs::write(again.path(), format!("# the same once more\n{shipped}")).expect("written");
+    let again = again.path().to_str().expect("UTF-8");
     let short = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(short.path(), "tokens,nodes,dispatch_us\n16,1,17.6\n").expect("written");
     let short = short.path().to_str().expect("UTF-8");
@@ -118,6 +122,11 @@ fn what_can_not_be_read_is_refused_in_one_line() {
             "dispatch, in one rack: 1 measurement(s); a fit of start and rate needs 3 or more",
         ),
         (vec!["calibrate", "--measured", SHIPPED, SHIPPED], "the same measurements were given before"),
+        (vec!["calibrate", "--measured", SHIPPED, again], "the same measurements were given before"),
+        (
+            vec!["calibrate", "--measured", WHOLE, "--expert-inter=0"],
+            "--expert-inter and --ranks-per-node: give",
+        ),
         (
             vec!["calibrate", "--measured", SHIPPED, "--variant=nosuch"],
             "--variant nosuch: the files name no kernels",

@@ -14,7 +14,7 @@ Examples:
   railyard calibrate --measured layers.csv --nominal h200 --kernels h100-deepep-normal --hidden 4096 --top-k 6 --variant fused --out own.toml
   railyard calibrate --measured own.csv --evaluate h100-deepep-ll                          how far off a profile is, without a fit
 
-Measurements are CSV with a header, microseconds, any mixture of these columns: tokens_per_rank, nodes or ep (ranks in one rack),
+Measurements are CSV (or between `;` or tabs) with a header, microseconds, any mixture of these columns: tokens_per_rank, nodes or ep (ranks in one rack),
 experts, sms, kernel, row_dtype; dispatch_us, combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us;
 unfused_us (or layer_us) and fused_us of whole layers; or phase and us. `-` and nothing are no measurement.")]
 pub(crate) struct CalibrateArgs {

@@ -60,8 +60,8 @@ fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
 }
 
 fn layer(args: &CalibrateArgs) -> anyhow::Result<Layer> {
-    if args.hidden == 0 || args.ranks_per_node == 0 {
-        bail!("--hidden and --ranks-per-node: give at least 1");
+    if [args.hidden, args.expert_inter, args.ranks_per_node].contains(&0) {
+        bail!("--hidden, --expert-inter and --ranks-per-node: give at least 1");
     }
     Ok(Layer {
         hidden: args.hidden,
@@ -100,16 +100,22 @@ fn nominal(args: &CalibrateArgs) -> anyhow::Result<Hardware> {
 fn read(files: &[impl AsRef<Path>], layer: &Layer) -> anyhow::Result<(Vec<Measurement>, String)> {
     let mut measured = Vec::new();
     let mut texts = Vec::new();
+    let mut known = BTreeSet::new();
     for path in files {
         let path = path.as_ref();
         let text = files::read(path)?;
-        if texts.contains(&text) {
+        let own = parse_measurements(&text, &path.display().to_string(), layer)?;
+        // Whatever stands beside them: comments, order of columns, separators.
+        let rows: Vec<String> =
+            own.iter().map(|row| format!("{:?}", Measurement { at: String::new(), ..row.clone() })).collect();
+        if rows.iter().all(|row| known.contains(row)) {
             bail!(
                 "--measured {}: the same measurements were given before; name each file once",
                 path.display()
             );
         }
-        measured.extend(parse_measurements(&text, &path.display().to_string(), layer)?);
+        known.extend(rows);
+        measured.extend(own);
         texts.push(text);
     }
     Ok((measured, data_hash(texts.iter().map(String::as_str))))

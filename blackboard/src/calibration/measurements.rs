@@ -131,7 +131,7 @@ fn column(name: &str) -> Option<Column> {
     })
 }
 
-/// Reads measurements of `layer`; empty lines and those that begin with `#` are skipped, `-` and nothing are no measurement.
+/// Reads measurements of `layer`, cells between commas, semicolons or tabs as the header has them; empty lines and those that begin with `#` are skipped, `-` and nothing are no measurement.
 ///
 /// Where `layer` doesn't say how copies travel: a column `ep` means deduplicated rows and experts picked so that all ranks get alike, `sms`
 /// hierarchical rows, else every copy travels by itself; in whole layers rows are hierarchical.
@@ -144,13 +144,16 @@ pub fn parse_measurements(
     layer: &Layer,
 ) -> Result<Vec<Measurement>, CalibrationError> {
     let mut header: Option<Vec<(String, Column)>> = None;
+    let mut separator = ',';
     let mut measurements = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+    for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        if header.is_none() {
+            separator = separator_of(line);
+        }
+        let cells: Vec<&str> = line.split(separator).map(str::trim).collect();
         let refuse = |problem| CalibrationError::Line { origin: origin.to_owned(), line: at + 1, problem };
         match &header {
             None => header = Some(read_header(&cells).map_err(refuse)?),
@@ -168,6 +171,11 @@ pub fn parse_measurements(
         return Err(CalibrationError::Empty(origin.to_owned()));
     }
     Ok(measurements)
+}
+
+/// What stands between a header's cells, as in traces: of a comma, a semicolon and a tab the most frequent.
+fn separator_of(header: &str) -> char {
+    [';', '\t', ','].into_iter().max_by_key(|&mark| header.matches(mark).count()).unwrap_or(',')
 }
 
 fn read_header(cells: &[&str]) -> Result<Vec<(String, Column)>, String> {

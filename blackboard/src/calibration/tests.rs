@@ -262,6 +262,15 @@ fn whole_layers_are_fitted_within_5_percent_and_predicted_within_10() {
 }
 
 #[test]
+fn a_byte_order_mark_and_other_separators_are_taken() {
+    let commas = "tokens,nodes,dispatch_us\n16,1,17.6\n64,2,27.8\n";
+    let as_is = read(commas);
+    for text in [format!("\u{feff}{commas}"), commas.replace(',', ";"), commas.replace(',', "\t")] {
+        assert_eq!(read(&text), as_is, "{text}");
+    }
+}
+
+#[test]
 fn too_few_measurements_are_no_fit() {
     let chip = preset("h100");
     for (text, part) in [
