@@ -4,7 +4,7 @@
 //! answers beside it leave so much of a step's budget of tokens, and its answer o = (Out - 1) / g. Of q sequences that a group of ranks has on a
 //! train, a share o / (c + o) decodes, and G groups end G q / (c + o) of them a step. Prompts lie on as many groups as they arrive at, the others
 //! wait for those: the mean step is between one without a prompt and one with the prompts that come at once (Poisson). m trains of interval t
-//! carry m G q / ((c + o) t) requests a second.
+//! carry m G q / ((c + o) t) requests a second. A prompt's own steps are those with prompts, so TTFT is made of them and not of mean steps.
 
 use super::{Ask, Layout, Limits, Role};
 use crate::serving::{Cost, Deployment, ServeError, Sources};
@@ -43,6 +43,31 @@ pub struct Steady {
     pub tpot_ms: f64,
     /// Mean step, ms: from a train's departure to its next.
     pub step_ms: f64,
+}
+
+/// A train's way through all stages.
+#[derive(Clone, Copy, Debug)]
+struct Ride {
+    /// All of it.
+    pass_ms: f64,
+    /// In the stage that takes longest.
+    slowest_ms: f64,
+}
+
+impl Ride {
+    /// From a train's departure to its next where all `trains` ride alike.
+    fn interval_ms(self, trains: f64) -> f64 {
+        self.pass_ms.max(trains * self.slowest_ms)
+    }
+
+    /// So large a `share` of the way to `other`.
+    fn towards(self, other: Self, share: f64) -> Self {
+        let between = |from: f64, to: f64| from + (to - from) * share;
+        Self {
+            pass_ms: between(self.pass_ms, other.pass_ms),
+            slowest_ms: between(self.slowest_ms, other.slowest_ms),
+        }
+    }
 }
 
 /// The closed forms of one layout.
@@ -147,8 +172,10 @@ impl Curve {
         let decoding = groups * of_train * answer / life;
         let arrive = groups * of_train / life;
         let busy = arrive * prompt;
-        let step_ms = if prompt == 0.0 {
-            self.interval_ms(decoding, 0, 0.0)
+        // The mean step; and what a prompt's own steps and the last of them take.
+        let (step_ms, long_ms, last_ms) = if prompt == 0.0 {
+            let step_ms = self.ride(decoding, 0, 0.0).interval_ms(trains);
+            (step_ms, step_ms, step_ms)
         } else {
             // Prompts come at once where they come at all.
             let some = -(-busy).exp_m1();
@@ -158,11 +185,14 @@ impl Curve {
                 return Err(Binds::Prompts);
             }
             let (below, above) = (at_once.floor(), at_once.ceil().min(groups));
-            let with =
-                |curve: &mut Self, count: f64| curve.interval_ms(decoding, count.max(1.0) as u64, tokens);
-            let (low, high) = (with(self, below), with(self, above));
-            let mean = low + (high - low) * (at_once - below);
-            some * mean + (1.0 - some) * if some < 1.0 { self.interval_ms(decoding, 0, 0.0) } else { mean }
+            let low = self.ride(decoding, below.max(1.0) as u64, tokens);
+            let high = self.ride(decoding, above.max(1.0) as u64, tokens);
+            let with = low.towards(high, at_once - below);
+            let none = if some < 1.0 { self.ride(decoding, 0, 0.0) } else { with };
+            let mean = some * with.interval_ms(trains) + (1.0 - some) * none.interval_ms(trains);
+            // The other trains of a pipeline have prompts as often as any.
+            let others = (trains - 1.0) * none.towards(with, some).slowest_ms;
+            (mean, with.pass_ms.max(with.slowest_ms + others), with.pass_ms)
         };
         let rate = trains * arrive / (step_ms / 1e3);
         // Sakasegawa's queue of g servers with Poisson arrivals and even service; several short prompts share a step.
@@ -171,14 +201,19 @@ impl Curve {
             return Err(Binds::Prompts);
         }
         let queue = used.powf((2.0 * (groups + 1.0)).sqrt() - 1.0) / (groups * (1.0 - used)) / 2.0;
-        let steps =
-            if self.layout.role == Role::Decode { 1.5 } else { prompt * (1.0 + queue) + 0.5 / trains };
+        let ttft_ms = if self.layout.role == Role::Decode {
+            1.5 * step_ms
+        } else {
+            // Who comes to an empty train leaves at once, others wait for half a step.
+            let under_way = -(-groups * of_train).exp_m1();
+            last_ms + (prompt - 1.0 + prompt * queue) * long_ms + under_way * 0.5 / trains * step_ms
+        };
         let tpot_ms = if self.layout.role == Role::Prefill { 0.0 } else { step_ms / self.drafted.1 };
-        Ok(Steady { sequences, rate, ttft_ms: steps * step_ms, tpot_ms, step_ms })
+        Ok(Steady { sequences, rate, ttft_ms, tpot_ms, step_ms })
     }
 
-    /// From a train's departure to its next, ms, with `decoding` sequences on it and prompts on `prompts` groups, `tokens` of each.
-    fn interval_ms(&mut self, decoding: f64, prompts: u64, tokens: f64) -> f64 {
+    /// A train's ride with `decoding` sequences on it and prompts on `prompts` groups, `tokens` of each.
+    fn ride(&mut self, decoding: f64, prompts: u64, tokens: f64) -> Ride {
         let groups = u64::from(self.stack.groups());
         let all = decoding.round().max(if prompts == 0 { 1.0 } else { 0.0 }) as u64;
         let reaches = self.stack.reaches();
@@ -213,12 +248,13 @@ impl Curve {
             })
         });
         let shape = StepShape { ranks, answers, step: 0, halves, batch: None };
-        let Ok(times) = self.cost.step(&shape) else { return f64::INFINITY };
+        let never = Ride { pass_ms: f64::INFINITY, slowest_ms: f64::INFINITY };
+        let Ok(times) = self.cost.step(&shape) else { return never };
         let ms = |picos: u64| picos as f64 / 1e9;
         let pass: u64 = times.stages.iter().map(|stage| stage.total.0).sum::<u64>()
             + times.hops.iter().map(|hop| hop.0).sum::<u64>();
         let slowest = times.stages.iter().map(|stage| stage.total.0).max().unwrap_or(0);
-        ms(pass).max(f64::from(self.layout.micro_batches) * ms(slowest))
+        Ride { pass_ms: ms(pass), slowest_ms: ms(slowest) }
     }
 
     /// What this layout must keep of `limits`: of two pools, prompts leave room for the handover and for two steps of the others, in which
