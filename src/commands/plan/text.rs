@@ -42,7 +42,7 @@ impl Shown<'_> {
         let mut lines = vec![
             line("best", &used(best)),
             line("carries", &carries(ask, best)),
-            line("keeps", &format!("at that load: {}", self.keeps(best))),
+            line("keeps", &self.keeps(best)),
             line("binds", &plan.binds.iter().map(|binds| bound(*binds)).collect::<Vec<_>>().join("; ")),
         ];
         if let Some(other) = &plan.runner_up {
@@ -117,7 +117,14 @@ impl Shown<'_> {
             };
             format!("{times}; {:.0}% of requests keep the limits", trial.kept * 100.0)
         };
-        choice.parts.iter().map(of).collect::<Vec<_>>().join("; ")
+        let parts = choice.parts.iter().map(of).collect::<Vec<_>>().join("; ");
+        let Some(both) = &choice.together else { return format!("at that load: {parts}") };
+        let (ttft, tpot) = (number(both.ttft_ms), number(both.tpot_ms));
+        let (late, slow) = (number(both.p90_ttft_ms), number(both.p90_tpot_ms));
+        format!(
+            "at that load, both pools together, the worst of three seeds: TTFT mean {ttft}, p90 {late} ms; TPOT mean {tpot}, p90 {slow} ms; {:.1}% of requests keep the limits. Each alone at all that it carries: {parts}",
+            both.kept * 100.0
+        )
     }
 
     fn flips(&self) -> String {
@@ -181,7 +188,7 @@ impl Shown<'_> {
     }
 
     fn proved(&self) -> String {
-        let mut lines = vec!["\nProve it, every layer by its frames:".to_owned()];
+        let mut lines = vec!["\nProve it, with steps from remembered frames:".to_owned()];
         match self.out {
             Some(dir) => lines.push(format!(
                 "  railyard serve-bench {}",

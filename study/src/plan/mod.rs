@@ -3,7 +3,7 @@
 //!
 //! A *layout* is what one replica is: its racks, stages, tensor parallelism, scheme, overlap and tokens a step. Its load in closed forms is
 //! `steady`; a `trial` serves requests with it. `search` tries layouts in the order of their closed forms until none is left that could
-//! be better than the best one tried.
+//! be better than the best one tried; two pools are then served `together`.
 
 mod answer;
 mod ask;
@@ -16,6 +16,7 @@ mod search;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod together;
 mod trial;
 
 pub use answer::{Plan, exhaustive, plan};
@@ -27,6 +28,7 @@ pub use options::{Choice, Part};
 pub use proof::proof;
 pub use search::{FrontPoint, Refused};
 pub use steady::{Binds, Curve, Steady};
+pub use together::Together;
 pub use trial::Trial;
 
 use crate::serving::ServeError;

@@ -1,7 +1,7 @@
 //! What the yard can be used for: replicas of one layout, or two pools, as far as layouts of each size are known.
 
 use super::layout::Yard;
-use super::{Ask, Layout, Role, Steady, Trial};
+use super::{Ask, Layout, Role, Steady, Together, Trial};
 use serde::Serialize;
 use std::cmp::Ordering;
 
@@ -53,7 +53,7 @@ pub struct Choice {
     pub ranks: u32,
     /// Most requests a second within limits.
     pub rate: f64,
-    /// Mean TTFT at that rate, ms: of two pools with the handover.
+    /// Mean TTFT at that rate, ms: of two pools together.
     pub ttft_ms: f64,
     /// Mean TPOT at that rate, ms.
     pub tpot_ms: f64,
@@ -63,15 +63,19 @@ pub struct Choice {
     pub tokens_per_s_per_user: f64,
     /// $ a million tokens of answers: at the rate asked for, or else at the most.
     pub usd_per_mtok: f64,
+    /// Two pools served together; `None` for one layout alone.
+    pub together: Option<Together>,
 }
 
 impl Choice {
-    pub(super) fn new(ask: &Ask, parts: Vec<Part>) -> Self {
+    /// Of `parts` that carry so large a `share` of their own rates, and how they did `together`.
+    pub(super) fn new(ask: &Ask, parts: Vec<Part>, (share, together): (f64, Option<Together>)) -> Self {
         let ranks = parts.iter().map(Part::ranks).sum::<u32>();
-        let rate = parts.iter().map(Part::rate).fold(f64::INFINITY, f64::min);
+        let rate = share * parts.iter().map(Part::rate).fold(f64::INFINITY, f64::min);
         let tpot_ms = parts.iter().map(Part::tpot_ms).fold(0.0, f64::max);
         let ttft_ms = parts.iter().map(|part| part.ttft_ms()).sum::<f64>()
             + parts.iter().map(|part| part.handover_ms).fold(0.0, f64::max);
+        let (ttft_ms, tpot_ms) = together.map_or((ttft_ms, tpot_ms), |both| (both.ttft_ms, both.tpot_ms));
         let tokens = |rate: f64| rate * ask.load.output_len;
         let usd_per_s = f64::from(ranks) * ask.usd_per_rank_hour / 3600.0;
         Self {
@@ -83,6 +87,7 @@ impl Choice {
             tokens_per_s_per_user: 1e3 / tpot_ms,
             usd_per_mtok: usd_per_s / tokens(ask.load.rate.unwrap_or(rate)) * 1e6,
             parts,
+            together,
         }
     }
 
@@ -100,6 +105,7 @@ impl Choice {
     #[must_use]
     pub fn is_tried(&self) -> bool {
         self.parts.iter().all(|part| part.trial.is_some())
+            && (self.parts.len() == 1 || self.together.is_some())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The experiment file that proves a choice: all of its replicas, or both of its pools, served by frames at the rate that they are to carry.
+//! The experiment file that proves a choice: all of its replicas, or both of its pools, served by remembered frames at the rate that they are to carry.
 
 use super::layout::changed;
 use super::{Ask, Choice, Part, Role};

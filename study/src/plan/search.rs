@@ -3,6 +3,7 @@
 use super::layout::Yard;
 use super::options::{Size, USES, replicas};
 use super::steady::{grid, sequences_at};
+use super::together::{Pairs, Together};
 use super::trial::Trials;
 use super::{Ask, Binds, Choice, Curve, Layout, Part, PlanError, Role, Steady, Trial, layouts};
 use crate::scenario::Studied;
@@ -76,6 +77,7 @@ pub(super) struct Search<'a> {
     sources: &'a dyn Sources,
     yard: Yard,
     pub(super) classes: Classes,
+    pairs: Pairs,
     pub(super) refused: Vec<Refused>,
     pub(super) looked_at: usize,
     /// Whether every layout is to be served, however many there are.
@@ -99,6 +101,7 @@ impl<'a> Search<'a> {
             sources,
             yard,
             classes: Classes::new(),
+            pairs: Pairs::default(),
             refused: Vec::new(),
             looked_at: 0,
             all: false,
@@ -181,8 +184,14 @@ impl<'a> Search<'a> {
         let tops = tops?;
         let entries: Vec<&Entry> = tops.iter().map(|&(key, at)| &self.classes[&key][at]).collect();
         let sizes: Vec<Size> = keys.iter().map(|key| key.1).collect();
-        let rates: Vec<f64> = entries.iter().map(|entry| entry.rate()).collect();
+        let layouts: Vec<Layout> = entries.iter().map(|entry| entry.curve.layout).collect();
+        let share = self.pairs.share(&layouts);
+        if share <= 0.0 {
+            return None;
+        }
+        let rates: Vec<f64> = entries.iter().map(|entry| share * entry.rate()).collect();
         let counts = replicas(self.ask.load.rate, self.yard, &sizes, &rates)?;
+        let together = self.pairs.known(&layouts, &counts);
         let parts = entries.iter().zip(counts).map(|(entry, replicas)| Part {
             layout: entry.curve.layout,
             replicas,
@@ -190,7 +199,7 @@ impl<'a> Search<'a> {
             trial: entry.trial.clone().flatten(),
             handover_ms: entry.curve.handover_ms,
         });
-        Some((tops, Choice::new(self.ask, parts.collect())))
+        Some((tops, Choice::new(self.ask, parts.collect(), (share, together))))
     }
 
     /// Layouts of `role` that can be.
@@ -238,7 +247,19 @@ impl<'a> Search<'a> {
             let best = self.uses().into_iter().min_by(|a, b| a.1.better(&b.1, self.ask));
             let Some((tops, choice)) = best else { return Err(self.nothing()) };
             let untried = tops.iter().find(|(key, at)| self.classes[key][*at].trial.is_none());
-            let Some(&(key, at)) = untried else { return Ok(choice) };
+            let Some(&(key, at)) = untried else {
+                if choice.is_tried() {
+                    return Ok(choice);
+                }
+                let together = Together::of(self.ask, &choice, self.sources)?;
+                progress(&format!(
+                    "both pools together: {:.0}% keep the limits at {:.3} requests/s",
+                    together.kept * 100.0,
+                    choice.rate
+                ));
+                self.pairs.note(&choice, together);
+                continue;
+            };
             if !self.all && self.is_spent() {
                 // Whoever was not served is left out, and told.
                 self.left += self.leave_untried();

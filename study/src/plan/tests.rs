@@ -85,6 +85,16 @@ fn pools_served_together_do_what_the_plan_says() {
             None => break choice,
         }
     };
+    // Of less than they carry a pair that keeps too little is to carry less, until it keeps the limits or is left out.
+    let mut pairs = together::Pairs::default();
+    let layouts: Vec<Layout> = choice.parts.iter().map(|part| part.layout).collect();
+    let both = Together::of(&ask, &choice, &Presets).expect("served");
+    pairs.note(&choice, Together { kept: 0.8, ..both });
+    assert!(pairs.share(&layouts) < 1.0);
+    pairs.note(&choice, Together { kept: 0.9, ..both });
+    let counts: Vec<u32> = choice.parts.iter().map(|part| part.replicas).collect();
+    assert!(pairs.share(&layouts) > 0.9 && pairs.known(&layouts, &counts).is_some());
+    assert!(pairs.known(&layouts, &[9, 9]).is_none());
     let mut spec = proof::proof_spec(&ask, &choice);
     spec.serve.cost = CostChoice::Analytic;
     let record = serve(&spec, &Presets, &mut |_| ()).expect("a run");
@@ -98,4 +108,18 @@ fn pools_served_together_do_what_the_plan_says() {
     let handover = choice.parts[0].handover_ms;
     assert!((pools.handover.times.median_ms / handover - 1.0).abs() < 0.01, "{pools:?} for {handover}");
     assert!((handover..choice.ttft_ms).contains(&record.times["mean_ttft_ms"]), "{choice:?}, {record:?}");
+}
+
+/// What a plan says that the yard carries, its own proof keeps: two pools were served together.
+#[test]
+fn a_plan_is_kept_by_its_proof() {
+    let mut ask = ask("deepseek-v3", "h200", (3, 8), Load::fixed(3_000, 200, None), (300.0, 15.0));
+    ask.scenario.mtp_depth = 1;
+    ask.scenario.mtp_acceptance = Some(0.7);
+    let best = plan(&ask, &Presets, &mut |_| ()).expect("a plan").best;
+    assert_eq!(best.together.is_some(), best.parts.len() == 2, "{best:?}");
+    let mut spec = proof::proof_spec(&ask, &best);
+    spec.serve.cost = CostChoice::Analytic;
+    let record = serve(&spec, &Presets, &mut |_| ()).expect("a run");
+    assert!(record.request_goodput.unwrap() >= Ask::KEPT * record.request_throughput, "{best:?}");
 }

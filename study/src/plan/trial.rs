@@ -158,7 +158,8 @@ fn requests(curve: &Curve, sequences: f64) -> u64 {
     (GENERATIONS * curve.aboard(sequences)).clamp(FEWEST, MOST).round() as u64
 }
 
-fn of_record(record: &ServeRecord, rate: f64, seats: u32) -> Option<Trial> {
+/// The figures of a run at `rate`; `None` where nobody was answered.
+pub(super) fn of_record(record: &ServeRecord, rate: f64, seats: u32) -> Option<Trial> {
     let time = |name: &str| record.times.get(name).copied().unwrap_or(f64::INFINITY);
     let asked = record.completed + record.failed;
     let kept = record.request_goodput? / record.request_throughput * record.completed as f64 / asked as f64;
