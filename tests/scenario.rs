@@ -20,7 +20,7 @@ const FOLLOWS: [(&str, &str, &str); 6] = [
 ];
 
 /// What is no word of the scenario but of the command.
-const OTHERS: [&str; 35] = [
+const OTHERS: [&str; 37] = [
     "tokens",
     "experts",
     "base",
@@ -28,6 +28,7 @@ const OTHERS: [&str; 35] = [
     "rounds",
     "warmup",
     "dilation",
+    "gauge",
     "fault",
     "memory-limit",
     "cluster",
@@ -37,6 +38,7 @@ const OTHERS: [&str; 35] = [
     "rejoin-limit",
     "batch",
     "context",
+    "prompt",
     "tokens-per-rank",
     "mtp-acceptance",
     "price",

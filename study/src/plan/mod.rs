@@ -24,11 +24,10 @@ pub use ask::{Ask, Limits, Load};
 pub use change::{Flip, Near};
 pub use launch::{Launch, launches};
 pub use layout::{Layout, Role, layouts};
-pub use options::{Choice, Part};
+pub use options::{Choice, Part, Together};
 pub use proof::proof;
 pub use search::{FrontPoint, Refused};
 pub use steady::{Binds, Curve, Steady};
-pub use together::Together;
 pub use trial::Trial;
 
 use crate::serving::ServeError;

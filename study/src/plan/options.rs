@@ -1,7 +1,7 @@
 //! What the yard can be used for: replicas of one layout, or two pools, as far as layouts of each size are known.
 
 use super::layout::Yard;
-use super::{Ask, Layout, Role, Steady, Together, Trial};
+use super::{Ask, Layout, Role, Steady, Trial};
 use serde::Serialize;
 use std::cmp::Ordering;
 
@@ -42,6 +42,21 @@ impl Part {
     fn tpot_ms(&self) -> f64 {
         self.trial.as_ref().map_or(self.estimate.tpot_ms, |trial| trial.tpot_ms)
     }
+}
+
+/// Two pools served together at the load of a choice: the seed with which the fewest requests keep the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Together {
+    /// Share of requests that kept the limits.
+    pub kept: f64,
+    /// Mean TTFT, ms.
+    pub ttft_ms: f64,
+    /// 90th percentile of TTFT, ms.
+    pub p90_ttft_ms: f64,
+    /// Mean TPOT, ms.
+    pub tpot_ms: f64,
+    /// 90th percentile of TPOT, ms.
+    pub p90_tpot_ms: f64,
 }
 
 /// One use of the yard.

@@ -3,9 +3,9 @@
 use super::layout::Yard;
 use super::options::{Size, USES, replicas};
 use super::steady::{grid, sequences_at};
-use super::together::{Pairs, Together};
+use super::together::Pairs;
 use super::trial::Trials;
-use super::{Ask, Binds, Choice, Curve, Layout, Part, PlanError, Role, Steady, Trial, layouts};
+use super::{Ask, Binds, Choice, Curve, Layout, Part, PlanError, Role, Steady, Together, Trial, layouts};
 use crate::scenario::Studied;
 use crate::serving::{ServeError, Sources};
 use serde::Serialize;

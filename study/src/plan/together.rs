@@ -2,10 +2,9 @@
 
 use super::proof::proof_spec;
 use super::trial::of_record;
-use super::{Ask, Choice, Layout};
+use super::{Ask, Choice, Layout, Together};
 use crate::scenario::Seeds;
 use crate::serving::{ServeError, Sources, serve};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Seeds with each of which the limits must be kept.
@@ -14,21 +13,6 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 const LESS: f64 = 0.96;
 /// Pools that carry less than this share together are left out.
 const LEAST: f64 = 0.4;
-
-/// Two pools served together at the load of a choice: the seed with which the fewest requests keep the limits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Together {
-    /// Share of requests that kept the limits.
-    pub kept: f64,
-    /// Mean TTFT, ms.
-    pub ttft_ms: f64,
-    /// 90th percentile of TTFT, ms.
-    pub p90_ttft_ms: f64,
-    /// Mean TPOT, ms.
-    pub tpot_ms: f64,
-    /// 90th percentile of TPOT, ms.
-    pub p90_tpot_ms: f64,
-}
 
 impl Together {
     /// `choice` at all that it is to carry.
