@@ -103,7 +103,7 @@ pub(super) static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 });
 
 /// Words for settings of a serving run.
-pub(super) const WORDS: [Column; 59] = [
+pub(super) const WORDS: [Column; 69] = [
     Column::kept("serve.cost", "times", ""),
     Column::kept("serve.top_k", "experts a token", ""),
     Column::kept("serve.racks", "racks", ""),
