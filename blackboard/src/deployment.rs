@@ -191,7 +191,7 @@ impl Deployment {
     ///
     /// With P stages of n ranks each, b = B/m sequences a micro-batch and t_1 its time through all stages: a stage takes t_1/P,
     /// a token `max(t_1 + P hop, m t_1/P)`, and the whole makes `min(m, P) b / t_1` tokens a second. t_1 is that of the rank's
-    /// [`Work`](moe::work::Work) and no less than its communication.
+    /// [`Work`] and no less than its communication.
     ///
     /// # Errors
     /// As [`Self::validate`]; [`BlackboardError::Hardware`] if the hardware can't compute in the format.
