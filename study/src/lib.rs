@@ -2,6 +2,7 @@
 //! which a cluster serves them to clients.
 
 pub mod bench;
+mod cached;
 mod difference;
 pub mod experiment;
 pub mod gauge;

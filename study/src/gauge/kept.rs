@@ -2,11 +2,11 @@
 //!
 //! Two runs at once may each write theirs; one of them is then measured again some day.
 
+use crate::cached::{program, replace, text_of};
 use coordinator::pace::{Figures, Host};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 /// How long figures hold, seconds.
 const FRESH_S: u64 = 24 * 3_600;
@@ -76,37 +76,25 @@ impl Kept {
         };
         let others = read(file).into_iter().filter(|entry| entry.host != own.host).take(KEPT_MAX - 1);
         let entries: Vec<Entry> = std::iter::once(own.clone()).chain(others).collect();
-        let directory = file.parent().unwrap_or_else(|| Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let mut new = tempfile::NamedTempFile::new_in(directory)?;
-        new.write_all(serde_json::to_string_pretty(&entries)?.as_bytes())?;
-        new.persist(file).map_err(|error| error.error)?;
-        Ok(())
+        replace(file, &serde_json::to_string_pretty(&entries)?)
     }
 }
 
 /// All that the file has; nothing where it is not ours.
 fn read(file: &Path) -> Vec<Entry> {
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
-    read.ok().and_then(|_| serde_json::from_str(&text).ok()).unwrap_or_default()
+    text_of(file, FILE_BYTES_MAX).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// What figures depend on: this program as it was built, cores, processor, kernel, and how many ranks share them in which way.
 fn name_of(host: Host, ranks: u32) -> String {
-    let built = std::env::current_exe().and_then(|program| program.metadata()).ok();
-    let modified = built.as_ref().and_then(|built| built.modified().ok());
-    let modified_s =
-        modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_secs();
-    let bytes = built.map_or(0, |built| built.len());
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find(|line| line.starts_with("model name")).unwrap_or_default();
     let model = model.split_once(':').map_or("", |(_, model)| model.trim());
     let kind = if host.one_process { "tasks" } else { "processes" };
     format!(
-        "railyard {} of {bytes} bytes, {modified_s} s; {} cores of {model}; {}; {ranks} {kind}",
-        env!("CARGO_PKG_VERSION"),
+        "railyard {:032x}; {} cores of {model}; {}; {ranks} {kind}",
+        program().unwrap_or_default(),
         host.cores,
         kernel.trim()
     )

@@ -12,15 +12,13 @@ use moe::{DispatchScheme, LayerShape, RoutingSpec};
 use node::control::PhaseReport;
 use node::program::{LayerProgram, Program};
 use node::setup::Setup;
+use node::sim::{cores, on_threads};
 use node::wire::Phase;
 use serde::Serialize;
 use serving::cost::{AskedLayer, CostError, LayerCost, LayerTimes, RankTokens};
-use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 use topology::{A2aLinks, Cluster, Fabric, Hardware};
 
 /// Layers by their frames, on the ranks of one stage.
@@ -118,26 +116,17 @@ impl Frames {
 
     /// What layers take, on all cores.
     fn simulate_all(&mut self, asked: &[AskedLayer]) -> Result<Vec<LayerTimes>, CostError> {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get).min(asked.len());
+        let cores = cores().min(asked.len());
         let mut sims = std::mem::take(&mut self.sims);
         sims.resize_with(cores.max(sims.len()), SimRunner::default);
         let (next, this) = (AtomicUsize::new(0), &*self);
         // Each takes the next that nobody has taken: what a layer takes is its own, whoever simulates it.
-        let work = |sim: &mut SimRunner| -> Vec<(usize, Result<LayerTimes, CostError>)> {
+        let done = on_threads(sims.iter_mut().take(cores), |sim| -> Vec<_> {
             let mine = std::iter::repeat_with(|| next.fetch_add(1, Relaxed));
             let mine = mine.map_while(|at| Some((at, asked.get(at)?)));
             mine.map(|(at, asked)| (at, this.simulate(sim, asked))).collect()
-        };
-        let mut done = thread::scope(|scope| {
-            let [first, others @ ..] = &mut sims[..] else { return Vec::new() };
-            let others = others.iter_mut().take(cores.saturating_sub(1));
-            let others: Vec<_> = others.map(|sim| scope.spawn(|| work(sim))).collect();
-            let mut done = work(first);
-            for other in others {
-                done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            }
-            done
         });
+        let mut done = done.concat();
         self.sims = sims;
         done.sort_unstable_by_key(|(at, _)| *at);
         done.into_iter().map(|(_, times)| times).collect()

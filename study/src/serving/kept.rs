@@ -4,15 +4,16 @@
 //! other inputs or of another version. It is read whole and replaced whole, so that runs side by side lose at most what the other has
 //! added; one that is damaged counts as empty. Files together are bounded, the oldest go first.
 
+use crate::cached::{Hashed, program, replace, text_of};
 use serde::Serialize;
 use serving::cost::{AskedLayer, LayerTimes};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use std::{env, fs};
 use topology::Picos;
 use twox_hash::{XxHash3_64, XxHash3_128};
 
@@ -66,7 +67,7 @@ impl OfDeployment {
     /// Those that depend on `inputs` and on this program alone; `None` if the program can't be told from others.
     pub(super) fn new(all: &Arc<KeptLayers>, inputs: &impl Serialize) -> Option<Self> {
         let mut hash = Hashed(XxHash3_128::new());
-        hash.0.write(&(*PROGRAM)?.to_le_bytes());
+        hash.0.write(&program()?.to_le_bytes());
         serde_json::to_writer(&mut hash, inputs).ok()?;
         let deployment = hash.0.finish_128();
         let read = all.in_file(deployment);
@@ -106,32 +107,8 @@ impl OfDeployment {
             return Ok(());
         }
         layers.extend(before.into_iter().take(LAYERS_MAX.saturating_sub(layers.len())));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(written(self.deployment, &layers).as_bytes())?;
-        file.persist(path).map_err(|error| error.error)?;
+        replace(&path, &written(self.deployment, &layers))?;
         make_room(folder)
-    }
-}
-
-/// Hash of the program that runs.
-static PROGRAM: LazyLock<Option<u128>> = LazyLock::new(|| {
-    let mut hash = Hashed(XxHash3_128::new());
-    io::copy(&mut fs::File::open(env::current_exe().ok()?).ok()?, &mut hash).ok()?;
-    Some(hash.0.finish_128())
-});
-
-/// A hash as something to write to.
-struct Hashed(XxHash3_128);
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -150,15 +127,6 @@ fn written(deployment: u128, layers: &Layers) -> String {
     }
     let hash = XxHash3_64::oneshot(lines.as_bytes());
     format!("{FORM} {deployment:032x} {hash:016x}\n{lines}")
-}
-
-/// What is in a file; `None` for anything else that has a name, and for more than a file of ours may have.
-fn text_of(path: &Path, bytes_max: u64) -> Option<String> {
-    // A pipe or a device would be waited for.
-    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let mut text = String::new();
-    fs::File::open(path).ok()?.take(bytes_max).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 /// The layers of a deployment's file; `None` if there is none, or it is not as it was written.
