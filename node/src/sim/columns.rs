@@ -20,6 +20,8 @@ pub(super) struct Ports<'a> {
     pub(super) chunk: u32,
     /// Before which no flow ends.
     pub(super) open_until: Picos,
+    /// How many may work on it at once, at least 1.
+    pub(super) cores: usize,
 }
 
 /// What the ports of a class have delivered to each rank: `[num_ranks]`.
@@ -32,8 +34,13 @@ pub(super) struct Delivered {
 
 /// About how many frames are on their way at a time: memory depends on it, results don't.
 const WINDOW_FRAMES: u64 = 1 << 18;
-/// From so many frames on several cores save more than they cost. Tests have few and are to go both ways.
-const FRAMES_FOR_CORES: u64 = if cfg!(test) { 1 << 6 } else { 1 << 16 };
+/// From so many frames on several cores save more than they cost.
+const FRAMES_FOR_CORES: u64 = 1 << 16;
+
+/// Cores that are worth it for `traffic` in frames of at most `chunk` bytes.
+pub(super) fn cores_for(traffic: &TrafficMatrix, chunk: u32) -> usize {
+    if traffic.total() / u64::from(chunk.max(1)) < FRAMES_FOR_CORES { 1 } else { cores() }
+}
 
 impl Ports<'_> {
     fn link(&self) -> LinkSpec {
@@ -55,7 +62,7 @@ pub(super) fn carry<P: AsRef<[RankId]>>(
     let busiest = senders.iter().map(|sender| sender.bytes_left).max().unwrap_or(0);
     let span = ports.link().rate.transfer(busiest).max(ports.open_until);
     let window = Picos(span.0 / frames.div_ceil(WINDOW_FRAMES).max(1)).max(Picos(1));
-    let parts = if frames < FRAMES_FOR_CORES { 1 } else { cores().min(ranks) };
+    let parts = ports.cores.min(ranks);
     let of_part = ranks.div_ceil(parts);
     // What each part of the senders sends, by receiver.
     let mut arriving: Vec<Vec<Vec<Stamped>>> = vec![vec![Vec::new(); ranks]; parts];

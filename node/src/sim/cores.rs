@@ -5,12 +5,13 @@ use std::panic::resume_unwind;
 use std::thread;
 
 /// Cores that there are.
-pub(super) fn cores() -> usize {
+#[must_use]
+pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// What `work` makes of each of `parts`, each but the first on a thread of its own.
-pub(super) fn on_threads<P: Send, T: Send>(
+pub fn on_threads<P: Send, T: Send>(
     parts: impl IntoIterator<Item = P>,
     work: impl Fn(P) -> T + Sync,
 ) -> Vec<T> {

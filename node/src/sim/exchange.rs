@@ -4,7 +4,7 @@
 //!
 //! For patterns that have no tokens: the uniform all-to-all of benchmarks, matrices of measured traffic, weight moves.
 
-use super::columns::{Ports, carry};
+use super::columns::{Ports, carry, cores_for};
 use super::drive::{Driven, drive, lookahead};
 use super::error::SimError;
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
@@ -49,7 +49,8 @@ pub fn exchange(
     }
     assert_eq!(traffic.num_ranks(), cluster.num_ranks(), "one row a rank");
     let config = config(fabric, chunk_bytes);
-    if let Some(exchanged) = in_columns(cluster, &config, traffic, chunk_bytes) {
+    let cores = cores_for(traffic, chunk_bytes);
+    if let Some(exchanged) = in_columns(cluster, &config, traffic, (chunk_bytes, cores)) {
         return Ok(exchanged);
     }
     by_events(cluster, &config, traffic, chunk_bytes)
@@ -69,16 +70,16 @@ fn config(fabric: &Fabric, chunk_bytes: u32) -> NicConfig {
     }
 }
 
-/// An exchange in which no flow waits for credit; `None` for another.
+/// An exchange in which no flow waits for credit, in chunks of so many bytes and on so many cores; `None` for another.
 fn in_columns(
     cluster: &Cluster,
     config: &NicConfig,
     traffic: &TrafficMatrix,
-    chunk: u32,
+    (chunk, cores): (u32, usize),
 ) -> Option<Exchanged> {
     let mut exchanged = Exchanged { done: vec![Picos::ZERO; cluster.num_ranks() as usize], frames: 0 };
     for class in LinkClass::ALL {
-        let ports = Ports { cluster, class, config, chunk, open_until: Picos::ZERO };
+        let ports = Ports { cluster, class, config, chunk, open_until: Picos::ZERO, cores };
         let peers = |me| traffic.sent(me).map(|(to, _)| to).collect::<Vec<_>>();
         let delivered = carry(ports, traffic, peers)?;
         exchanged.frames += delivered.frames.iter().sum::<u64>();
@@ -228,7 +229,7 @@ mod tests {
             for (from, to) in (0..8).flat_map(|from| (0..8).map(move |to| (from, to))) {
                 traffic.add(RankId(from), RankId(to), bytes(from, to));
             }
-            in_columns(&cluster, &config, &traffic, 1_000)
+            in_columns(&cluster, &config, &traffic, (1_000, 2))
         };
         assert_eq!(told(|_, _| 100_000).map(|exchanged| exchanged.frames), Some(8 * 7 * 100));
         // All send to one, which takes in a third of what comes.
@@ -238,10 +239,10 @@ mod tests {
     proptest! {
         #[test]
         fn columns_are_the_event_clock_to_the_picosecond(
-            (cluster, traffic, fabric) in patterns(), chunk_bytes in 100u32..60_000,
+            (cluster, traffic, fabric) in patterns(), chunk_bytes in 100u32..60_000, cores in 1usize..5,
         ) {
             let config = config(&fabric, chunk_bytes);
-            if let Some(columns) = in_columns(&cluster, &config, &traffic, chunk_bytes) {
+            if let Some(columns) = in_columns(&cluster, &config, &traffic, (chunk_bytes, cores)) {
                 let expected = by_events(&cluster, &config, &traffic, chunk_bytes).expect("all arrives");
                 prop_assert_eq!(columns, expected);
             }

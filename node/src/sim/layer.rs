@@ -3,7 +3,7 @@
 //! What a rank reports then follows from how many rows go from whom to whom and to which slot.
 
 use super::Passed;
-use super::columns::{Ports, carry};
+use super::columns::{Ports, carry, cores_for};
 use super::cores::on_threads;
 use crate::control::PhaseReport;
 use crate::job::JobRunner;
@@ -112,9 +112,9 @@ fn travel(run: &PreparedRun, phase: Phase, traffic: &TrafficMatrix) -> Option<Ve
     let (cluster, links, bytes) = (&setup.cluster, setup.phase_links(phase), setup.row_bytes());
     let row_bytes = if phase == Phase::Dispatch { bytes.dispatch } else { bytes.combine };
     let chunk = u32::try_from(u64::from(setup.chunk_rows) * row_bytes).ok()?;
-    let config = &setup.nic_config(phase);
+    let (config, cores) = (&setup.nic_config(phase), cores_for(traffic, chunk));
     let carry_on = |class| {
-        let ports = Ports { cluster, class, config, chunk, open_until: links.open_until(class) };
+        let ports = Ports { cluster, class, config, chunk, open_until: links.open_until(class), cores };
         carry(ports, traffic, |me: RankId| run.peers(me, flow, phase).to)
     };
     let (up, out) = (carry_on(LinkClass::ScaleUp)?, carry_on(LinkClass::ScaleOut)?);

@@ -8,6 +8,7 @@ mod exchange;
 mod layer;
 mod wakes;
 
+pub use cores::{cores, on_threads};
 pub use error::SimError;
 pub use exchange::{Exchanged, exchange};
 

@@ -238,18 +238,23 @@ fn begun_anew(record: &Record) -> String {
     )
 }
 
+/// So many rounds, in words.
+fn counted(rounds: u32) -> String {
+    if rounds == 1 { "1 round".to_owned() } else { format!("{rounds} rounds") }
+}
+
 /// Attempts at a row that don't count.
 fn discarded(record: &Record) -> impl Iterator<Item = String> {
     record.discarded.iter().map(|attempt| {
         format!(
-            "discarded: {}, {} latency, {}, at dilation {}: {}; {:.2} us in {} rounds.",
+            "discarded: {}, {} latency, {}, at dilation {}: {}; {:.2} us in {}.",
             record.title,
             record.latency,
             record.backend,
             attempt.network_dilation,
             attempt.problem,
             attempt.a2a_us,
-            attempt.samples
+            counted(attempt.samples)
         )
     })
 }
