@@ -216,7 +216,7 @@ fn what_fits_in_neither_pool_is_refused_by_name() {
     let requests = [request(0, 0, 500, 1), request(1, 0, 100, 500), request(2, 0, 100, 10)];
     let ((outcome, _), arrivals, _) = serve(&policy, &requests, ([1, 1], [400, 512]), 1_000);
     assert_eq!((outcome.refused, outcome.meter.completed), ([2, 0, 0], 1));
-    let said = "request 0: 500 tokens of prompt and answer don't fit in the 400 that a rank has room for";
+    let said = "request 0: 500 tokens of the prompt, in the ranks for prompts, don't fit in the 400 that a rank has room for";
     assert_eq!(outcome.first_refusal.as_deref(), Some(said));
     assert_eq!(arrivals.1.len(), 3);
 }

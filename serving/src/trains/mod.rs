@@ -150,7 +150,7 @@ impl Station {
         let (tokens, ledger) = (self.serves.kv_tokens(request), &self.replicas[0].ledger);
         let capacity = ledger.capacity_tokens();
         if ledger.rounded(tokens) > capacity {
-            return Err(Refusal::TooLong { tokens, capacity });
+            return Err(Refusal::TooLong { held: self.serves.held(), tokens, capacity });
         }
         let budget = self.policy.max_num_batched_tokens;
         let whole = !self.policy.chunked_prefill && self.serves.prompts();

@@ -36,6 +36,11 @@ impl Serves {
         if self.prompts_alone() { request.input_tokens.into() } else { kv_tokens(request) }
     }
 
+    /// What of a request its room is for, in words.
+    pub(super) const fn held(&self) -> &'static str {
+        if self.prompts_alone() { "the prompt, in the ranks for prompts," } else { "prompt and answer" }
+    }
+
     pub(super) const fn prompts_alone(&self) -> bool {
         matches!(self, Self::Prompts(_))
     }

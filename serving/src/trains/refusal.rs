@@ -5,10 +5,12 @@ use thiserror::Error;
 /// Why a request gets on no train, ever.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Prompt and answer don't fit in an empty rank.
-    #[error("{tokens} tokens of prompt and answer don't fit in the {capacity} that a rank has room for")]
+    /// What is held of it doesn't fit in an empty rank.
+    #[error("{tokens} tokens of {held} don't fit in the {capacity} that a rank has room for")]
     TooLong {
-        /// Tokens of its prompt and answer together.
+        /// What is held: prompt and answer, or the prompt alone.
+        held: &'static str,
+        /// Tokens of it.
         tokens: u64,
         /// Tokens that a rank's memory holds.
         capacity: u64,
