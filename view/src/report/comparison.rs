@@ -15,6 +15,7 @@ pub(super) fn section(report: &Report, id: &str) -> Section {
     }
     let hardware = report.config.get("hardware").and_then(Value::as_str);
     let hardware = hardware.map_or_else(String::new, |name| format!(" of {name}"));
+    let said = report.config.pointer("/trust/text").and_then(Value::as_str);
     let checked = |record: &Record| Checked {
         backend: record.backend,
         verification: record.verification,
@@ -43,7 +44,7 @@ pub(super) fn section(report: &Report, id: &str) -> Section {
         headline: headline(report),
         subject: report.subject(),
         answers,
-        trust: trust::lines(&records, &hardware, false),
+        trust: trust::lines(&records, &hardware, false, &said.map(str::to_owned).into_iter().collect()),
         tables,
         pictures: pictures.concat(),
     }

@@ -37,6 +37,9 @@ pub(super) fn section(merged: &Merged, subject: &dyn Subject, id: &str) -> Secti
         valid: flat.record.valid,
     });
     let checked: Vec<Checked> = checked.collect();
+    let said =
+        merged.records().filter_map(|flat| flat.record.value("trust.text")?.as_str().map(str::to_owned));
+    let said = said.collect();
     let served = header.subject == "serving";
     let fixed = if header.fixed.0.is_empty() { String::new() } else { format!(": {}", header.fixed) };
     let mut pictures = plots::pictures(merged, subject, id);
@@ -48,7 +51,7 @@ pub(super) fn section(merged: &Merged, subject: &dyn Subject, id: &str) -> Secti
         headline: headline(merged),
         subject: format!("{} ({}, {} points){fixed}", header.name, header.subject, header.points),
         answers,
-        trust: trust::lines(&checked, "", served),
+        trust: trust::lines(&checked, "", served, &said),
         tables: format!("<h2>Table</h2>{}{}", table(merged, &rows, subject), commands(merged)),
         pictures,
     }
