@@ -30,7 +30,8 @@ pub use self::domain::domain_factor;
 pub use self::even::even_copies;
 pub use self::measured::A2aGroup;
 pub use self::times::{
-    A2aTime, a2a_time, a2a_time_on, break_even_throttle, slowdown_flat, slowdown_flat_serial,
+    A2aTime, a2a_time, a2a_time_on, a2a_time_through, break_even_throttle, slowdown_flat,
+    slowdown_flat_serial,
 };
 pub use self::uniform::uniform_copies;
 

@@ -56,7 +56,7 @@ fn copies(scheme: DispatchScheme, racks: u32, size: u32, top_k: u32, limit: Opti
 fn fabric(beta: u64) -> Fabric {
     let link =
         |bytes_per_s| LinkSpec { rate: Rate::new(bytes_per_s).expect("nonzero"), latency: Picos::ZERO };
-    Fabric { scale_up: link(900_000_000_000), scale_out: link(900_000_000_000 / beta) }
+    Fabric::new(link(900_000_000_000), link(900_000_000_000 / beta))
 }
 
 #[test]

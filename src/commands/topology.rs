@@ -21,16 +21,17 @@ pub(crate) fn run(args: &TopologyArgs) -> Result<(), Failure> {
 
 fn show(file: &Path, json: bool) -> Result<(), Failure> {
     let spec = cluster_file(file).map_err(|problem| Failure::Usage(anyhow::anyhow!(problem)))?;
-    let ClusterSpec { name, cluster, hardware, fabric } = &spec;
+    let ClusterSpec { name, cluster, hardware, fabric, background } = &spec;
     if json {
         let mut described = json!(hardware);
         if let Some(fields) = described.as_object_mut() {
             fields.retain(|key, value| {
                 !(["kernels", "layer", "serving"].contains(&key.as_str()) && value.is_null())
+                    && key != "oversubscription"
             });
         }
         let link = |link: LinkSpec| json!({"bytes_per_s": link.rate.bytes_per_s(), "latency_us": link.latency.as_micros_f64()});
-        let object = json!({
+        let mut object = json!({
             "schema_version": 1,
             "name": name,
             "rack_sizes": cluster.rack_sizes(),
@@ -40,6 +41,12 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
             "scale_out": link(fabric.scale_out),
             "throttle": fabric.beta(),
         });
+        if fabric.oversubscription.blocks() {
+            object["oversubscription"] = json!(fabric.oversubscription);
+        }
+        if *background > 0.0 {
+            object["background"] = json!(background);
+        }
         return output::print(&format!("{object:#}\n"));
     }
     let link = |link: LinkSpec| {
@@ -51,13 +58,20 @@ fn show(file: &Path, json: bool) -> Result<(), Failure> {
     };
     let told = |kernels: &KernelProfile| format!("kernels   = {}\n", kernels.provenance.told());
     let kernels = hardware.kernels.as_ref().map_or_else(String::new, told);
+    let mut shared = String::new();
+    if fabric.oversubscription.blocks() {
+        shared += &format!("uplinks   = oversubscribed {} to 1\n", fabric.oversubscription);
+    }
+    if *background > 0.0 {
+        shared += &format!("other job = {} of all links between racks\n", number(*background));
+    }
     let text = format!(
         "name      = {name}\n\
          racks     = {:?}, {} ranks\n\
          hardware  = {} ({:?} domain of {} ranks; {}; {:?} confidence)\n\
          scale-up  = {}\n\
          scale-out = {}\n\
-         {}throttle  = {}\n\
+         {shared}{}throttle  = {}\n\
          latencies = {}\n{}",
         cluster.rack_sizes(),
         cluster.num_ranks(),

@@ -6,6 +6,8 @@
 //! racks = [8, 8]            # ranks in each rack; sizes may differ
 //! hardware = "gb200"        # a preset; or leave it out and describe a [hardware] table
 //! throttle = 8.0            # optional: scale-out = scale-up / throttle, instead of the hardware's own
+//! oversubscription = 4.0    # optional: the scale-out ports of a rack over its uplink
+//! background = 0.3          # optional: share of all links between racks that a second job takes
 //!
 //! [latency]                 # optional, each instead of the hardware's own, in microseconds
 //! scale_up_us = 1.0
@@ -16,11 +18,12 @@ mod error;
 mod tables;
 
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 pub use self::error::{ClusterFileError, ClusterFileProblem};
 use self::tables::ClusterFile;
 use crate::hardware_table::{HardwareTable, HardwareTableProblem, picos};
-use crate::{Cluster, Fabric, Hardware, Kernel, RackId};
+use crate::{Cluster, Fabric, Hardware, Kernel, Oversubscription, RackId};
 
 /// The longest cluster file: sizes of 65,536 racks fit many times over.
 pub const MAX_CLUSTER_FILE_BYTES: usize = 1 << 20;
@@ -36,6 +39,8 @@ pub struct ClusterSpec {
     pub hardware: Hardware,
     /// Both link classes: the hardware's own, or what the file puts in their place.
     pub fabric: Fabric,
+    /// Share of the links between racks that a second job takes; `fabric` has it still ([`Hardware::share`]).
+    pub background: f64,
 }
 
 impl ClusterSpec {
@@ -98,6 +103,17 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
             .throttle(&mut fabric, beta)
             .map_err(|_| (throttle.span().start, ClusterFileProblem::Throttle(beta)))?;
     }
+    let shared =
+        |key, at: &Spanned<f64>, problem| (at.span().start, ClusterFileProblem::Shared { key, problem });
+    if let Some(ratio) = &table.oversubscription {
+        fabric.oversubscription = Oversubscription::new(*ratio.get_ref())
+            .map_err(|problem| shared("oversubscription", ratio, problem))?;
+    }
+    if let Some(taken) = &table.background {
+        let left = fabric.scale_out.rate.left_by(*taken.get_ref());
+        left.map_err(|problem| shared("background", taken, problem))?;
+    }
+    let background = table.background.map_or(0.0, Spanned::into_inner);
     let given = [
         ("scale_up_us", &file.latency.scale_up_us, &mut fabric.scale_up),
         ("scale_out_us", &file.latency.scale_out_us, &mut fabric.scale_out),
@@ -109,7 +125,7 @@ fn read(text: &str) -> Result<ClusterSpec, Located> {
         }
     }
     let name = table.name.unwrap_or_else(|| default_name(&cluster, &hardware));
-    Ok(ClusterSpec { name, cluster, hardware, fabric })
+    Ok(ClusterSpec { name, cluster, hardware, fabric, background })
 }
 
 /// What is wrong at a byte of the text, after the key of its line where the words don't have it.
@@ -183,6 +199,22 @@ domain_ranks = 2
     }
 
     #[test]
+    fn uplinks_and_a_second_job_are_of_the_links_between_racks() {
+        let text = "[cluster]\nracks = [8, 8]\nhardware = 'gb200'\nthrottle = 9\noversubscription = 4\n\
+                    background = 0.3";
+        let mut spec = parse_cluster_file(text, "c.toml").expect("valid");
+        assert_eq!((spec.fabric.oversubscription.ratio(), spec.background), (4.0, 0.3));
+        spec.hardware.share(&mut spec.fabric, spec.background).expect("a share");
+        assert_eq!(spec.fabric.scale_out.rate.bytes_per_s(), 70_000_000_000, "0.7 of 100 GB/s");
+        assert_eq!(spec.fabric.scale_out_share().rate.bytes_per_s(), 17_500_000_000);
+        let described = INLINE.replace("domain_ranks", "oversubscription = 2.5\ndomain_ranks");
+        let spec = parse_cluster_file(&described, "c.toml").expect("valid");
+        assert_eq!(spec.fabric.oversubscription.ratio(), 2.5);
+        let again = format!("[cluster]\nracks = [2]\n{}", spec.hardware.to_toml().expect("numbers that fit"));
+        assert_eq!(parse_cluster_file(&again, "c.toml").expect("valid").hardware, spec.hardware);
+    }
+
+    #[test]
     fn hardware_can_be_described_in_place() {
         let spec = parse_cluster_file(INLINE, "c.toml").expect("valid");
         assert_eq!(spec.name, "2+3 x custom");
@@ -229,6 +261,15 @@ domain_ranks = 2
         for latency in ["-1.0", "nan", "1e7", "inf"] {
             check_error(&with(&format!("[latency]\nscale_up_us = {latency}")), "c.toml:5: scale_up_us = ");
         }
+        check_error(
+            &with("oversubscription = 0.5"),
+            "c.toml:4: oversubscription = 0.5: give a number from 1",
+        );
+        check_error(&with("background = 1"), "c.toml:4: background = 1: give the share");
+        check_error(
+            &INLINE.replace("domain_ranks", "oversubscription = 0\ndomain_ranks"),
+            "c.toml:12: oversubscription = 0: give a number from 1 to 1000",
+        );
         check_error(
             &INLINE.replace("= 100000000\n", "= 0\n"),
             "c.toml:9: scale_out_bytes_per_s = 0: give a whole number",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Picos, Rate};
+use crate::{Oversubscription, Picos, Rate};
 
 /// Which of a rank's two ports a transfer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,16 +39,25 @@ pub struct LinkSpec {
     pub latency: Picos,
 }
 
-/// Both classes: every rank has one full-duplex port on each, behind a switch that never blocks.
+/// Both classes: every rank has one full-duplex port on each, behind switches that never block; what leads from rack to rack may be less
+/// than the ports of a rack ([`Oversubscription`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fabric {
     /// Links inside a rack.
     pub scale_up: LinkSpec,
     /// A rank's link to ranks of other racks.
     pub scale_out: LinkSpec,
+    /// Of every rack's uplink.
+    #[serde(default)]
+    pub oversubscription: Oversubscription,
 }
 
 impl Fabric {
+    /// These links, and uplinks that never block.
+    pub const fn new(scale_up: LinkSpec, scale_out: LinkSpec) -> Self {
+        Self { scale_up, scale_out, oversubscription: Oversubscription::NONE }
+    }
+
     /// The links of `class`.
     pub const fn link(&self, class: LinkClass) -> LinkSpec {
         match class {
@@ -68,6 +77,19 @@ impl Fabric {
         Self {
             scale_up: LinkSpec { latency: Picos::ZERO, ..self.scale_up },
             scale_out: LinkSpec { latency: Picos::ZERO, ..self.scale_out },
+            ..self
         }
+    }
+
+    /// A rank's scale-out link with an equal share of its rack's uplink: what it has where all ranks of the rack send alike.
+    #[must_use]
+    pub fn scale_out_share(&self) -> LinkSpec {
+        LinkSpec { rate: self.oversubscription.uplink(1, self.scale_out.rate), ..self.scale_out }
+    }
+
+    /// The same with each rank's share as its port, and no uplink: for ranks that don't know of each other.
+    #[must_use]
+    pub fn in_equal_shares(self) -> Self {
+        Self::new(self.scale_up, self.scale_out_share())
     }
 }

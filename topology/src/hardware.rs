@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Fabric, Kernel, KernelProfile, LinkSpec, Picos, Rate, UnitError, named};
+use crate::{Fabric, Kernel, KernelProfile, LinkSpec, Oversubscription, Picos, Rate, UnitError, named};
 
 /// A number format of weights and of the arithmetic on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct Hardware {
     pub scale_up_latency: Picos,
     /// From one scale-up domain to another, first byte.
     pub scale_out_latency: Picos,
+    /// Of the uplink of a rack: what its scale-out ports carry over what it carries.
+    #[serde(default)]
+    pub oversubscription: Oversubscription,
     /// Where measured kernels differ from these links; `None` for a machine described by its links alone.
     #[serde(default)]
     pub kernels: Option<KernelProfile>,
@@ -226,7 +229,24 @@ impl Hardware {
         Fabric {
             scale_up: LinkSpec { rate: self.scale_up, latency: self.scale_up_latency },
             scale_out: LinkSpec { rate: self.scale_out, latency: self.scale_out_latency },
+            oversubscription: self.oversubscription,
         }
+    }
+
+    /// Leaves of all links between racks what a second job does that takes the share `taken` of each: of the ports of `fabric`, with them
+    /// of its uplinks, and of kernels that were measured.
+    ///
+    /// # Errors
+    /// [`UnitError::Background`].
+    pub fn share(&mut self, fabric: &mut Fabric, taken: f64) -> Result<(), UnitError> {
+        fabric.scale_out.rate = fabric.scale_out.rate.left_by(taken)?;
+        self.kernels = self.kernels.take().map(|kernels| {
+            kernels.map(|kernel| Kernel {
+                scale_out_bytes_per_s: kernel.scale_out_bytes_per_s * (1.0 - taken),
+                ..kernel
+            })
+        });
+        Ok(())
     }
 
     /// Makes ports between racks `throttle` times slower than those in them: of `fabric`, and of kernels that were measured.

@@ -4,8 +4,8 @@
 //! leave out. A number may be written as an integer or as a float.
 
 use crate::{
-    Confidence, DomainTopology, Hardware, HardwareError, KernelProfile, LayerProfile, Picos, Rate,
-    ServingProfile,
+    Confidence, DomainTopology, Hardware, HardwareError, KernelProfile, LayerProfile, Oversubscription,
+    Picos, Rate, ServingProfile,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -83,6 +83,7 @@ pub(crate) struct HardwareTable {
     scale_out_bytes_per_s: Number,
     scale_up_latency_us: Number,
     scale_out_latency_us: Number,
+    oversubscription: Option<Number>,
     latency_source: Option<String>,
     domain_ranks: Number,
     domain_topology: Option<DomainTopology>,
@@ -105,6 +106,10 @@ impl HardwareTable {
             scale_out: rate("scale_out_bytes_per_s", &table.scale_out_bytes_per_s)?,
             scale_up_latency: picos("scale_up_latency_us", &table.scale_up_latency_us)?,
             scale_out_latency: picos("scale_out_latency_us", &table.scale_out_latency_us)?,
+            oversubscription: table.oversubscription.map_or(Ok(Oversubscription::NONE), |number| {
+                Oversubscription::new(value(&number))
+                    .map_err(|_| wrong("oversubscription", &number, "a number from 1 to 1000"))
+            })?,
             kernels: table.kernels.map(kernels).transpose()?,
             layer: table.layer.map(layer).transpose()?,
             serving: table.serving.map(serving).transpose()?,
@@ -141,6 +146,7 @@ impl Hardware {
             scale_out_bytes_per_s: integer(self.scale_out.bytes_per_s())?,
             scale_up_latency_us: float(self.scale_up_latency.as_micros_f64()),
             scale_out_latency_us: float(self.scale_out_latency.as_micros_f64()),
+            oversubscription: self.oversubscription.blocks().then(|| float(self.oversubscription.ratio())),
             latency_source: Some(self.latency_source.clone()),
             domain_ranks: integer(self.domain_ranks)?,
             domain_topology: Some(self.domain_topology),

@@ -187,7 +187,8 @@ impl Kernel {
         let [up, out] = self.ports(load);
         let port = up.max(out);
         // Handling is spread over the port's bytes, and a kernel's row stands for one on the wire.
-        let scale = wire_bytes / load.row_bytes * if port > 0.0 { port / time.transfer } else { 1.0 };
+        let filled = if port > 0.0 { port / time.transfer } else { 1.0 };
+        let scale = wire_bytes / load.row_bytes * filled;
         let rate = |bytes_per_s: f64| Rate::new((bytes_per_s * scale).round().max(1.0) as u64);
         let start = micros(time.counts + time.start);
         let across = if start == Picos::ZERO {
@@ -201,6 +202,9 @@ impl Kernel {
             rate: rate(bytes_per_s).unwrap_or(nominal.rate),
             latency,
         };
+        // Uplinks carry as much as ever, of ports that these kernels don't fill.
+        let nominal = fabric.scale_out.rate.bytes_per_s() as f64;
+        let reached = self.scale_out_bytes_per_s / nominal * filled;
         let floor = if time.floor > 0.0 { micros(time.counts + time.floor) } else { Picos::ZERO };
         PhaseLinks {
             fabric: Fabric {
@@ -210,6 +214,7 @@ impl Kernel {
                     fabric.scale_up,
                 ),
                 scale_out: spec(self.scale_out_bytes_per_s, across, fabric.scale_out),
+                oversubscription: fabric.oversubscription.of_ports_at(reached),
             },
             floor,
         }

@@ -22,6 +22,7 @@ mod port;
 mod presets;
 mod traffic;
 mod units;
+mod uplink;
 mod words;
 
 pub use cluster::{Cluster, ClusterError, MAX_RANKS};
@@ -33,7 +34,7 @@ pub use fault::{
     Crossing, FAULT_KEYS, FAULTS_MAX, Fate, Fault, FaultPhase, FaultPlan, FaultProblem, Moment, Pace,
     Verdict, What, When, Whom,
 };
-pub use fluid::{busiest_port, fluid_bound};
+pub use fluid::{busiest_port, fluid_bound, rack_bytes};
 pub use hardware::{
     Confidence, DomainTopology, Dtype, Hardware, HardwareError, LayerOverlap, LayerProfile, ServingProfile,
 };
@@ -46,4 +47,5 @@ pub use measured_range::{MeasuredRange, span};
 pub use port::Port;
 pub use traffic::TrafficMatrix;
 pub use units::{Picos, Rate, UnitError};
+pub use uplink::Oversubscription;
 pub use words::{did_you_mean, named};

@@ -60,6 +60,16 @@ impl Port {
         self.free
     }
 
+    /// Passes on what comes from `first` byte to `last` and takes `transfer`: returns when it begins and is through,
+    /// `begin = max(first, free)`, `max(last, begin + transfer)`.
+    ///
+    /// As [`Self::receive`] where what feeds the port is no faster than it.
+    pub fn relay(&mut self, first: Picos, last: Picos, transfer: Picos) -> (Picos, Picos) {
+        let begin = first.max(self.free);
+        self.free = last.max(begin.saturating_add(transfer));
+        (begin, self.free)
+    }
+
     /// As [`Self::ingress`], of a port that is as fast as `pace` says: it can begin once the first byte has come.
     pub fn ingress_paced(&mut self, arrive: Picos, bytes: u64, rate: Rate, pace: &Pace) -> Picos {
         if pace.is_steady() {
@@ -103,6 +113,14 @@ mod tests {
         let mut port = Port::new();
         assert_eq!(port.ingress(second, 1_000, rate), second);
         assert_eq!(port.ingress(second, 1_000, rate), second + second);
+    }
+
+    #[test]
+    fn a_relay_is_as_fast_as_the_slower_of_it_and_what_feeds_it() {
+        let mut port = Port::new();
+        assert_eq!(port.relay(Picos(5), Picos(9), Picos(2)), (Picos(5), Picos(9)), "fed slowly");
+        assert_eq!(port.relay(Picos(5), Picos(9), Picos(2)), (Picos(9), Picos(11)), "and at once by another");
+        assert_eq!(port.relay(Picos(20), Picos(21), Picos(6)), (Picos(20), Picos(26)), "fed fast");
     }
 
     /// Every rank sends one chunk to each peer in turn, whole rotations at a time; returns the last delivery.
@@ -159,7 +177,7 @@ mod tests {
             let cluster = Cluster::uniform(racks, size).expect("small");
             // 1 GB/s divides 10^12, so that chunks don't round.
             let link = LinkSpec { rate: rate(1_000_000_000), latency: Picos(latency) };
-            let fabric = Fabric { scale_up: link, scale_out: link };
+            let fabric = Fabric::new(link, link);
             for class in LinkClass::ALL {
                 let mut traffic = TrafficMatrix::new(cluster.num_ranks());
                 for rank in cluster.ranks() {
@@ -178,7 +196,7 @@ mod tests {
         ) {
             let cluster = Cluster::new(&sizes).expect("small");
             let link = LinkSpec { rate: rate(900_000_000_000), latency: Picos(1_000_000) };
-            let fabric = Fabric { scale_up: link, scale_out: link };
+            let fabric = Fabric::new(link, link);
             for class in LinkClass::ALL {
                 let mut traffic = TrafficMatrix::new(cluster.num_ranks());
                 for rank in cluster.ranks() {

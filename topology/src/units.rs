@@ -22,6 +22,12 @@ pub enum UnitError {
     /// A throttle that is no number from 0.001 to 10^6, or leaves less than 1 byte/s.
     #[error("{}: give a number from 0.001 to 1000000", short(*.0))]
     Throttle(f64),
+    /// An oversubscription of uplinks that is no number from 1 to 1000.
+    #[error("{}: give a number from 1 (an uplink as fast as all ports of its rack) to 1000", short(*.0))]
+    Oversubscription(f64),
+    /// A second job's share that is no number from 0 to 0.999, or leaves less than 1 byte/s.
+    #[error("{}: give the share that a second job takes, from 0 to 0.999", short(*.0))]
+    Background(f64),
     /// Not a finite, nonnegative number of microseconds, or beyond 2^64 ps (213 days).
     #[error("{0} us is no usable time: give a finite number from 0 to 1.8e13 us")]
     Time(f64),

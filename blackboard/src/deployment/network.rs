@@ -100,7 +100,8 @@ impl Deployment {
         2.0 * (all + times(&mut self.drafting().into_iter()) * once(own))
     }
 
-    /// Handing on BF16 rows, on average over the stages: of P hops as many cross as there are racks, the others stay in one.
+    /// Handing on BF16 rows, on average over the stages: of P hops as many cross as there are racks, the others stay in one. All ranks
+    /// of a stage hop at once, each with its part of its rack's uplink.
     pub(super) fn hop(&self, micro_batch: Tokens) -> Seconds {
         if self.stages == 1 {
             return Seconds::ZERO;
@@ -113,7 +114,7 @@ impl Deployment {
         };
         let crossing = if self.racks() == 1 { 0 } else { self.racks().min(self.stages) };
         let fabric = self.hardware.fabric();
-        let all = f64::from(crossing) * hop(fabric.scale_out)
+        let all = f64::from(crossing) * hop(fabric.scale_out_share())
             + f64::from(self.stages - crossing) * hop(fabric.scale_up);
         all / f64::from(self.stages)
     }

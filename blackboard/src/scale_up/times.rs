@@ -27,7 +27,8 @@ impl A2aTime {
 /// `max(t_u + a_u, t_o + a_o + a_u)`.
 ///
 /// A port sends `copies * T` rows in a phase, `t = copies * T * b / W`; the fabrics overlap, so the slower
-/// one is the time. Each fabric that carries anything adds its latency `a`, as the last row still has to
+/// one is the time. Where uplinks are oversubscribed X to 1, a rank's part of its rack's is `W / X`, and the way out takes
+/// `X` times as long. Each fabric that carries anything adds its latency `a`, as the last row still has to
 /// travel; hierarchical rows that cross travel on inside the rack, so that both latencies add up. Real ports are
 /// uneven: the fullest one takes longer. Source: S1, S2 and T with bytes counted as in V3 and EP, one latency a hop.
 ///
@@ -61,6 +62,20 @@ pub fn a2a_time_on(
     row_bytes: RowBytes,
     links: &A2aLinks,
 ) -> A2aTime {
+    a2a_time_through(scheme, copies, copies.inter, tokens_per_rank, row_bytes, links)
+}
+
+/// As [`a2a_time_on`] where ports differ: `copies` are the fullest port's, `uplink` those that cross for each rank of the fullest rack.
+///
+/// The way out takes `max(copies.inter, X uplink) T b / W`, X the oversubscription.
+pub fn a2a_time_through(
+    scheme: DispatchScheme,
+    copies: CopiesPerToken,
+    uplink: f64,
+    tokens_per_rank: Tokens,
+    row_bytes: RowBytes,
+    links: &A2aLinks,
+) -> A2aTime {
     let forwards = scheme == DispatchScheme::Hierarchical;
     // At work, and the latency: zero where nothing is carried.
     let link_time = |copies: f64, bytes: u64, link: LinkSpec| {
@@ -70,7 +85,9 @@ pub fn a2a_time_on(
     };
     let phase = |bytes, links: PhaseLinks| {
         let (up, up_latency) = link_time(copies.intra, bytes, links.fabric.scale_up);
+        let shared = link_time(uplink, bytes, links.fabric.scale_out_share());
         let (out, out_latency) = link_time(copies.inter, bytes, links.fabric.scale_out);
+        let (out, out_latency) = (out.max(shared.0), out_latency.max(shared.1));
         let onward = if forwards && out > Seconds::ZERO { up_latency } else { Seconds::ZERO };
         let time = (up + up_latency).max(out + out_latency + onward);
         if time > Seconds::ZERO { time.max(Seconds(links.floor.as_micros_f64() * 1e-6)) } else { time }
@@ -132,14 +149,14 @@ pub fn break_even_throttle(base: CopiesPerToken, copies: CopiesPerToken) -> f64 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use topology::{Picos, Rate};
+    use topology::{Oversubscription, Picos, Rate};
 
     use super::*;
     use crate::scale_up::port_load;
 
     fn fabric(scale_up: u64, scale_out: u64, latency: u64) -> Fabric {
         let link = |rate| LinkSpec { rate: Rate::new(rate).expect("nonzero"), latency: Picos(latency) };
-        Fabric { scale_up: link(scale_up), scale_out: link(scale_out) }
+        Fabric::new(link(scale_up), link(scale_out))
     }
 
     const BYTES: RowBytes = RowBytes { dispatch: 1_000, combine: 2_000 };
@@ -159,6 +176,21 @@ mod tests {
         }
         assert_eq!(time(DispatchScheme::Dedup, both, 1.0), [6.0, 7.0]);
         assert_eq!(time(DispatchScheme::Hierarchical, both, 1.0), [11.0, 12.0]);
+    }
+
+    #[test]
+    fn a_way_out_through_an_uplink_takes_as_many_times_as_long() {
+        let links = fabric(1_000_000_000, 1_000_000_000, 0);
+        let links = Fabric { oversubscription: Oversubscription::new(4.0).expect("a ratio"), ..links };
+        let both = CopiesPerToken { intra: 1.0, inter: 1.0 };
+        let time = |uplink| {
+            let links = A2aLinks::nominal(links);
+            let time = a2a_time_through(DispatchScheme::Flat, both, uplink, Tokens(1.0), BYTES, &links);
+            [time.dispatch, time.combine].map(|phase| phase.as_micros().round())
+        };
+        assert_eq!(time(1.0), [4.0, 8.0], "all ports alike");
+        assert_eq!(time(0.5), [2.0, 4.0], "the others of the rack send nothing");
+        assert_eq!(time(0.1), [1.0, 2.0], "the fullest port decides");
     }
 
     #[test]

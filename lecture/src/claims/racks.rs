@@ -25,8 +25,7 @@ fn slowdown(scheme: DispatchScheme, i: &Inputs) -> f64 {
         rate: Rate::new((rate as u64).max(1)).expect("at least 1"),
         latency: Picos::ZERO,
     };
-    let fabric =
-        Fabric { scale_up: link(SCALE_UP as f64), scale_out: link(SCALE_UP as f64 / i.get("throttle")) };
+    let fabric = Fabric::new(link(SCALE_UP as f64), link(SCALE_UP as f64 / i.get("throttle")));
     let bytes = RowBytes { dispatch: 7168, combine: 2 * 7168 };
     let time = |scheme, racks| {
         let copies = copies(scheme, racks, i.count("ranks_per_rack"), i);

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 /// Largest body in bytes, for the sender and the receiver alike.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Version of the encoding, the fifth byte of every message.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 /// Bytes before the body.
 pub const HEADER_BYTES: usize = 5;
 
@@ -198,7 +198,7 @@ mod tests {
     /// The bytes that every later build, and any other encoder, must produce.
     const GOLDEN: &[u8] = &[
         0x31, 0, 0, 0, // length 49
-        7, // version
+        8, // version
         7, 0, 0, 0, // epoch
         0, 0, 0, 0, 0, 1, 0, 0, // start_at_ns
         2, 0, 0, 0, 0, 0, 0, 0, b'n', b'0', // name

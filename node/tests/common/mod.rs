@@ -40,7 +40,7 @@ pub(crate) fn shape(hidden: u32, num_experts: u32, top_k: u32, expert_inter: u32
 /// NVLink-like 900 GB/s in a rack, an eighth between racks, no latency.
 pub(crate) fn fabric() -> Fabric {
     let link = |rate| LinkSpec { rate: Rate::new(rate).unwrap(), latency: Picos::ZERO };
-    Fabric { scale_up: link(900_000_000_000), scale_out: link(112_500_000_000) }
+    Fabric::new(link(900_000_000_000), link(112_500_000_000))
 }
 
 /// A layer with linear placement and uniform routing.

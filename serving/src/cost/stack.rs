@@ -55,7 +55,8 @@ impl Hops {
             let (from, to): (RankId, RankId) = (stack.rank_at(stage, 0), stack.rank_at(stage + 1, 0));
             (from != to).then(|| match cluster.link_class(from, to) {
                 LinkClass::ScaleUp => fabric.scale_up,
-                LinkClass::ScaleOut => fabric.scale_out,
+                // All ranks of a stage hop at once.
+                LinkClass::ScaleOut => fabric.scale_out_share(),
             })
         };
         let row_bytes = 2 * u64::from(stack.model.hidden);

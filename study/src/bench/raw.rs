@@ -15,7 +15,7 @@ pub fn unthrottled(spec: CompareSpec) -> CompareSpec {
     let Ok(rate) = Rate::new(NO_THROTTLE) else { return spec };
     let link = LinkSpec { rate, latency: DELAY };
     let mut spec = CompareSpec {
-        fabric: Fabric { scale_up: link, scale_out: link },
+        fabric: Fabric::new(link, link),
         latencies: vec![LatencyChoice::Preset],
         backends: vec![BackendKind::Quic],
         dilation: Dilation::Fixed(1),

@@ -138,7 +138,7 @@ fn request(ranks: u32, at: usize, rows: u32, link: LinkSpec, lead_ns: u64) -> Ru
     let setup = Setup {
         scheme: DispatchScheme::Flat,
         chunk_rows: CHUNK_ROWS[at],
-        fabric: Fabric { scale_up: link, scale_out: link },
+        fabric: Fabric::new(link, link),
         ..Setup::new(cluster, hardware, Program::Layer(layer))
     };
     let leads = Some(Leads { network_ns: lead_ns, compute_ns: 0 });

@@ -122,7 +122,7 @@ mod tests {
         let before = place(r#"{"physical_to_logical_map": [0, 1, 2, 3]}"#);
         let after = place(r#"{"physical_to_logical_map": [2, 1, 0, 3]}"#);
         let link = |rate| LinkSpec { rate: Rate::new(rate).unwrap(), latency: Picos(1_000_000) };
-        let fabric = Fabric { scale_up: link(800_000_000), scale_out: link(100_000_000) };
+        let fabric = Fabric::new(link(800_000_000), link(100_000_000));
         let mut change = Change::new(&cluster);
         change.add(&cluster, &fabric, 1000, [&before, &after]).unwrap();
         assert_eq!((change.experts, change.rounds, change.bytes()), (2, 1, [0, 2000]));

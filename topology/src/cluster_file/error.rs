@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::MAX_CLUSTER_FILE_BYTES;
-use crate::{ClusterError, HardwareTableProblem};
+use crate::{ClusterError, HardwareTableProblem, UnitError};
 
 /// A fault in a cluster file, where it is.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -46,4 +46,12 @@ pub enum ClusterFileProblem {
     /// A throttle outside of its range, or one that leaves less than 1 byte/s.
     #[error("throttle = {0}: give a number from 0.001 to 1000000 that leaves scale-out at least 1 byte/s")]
     Throttle(f64),
+    /// A number of the way between racks that can't be.
+    #[error("{key} = {problem}")]
+    Shared {
+        /// `oversubscription` or `background`.
+        key: &'static str,
+        /// The value, and what it must be.
+        problem: UnitError,
+    },
 }

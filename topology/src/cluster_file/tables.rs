@@ -21,6 +21,8 @@ pub(super) struct ClusterTable {
     pub(super) racks: Spanned<Vec<u32>>,
     pub(super) hardware: Option<Spanned<String>>,
     pub(super) throttle: Option<Spanned<f64>>,
+    pub(super) oversubscription: Option<Spanned<f64>>,
+    pub(super) background: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize, Default)]
