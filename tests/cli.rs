@@ -169,6 +169,8 @@ fn options_that_contradict_each_other_are_usage() {
         (&["--throttle=0"], "throttle: 0: give a number"),
         (&["--throttle=1e308"], "throttle: 1e308: give a number from 0.001 to 1000000"),
         (&["--throttle", "-3"], "throttle: -3: give a number"),
+        (&["--oversubscription=0.5"], "oversubscription: 0.5: give a number from 1"),
+        (&["--background=1"], "background: 1: give the share that a second job takes, from 0 to 0.999"),
         (&["--placement=exec:false"], "placement: exec:false: ended with"),
         (&["--racks=0"], "at least one rack"),
         (&["--ranks-per-rack=4,4,4"], "3 numbers for 2 racks"),

@@ -109,6 +109,20 @@ impl Setup {
         own
     }
 
+    /// The same with an equal share of its rack's uplink as each rank's port: ranks in processes of their own know nothing of each other's
+    /// frames.
+    #[must_use]
+    pub fn in_equal_shares(mut self) -> Self {
+        self.fabric = self.fabric.in_equal_shares();
+        self.kernels = self.kernels.map(|mut links| {
+            for phase in [&mut links.dispatch, &mut links.combine] {
+                phase.fabric = phase.fabric.in_equal_shares();
+            }
+            links
+        });
+        self
+    }
+
     /// The one layer that is run, if it is one.
     #[must_use]
     pub fn layer(&self) -> Option<&LayerProgram> {

@@ -12,7 +12,7 @@ use node::sim::SimCluster;
 use node::trace::Tracing;
 use proptest::prelude::*;
 use std::sync::Arc;
-use topology::{A2aLinks, Fabric, LinkSpec, PhaseLinks, Picos, RackId, Rate};
+use topology::{A2aLinks, Fabric, LinkSpec, Oversubscription, PhaseLinks, Picos, RackId, Rate};
 
 /// Two steps.
 fn steps(setup: Setup) -> [Stepped; 2] {
@@ -33,7 +33,11 @@ fn link() -> impl Strategy<Value = LinkSpec> {
 }
 
 fn fabric() -> impl Strategy<Value = Fabric> {
-    (link(), link()).prop_map(|(scale_up, scale_out)| Fabric { scale_up, scale_out })
+    let ratio = prop_oneof![Just(1.0), 1.0..8.0f64];
+    (link(), link(), ratio).prop_map(|(scale_up, scale_out, ratio)| {
+        let oversubscription = Oversubscription::new(ratio).unwrap();
+        Fabric { oversubscription, ..Fabric::new(scale_up, scale_out) }
+    })
 }
 
 /// As measured kernels have it: other links for each phase, and least times.

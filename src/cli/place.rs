@@ -18,6 +18,8 @@ impl Takes for PlaceWords {
         "mtp_depth",
         "mtp_acceptance",
         "throttle",
+        "oversubscription",
+        "background",
         "latency",
         "gate",
         "pp",

@@ -87,9 +87,11 @@ fn alltoall(args: &AlltoallArgs, tier: Option<Tier>, quiet: bool) -> Result<(), 
     );
     let racks = rack_sizes.len() as f64;
     let bound = (collective == Collective::AllToAll && racks > 1.0).then(|| {
-        let most = racks / (racks - 1.0) * fabric.scale_out.rate.bytes_per_s() as f64 / 1e9;
+        let most = racks / (racks - 1.0) * fabric.scale_out_share().rate.bytes_per_s() as f64 / 1e9;
         format!("bound: N/(N - 1) times the port between racks over N racks, {most:.2} GB/s, where racks are alike")
     });
+    let shared = studied.place.told_of_sharing(&rack_sizes);
+    let notes = std::iter::once(links).chain(bound).chain(shared);
     let sweep = Sweep {
         collective,
         sizes: (min, max),
@@ -99,7 +101,7 @@ fn alltoall(args: &AlltoallArgs, tier: Option<Tier>, quiet: bool) -> Result<(), 
         raw: place.raw,
         rack_sizes,
         hardware: studied.place.hardware.name,
-        notes: if place.raw { Vec::new() } else { std::iter::once(links).chain(bound).collect() },
+        notes: if place.raw { Vec::new() } else { notes.collect() },
     };
     let begun = now();
     output::print(&header(&sweep))?;

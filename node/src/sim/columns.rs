@@ -6,6 +6,7 @@
 //! against. That no flow has waited is [checked](Credit) as frames are delivered; one that would have is for the event clock.
 
 use super::cores::{cores, on_threads};
+use super::crossing::{Crossing, Stamped};
 use crate::nic::{NicConfig, Peers};
 use std::collections::{BTreeMap, VecDeque};
 use topology::{Cluster, LinkClass, LinkSpec, Picos, Port, RankId, Rate, TrafficMatrix};
@@ -74,14 +75,31 @@ pub(super) fn carry<P: AsRef<[RankId]>>(
             }
         }
     }
-    while let Some(first) = senders.iter().filter_map(Sender::next_stamp).min() {
-        if first == Picos::MAX {
+    let crosses = ports.class == LinkClass::ScaleOut;
+    let mut crossing = crosses.then(|| Crossing::new(ports.cluster, &ports.config.fabric)).flatten();
+    loop {
+        let first = senders.iter().filter_map(Sender::next_stamp).min();
+        if first.is_none() && !crossing.as_ref().is_some_and(Crossing::holds_any) {
+            break;
+        }
+        if first == Some(Picos::MAX) {
             return None;
         }
-        let end = first.saturating_add(window);
+        // Once all is sent, what uplinks hold still comes.
+        let end = first.map_or(Picos::MAX, |first| first.saturating_add(window));
         on_threads(senders.chunks_mut(of_part).zip(&mut arriving), |(senders, arriving)| {
             senders.iter_mut().for_each(|sender| sender.send_before(end, arriving));
         });
+        if let Some(crossing) = &mut crossing {
+            crossing.take(&mut arriving)?;
+            while let Some((to, frame, sent)) = crossing.pass_before(end) {
+                receivers[to.0 as usize].receive(frame, sent)?;
+            }
+            if first.is_none() && crossing.holds_any() {
+                return None;
+            }
+            continue;
+        }
         let mut rest: Vec<&mut [Vec<Stamped>]> = arriving.iter_mut().map(Vec::as_mut_slice).collect();
         let with_frames = receivers.chunks_mut(of_part).map(|receivers| {
             let of_these = rest.iter_mut().filter_map(|rest| rest.split_off_mut(..receivers.len()));
@@ -104,17 +122,9 @@ fn receive(receivers: &mut [Receiver<'_>], mut frames: Vec<&mut [Vec<Stamped>]>)
         others.iter_mut().for_each(|part| frames.append(&mut part[at]));
         // Equal stamps go by sender, and one sender's in the order of sending: as they stand here.
         frames.sort_by_key(|frame| frame.stamp);
-        frames.drain(..).try_for_each(|frame| receiver.receive(frame))?;
+        frames.drain(..).try_for_each(|frame| receiver.receive(frame, frame.stamp))?;
     }
     Some(())
-}
-
-/// A frame as its receiver's port sees it.
-#[derive(Clone, Copy, Debug)]
-struct Stamped {
-    stamp: Picos,
-    from: RankId,
-    bytes: u32,
 }
 
 /// What frames of so many bytes take at a port: most are alike.
@@ -150,8 +160,8 @@ impl<'a> Receiver<'a> {
         Self { ports, port, transfer, frames: 0, credits }
     }
 
-    /// Takes in the frame with the next stamp; `None` if it would have waited for credit.
-    fn receive(&mut self, Stamped { stamp, from, bytes }: Stamped) -> Option<()> {
+    /// Takes in the frame with the next stamp, which came from its port with that of `sent`; `None` if it would have waited for credit.
+    fn receive(&mut self, Stamped { stamp, from, bytes }: Stamped, sent: Picos) -> Option<()> {
         let Ports { config, .. } = self.ports;
         let link = self.ports.link();
         let transfer = self.transfer.of(bytes, link.rate);
@@ -162,7 +172,7 @@ impl<'a> Receiver<'a> {
         }
         let Some(credit) = self.credits.get_mut(&from) else { return Some(()) };
         // Its card may have cut it as early as this, with the credit that had come by then.
-        let turn = stamp.saturating_sub(link.latency).saturating_sub(transfer);
+        let turn = sent.saturating_sub(link.latency).saturating_sub(transfer);
         let known = turn.saturating_sub(config.lookahead(link));
         let granted = due.saturating_add(link.latency);
         credit.take(known, bytes.into(), granted, config.credit_bytes).then_some(())

@@ -1,6 +1,7 @@
 //! The virtual clock: runs driven that send each other frames until nothing moves.
 
 use super::error::SimError;
+use super::uplinks::Uplinks;
 use super::wakes::Wakes;
 use crate::wire::Frame;
 use topology::{Cluster, Fabric, Picos};
@@ -30,19 +31,41 @@ pub(super) fn lookahead(cluster: &Cluster, fabric: &Fabric) -> Picos {
 /// Runs until nothing moves; the i-th is rank i.
 ///
 /// Time goes in windows as long as the lookahead. What one of them does in a window reaches others after its end, so each
-/// goes through its own events of a window at once, in their order, while its memory is at hand.
-pub(super) fn drive<S: Driven>(driven: &mut [S], lookahead: Picos) -> Result<(), SimError> {
+/// goes through its own events of a window at once, in their order, while its memory is at hand. Frames between racks meet `uplinks` at
+/// the end of the window in which they leave their ports, and those of the other rack in a later one, a latency on.
+pub(super) fn drive<S: Driven>(
+    driven: &mut [S],
+    lookahead: Picos,
+    mut uplinks: Option<Uplinks<'_>>,
+) -> Result<(), SimError> {
     let mut wakes = Wakes::new(driven.len(), Picos::ZERO);
     let mut out = Vec::new();
-    while let Some((start, _)) = wakes.first() {
+    loop {
+        let next = uplinks.as_ref().and_then(Uplinks::next);
+        let Some(start) = wakes.first().map(|(time, _)| time).into_iter().chain(next).min() else {
+            return Ok(());
+        };
         let end = start.saturating_add(lookahead.max(Picos(1)));
+        if let Some(uplinks) = &mut uplinks {
+            // Whose port ends now was sent before; without latency it is at the other rack at once.
+            uplinks.leave_before(start.saturating_add(Picos(1)));
+            while let Some(frame) = uplinks.enter_before(end) {
+                carry(driven, start, frame, &mut wakes)?;
+            }
+        }
         while let Some((mut now, at)) = wakes.first().filter(|(time, _)| *time < end) {
             loop {
                 driven[at].serve(now, &mut out)?;
                 let next = driven[at].poll_timeout().map_or(Picos::MAX, |next| next.max(now));
                 wakes.set(at, next);
                 for frame in out.drain(..) {
-                    carry(driven, now, frame, &mut wakes)?;
+                    let past = match &mut uplinks {
+                        Some(uplinks) => uplinks.take(frame),
+                        None => Some(frame),
+                    };
+                    if let Some(frame) = past {
+                        carry(driven, now, frame, &mut wakes)?;
+                    }
                 }
                 if next >= end || lookahead == Picos::ZERO {
                     break;
@@ -50,8 +73,10 @@ pub(super) fn drive<S: Driven>(driven: &mut [S], lookahead: Picos) -> Result<(),
                 now = next;
             }
         }
+        if let Some(uplinks) = &mut uplinks {
+            uplinks.leave_before(end);
+        }
     }
-    Ok(())
 }
 
 /// Hands a frame to its receiver.

@@ -7,6 +7,7 @@
 use super::columns::{Ports, carry, cores_for};
 use super::drive::{Driven, drive, lookahead};
 use super::error::SimError;
+use super::uplinks::Uplinks;
 use crate::nic::{FlowPeers, Nic, NicConfig, OutRow, credit_window};
 use crate::seat::SeatError;
 use crate::wire::{Flow, Frame, Origin, Phase, Row, RowData, TrafficClass};
@@ -98,7 +99,7 @@ fn by_events(
     chunk_bytes: u32,
 ) -> Result<Exchanged, SimError> {
     let mut cards = cards(cluster, config, traffic, chunk_bytes);
-    drive(&mut cards, lookahead(cluster, &config.fabric))?;
+    drive(&mut cards, lookahead(cluster, &config.fabric), Uplinks::new(cluster, &config.fabric))?;
     let stuck = cards.iter().find(|card| !card.nic.is_idle());
     if let Some(card) = stuck {
         let from = card.nic.waits_for().first().copied();
@@ -200,13 +201,14 @@ impl Driven for Card<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use topology::Hardware;
+    use topology::{Hardware, Oversubscription};
 
     /// Racks, traffic of few bytes or many, links with and without latency.
     fn patterns() -> impl Strategy<Value = (Cluster, TrafficMatrix, Fabric)> {
         let sizes = prop::collection::vec(1u32..5, 1..5);
         let sends = prop::collection::vec((0u32..16, 0u32..16, 1u64..40_000), 1..80);
-        (sizes, sends, 0u64..3).prop_map(|(sizes, sends, latency)| {
+        let ratio = prop_oneof![Just(1.0), 1.0..8.0f64];
+        (sizes, sends, 0u64..3, ratio).prop_map(|(sizes, sends, latency, ratio)| {
             let cluster = Cluster::new(&sizes).expect("small");
             let n = cluster.num_ranks();
             let mut traffic = TrafficMatrix::new(n);
@@ -216,6 +218,7 @@ mod tests {
             let mut fabric = Hardware::preset("gb200").expect("a preset").fabric();
             (fabric.scale_up.latency, fabric.scale_out.latency) =
                 (Picos(latency * 1_000), Picos(latency * 3_700));
+            fabric.oversubscription = Oversubscription::new(ratio).expect("a ratio");
             (cluster, traffic, fabric)
         })
     }
@@ -253,7 +256,7 @@ mod tests {
             (cluster, traffic, fabric) in patterns(), chunk_bytes in 1u32..1_500,
         ) {
             let run = |mut cards: Vec<Card<'_>>| {
-                drive(&mut cards, lookahead(&cluster, &fabric)).expect("all arrives");
+                drive(&mut cards, lookahead(&cluster, &fabric), None).expect("all arrives");
                 cards.iter().map(|card| (card.done, card.nic.frames_received())).collect::<Vec<_>>()
             };
             let config = config(&fabric, chunk_bytes);

@@ -2,10 +2,12 @@
 
 mod columns;
 mod cores;
+mod crossing;
 mod drive;
 mod error;
 mod exchange;
 mod layer;
+mod uplinks;
 mod wakes;
 
 pub use cores::{cores, on_threads};
@@ -25,6 +27,7 @@ use moe::stack::{Column, KvCache};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use topology::{Picos, RankId};
+use uplinks::Uplinks;
 
 /// All seats of a run. What they are to do when is decided elsewhere: it is told to prepare a step, then to go through its stops.
 pub struct SimCluster {
@@ -220,8 +223,8 @@ impl Bench {
 
     /// Runs until nothing moves.
     fn drive(&mut self, phase: Phase) -> Result<(), SimError> {
-        let fabric = self.setup.phase_links(phase).fabric;
-        drive(&mut self.seats, lookahead(&self.setup.cluster, &fabric))
+        let (cluster, fabric) = (&self.setup.cluster, self.setup.phase_links(phase).fabric);
+        drive(&mut self.seats, lookahead(cluster, &fabric), Uplinks::new(cluster, &fabric))
     }
 }
 

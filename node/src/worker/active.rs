@@ -85,6 +85,11 @@ impl Active {
         links: &Links,
     ) -> Result<Vec<Self>, ActiveError> {
         let nodes: Vec<NodeId> = plan.seats.iter().map(|seat| seat.node).collect();
+        let setup = if setup.fabric.oversubscription.blocks() {
+            Arc::new(Setup::clone(&setup).in_equal_shares())
+        } else {
+            setup
+        };
         let prepared = Arc::new(PreparedRun::new(Arc::clone(&setup), stage)?);
         let runner = Arc::new(JobRunner::new(Arc::clone(&setup), stage)?);
         let dilation = pacing.network_dilation.max(1);

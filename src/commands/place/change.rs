@@ -32,7 +32,7 @@ impl Changed {
         let word = PlacementWord::File(file.to_owned());
         let choice = PlacementChoice::read(&word, crate::programs::programs()?)?;
         let before = job.place(choice.policy()?, None)?;
-        let (shape, hardware) = (studied.model.layer(), &studied.place.hardware);
+        let (shape, hardware) = (studied.model.layer(), &studied.place.clone().into_hardware());
         let scheme = studied.words.the_scheme()?;
         let price = StepPrice { shape: &shape, hardware, cluster: &job.cluster, scheme, tokens };
         let (mut change, mut steps_us) = (Change::new(&job.cluster), [0.0; 2]);

@@ -5,7 +5,7 @@ use super::{CompareError, CompareSpec, Configuration, Expected};
 use blackboard::CopiesPerToken;
 use blackboard::pipeline::Pipeline;
 use blackboard::roofline::Step;
-use blackboard::scale_up::a2a_time_on;
+use blackboard::scale_up::a2a_time_through;
 use blackboard::units::{Bytes, BytesPerS, BytesPerToken, FlopPerS, Params, Seconds, Tokens};
 use moe::{DispatchScheme, RowBytes};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(super) struct ClosedForm {
 ///
 /// The all-to-all is that of the mean port where experts are alike. Where only some ranks host experts, their ports share what all ranks
 /// send: with all experts in one of two racks, twice the mean. Where experts are popular it is that of the port that is expected to
-/// carry most.
+/// carry most. Uplinks are those of the racks whose ports share what crosses.
 ///
 /// # Errors
 /// When the hardware has no rate for the layer's dtype.
@@ -44,8 +44,10 @@ pub(super) fn closed_form(
         intra: expected.copies.intra * ranks / hosting,
         inter: expected.copies.inter * ranks / crossing_ports,
     });
-    let row_bytes = RowBytes::new(spec.shape.hidden);
-    let time = a2a_time_on(row.scheme, busy, Tokens(f64::from(spec.tokens)), row_bytes, links);
+    let crossing = expected.copies.inter * ranks / f64::from(ranks_of_hosting_racks);
+    let uplink = expected.uplink.unwrap_or(crossing);
+    let (row_bytes, tokens) = (RowBytes::new(spec.shape.hidden), Tokens(f64::from(spec.tokens)));
+    let time = a2a_time_through(row.scheme, busy, uplink, tokens, row_bytes, links);
     Ok(ClosedForm {
         dispatch_us: time.dispatch.as_micros(),
         combine_us: time.combine.as_micros(),
@@ -102,7 +104,7 @@ pub fn pipeline_row(spec: &CompareSpec) -> Option<PipelineRow> {
     let stages = u32::try_from(spec.rack_sizes.len()).ok().filter(|&stages| stages > 1)?;
     let ranks = spec.rack_sizes.iter().copied().min().filter(|_| spec.tokens > 0)?;
     let flops = spec.hardware.flops(spec.shape.dtype).ok()?;
-    let out = spec.fabric.scale_out;
+    let out = spec.fabric.scale_out_share();
     let row_bytes = RowBytes::new(spec.state_width()).combine;
     let hop = out.rate.transfer(u64::from(spec.tokens) * row_bytes).saturating_add(out.latency);
     let step = Step {

@@ -26,7 +26,7 @@ pub struct PhaseBandwidth {
     /// Bus bandwidth, GB/s.
     pub bus_gb_per_s: f64,
     /// What an even all-to-all over these N racks can have as bus bandwidth at most where racks are alike, GB/s: N/(N - 1) times the
-    /// scale-out port, or the scale-up port if that is less. `None` for one rack.
+    /// scale-out port with its part of an oversubscribed uplink, or the scale-up port if that is less. `None` for one rack.
     pub bus_bound_gb_per_s: Option<f64>,
     /// The ports inside racks.
     pub scale_up: TierBandwidth,
@@ -97,7 +97,8 @@ fn phase<'a>(
         alg_gb_per_s: if ranks > 1.0 { bus * ranks / (ranks - 1.0) } else { 0.0 },
         bus_gb_per_s: bus,
         bus_bound_gb_per_s: (racks > 1.0).then(|| {
-            let across = racks / (racks - 1.0) * line(LinkClass::ScaleOut);
+            let port = links.fabric.scale_out_share().rate.bytes_per_s() as f64 / 1e9;
+            let across = racks / (racks - 1.0) * port;
             // Alike racks of one rank have no scale-up traffic.
             if racks < ranks { across.min(up_bound(ranks, racks, line(LinkClass::ScaleUp))) } else { across }
         }),
@@ -184,7 +185,7 @@ mod tests {
             rate: Rate::new(gb * 1_000_000_000).expect("nonzero"),
             latency: Picos::ZERO,
         };
-        let fabric = Fabric { scale_up: link(800), scale_out: link(100) };
+        let fabric = Fabric::new(link(800), link(100));
         let combine = TrafficMatrix::new(cluster.num_ranks());
         let step = PlannedTraffic {
             dispatch,

@@ -7,7 +7,7 @@ use blackboard::scale_up::{expected_copies, gate_copies};
 use blackboard::{BlackboardError, CopiesPerToken};
 use moe::{ExpertId, LayerShape, PlannedTraffic, Routing, RoutingSpec, RowBytes, plan_traffic};
 use serde::{Deserialize, Serialize};
-use topology::{LinkClass, busiest_port};
+use topology::{LinkClass, busiest_port, rack_bytes};
 
 /// How an expectation was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct Expected {
     pub error: Option<CopiesPerToken>,
     /// What the busiest port of each kind carries, in copies a token of a rank, where experts are not alike.
     pub busiest: Option<CopiesPerToken>,
+    /// What crosses for each rank of the rack whose uplink carries most, likewise.
+    pub uplink: Option<f64>,
     /// How it was computed.
     pub kind: ExpectedKind,
     /// Rows of each slot in a step: `[num_slots]`.
@@ -93,7 +95,8 @@ impl<'a> Expectations<'a> {
             match copies {
                 Ok(copies) => {
                     let rows_per_slot = self.even_rows(row);
-                    return Ok(Expected { copies, error: None, busiest: None, kind, rows_per_slot });
+                    let (error, busiest, uplink) = (None, None, None);
+                    return Ok(Expected { copies, error, busiest, uplink, kind, rows_per_slot });
                 }
                 // Too many sets of groups to sum: sample them.
                 Err(BlackboardError::GroupSets { .. } | BlackboardError::Terms { .. }) => {}
@@ -126,6 +129,7 @@ impl<'a> Expectations<'a> {
         let step_tokens = f64::from(self.spec.tokens) * f64::from(row.cluster.num_ranks());
         let alike = matches!(self.spec.routing, RoutingSpec::Uniform | RoutingSpec::Model);
         let mut busiest = (!alike).then(CopiesPerToken::default);
+        let mut uplink = (!alike).then_some(0.0);
         for routings in &sample.routings {
             let bytes = RowBytes::new(self.spec.shape.hidden);
             let plan: PlannedTraffic =
@@ -138,6 +142,10 @@ impl<'a> Expectations<'a> {
                 let most = |class| busiest_port(&plan.dispatch, &row.cluster, class) as f64 * of_rank;
                 busiest.intra += most(LinkClass::ScaleUp);
                 busiest.inter += most(LinkClass::ScaleOut);
+                let racks = row.cluster.racks().zip(rack_bytes(&plan.dispatch, &row.cluster));
+                let of_a_rank =
+                    racks.map(|(rack, bytes)| bytes as f64 / f64::from(row.cluster.rack_size(rack)));
+                uplink = uplink.map(|sum| sum + of_a_rank.fold(0.0, f64::max) * of_rank);
             }
             for (sum, &rows) in rows_per_slot.iter_mut().zip(&plan.rows_per_slot) {
                 *sum += rows as f64 * weight * step_tokens;
@@ -147,7 +155,7 @@ impl<'a> Expectations<'a> {
             true => (ExpectedKind::TraceMean, None),
             false => (ExpectedKind::MonteCarlo, standard_error(row, sample)),
         };
-        Ok(Expected { copies, error, busiest, kind, rows_per_slot })
+        Ok(Expected { copies, error, busiest, uplink, kind, rows_per_slot })
     }
 }
 

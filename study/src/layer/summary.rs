@@ -142,7 +142,8 @@ impl<'a> Facts<'a> {
         if !throttle.is_finite() || throttle <= 0.0 {
             return None;
         }
-        let here = self.report.config.get("throttle").and_then(serde_json::Value::as_f64)?;
+        let number = |key: &str| self.report.config.get(key).and_then(serde_json::Value::as_f64);
+        let here = number("throttle")? * number("oversubscription").unwrap_or(1.0);
         Some(format!(
             "By the copies counted, hierarchical breaks even with one rack ({}) at a throttle of {throttle:.2}; here it is {here}.",
             base.scheme

@@ -45,6 +45,9 @@ impl CompareSpec {
         if self.state_width() != self.shape.hidden {
             config["latent"] = json!(self.shape.hidden);
         }
+        if self.fabric.oversubscription.blocks() {
+            config["oversubscription"] = json!(self.fabric.oversubscription);
+        }
         if !self.faults.is_empty() {
             config["faults"] = json!(names(&self.faults));
         }

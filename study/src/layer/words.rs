@@ -71,6 +71,10 @@ pub struct LayerArgs {
     pub memory_limit: Option<u64>,
 }
 
+/// What is told of uplinks that ranks in processes of their own share.
+const QUIC_SHARES: &str = "quic gives each rank an equal part of its rack's uplink as its port, exact where all of a rack send alike and at \
+                           once; sim has them share one queue";
+
 impl LayerArgs {
     /// The comparison that these words ask for.
     ///
@@ -129,6 +133,12 @@ impl LayerArgs {
         if !self.fault.is_empty() && self.backend.contains(&BackendWord::All) {
             spec.backends.retain(|&kind| kind != BackendKind::Analytic);
             spec.notes.push("closed forms know no faults: analytic left out".to_owned());
+        }
+        if spec.fabric.oversubscription.blocks()
+            && spec.rack_sizes.len() > 1
+            && spec.backends.contains(&BackendKind::Quic)
+        {
+            spec.notes.push(QUIC_SHARES.to_owned());
         }
         let words = [vec!["compare".to_owned()], said(&said_of)].concat();
         spec.command = Some(command(&words));

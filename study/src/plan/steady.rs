@@ -123,7 +123,7 @@ impl Curve {
         let need = ledger.rounded((input + output).ceil() as u64);
         let handover =
             deployment.memory.iter().map(|stage| stage.cache.bytes(input as u64)).fold(0.0, f64::max);
-        let link = deployment.fabric.scale_out;
+        let link = deployment.fabric.scale_out_share();
         let handover_ms =
             (handover / link.rate.bytes_per_s() as f64) * 1e3 + link.latency.as_micros_f64() / 1e3;
         Ok(Self {

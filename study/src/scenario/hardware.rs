@@ -2,9 +2,10 @@
 
 use super::files::{is_cluster_file, read_file};
 use super::{LatencyChoice, Racks, ScenarioError};
+use blackboard::text::number;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use topology::{ClusterSpec, Dtype, Fabric, Hardware, parse_cluster_file};
+use topology::{ClusterSpec, Dtype, Fabric, Hardware, Oversubscription, Rate, parse_cluster_file};
 
 /// Accelerators, links and, from a cluster file, racks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Place {
     pub fabric: Fabric,
     /// Ranks of each rack; `None` for a preset.
     pub rack_sizes: Option<Vec<u32>>,
+    /// Share of the links between racks that a second job takes: of a file, until it is [taken](Self::shared).
+    #[serde(default)]
+    pub background: f64,
 }
 
 /// Reads a cluster file.
@@ -34,12 +38,17 @@ impl Place {
         let name = name.unwrap_or(Hardware::DEFAULT_PRESET);
         let refused = |problem: String| ScenarioError::new("hardware", problem);
         if is_cluster_file(name) {
-            let ClusterSpec { cluster, hardware, fabric, .. } =
+            let ClusterSpec { cluster, hardware, fabric, background, .. } =
                 cluster_file(Path::new(name)).map_err(refused)?;
-            return Ok(Self { hardware, fabric, rack_sizes: Some(cluster.rack_sizes().to_vec()) });
+            return Ok(Self {
+                hardware,
+                fabric,
+                rack_sizes: Some(cluster.rack_sizes().to_vec()),
+                background,
+            });
         }
         let hardware = Hardware::preset(name).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { fabric: hardware.fabric(), hardware, rack_sizes: None })
+        Ok(Self { fabric: hardware.fabric(), hardware, rack_sizes: None, background: 0.0 })
     }
 
     /// Ports between racks `throttle` times slower than those in them, where one is given; the combine's own as well.
@@ -52,6 +61,54 @@ impl Place {
             made.map_err(|error| ScenarioError::new("throttle", error))?;
         }
         Ok(self)
+    }
+
+    /// Uplinks of racks with the ports of a rack `oversubscription` times as fast, and all links between racks without what a second job
+    /// takes; each the file's where none is given. After [`Self::throttled`], and once.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] for numbers that can't be.
+    pub fn shared(
+        mut self,
+        oversubscription: Option<f64>,
+        background: Option<f64>,
+    ) -> Result<Self, ScenarioError> {
+        if let Some(ratio) = oversubscription {
+            let ratio = Oversubscription::new(ratio);
+            self.fabric.oversubscription =
+                ratio.map_err(|error| ScenarioError::new("oversubscription", error))?;
+        }
+        self.background = background.unwrap_or(self.background);
+        let left = self.hardware.share(&mut self.fabric, self.background);
+        left.map_err(|error| ScenarioError::new("background", error))?;
+        Ok(self)
+    }
+
+    /// What is to be told of the links between racks of `sizes`, where ranks don't have them for themselves.
+    #[must_use]
+    pub fn told_of_sharing(&self, sizes: &[u32]) -> Vec<String> {
+        let mut notes = Vec::new();
+        if sizes.len() < 2 {
+            return notes;
+        }
+        let (ratio, port) = (self.fabric.oversubscription, self.fabric.scale_out.rate);
+        let gb = |rate: Rate| number(rate.bytes_per_s() as f64 / 1e9);
+        if self.background > 0.0 {
+            let percent = number(self.background * 100.0);
+            notes.push(format!(
+                "a second job takes {percent}% of every link between racks at all times: {} GB/s of a port are left",
+                gb(port)
+            ));
+        }
+        if ratio.blocks() {
+            let most = sizes.iter().copied().max().unwrap_or(1);
+            notes.push(format!(
+                "uplinks are oversubscribed {ratio} to 1: {} GB/s each way for a rack of {most}, one queue each way; several planes, rails \
+                 and congestion inside switches are left out",
+                gb(ratio.uplink(most, port))
+            ));
+        }
+        notes
     }
 
     /// The same with the latencies of `choice`.
@@ -70,6 +127,7 @@ impl Place {
             scale_out: self.fabric.scale_out.rate,
             scale_up_latency: self.fabric.scale_up.latency,
             scale_out_latency: self.fabric.scale_out.latency,
+            oversubscription: self.fabric.oversubscription,
             ..self.hardware
         }
     }

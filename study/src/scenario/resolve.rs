@@ -111,6 +111,10 @@ impl Scenario {
         let own = place.clone();
         let place = place.throttled(self.throttle)?;
         words.throttle = words.throttle.filter(|_| place != own);
+        let place = place.shared(self.oversubscription, self.background)?;
+        let ratio = own.fabric.oversubscription;
+        words.oversubscription = words.oversubscription.filter(|_| place.fabric.oversubscription != ratio);
+        words.background = words.background.filter(|&given| given != own.background);
         let own = model.storage.arithmetic();
         let dtype = place.dtype(self.dtype, own, &mut notes)?;
         words.dtype = words.dtype.filter(|&given| Ok(given) != place.dtype(None, own, &mut Vec::new()));
@@ -121,6 +125,7 @@ impl Scenario {
         words.micro_batches = words.micro_batches.filter(|&given| given != self.pp);
         let rack_sizes = place.racks(&self.said_of_racks(), DEFAULT_RACKS, DEFAULT_RANKS_PER_RACK)?;
         words.say_racks(&rack_sizes, place.rack_sizes.as_deref());
+        notes.extend(place.told_of_sharing(&rack_sizes));
         let domain = place.hardware.domain_ranks;
         if rack_sizes.iter().any(|&ranks| ranks > domain) {
             let name = &place.hardware.name;

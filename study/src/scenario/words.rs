@@ -55,6 +55,13 @@ pub struct Scenario {
     /// Scale-up over scale-out rate [default: the hardware's; 8 of talk-gb200]
     #[arg(long, value_name = "X", help_heading = LINKS)]
     pub throttle: Option<f64>,
+    /// Scale-out ports of a rack over its uplink, 1 to 1000: with 4 the ranks of a rack share a quarter of what their ports carry
+    /// [default: 1, or the cluster file's]
+    #[arg(long, value_name = "X", help_heading = LINKS)]
+    pub oversubscription: Option<f64>,
+    /// Share of every link between racks that a second job takes at all times, 0 to 0.999 [default: 0, or the cluster file's]
+    #[arg(long, value_name = "SHARE", help_heading = LINKS)]
+    pub background: Option<f64>,
     /// `zero`, `preset` or two numbers of microseconds, in a rack and between racks; compare takes it several times
     /// [default: preset; compare: zero and preset]
     #[arg(

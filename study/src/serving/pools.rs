@@ -97,9 +97,10 @@ pub(super) fn of_prefill(error: ServeError) -> ServeError {
     }
 }
 
-/// The way of caches from `prompts` to `answers`: the links between racks, the slower of what either pool has, with the longer latency.
+/// The way of caches from `prompts` to `answers`: the links between racks, the slower of what either pool has, with the longer latency; each
+/// rank with its part of its rack's uplink.
 pub(super) fn handover(prompts: &Ready, answers: &Ready) -> Handover {
-    let [from, to] = [prompts, answers].map(|pool| pool.deployment.fabric.scale_out);
+    let [from, to] = [prompts, answers].map(|pool| pool.deployment.fabric.scale_out_share());
     let slower = from.rate.bytes_per_s().min(to.rate.bytes_per_s());
     let link =
         LinkSpec { rate: Rate::new(slower).unwrap_or(from.rate), latency: from.latency.max(to.latency) };

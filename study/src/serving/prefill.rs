@@ -9,12 +9,14 @@ use super::spec::{Deployed, Prefill, PrefillPool, ServeSpec, place_of};
 /// Most replicas of a pool.
 const REPLICAS_MAX: u32 = 1_024;
 /// The words of a scenario that a pool of prompts may have otherwise; the others are about the model and its requests.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 16] = [
     "hardware",
     "racks",
     "ranks_per_rack",
     "ranks",
     "throttle",
+    "oversubscription",
+    "background",
     "latency",
     "dtype",
     "memory_share",
