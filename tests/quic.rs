@@ -23,7 +23,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use study::rebalance::{Moved, Phase as Alive, Rebalancing, rebalance};
-use topology::{Cluster, Dtype, Hardware, RackId, RankId};
+use topology::{Cluster, Dtype, Hardware, Oversubscription, RackId, RankId};
 
 fn program() -> WorkerKind {
     WorkerKind::Processes { program: env!("CARGO_BIN_EXE_railyard").into() }
@@ -117,6 +117,9 @@ fn edges() -> Vec<(&'static str, RunRequest)> {
         let placement = Placement::replicated_per_rack(&twice.setup.cluster, 8).unwrap();
         own(&mut twice).placement = Arc::new(placement);
         edges.push(("replicas", twice));
+        let mut uplinks = request(&[2, 3], (128, 8, 3), scheme, 6);
+        uplinks.setup.fabric.oversubscription = Oversubscription::new(4.0).unwrap();
+        edges.push(("oversubscribed uplinks", uplinks));
     }
     edges
 }
@@ -156,6 +159,27 @@ async fn quic_itself_counts_at_least_the_planned_bytes() {
 /// The end of a phase, emulated ps.
 fn end(round: &StepRecord, phase: Phase) -> u64 {
     round.reports(phase).iter().map(|report| report.measured.0).max().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_have_equal_parts_of_their_racks_uplinks() {
+    let mut cluster = start(program(), 4).await;
+    let (mut request, _) = of_150_ms(None);
+    request.setup.fabric.oversubscription = Oversubscription::new(4.0).unwrap();
+    let simulate = |setup: Setup| SimRunner::run_blocking(&RunRequest::new(setup), 1).unwrap().remove(0);
+    let parts = simulate(request.setup.clone().in_equal_shares());
+    let queues = simulate(request.setup.clone());
+    let round = run_steps(&mut cluster, &request, 1).await.unwrap().remove(0);
+    for phase in [Phase::Dispatch, Phase::Combine] {
+        let stamped = |round: &StepRecord| {
+            round.reports(phase).iter().map(|report| report.stamped.0).max().unwrap() as f64
+        };
+        let [real, parts, queues] = [&round, &parts, &queues].map(stamped);
+        assert!((real / parts - 1.0).abs() < 0.03, "{phase:?}: {real} for {parts}");
+        // What all of a rack share is at work as long as anyone sends.
+        assert!(queues < parts, "{phase:?}: {queues} in queues, {parts} in parts");
+    }
+    cluster.shutdown().await;
 }
 
 /// Four ranks in two racks whose dispatch lasts 150 ms of the wall; ranks have `lead_ms` to hand early what leaves first.

@@ -3,6 +3,7 @@
 use super::{BackendKind, Record, Report};
 use blackboard::CopiesPerToken;
 use blackboard::scale_up::break_even_throttle;
+use blackboard::text::number;
 use moe::DispatchScheme;
 
 /// The sentences of `report`, one a line.
@@ -142,11 +143,12 @@ impl<'a> Facts<'a> {
         if !throttle.is_finite() || throttle <= 0.0 {
             return None;
         }
-        let number = |key: &str| self.report.config.get(key).and_then(serde_json::Value::as_f64);
-        let here = number("throttle")? * number("oversubscription").unwrap_or(1.0);
+        let said = |key: &str| self.report.config.get(key).and_then(serde_json::Value::as_f64);
+        let here = said("throttle")? * said("oversubscription").unwrap_or(1.0);
         Some(format!(
-            "By the copies counted, hierarchical breaks even with one rack ({}) at a throttle of {throttle:.2}; here it is {here}.",
-            base.scheme
+            "By the copies counted, hierarchical breaks even with one rack ({}) at a throttle of {throttle:.2}; here it is {}.",
+            base.scheme,
+            number(here),
         ))
     }
 
