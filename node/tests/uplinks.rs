@@ -120,6 +120,31 @@ fn a_layer_stays_near_its_bound() {
     }
 }
 
+/// A path that is late for a while holds up what comes after it in the same flow, as without uplinks.
+#[test]
+fn what_is_late_keeps_its_flow_in_order() {
+    for scheme in DispatchScheme::ALL {
+        let mut setup = setup(&[2, 2], shape(512, 8, 4, 16), scheme, 64);
+        setup.fabric.oversubscription = Oversubscription::new(2.0).unwrap();
+        let healthy = layer(setup.clone());
+        setup.faults.faults.push("delay from=0 to=2 by_us=30 at_us=0 for_us=5".parse().unwrap());
+        for ((late, _), (end, _)) in layer(setup).into_iter().zip(healthy) {
+            assert!(late > end, "{scheme}");
+        }
+    }
+}
+
+/// What a queue would silently undo.
+#[test]
+fn frames_out_of_order_are_refused() {
+    let mut setup = setup(&[2, 2], shape(64, 8, 2, 16), DispatchScheme::Flat, 4);
+    setup.faults.faults.push("reorder from=0 to=3".parse().unwrap());
+    assert_eq!(setup.validate(), Ok(()));
+    setup.fabric.oversubscription = Oversubscription::new(2.0).unwrap();
+    let refused = setup.validate().unwrap_err().to_string();
+    assert!(refused.contains("`reorder` through oversubscribed uplinks"), "{refused}");
+}
+
 proptest! {
     #[test]
     fn nothing_is_faster_than_ports_and_uplinks_allow(

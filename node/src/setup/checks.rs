@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use thiserror::Error;
-use topology::RankId;
+use topology::{RankId, What};
 
 /// A setup that can't be run: one line that names the number, its range or the stage.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -71,6 +71,12 @@ impl Setup {
         self.hardware.validate().map_err(SetupError::new)?;
         size("chunk_rows", self.chunk_rows.into(), 1..=1024)?;
         self.faults.check(&self.cluster).map_err(SetupError::new)?;
+        let uplinks = self.fabric.oversubscription.blocks() && self.cluster.num_racks() > 1;
+        if uplinks && self.faults.faults.iter().any(|fault| fault.what == What::Reorder) {
+            return refuse(
+                "`reorder` through oversubscribed uplinks: their queues put frames in order again; leave out one of the two",
+            );
+        }
         match &self.program {
             Program::Layer(layer) => self.check_layer(layer),
             Program::Moves(moves) => self.check_moves(moves),
