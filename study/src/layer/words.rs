@@ -83,6 +83,7 @@ impl LayerArgs {
     pub fn spec(&self, programs: &Arc<Programs>) -> Result<CompareSpec, ScenarioError> {
         let Studied { model, place, rack_sizes, dtype, routing, placement, slots, notes, words, .. } =
             self.scenario.resolve(programs)?;
+        let domain = place.told_of_domain(&rack_sizes);
         let mut said_of = Self { scenario: self.scenario.with(words), ..self.clone() };
         let words = &mut *said_of.scenario;
         let mut spec = CompareSpec {
@@ -110,6 +111,7 @@ impl LayerArgs {
             ..CompareSpec::new(model, place.hardware)
         };
         spec.shape.dtype = dtype;
+        spec.notes.extend(domain);
         rows_of(&mut words.latency, &mut spec.latencies);
         words.scheme = in_order(&DispatchScheme::ALL, &words.scheme);
         words.gate = distinct(words.gate.clone());

@@ -5,7 +5,9 @@ use super::{LatencyChoice, Racks, ScenarioError};
 use blackboard::text::number;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use topology::{ClusterSpec, Dtype, Fabric, Hardware, Oversubscription, Rate, parse_cluster_file};
+use topology::{
+    ClusterSpec, DomainTopology, Dtype, Fabric, Hardware, Oversubscription, Rate, parse_cluster_file,
+};
 
 /// Accelerators, links and, from a cluster file, racks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +111,19 @@ impl Place {
             ));
         }
         notes
+    }
+
+    /// What is to be told of ranks in a torus, whose ports rows are sent through as if a switch joined them.
+    #[must_use]
+    pub fn told_of_domain(&self, sizes: &[u32]) -> Option<String> {
+        let torus =
+            matches!(self.hardware.domain_topology, DomainTopology::Torus2d | DomainTopology::Torus3d);
+        (torus && sizes.iter().any(|&size| size > 1)).then(|| {
+            format!(
+                "{} is wired as a torus; here its ports are those of a crossbar, `roofline` charges the longer ways",
+                self.hardware.name
+            )
+        })
     }
 
     /// The same with the latencies of `choice`.

@@ -31,6 +31,34 @@ fn a_throttle_is_of_every_pair_of_ports() {
 }
 
 #[test]
+fn links_between_racks_are_shared_once_and_said_to_be() {
+    let place = Place::named(Some("gb200")).expect("a preset");
+    assert_eq!(place.clone().shared(Some(1.0), Some(0.0)), Ok(place.clone()), "nobody shares them");
+    assert_eq!(place.clone().shared(None, None), Ok(place.clone()));
+    assert!(place.told_of_sharing(&[8, 8]).is_empty());
+    let rate = place.fabric.scale_out.rate.bytes_per_s();
+    let shared = place.clone().shared(Some(4.0), Some(0.5)).expect("sound");
+    assert_eq!(shared.fabric.scale_out.rate.bytes_per_s(), rate / 2);
+    assert_eq!(shared.fabric.scale_out_share().rate.bytes_per_s(), rate / 8);
+    assert_eq!(shared.clone().into_hardware().fabric(), shared.fabric);
+    let told = shared.told_of_sharing(&[8, 6]);
+    assert!(
+        told[0].starts_with("a second job takes 50% of every link") && told[1].contains("4 to 1"),
+        "{told:?}"
+    );
+    assert!(shared.told_of_sharing(&[16]).is_empty(), "one rack has no other");
+    let measured = Place::named(Some("h100-deepep-ll")).expect("a preset");
+    let halved = measured.clone().shared(None, Some(0.5)).expect("sound");
+    let rate = |place: &Place| {
+        place.hardware.kernels.as_ref().expect("a profile").dispatch.racks.scale_out_bytes_per_s
+    };
+    assert_eq!(rate(&halved) * 2.0, rate(&measured), "kernels as well");
+    for (ratio, taken, word) in [(0.5, 0.0, "oversubscription"), (1.0, 1.0, "background")] {
+        assert_eq!(place.clone().shared(Some(ratio), Some(taken)).expect_err("refused").word, word);
+    }
+}
+
+#[test]
 fn racks_follow_from_what_is_said() {
     let sizes = |racks: Option<u32>, ranks_per_rack: &[u32], ranks: Option<u32>| {
         Racks { racks, ranks_per_rack: ranks_per_rack.to_vec(), ranks }.sizes(2, 8)

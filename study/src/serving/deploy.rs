@@ -100,7 +100,8 @@ impl Deployment {
         let stack = stack(spec, &studied, &cluster)?;
         let stage_cluster = stage_cluster(&stack, &cluster);
         let placements = placements(&studied, sources, seed, (&stack, &stage_cluster))?;
-        let Studied { place, routing, notes, .. } = studied;
+        let Studied { place, routing, mut notes, rack_sizes, .. } = studied;
+        notes.extend(place.told_of_domain(&rack_sizes));
         let Place { hardware, fabric, .. } = place.with_latency(latency);
         let shares = MemoryShares { used: scenario.memory_share, kept: spec.hbm_share() };
         let memory = stage_memory(&stack, &hardware, &placements, &spec.scheduler, shares);
