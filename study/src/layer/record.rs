@@ -84,7 +84,7 @@ pub struct Record {
     pub compute_us: f64,
     /// `a2a_us + compute_us`: nothing overlaps, but in a layer that was measured as one fused kernel.
     pub layer_us: f64,
-    /// Lower bound of `a2a_us`: the fluid bound of the bytes that each port had to carry; for analytic, the closed form itself.
+    /// Lower bound of `a2a_us`: the fluid bound of the bytes that each port and oversubscribed uplink had to carry; for analytic, the closed form itself.
     pub bound_us: f64,
     /// `a2a_us` over that of the base row with the same gate, backend and latency; `None` if that is 0.
     pub a2a_slowdown: Option<f64>,

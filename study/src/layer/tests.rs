@@ -13,7 +13,7 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 use moe::routing::Workload;
 use moe::stack::StepBatch;
 use moe::{DispatchScheme, RecordedRows, RoutingSpec};
-use topology::Picos;
+use topology::{Oversubscription, Picos};
 
 const HOST: Host = Host { cores: 2, one_process: false, pace: 1, figures: Figures::ASSUMED };
 
@@ -71,6 +71,40 @@ fn racks_without_a_slower_link_between_them_cost_nothing_flat() {
     spec.fabric.scale_out.rate = spec.fabric.scale_up.rate;
     let slowdowns = slowdowns(&analytic(spec));
     assert!(slowdowns[0].parse::<f64>().expect("a number") < 1.0, "{slowdowns:?}");
+}
+
+#[test]
+fn closed_forms_bounds_and_sim_know_the_same_uplinks() {
+    // What is liked is drawn from other tokens, and so is the port that is expected to carry most.
+    for (routing, near) in
+        [(RoutingSpec::Uniform, 0.97..1.1), (RoutingSpec::Zipf { exponent: 0.8 }, 0.93..1.15)]
+    {
+        let mut before: Option<Report> = None;
+        for ratio in [1.0, 2.0, 4.0] {
+            let mut spec = CompareSpec {
+                routing: routing.clone(),
+                tokens: 256,
+                payload: false,
+                backends: vec![BackendKind::Analytic, BackendKind::Sim],
+                latencies: vec![LatencyChoice::Zero],
+                ..default_spec()
+            };
+            spec.fabric.oversubscription = Oversubscription::new(ratio).expect("a ratio");
+            let now = report(&spec);
+            for (at, row) in now.rows.iter().enumerate() {
+                assert!(row.a2a_us >= row.bound_us, "{} at {ratio}", row.title);
+                if row.backend == BackendKind::Sim {
+                    let closed = now.find(row.configuration, "zero", BackendKind::Analytic).expect("a row");
+                    let over = row.a2a_us / closed.a2a_us;
+                    assert!(near.contains(&over), "{} at {ratio}: {over} of the closed form", row.title);
+                }
+                if let Some(before) = &before {
+                    assert!(row.a2a_us >= before.rows[at].a2a_us, "{} at {ratio}", row.title);
+                }
+            }
+            before = Some(now);
+        }
+    }
 }
 
 #[test]
