@@ -19,7 +19,7 @@ pub(crate) fn text_of(path: &Path, bytes_max: u64) -> Option<String> {
 /// # Errors
 /// What the system said.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
