@@ -8,6 +8,8 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/meas
 
 const WHOLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/measured/moe_layer_h200.csv");
 
+const SERVED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/blackboard/data/measured/serving_published.csv");
+
 #[track_caller]
 fn text(args: &[&str]) -> String {
     support::works(&mut support::railyard(args))
@@ -91,6 +93,46 @@ fn a_layer_that_was_fitted_is_the_shipped_preset() {
 }
 
 #[test]
+fn servers_that_were_fitted_are_the_shipped_presets() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (gpu, rows, sure) in [("h800", 2, true), ("h100", 2, true), ("gb200", 0, false)] {
+        let file = dir.path().join(format!("{gpu}.toml"));
+        let out = file.to_str().expect("UTF-8");
+        let fit = [
+            "calibrate",
+            "--measured",
+            SERVED,
+            "--hold-out=each:row",
+            "--variant",
+            gpu,
+            "--json",
+            "--out",
+            out,
+        ];
+        let servers = json(&fit)["servers"].clone();
+        let of = |part: &str| &servers["held_out"][0]["errors"]["columns"][format!("{gpu} {part}")]["rows"];
+        let left_out = of("decode").as_u64().unwrap_or(0) + of("prefill").as_u64().unwrap_or(0);
+        assert_eq!((left_out, &servers["held_out"][0]["unsaid"]), (rows, &Value::from(1)), "{gpu}");
+        let fits = servers["fits"].as_array().expect("fits");
+        let own = fits.iter().find(|fit| fit["hardware"].as_str().is_some_and(|name| name.starts_with(gpu)));
+        assert_eq!(own.expect("fitted")["relative_standard_error"].is_null(), !sure, "{gpu}");
+        let step = |hardware: &str| {
+            let args =
+                ["roofline", "--hardware", hardware, "--racks=1", "--ranks=8", "--batch=512", "--json"];
+            json(&args)
+        };
+        let (own, shipped) = (step(out), step(&format!("{gpu}-serving")));
+        let time = |of: &Value| of["step_ms"].as_f64().expect("a number");
+        assert!((time(&own) / time(&shipped) - 1.0).abs() < 2e-3, "{gpu}");
+        assert_eq!(own["config"]["mode"], "serial");
+        let told = text(&["calibrate", "--measured", SERVED, "--variant", gpu, "--evaluate", out]);
+        assert!(told.contains(&format!("{gpu} decode")) && !told.contains("step_efficiency"), "{told}");
+    }
+    let both = text(&["calibrate", "--measured", SHIPPED, SERVED]);
+    assert!(both.contains("dispatch, in one rack") && both.contains("h800 prefill"), "{both}");
+}
+
+#[test]
 fn what_the_data_do_not_determine_is_told() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "tokens,dispatch_us\n16,17.6\n64,27.8\n256,67\n").expect("written");
@@ -116,13 +158,28 @@ fn what_can_not_be_read_is_refused_in_one_line() {
     let short = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(short.path(), "tokens,nodes,dispatch_us\n16,1,17.6\n").expect("written");
     let short = short.path().to_str().expect("UTF-8");
+    let twice = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(twice.path(), "tokens,nodes,dispatch_us\n16,1,17.6\n64,1,27.8\n16,1,17.60\n256,1,67\n")
+        .expect("written");
+    let twice = twice.path().to_str().expect("UTF-8");
     for (args, part) in [
         (
             vec!["calibrate", "--measured", short],
             "dispatch, in one rack: 1 measurement(s); a fit of start and rate needs 3 or more",
         ),
-        (vec!["calibrate", "--measured", SHIPPED, SHIPPED], "the same measurements were given before"),
-        (vec!["calibrate", "--measured", SHIPPED, again], "the same measurements were given before"),
+        (vec!["calibrate", "--measured", SHIPPED, SHIPPED], "the same measurement as "),
+        (vec!["calibrate", "--measured", SHIPPED, again], "the same measurement as "),
+        (vec!["calibrate", "--measured", twice], ":4: dispatch_us: the same measurement as "),
+        (vec!["calibrate", "--measured", SERVED, SERVED], "the same measurement as "),
+        (vec!["calibrate", "--measured", SERVED, "--nominal=h800"], "--nominal: server runs name"),
+        (
+            vec!["calibrate", "--measured", SERVED, "--out=own.toml"],
+            "`gb200`, `h100`, `h800`; a profile is of one",
+        ),
+        (vec!["calibrate", "--measured", SERVED, "--variant=h200"], "the files have `gb200`, `h100`, `h800`"),
+        (vec!["calibrate", "--measured", SERVED, "--evaluate=h800"], "it has no measured server"),
+        (vec!["calibrate", "--measured", SERVED, "--evaluate=h800-serving"], "it ran on h100"),
+        (vec!["calibrate", "--measured", SERVED, "--hold-out=tokens>=1"], "leaves no server run to fit"),
         (
             vec!["calibrate", "--measured", WHOLE, "--expert-inter=0"],
             "--expert-inter and --ranks-per-node: give",

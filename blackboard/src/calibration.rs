@@ -1,4 +1,4 @@
-//! Calibration: parameters of kernels and whole layers from measured times, how well the data determine them, and how far off they are on data left out.
+//! Calibration: parameters of kernels, whole layers and servers from measurements, how well the data determine them, and how far off they are on data left out.
 //!
 //! A kernel's mechanisms are those of [`topology::Kernel`]. Each column of times (an operation of a kernel, in one rack or over several) is
 //! fitted by itself, by least squares of relative errors; a mechanism is taken in only where it explains much of what is left, so that
@@ -11,6 +11,9 @@ mod layer_fit;
 mod measurements;
 mod parameters;
 mod profile;
+mod repeats;
+mod server_fit;
+mod server_runs;
 mod solve;
 
 pub use self::error::CalibrationError;
@@ -20,6 +23,12 @@ pub use self::layer_fit::LayerFit;
 pub use self::measurements::{MAX_MEASUREMENTS, Measurement, Op, parse_measurements};
 pub use self::parameters::{Fitted, Parameter};
 pub use self::profile::{data_hash, predict, profiled};
+pub use self::repeats::{measured_once, served_once};
+pub use self::server_fit::{
+    ASSUMED as SERVERS_ASSUMED, ServerFit, check_served, errors_of_served, evaluate_served, fit_served,
+    held_out_served, range_of_served,
+};
+pub use self::server_runs::{Served, is_server_runs, parse_served};
 
 use crate::layer::MoeLayer;
 use crate::scale_up::even_copies;
@@ -270,5 +279,7 @@ pub fn evaluate(
     measurements.iter().map(|measured| Ok(predict(measured, layer, hardware)? / measured.us - 1.0)).collect()
 }
 
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tests;

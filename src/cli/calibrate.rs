@@ -13,17 +13,20 @@ Examples:
   railyard calibrate --measured own.csv --hold-out 'nodes>=4' --hold-out fold:5
   railyard calibrate --measured layers.csv --nominal h200 --kernels h100-deepep-normal --hidden 4096 --top-k 6 --variant fused --out own.toml
   railyard calibrate --measured own.csv --evaluate h100-deepep-ll                          how far off a profile is, without a fit
+  railyard calibrate --measured blackboard/data/measured/serving_published.csv --hold-out each:row --variant h800 --out own.toml     of servers
 
 Measurements are CSV (or between `;` or tabs) with a header, microseconds, any mixture of these columns: tokens_per_rank, nodes or ep (ranks in one rack),
 experts, sms, kernel, row_dtype; dispatch_us, combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us;
-unfused_us (or layer_us) and fused_us of whole layers; or phase and us. `-` and nothing are no measurement.")]
+unfused_us (or layer_us) and fused_us of whole layers; or phase and us. `-` and nothing are no measurement.
+A file of server runs has model, gpu (presets), phase (decode or prefill), ep, sequences_per_gpu (`16384 tokens` of a step of prompts; `~256` if assumed), context,
+tokens_per_s_per_gpu, and at will name, nodes, weights: one number is fitted for each accelerator, the share of its nominal rates that a step reaches.")]
 pub(crate) struct CalibrateArgs {
     /// Measured times (CSV), one file or several
     #[arg(long, value_name = "CSV", num_args = 1.., required = true)]
     pub(crate) measured: Vec<PathBuf>,
-    /// Hardware whose kernels are fitted, a preset's name: all else is kept
-    #[arg(long, value_name = "NAME", default_value = "h100")]
-    pub(crate) nominal: String,
+    /// Hardware whose kernels or layers are fitted, a preset's name: all else is kept [default: h100]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) nominal: Option<String>,
     /// Profile whose dispatch and combine measured layers have, a preset's name [default: nominal ports]
     #[arg(long, value_name = "PROFILE")]
     pub(crate) kernels: Option<String>,
@@ -54,10 +57,10 @@ pub(crate) struct CalibrateArgs {
     /// How experts were picked: uniform, or balanced (all ranks alike) [default: with ep balanced, else uniform]
     #[arg(long, value_name = "ROUTING")]
     pub(crate) routing: Option<blackboard::calibration::Routing>,
-    /// Kernel and row format to write a profile of, as in the files, where they have several
+    /// Kernel and row format, or a server's accelerator, to write a profile of, as in the files, where they have several
     #[arg(long, value_name = "VARIANT")]
     pub(crate) variant: Option<String>,
-    /// Leave measurements out and predict them: nodes>=4, 'tokens in 8,16', each:nodes, fold:5; several times
+    /// Leave measurements out and predict them: nodes>=4, 'tokens in 8,16', each:nodes, each:row, fold:5; several times
     #[arg(long, value_name = "RULE")]
     pub(crate) hold_out: Vec<HoldOut>,
     /// Fit nothing: how far off this profile is, a preset's name or a cluster file
@@ -75,6 +78,13 @@ pub(crate) struct CalibrateArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl CalibrateArgs {
+    /// The nominal hardware's name.
+    pub(crate) fn nominal(&self) -> &str {
+        self.nominal.as_deref().unwrap_or("h100")
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,8 @@
-//! `railyard calibrate`: fits a profile of kernels to measured times, says how far off it is on what it saw and what it didn't, and writes it.
+//! `railyard calibrate`: fits a profile of kernels, layers or servers to measurements, says how far off it is on what it saw and what it didn't, and
+//! writes it.
 
+mod errors;
+mod servers;
 mod told;
 
 use self::told::{Told, object, text};
@@ -8,8 +11,8 @@ use crate::failure::Failure;
 use crate::{files, output};
 use anyhow::{Context, bail};
 use blackboard::calibration::{
-    Errors, Fit, Layer, Measurement, data_hash, evaluate, fit, held_out, parse_measurements, profiled,
-    refitted_on_halves,
+    Errors, Fit, Layer, Measurement, Served, data_hash, evaluate, fit, held_out, is_server_runs,
+    measured_once, parse_measurements, parse_served, profiled, refitted_on_halves, served_once,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,8 +35,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<(), Failure> {
 fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
     let layer = layer(args)?;
     let nominal = nominal(args)?;
-    let (measured, hash) = read(&args.measured, &layer)?;
-    known_variant(args, &measured)?;
+    let Read { measured, served, hash } = read(&args.measured, &layer)?;
+    if measured.is_empty() {
+        servers::refuse_flags_of_kernels(args)?;
+    }
+    known_variant(args, &measured, &served)?;
     layer.check(&measured, &nominal)?;
     let files = args.measured.iter().map(|path| path.display().to_string()).collect();
     let mut told = Told::new(files, measured, nominal);
@@ -41,7 +47,16 @@ fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
         let hardware = Place::named(Some(name))?.hardware;
         told.errors =
             evaluate(&told.measured, &layer, &hardware).with_context(|| format!("--evaluate {name}"))?;
+        told.servers =
+            servers::evaluated(args, served, &hardware).with_context(|| format!("--evaluate {name}"))?;
         told.evaluated = Some(name.clone());
+        return Ok(told);
+    }
+    told.servers = servers::fitted(args, served)?;
+    if told.measured.is_empty() {
+        if args.out.is_some() {
+            told.profile = Some(servers::hardware(args, (&told.files, told.servers.as_ref()), None, hash)?);
+        }
         return Ok(told);
     }
     let fitted = fit(&told.measured, &layer, &told.nominal)?;
@@ -52,8 +67,10 @@ fn told(args: &CalibrateArgs) -> anyhow::Result<Told> {
         told.held_out.push((rule.to_string(), found, unsaid));
     }
     if args.out.is_some() {
-        let variant = variant(args, &fitted)?;
-        told.profile = Some(hardware(args, &told, &fitted, &variant, hash)?);
+        told.profile = Some(match servers::chosen(args, told.servers.as_ref()) {
+            Some(gpu) => servers::hardware(args, (&told.files, told.servers.as_ref()), Some(gpu), hash)?,
+            None => hardware(args, &told, &fitted, &variant(args, &fitted, &told)?, hash)?,
+        });
     }
     told.fit = Some(fitted);
     Ok(told)
@@ -76,7 +93,7 @@ fn layer(args: &CalibrateArgs) -> anyhow::Result<Layer> {
 
 fn nominal(args: &CalibrateArgs) -> anyhow::Result<Hardware> {
     let mut nominal =
-        Hardware { kernels: None, layer: None, serving: None, ..Hardware::preset(&args.nominal)? };
+        Hardware { kernels: None, layer: None, serving: None, ..Hardware::preset(args.nominal())? };
     if let Some(name) = &args.kernels {
         let kernels = Hardware::preset(name)?.kernels;
         nominal.kernels =
@@ -96,29 +113,34 @@ fn nominal(args: &CalibrateArgs) -> anyhow::Result<Hardware> {
     Ok(nominal)
 }
 
-/// All measurements of `files`, and the hash of their texts.
-fn read(files: &[impl AsRef<Path>], layer: &Layer) -> anyhow::Result<(Vec<Measurement>, String)> {
-    let mut measured = Vec::new();
+/// What the files have.
+struct Read {
+    /// Times of kernels and layers.
+    measured: Vec<Measurement>,
+    /// Runs of servers.
+    served: Vec<Served>,
+    /// Of all texts.
+    hash: String,
+}
+
+/// All that `files` have, each measurement once.
+fn read(files: &[impl AsRef<Path>], layer: &Layer) -> anyhow::Result<Read> {
+    let (mut measured, mut served) = (Vec::new(), Vec::new());
     let mut texts = Vec::new();
-    let mut known = BTreeSet::new();
     for path in files {
         let path = path.as_ref();
         let text = files::read(path)?;
-        let own = parse_measurements(&text, &path.display().to_string(), layer)?;
-        // Whatever stands beside them: comments, order of columns, separators.
-        let rows: Vec<String> =
-            own.iter().map(|row| format!("{:?}", Measurement { at: String::new(), ..row.clone() })).collect();
-        if rows.iter().all(|row| known.contains(row)) {
-            bail!(
-                "--measured {}: the same measurements were given before; name each file once",
-                path.display()
-            );
+        let origin = path.display().to_string();
+        if is_server_runs(&text) {
+            served.extend(parse_served(&text, &origin)?);
+        } else {
+            measured.extend(parse_measurements(&text, &origin, layer)?);
         }
-        known.extend(rows);
-        measured.extend(own);
         texts.push(text);
     }
-    Ok((measured, data_hash(texts.iter().map(String::as_str))))
+    measured_once(&measured)?;
+    served_once(&served)?;
+    Ok(Read { measured, served, hash: data_hash(texts.iter().map(String::as_str)) })
 }
 
 /// `predicted / measured - 1`.
@@ -131,9 +153,10 @@ fn errors_of(fitted: &Fit, measured: &[Measurement], layer: &Layer) -> anyhow::R
 }
 
 /// Refuses a variant that nothing measured is of.
-fn known_variant(args: &CalibrateArgs, measured: &[Measurement]) -> anyhow::Result<()> {
+fn known_variant(args: &CalibrateArgs, measured: &[Measurement], served: &[Served]) -> anyhow::Result<()> {
     let Some(variant) = &args.variant else { return Ok(()) };
-    let known: BTreeSet<&str> = measured.iter().map(|row| row.variant.as_str()).collect();
+    let mut known: BTreeSet<&str> = measured.iter().map(|row| row.variant.as_str()).collect();
+    known.extend(served.iter().map(|run| run.gpu.as_str()));
     if known.contains(variant.as_str()) {
         return Ok(());
     }
@@ -146,8 +169,11 @@ fn known_variant(args: &CalibrateArgs, measured: &[Measurement]) -> anyhow::Resu
 }
 
 /// The variant to write a profile of.
-fn variant(args: &CalibrateArgs, fitted: &Fit) -> anyhow::Result<String> {
-    let variants = fitted.variants();
+fn variant(args: &CalibrateArgs, fitted: &Fit, told: &Told) -> anyhow::Result<String> {
+    let mut variants = fitted.variants();
+    if let Some(servers) = &told.servers {
+        variants.extend(servers.gpus());
+    }
     match &args.variant {
         Some(variant) if variants.contains(variant.as_str()) => Ok(variant.clone()),
         None if variants.len() == 1 => Ok(variants.into_iter().collect()),
@@ -203,13 +229,18 @@ fn hardware(
     };
     let found = profiled(fitted, variant, &told.nominal, provenance);
     let what = if found.layer.is_some() { "layers" } else { "kernels" };
-    let stem = args.out.as_ref().and_then(|path| path.file_stem()).unwrap_or_default().to_string_lossy();
     Ok(Hardware {
-        name: stem.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect(),
+        name: name_of(args),
         source: format!("{} with measured {what}", told.nominal.name),
         confidence: Confidence::Medium,
         ..found
     })
+}
+
+/// The profile's name: its file's.
+fn name_of(args: &CalibrateArgs) -> String {
+    let stem = args.out.as_ref().and_then(|path| path.file_stem()).unwrap_or_default().to_string_lossy();
+    stem.chars().filter(|c| c.is_ascii_graphic() && !"\"\\".contains(*c)).collect()
 }
 
 /// What of `variant` was measured, least and most.
@@ -230,9 +261,10 @@ fn range(args: &CalibrateArgs, measured: &[Measurement], variant: &str) -> Optio
 /// The cluster file of the profile: two nodes, which `--racks` and `--ranks-per-rack` override.
 fn cluster_file(args: &CalibrateArgs, hardware: &Hardware) -> anyhow::Result<String> {
     Ok(format!(
-        "# Fitted by `railyard calibrate` to measured kernels; what each parameter means: docs/hardware.md.\n\
+        "# Fitted by `railyard calibrate` to measured {2}; what each parameter means: docs/hardware.md.\n\
          [cluster]\nracks = [{0}, {0}]\n\n{1}",
-        args.ranks_per_node,
+        if hardware.serving.is_some() { hardware.domain_ranks } else { args.ranks_per_node },
         hardware.to_toml()?,
+        if hardware.serving.is_some() { "servers" } else { "kernels" },
     ))
 }

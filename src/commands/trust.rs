@@ -106,7 +106,7 @@ fn servers() -> Result<Told, Failure> {
         Row {
             what: What {
                 op: if served.prompts { "prefill step" } else { "decode step" }.to_owned(),
-                racks: served.racks(),
+                racks: served.racks,
                 ranks: served.ranks,
                 experts: served.model.layer().num_experts,
                 tokens: served.load.round() as u64,

@@ -42,12 +42,25 @@ pub enum CalibrationError {
     Unmeasured {
         /// The profile.
         name: String,
-        /// `kernels` or `layer`.
+        /// `kernels`, `layer` or `server`.
         what: &'static str,
     },
     /// No measurement at all.
-    #[error("{0}: no measurements; give a header and lines such as nodes,tokens,dispatch_us,combine_us")]
-    Empty(String),
+    #[error("{origin}: no measurements; give a header and lines such as {example}")]
+    Empty {
+        /// The file's name as the caller gave it.
+        origin: String,
+        /// A header of its kind.
+        example: &'static str,
+    },
+    /// A measurement that was given before.
+    #[error("{at}: the same measurement as {before}; give each once, of repeats their mean")]
+    Twice {
+        /// File, line and column.
+        at: String,
+        /// The same of the first.
+        before: String,
+    },
     /// Ranks that a group can't be of.
     #[error("{at}: {ranks} rank(s) in {racks} rack(s) have no all-to-all, or don't divide over the racks")]
     Ranks {

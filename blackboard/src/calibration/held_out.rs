@@ -1,7 +1,7 @@
 //! Predictions of measurements that were left out, and of fits to halves: how far a profile can be trusted beyond its data.
 
 use super::fit::fit_some;
-use super::{CalibrationError, Layer, Measurement};
+use super::{CalibrationError, Layer, Measurement, Served};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +9,8 @@ use topology::Hardware;
 
 /// Most parts of `fold:N`.
 const FOLDS_MAX: u64 = 100;
+/// Most values of `each:FIELD`, each of which is a fit.
+const EACH_MAX: usize = 1_000;
 
 /// What a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ enum Field {
     Tokens,
     Experts,
     Sms,
+    /// A line or cell by itself.
+    Row,
 }
 
 impl Field {
@@ -28,17 +32,31 @@ impl Field {
             "tokens" | "tokens_per_rank" => Self::Tokens,
             "experts" => Self::Experts,
             "sms" => Self::Sms,
+            "row" => Self::Row,
             _ => return None,
         })
     }
 
-    fn of(self, measured: &Measurement) -> u32 {
+    fn of(self, at: usize, measured: &Measurement) -> u32 {
         match self {
             Self::Nodes => measured.racks,
             Self::Ranks => measured.ranks,
             Self::Tokens => measured.tokens,
             Self::Experts => measured.experts,
             Self::Sms => measured.sms.unwrap_or(0),
+            Self::Row => u32::try_from(at).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Tokens of a server's run are those of a rank in a step.
+    fn of_served(self, at: usize, run: &Served) -> u32 {
+        match self {
+            Self::Nodes => run.racks,
+            Self::Ranks => run.ranks,
+            Self::Tokens => run.load.round() as u32,
+            Self::Experts => run.model.layer().num_experts,
+            Self::Sms => 0,
+            Self::Row => u32::try_from(at).unwrap_or(u32::MAX),
         }
     }
 }
@@ -54,7 +72,7 @@ enum Rule {
     In(Field, BTreeSet<u32>),
 }
 
-/// Which measurements to leave out: `nodes>=4`, `ep<=2`, `tokens in 8,16`, `each:nodes`, `fold:5`.
+/// Which measurements to leave out: `nodes>=4`, `ep<=2`, `tokens in 8,16`, `each:nodes`, `each:row`, `fold:5`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldOut {
     text: String,
@@ -74,7 +92,7 @@ impl FromStr for HoldOut {
         let refuse = || {
             CalibrationError::HoldOut {
             rule: text.to_owned(),
-            problem: "give FIELD>=N, FIELD<=N, FIELD=N, FIELD in N,N, each:FIELD or fold:N; fields are nodes, ep, tokens, experts, sms"
+            problem: "give FIELD>=N, FIELD<=N, FIELD=N, FIELD in N,N, each:FIELD or fold:N; fields are nodes, ep, tokens, experts, sms, row"
                 .to_owned(),
         }
         };
@@ -107,23 +125,46 @@ impl FromStr for HoldOut {
 }
 
 impl HoldOut {
-    /// For each part that is left out in turn: which measurements are in it.
-    fn parts(&self, measurements: &[Measurement]) -> Vec<Vec<bool>> {
-        let by = |out: &dyn Fn(usize, &Measurement) -> bool| {
-            measurements.iter().enumerate().map(|(at, measured)| out(at, measured)).collect::<Vec<bool>>()
-        };
-        match &self.rule {
-            Rule::Folds(parts) => {
-                (0..*parts).map(|part| by(&|at, _| scattered(at) % parts == part)).collect()
-            }
+    /// For each part that is left out in turn: which of `rows` are in it.
+    fn parts(
+        &self,
+        rows: usize,
+        of: impl Fn(Field, usize) -> u32,
+    ) -> Result<Vec<Vec<bool>>, CalibrationError> {
+        let by = |out: &dyn Fn(usize) -> bool| (0..rows).map(out).collect::<Vec<bool>>();
+        Ok(match &self.rule {
+            Rule::Folds(parts) => (0..*parts).map(|part| by(&|at| scattered(at) % parts == part)).collect(),
             Rule::Each(field) => {
-                let values: BTreeSet<u32> = measurements.iter().map(|measured| field.of(measured)).collect();
-                values.into_iter().map(|value| by(&|_, measured| field.of(measured) == value)).collect()
+                let values: BTreeSet<u32> = (0..rows).map(|at| of(*field, at)).collect();
+                if values.len() > EACH_MAX {
+                    return Err(
+                        self.refuse(&format!("{} values, each a fit; at most {EACH_MAX}", values.len()))
+                    );
+                }
+                values.into_iter().map(|value| by(&|at| of(*field, at) == value)).collect()
             }
-            Rule::AtLeast(field, least) => vec![by(&|_, measured| field.of(measured) >= *least)],
-            Rule::AtMost(field, most) => vec![by(&|_, measured| field.of(measured) <= *most)],
-            Rule::In(field, values) => vec![by(&|_, measured| values.contains(&field.of(measured)))],
+            Rule::AtLeast(field, least) => vec![by(&|at| of(*field, at) >= *least)],
+            Rule::AtMost(field, most) => vec![by(&|at| of(*field, at) <= *most)],
+            Rule::In(field, values) => vec![by(&|at| values.contains(&of(*field, at)))],
+        })
+    }
+
+    /// For each part that is left out in turn: which server runs are in it. None leaves nothing.
+    pub(super) fn parts_of_served(&self, runs: &[Served]) -> Result<Vec<Vec<bool>>, CalibrationError> {
+        let parts = self.parts(runs.len(), |field, at| field.of_served(at, &runs[at]))?;
+        match parts.iter().any(|out| out.iter().all(|out| *out)) {
+            true => Err(self.refuse("leaves no server run to fit")),
+            false => Ok(parts),
         }
+    }
+
+    /// Refuses a rule by which nothing was left out.
+    pub(super) fn left_something(&self, rows: usize) -> Result<(), CalibrationError> {
+        if rows == 0 { Err(self.refuse("leaves nothing out")) } else { Ok(()) }
+    }
+
+    fn refuse(&self, problem: &str) -> CalibrationError {
+        CalibrationError::HoldOut { rule: self.text.clone(), problem: problem.to_owned() }
     }
 }
 
@@ -146,10 +187,8 @@ pub fn held_out(
     nominal: &Hardware,
     rule: &HoldOut,
 ) -> Result<(Vec<(Measurement, f64)>, usize), CalibrationError> {
-    let refuse =
-        |problem: &str| CalibrationError::HoldOut { rule: rule.text.clone(), problem: problem.to_owned() };
     let (mut found, mut unsaid) = (Vec::new(), 0);
-    for out in rule.parts(measurements) {
+    for out in rule.parts(measurements.len(), |field, at| field.of(at, &measurements[at]))? {
         let of = |wanted: bool| -> Vec<Measurement> {
             measurements
                 .iter()
@@ -160,7 +199,7 @@ pub fn held_out(
         };
         let (kept, left_out) = (of(false), of(true));
         if kept.is_empty() {
-            return Err(refuse("leaves no measurement to fit"));
+            return Err(rule.refuse("leaves no measurement to fit"));
         }
         let fitted = fit_some(&kept, layer, nominal)?;
         for measured in left_out {
@@ -173,9 +212,7 @@ pub fn held_out(
             }
         }
     }
-    if found.is_empty() && unsaid == 0 {
-        return Err(refuse("leaves nothing out"));
-    }
+    rule.left_something(found.len() + unsaid)?;
     Ok((found, unsaid))
 }
 

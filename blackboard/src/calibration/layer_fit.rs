@@ -29,6 +29,10 @@ const START: Parameter = ("start_us", 40.0, [0.5, 1e3]);
 const EMPTY: Parameter = ("empty_rows", 32.0, [0.5, 1e3]);
 const LOSS: Parameter = ("overlap_loss", 0.2, [1e-3, 1.0]);
 
+/// A way to overlap for which no column of measurements is.
+const TWO_BATCHES: &str = "layer: what two half batches lose that take turns on arithmetic and network (`parallel.overlap = \"two_batch\"`); \
+                           no layer was measured so";
+
 fn put(profile: &mut LayerProfile, key: &str, value: f64) {
     *match key {
         "memory_efficiency" => &mut profile.memory_efficiency,
@@ -181,6 +185,7 @@ impl LayerFit {
                 ),
             });
         }
+        told.push(TWO_BATCHES.to_owned());
         told.push(
             "kernels: not measured here; their fixed times can't be told from layer.start_us, whole layers have their sum"
                 .to_owned(),

@@ -13,7 +13,7 @@ const MAX_RANKS: u32 = 1 << 16;
 const LEAST_US: f64 = 1.0;
 const COLUMNS: &str = "tokens (or tokens_per_rank), nodes, ep, experts, sms, kernel, row_dtype, library, gpu, nic; times: dispatch_us, \
                        combine_us, combine_low_precision_us, dispatch_notify_us, combine_notify_us, prepare_us; of whole layers unfused_us (or layer_us) and \
-                       fused_us; or phase and us";
+                       fused_us; or phase and us; of server runs tokens_per_s_per_gpu";
 
 /// What was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,13 +168,14 @@ pub fn parse_measurements(
         }
     }
     if measurements.is_empty() {
-        return Err(CalibrationError::Empty(origin.to_owned()));
+        let example = "nodes,tokens,dispatch_us,combine_us";
+        return Err(CalibrationError::Empty { origin: origin.to_owned(), example });
     }
     Ok(measurements)
 }
 
 /// What stands between a header's cells, as in traces: of a comma, a semicolon and a tab the most frequent.
-fn separator_of(header: &str) -> char {
+pub(super) fn separator_of(header: &str) -> char {
     [';', '\t', ','].into_iter().max_by_key(|&mark| header.matches(mark).count()).unwrap_or(',')
 }
 

@@ -141,11 +141,9 @@ pub fn trust(hardware: &Hardware, asked: &[Asked]) -> Trust {
             format!("no band, beyond what was measured: {}; {}{rest}", beyond.join(", "), from.told())
         }
         (Some(from), None) => format!("no band: {}{rest}", from.told()),
-        (Some(from), Some(band)) if serving.is_some() => format!(
-            "{of}: what was left out was within {:.0}%, of two rows ({}){rest}",
-            band * 100.0,
-            from.told()
-        ),
+        (Some(from), Some(band)) if serving.is_some() => {
+            format!("{of}: what was left out was within {:.0}% ({}){rest}", band * 100.0, from.told())
+        }
         (Some(from), Some(band)) => {
             format!("{of} within {:.0}% in nine of ten ({}){rest}", band * 100.0, from.told())
         }

@@ -1,5 +1,7 @@
 //! What `railyard calibrate` tells: parameters with what determines them, errors by column and batch, outliers.
 
+use super::errors::{errors_object, table};
+use super::servers::{self, Servers};
 use blackboard::calibration::{Errors, Fit, Fitted, Measurement, column_of, errors_by, regime_of};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -24,6 +26,8 @@ pub(super) struct Told {
     pub(super) errors: Vec<f64>,
     pub(super) evaluated: Option<String>,
     pub(super) fit: Option<Fit>,
+    /// Runs of servers, if the files have any.
+    pub(super) servers: Option<Servers>,
     /// How far apart fits of two halves are.
     pub(super) halves: Option<Errors>,
     /// Rule, what was predicted, how many nothing could be said about.
@@ -41,6 +45,7 @@ impl Told {
             errors: Vec::new(),
             evaluated: None,
             fit: None,
+            servers: None,
             halves: None,
             held_out: Vec::new(),
             profile: None,
@@ -65,37 +70,36 @@ fn outliers(measured: &[Measurement], errors: &[f64]) -> Vec<(String, f64, f64)>
     pairs.map(|(row, error)| (row.at.clone(), row.us, *error)).collect()
 }
 
-fn table(text: &mut String, head: &str, rows: &[(String, Errors)]) {
-    let width =
-        rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).max(head.chars().count());
-    let _ = writeln!(text, "{head:<width$}  rows  median%   mean%    p90%    max%   bias%");
-    for (name, errors) in rows {
-        let Errors { rows, median, mean, p90, max, bias } = errors;
-        let percent = [median, mean, p90, max].map(|error| format!("{:>6.2}", error * 100.0)).join("  ");
-        let _ = writeln!(text, "{name:<width$}  {rows:>4}   {percent}  {:>+6.2}", bias * 100.0);
+pub(super) fn text(told: &Told) -> String {
+    let mut text = format!("{}: ", told.files.join(", "));
+    if !told.measured.is_empty() {
+        times(&mut text, told);
+        if told.servers.is_some() {
+            text.push('\n');
+        }
     }
+    if let Some(servers) = &told.servers {
+        servers::text(&mut text, servers, told.evaluated.as_deref());
+    }
+    text
 }
 
-pub(super) fn text(told: &Told) -> String {
-    let mut text = format!(
-        "{}: {} measurements; nominal {}\n\n",
-        told.files.join(", "),
-        told.measured.len(),
-        told.nominal.name
-    );
+/// Of kernels and layers.
+fn times(text: &mut String, told: &Told) {
+    let _ = writeln!(text, "{} measurements; nominal {}\n", told.measured.len(), told.nominal.name);
     if let Some(fit) = &told.fit {
-        parameters(&mut text, fit);
+        parameters(text, fit);
     }
     let head = told
         .evaluated
         .as_ref()
         .map_or_else(|| "error of the fit".to_owned(), |name| format!("error of {name}"));
     let rows: Vec<_> = tables(&told.measured, &told.errors).concat();
-    table(&mut text, &head, &rows);
+    table(text, &head, &rows);
     for (rule, found, unsaid) in &told.held_out {
         let (measured, errors): (Vec<Measurement>, Vec<f64>) = found.iter().cloned().unzip();
         text.push('\n');
-        table(&mut text, &format!("held out: {rule}"), &tables(&measured, &errors).concat());
+        table(text, &format!("held out: {rule}"), &tables(&measured, &errors).concat());
         if *unsaid > 0 {
             let _ = writeln!(
                 text,
@@ -118,7 +122,6 @@ pub(super) fn text(told: &Told) -> String {
             let _ = writeln!(text, "  {at}: {us} us, predicted {:+.0}%", error * 100.0);
         }
     }
-    text
 }
 
 fn parameter(text: &mut String, one: &Fitted) {
@@ -146,11 +149,6 @@ fn parameters(text: &mut String, fit: &Fit) {
         layer.parameters.iter().for_each(|one| parameter(text, one));
     }
     text.push('\n');
-}
-
-fn errors_object(errors: &Errors) -> Value {
-    let Errors { rows, median, mean, p90, max, bias } = errors;
-    json!({"rows": rows, "median": median, "mean": mean, "p90": p90, "max": max, "bias": bias})
 }
 
 fn tables_object(measured: &[Measurement], errors: &[f64]) -> Value {
@@ -205,6 +203,7 @@ pub(super) fn object(told: &Told) -> Value {
         "errors": tables_object(&told.measured, &told.errors),
         "held_out": held_out.collect::<Vec<_>>(),
         "halves_apart": told.halves.as_ref().map(errors_object),
+        "servers": told.servers.as_ref().map(servers::object),
         "outliers": outliers.map(|(at, us, error)| json!({"at": at, "us": us, "error": error})).collect::<Vec<_>>(),
     })
 }

@@ -3,7 +3,7 @@
 use super::{Row, SAYERS, Told, What};
 use blackboard::calibration::Errors;
 use blackboard::figure::{Axis, Figure, Layer, Mean};
-use blackboard::published::serving::{ASSUMED, ServedSaid, TOO_MANY, TOO_MANY_IN_TURN};
+use blackboard::published::serving::{ASSUMED, ServedSaid, TOO_MANY, TOO_MANY_IN_TURN, profile_of};
 use blackboard::published::{LAYERS_LONGER, LONGER};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -62,7 +62,7 @@ fn server(text: &mut String, said: &ServedSaid) {
         served.tokens_per_s,
         beside(said.nominal),
         beside(said.in_turn),
-        served.profile(),
+        profile_of(served),
         beside(said.profiled),
     );
 }
@@ -104,7 +104,7 @@ fn row_object(row: &Row) -> Value {
         object["server"] = json!({
             "name": served.name, "hardware": served.gpu, "load_published": served.load_known, "context": served.context,
             "tokens_per_s_per_rank": served.tokens_per_s, "nominal_tokens_per_s_per_rank": nominal,
-            "nominal_in_turn_tokens_per_s_per_rank": in_turn, "profile": served.profile(), "profile_tokens_per_s_per_rank": profiled,
+            "nominal_in_turn_tokens_per_s_per_rank": in_turn, "profile": profile_of(served), "profile_tokens_per_s_per_rank": profiled,
         });
     }
     object
