@@ -210,7 +210,8 @@ async fn run_there(
             Remote::Layer { spec, with_base } => {
                 let compared = client.compare(&spec, Wanted::One { with_base }, &meter.meter).await;
                 // Half a point is none.
-                own_records(compared.map_err(|ended| ended.failure)?, with_base).map_err(Failure::failed)?
+                let report = compared.map_err(|ended| ended.failure)?;
+                own_records(report, &spec, with_base).map_err(Failure::failed)?
             }
             Remote::Serving(packed) => {
                 let served = client.serve(&packed, &meter.meter).await?;

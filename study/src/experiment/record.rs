@@ -2,6 +2,7 @@
 
 use super::value::{Ordered, Settings};
 use crate::layer::{BackendKind, Verification};
+use blackboard::published::Trust;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -47,6 +48,15 @@ impl Record {
     pub fn of(whole: &impl Serialize) -> serde_json::Result<Self> {
         // Through text, which keeps the order of keys.
         serde_json::from_str(&serde_json::to_string(whole)?)
+    }
+
+    /// The same, with how far it can be trusted.
+    ///
+    /// # Errors
+    /// None are known.
+    pub fn with_trust(mut self, trust: &Trust) -> serde_json::Result<Self> {
+        self.own.0.push(("trust".to_owned(), serde_json::to_value(trust)?));
+        Ok(self)
     }
 
     /// The value at `key`, nested ones with dots: `share.local`, `memory.0.kv_bytes_max`.

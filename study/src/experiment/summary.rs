@@ -62,6 +62,14 @@ impl SummaryRow<'_> {
         }
     }
 
+    /// How far the row can be trusted: what its records say, of several seeds one that has no band, if any has none.
+    fn trust(&self) -> Option<&serde_json::Value> {
+        let said = || self.records.iter().filter_map(|record| record.value("trust"));
+        said()
+            .find(|trust| trust.get("band").is_none_or(serde_json::Value::is_null))
+            .or_else(|| said().next())
+    }
+
     /// The row with all columns of `subject`.
     #[must_use]
     pub fn json(&self, subject: &dyn Subject) -> serde_json::Value {
@@ -75,6 +83,9 @@ impl SummaryRow<'_> {
         });
         for column in subject.columns() {
             row[column.key] = json!(self.estimate(column.key));
+        }
+        if let Some(trust) = self.trust() {
+            row["trust"] = trust.clone();
         }
         row
     }

@@ -63,7 +63,7 @@ impl CompareSpec {
         if let Some(layer) = &self.hardware.layer {
             config["layer"] = json!(layer);
         }
-        config["trust"] = json!(self.trust());
+        config["trust"] = json!(self.trust(true));
         config
     }
 
@@ -105,20 +105,22 @@ impl CompareSpec {
                 format!("emulated us; phases in lockstep, overlap of compute and communication {overlap}"),
             ),
         ];
-        lines.push(("trust", self.trust().text));
+        lines.push(("trust", self.trust(true).text));
         lines.extend(self.faults.iter().map(|fault| ("fault", fault.to_string())));
         lines.extend(self.notes.iter().map(|note| ("note", note.clone())));
         lines.iter().map(|(key, value)| format!("{key:<9} = {value}\n")).collect()
     }
 
-    /// How far it can be trusted: what is compared, and its base.
-    fn trust(&self) -> Trust {
+    /// How far it can be trusted: what is compared, and its base if it has one.
+    #[must_use]
+    pub fn trust(&self, with_base: bool) -> Trust {
         let asked = |racks: &[u32]| Asked::layer(&self.shape, racks, Some(self.tokens.into()));
         let base = match self.base {
             BaseChoice::Ranks => self.rack_sizes.iter().sum(),
             BaseChoice::Rack => self.rack_sizes.first().copied().unwrap_or(0),
         };
-        trust(&self.hardware, &[asked(&self.rack_sizes), asked(&[base])])
+        let all = [asked(&self.rack_sizes), asked(&[base])];
+        trust(&self.hardware, if with_base { &all } else { &all[..1] })
     }
 
     fn hardware_told(&self) -> String {

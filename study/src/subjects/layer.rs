@@ -109,22 +109,23 @@ impl Configured {
     fn records(&self, report: Result<Report, CompareError>) -> Result<Vec<Record>, Failed> {
         let report =
             report.map_err(|error| Failed { usage: error.is_usage(), problem: error.to_string() })?;
-        Ok(own_records(report, self.with_base)?)
+        Ok(own_records(report, &self.spec, self.with_base)?)
     }
 }
 
-/// The records of a point in the report of its configuration, which comes last; slowdowns only against a base.
+/// The records of a point in the report of its configuration, which comes last; slowdowns only against a base. Each says how far it can be trusted.
 ///
 /// # Errors
 /// None are known.
-pub fn own_records(report: Report, with_base: bool) -> serde_json::Result<Vec<Record>> {
+pub fn own_records(report: Report, spec: &CompareSpec, with_base: bool) -> serde_json::Result<Vec<Record>> {
+    let trust = spec.trust(with_base);
     let own = report.rows.iter().map(|record| record.configuration).max().unwrap_or(0);
     let of_own = report.rows.into_iter().filter(|record| record.configuration == own);
     let records = of_own.map(|mut record| {
         if !with_base {
             (record.a2a_slowdown, record.layer_slowdown) = (None, None);
         }
-        Record::of(&record)
+        Record::of(&record)?.with_trust(&trust)
     });
     records.collect()
 }

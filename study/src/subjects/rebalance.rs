@@ -136,7 +136,9 @@ impl Work for Layer {
             kept.clone()
         };
         let verification = if self.spec.payload { Verification::Outputs } else { Verification::Traffic };
-        Ok(vec![Record::sound(BackendKind::Sim, verification, &Numbers::of(&segments, &kept, *detect_ms))?])
+        let numbers = Numbers::of(&segments, &kept, *detect_ms);
+        let record = Record::sound(BackendKind::Sim, verification, &numbers)?;
+        Ok(vec![record.with_trust(&self.spec.trust(false))?])
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::experiment::{Column, Failed, Fault, Note, Record, Resolved, Work};
 use crate::layer::{BackendKind, Verification};
 use blackboard::deployment::Deployment;
+use blackboard::published::{Asked, trust};
 
 /// The numbers of a roofline step's records.
 pub const COLUMNS: [Column; 23] = [
@@ -75,6 +76,8 @@ impl Work for Step {
     fn run(&self, _: Note<'_>) -> Result<Vec<Record>, Failed> {
         let estimate =
             self.0.estimate().map_err(|error| Failed { usage: true, problem: error.to_string() })?;
-        Ok(vec![Record::sound(BackendKind::Analytic, Verification::NothingRan, &estimate)?])
+        let trust = trust(&self.0.hardware, &[Asked::step(&self.0)]);
+        let record = Record::sound(BackendKind::Analytic, Verification::NothingRan, &estimate)?;
+        Ok(vec![record.with_trust(&trust)?])
     }
 }
