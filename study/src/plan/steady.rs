@@ -223,19 +223,29 @@ impl Curve {
         // Half of a long prompt was there before, on average.
         let cached = ((self.input - tokens).max(0.0) / 2.0) as u64;
         let part = reaches.of_sequence(cached, chunk);
-        // A prompt alone on its ranks goes whole with one half of the batch, by turns (`moe::stack::Halves`).
+        // A prompt alone on its ranks goes whole with one half of the batch.
         let alone = tokens <= self.input;
         let column = |group: u64, half: Option<u64>| {
             let sequences = all / groups + u64::from(group < all % groups);
-            let halves = if half.is_some() { 2 } else { 1 };
-            let mine = match half {
-                Some(half) if alone => group < prompts && group % 2 == half,
-                _ => group < prompts,
+            let (decoding, mine, parts) = match half {
+                None => (sequences, true, 1),
+                // As `moe::stack::Halves` has it: whoever comes goes to the half that has fewer, and where both have as many columns take turns.
+                Some(half) => {
+                    let turn = group % 2 == half;
+                    let next = if sequences.is_multiple_of(2) { turn } else { !turn };
+                    (
+                        sequences / 2 + u64::from(!sequences.is_multiple_of(2) && turn),
+                        next || !alone,
+                        if alone { 1 } else { 2 },
+                    )
+                }
             };
-            let parts = if alone { 1 } else { halves };
-            let prefill = if mine { part.map(|one| one.div_ceil(parts)) } else { TokenLoad::default() };
-            let decode = one.map(|one| (one * sequences).div_ceil(halves));
-            (RankLoad { decode, prefill }, sequences.div_ceil(halves))
+            let prefill = if mine && group < prompts {
+                part.map(|one| one.div_ceil(parts))
+            } else {
+                TokenLoad::default()
+            };
+            (RankLoad { decode: one.map(|one| one * decoding), prefill }, decoding)
         };
         let of = |half: Option<u64>| -> (Vec<RankLoad>, Vec<u64>) {
             (0..groups).map(|group| column(group, half)).unzip()
