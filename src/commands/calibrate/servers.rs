@@ -21,8 +21,11 @@ pub(super) struct Servers {
     /// By the name of the accelerator's preset; nothing where a profile was evaluated.
     fits: BTreeMap<String, ServerFit>,
     /// Rule, what was predicted, how many nothing could be said about.
-    held_out: Vec<(String, Vec<(Served, f64)>, usize)>,
+    held_out: Vec<(String, Predicted, usize)>,
 }
+
+/// Runs that were left out, with their errors.
+type Predicted = Vec<(Served, f64)>;
 
 impl Servers {
     /// Accelerators as the files name them.
