@@ -1,5 +1,6 @@
 //! Work that touches row values: asked for by the rank, done by the shell.
 
+mod expert;
 mod local;
 mod values;
 
@@ -15,7 +16,7 @@ use local::OwnLayers;
 use moe::ExpertId;
 use moe::experts::{Experts, WEIGHT_CACHE_BYTES, weight_block};
 use moe::placement::Placement;
-use moe::plan::{DispatchScheme, Targets};
+use moe::plan::Targets;
 use moe::routing::{Router, Routing};
 use moe::stack::Column;
 use moe::{hidden, rows};
@@ -134,9 +135,6 @@ pub enum JobOutput {
     Token(Vec<f32>),
 }
 
-/// Tokens that one pass of the expert job gathers: bounds its f32 scratch to this many rows an expert.
-const EXPERT_BLOCK_ROWS: usize = 128;
-
 /// Does jobs: holds the gate and the weights, shared by all ranks of a process.
 #[derive(Debug)]
 pub struct JobRunner {
@@ -221,7 +219,9 @@ impl JobRunner {
             }
             Work::Quantise => JobOutput::Rows(self.quantise(rank, width)),
             Work::Expert { layer, rows } if self.setup.payload => {
-                JobOutput::Rows(self.expert(&self.layers[layer], rows, width))
+                let MoeLayer { experts, placement, .. } = &self.layers[layer];
+                let experts = experts.as_ref().expect("a run with payload has experts");
+                JobOutput::Rows(expert::expert(experts, placement, self.setup.scheme, rows, width))
             }
             Work::Expert { rows, .. } => JobOutput::Rows(vec![RowData::Len(combine_bytes); rows.len()]),
             Work::Enter { column, rows, state } => {
@@ -270,48 +270,6 @@ impl JobRunner {
         let layer = u32::from(*layer);
         let states = hidden::hidden_states_of(self.setup.seed, layer, &own.shares_of(rank), shape.hidden);
         quantised(&states, width)
-    }
-
-    /// Blocks of tokens, expert by expert within a block, then summed by token in ascending logical expert.
-    fn expert(&self, layer: &MoeLayer, work: &[ExpertRow], width: usize) -> Vec<RowData> {
-        let experts = layer.experts.as_ref().expect("a run with payload has experts");
-        let mut out = Vec::with_capacity(work.len());
-        for block in work.chunks(EXPERT_BLOCK_ROWS) {
-            let mut picks: Vec<(u32, usize, usize)> = Vec::new();
-            for (at, row) in block.iter().enumerate() {
-                for (which, target) in row.targets.iter().enumerate() {
-                    picks.push((layer.placement.expert_of(target.slot).0, at, which));
-                }
-            }
-            picks.sort_unstable();
-            let mut sums: Vec<Vec<f32>> = vec![Vec::new(); block.len()];
-            let mut wide = vec![0.0; block.len() * width];
-            for (row, wide) in block.iter().zip(wide.chunks_exact_mut(width)) {
-                rows::dequantise_fp8(bytes_of(&row.data), width, wide);
-            }
-            for group in picks.chunk_by(|a, b| a.0 == b.0) {
-                let mut input = Vec::with_capacity(group.len() * width);
-                for &(_, at, _) in group {
-                    input.extend_from_slice(&wide[at * width..(at + 1) * width]);
-                }
-                let mut output = vec![0.0; input.len()];
-                experts.apply(ExpertId(group[0].0), &input, &mut output);
-                for (&(_, at, which), y) in group.iter().zip(output.chunks_exact(width)) {
-                    let sum = &mut sums[at];
-                    if self.setup.scheme == DispatchScheme::Flat {
-                        *sum = y.to_vec();
-                        continue;
-                    }
-                    sum.resize(width, 0.0);
-                    let weight = block[at].targets[which].weight;
-                    for (sum, y) in sum.iter_mut().zip(y) {
-                        *sum += weight * y;
-                    }
-                }
-            }
-            out.extend(sums.iter().map(|sum| narrow_row(sum)));
-        }
-        out
     }
 }
 
