@@ -91,7 +91,8 @@ fn label(parts: &[String]) -> String {
 }
 
 /// The keys that tell series apart: those that are asked for, then every one that varies among rows which would be drawn at
-/// one place, and every word that varies along a line.
+/// one place, and every word that varies along a line. Where x is a result itself, also those
+/// that go up and down along the lines, the fewest values first: what only rises or only falls runs along them too.
 fn keys<'a>(table: &'a Table, plot: &'a PlotTable, numeric: bool, along: Option<&str>) -> Vec<&'a str> {
     let swept = table.keys.contains(&plot.x);
     let place: Vec<&str> = if swept { vec![&plot.x] } else { along.into_iter().collect() };
@@ -113,7 +114,34 @@ fn keys<'a>(table: &'a Table, plot: &'a PlotTable, numeric: bool, along: Option<
             keys.push(key);
         }
     }
+    while let Some(key) = along.and_then(|along| wavers(table, along, &keys)) {
+        keys.push(key);
+    }
     keys
+}
+
+/// The number with the fewest values that goes up and down along the lines which `keys` tell apart.
+fn wavers<'a>(table: &'a Table, along: &str, keys: &[&str]) -> Option<&'a str> {
+    let number = |row: &Row, key: &str| match row.settings.get(key) {
+        Some(Cell::Number(number)) => Some(*number),
+        _ => None,
+    };
+    let up_and_down = |key: &&str| {
+        let mut lines: BTreeMap<Vec<String>, Vec<(f64, f64)>> = BTreeMap::new();
+        for row in &table.rows {
+            let (Some(at), Some(value)) = (number(row, along), number(row, key)) else { continue };
+            let line =
+                keys.iter().map(|key| row.settings.get(*key).map_or_else(String::new, Cell::to_string));
+            lines.entry(line.collect()).or_default().push((at, value));
+        }
+        lines.values_mut().any(|line| {
+            line.sort_by(|left, right| left.0.total_cmp(&right.0));
+            let steps = line.windows(2).map(|pair| pair[1].1 - pair[0].1);
+            steps.clone().any(|step| step > 0.0) && steps.clone().any(|step| step < 0.0)
+        })
+    };
+    let others = table.keys.iter().map(String::as_str).filter(|key| *key != along && !keys.contains(key));
+    others.filter(up_and_down).min_by_key(|key| table.cells(key).len())
 }
 
 /// Where x is a result itself, the number with the most values of those that are no series: it orders each line's points.

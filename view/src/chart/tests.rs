@@ -75,7 +75,10 @@ fn every_line_has_the_records_in_order_with_words_and_units() {
     assert_eq!((one.x.label.as_str(), one.y.label.as_str()), ("stages", "time of a step, us"));
     assert_eq!((&one.x.scale, &one.y.scale), (&Scale::Log, &Scale::Linear));
     assert_eq!(one.title, "small: time of a step by stages");
-    assert_eq!(one.caption, "means over 3 seeds, with 95% intervals; scheme flat");
+    assert_eq!(
+        one.caption,
+        "means over 3 seeds, with 95% intervals; scheme flat; rates of links and compute are assumed"
+    );
 }
 
 #[test]
@@ -113,6 +116,24 @@ fn a_result_along_x_is_joined_in_the_order_of_the_key_that_runs_along_the_line()
     let figure = drawn(&curve, "speed");
     assert_eq!(lines(&figure), [("", vec![(4.0, 2.0), (6.0, 3.0), (5.0, 1.0)])]);
     assert!(figure.caption.contains("along each line users from 1 to 8"), "{}", figure.caption);
+}
+
+#[test]
+fn what_goes_up_and_down_along_a_result_is_a_series_and_what_only_rises_is_not() {
+    // Users tell all points apart, stages rise with them, prompts are long and short in turns.
+    let rows: [(&[&str], f64); 4] = [
+        (&["1", "10", "64"], 1.0),
+        (&["1", "15", "4096"], 2.0),
+        (&["2", "20", "64"], 3.0),
+        (&["2", "30", "4096"], 4.0),
+    ];
+    let mut mixed = table(&["pp", "users", "input_len"], &rows);
+    for (row, speed) in mixed.rows.iter_mut().zip([8.0, 6.0, 4.0, 2.0]) {
+        row.values.insert("speed".to_owned(), Mean { value: speed, half: None });
+    }
+    let figure = drawn(&mixed, "speed");
+    let points: Vec<_> = lines(&figure).into_iter().map(|(_, points)| points).collect();
+    assert_eq!(points, [vec![(8.0, 1.0), (4.0, 3.0)], vec![(6.0, 2.0), (2.0, 4.0)]]);
 }
 
 #[test]

@@ -69,7 +69,15 @@ pub(crate) fn png(figure: &Figure, medium: Medium) -> anyhow::Result<Vec<u8>> {
         Medium::Column => COLUMN_PIXELS / COLUMN_WIDTH,
     };
     let backend = kuva::backend::png::PngBackend::new().with_scale(scale as f32);
-    backend.render_scene(&scene(figure, medium)).map_err(|problem| anyhow::anyhow!("PNG: {problem}"))
+    let mut scene = scene(figure, medium);
+    // It scales all but the dashes of lines.
+    for primitive in &mut scene.elements {
+        if let Primitive::PolyLine { stroke_dasharray: Some(dashes), .. } = primitive {
+            let lengths = dashes.split(' ').filter_map(|length| length.parse::<f64>().ok());
+            *dashes = lengths.map(|length| format!("{:.1}", length * scale)).collect::<Vec<_>>().join(" ");
+        }
+    }
+    backend.render_scene(&scene).map_err(|problem| anyhow::anyhow!("PNG: {problem}"))
 }
 
 fn scene(figure: &Figure, medium: Medium) -> Scene {

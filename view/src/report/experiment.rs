@@ -1,12 +1,12 @@
 //! An experiment of any subject: its claim and findings, its table, its plots, and pictures of what its subject has.
 
 use super::phases::{PHASES, Stack};
-use super::rows::{BARS_MAX, named, numbers};
+use super::rows::{BARS_MAX, named, numbers, told_apart};
 use super::table::{Table, cell};
 use super::trust::{self, Checked};
 use super::{Section, phases, plots, serving};
 use crate::page::escaped;
-use study::experiment::{Merged, Subject, SummaryRow, label, short, summarise};
+use study::experiment::{Merged, Subject, SummaryRow, label, summarise};
 use study::layer::Verification;
 
 /// The experiment as a section; its pictures' names begin with `id`.
@@ -73,7 +73,7 @@ fn headline(merged: &Merged) -> String {
 fn table(merged: &Merged, rows: &[SummaryRow<'_>], subject: &dyn Subject) -> String {
     let swept = &merged.header.swept;
     let keys = numbers(merged, rows, subject);
-    let heads = swept.iter().map(|key| short(key).to_owned());
+    let heads = swept.iter().map(|key| told_apart(key, swept.iter()).to_owned());
     let numbers = keys.iter().map(|key| {
         let (words, unit) = label(subject, key);
         if unit.is_empty() { words.to_owned() } else { format!("{words}, {unit}") }

@@ -54,18 +54,14 @@ fn picture(figure: &Figure, id: &str) -> Picture {
         Scale::Categories(places) => of_places(figure, places),
         _ => of_numbers(figure),
     };
-    Picture { id: id.to_owned(), title: figure.title.clone(), caption: caption(figure), columns, rows, svg }
-}
-
-fn caption(figure: &Figure) -> String {
-    let mut caption = figure.caption.clone();
-    for (backend, words) in [("quic", "measured"), ("sim", "simulated"), ("analytic", "closed form")] {
-        let told = format!("backend {backend}");
-        if caption.contains(&told) {
-            caption = caption.replace(&told, &format!("{told} ({words})"));
-        }
+    Picture {
+        id: id.to_owned(),
+        title: figure.title.clone(),
+        caption: figure.caption.clone(),
+        columns,
+        rows,
+        svg,
     }
-    caption + "; bands and whiskers are 95% intervals over seeds; rates of links and compute are assumed"
 }
 
 /// Curves over numbers.

@@ -39,13 +39,24 @@ pub(super) fn links(latency: &str) -> String {
     }
 }
 
+/// The last word of a key, or where another of `keys` ends in it the whole key.
+pub(super) fn told_apart<'a>(key: &'a str, keys: impl Iterator<Item = &'a String>) -> &'a str {
+    let alike = keys.filter(|other| short(other) == short(key)).count() > 1;
+    if alike { key } else { short(key) }
+}
+
 /// Which row it is, in words.
 pub(super) fn named(row: &SummaryRow<'_>) -> String {
     let words: Vec<String> = row
         .settings
         .0
         .iter()
-        .map(|(key, value)| format!("{} {value}", short(key).replace('_', " ")))
+        .map(|(key, value)| {
+            format!(
+                "{} {value}",
+                told_apart(key, row.settings.0.iter().map(|(key, _)| key)).replace(['_', '.'], " ")
+            )
+        })
         .collect();
     if words.is_empty() { "all points".to_owned() } else { words.join(", ") }
 }

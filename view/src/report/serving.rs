@@ -103,15 +103,15 @@ fn latency(rows: &[SummaryRow<'_>], id: &str, key: &str, words: &str) -> Option<
     })
 }
 
-/// Seats and queue.
+/// Those aboard, and the queue.
 fn seats(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     let keys = ["mean_batch", "max_num_running", "max_num_waiting"];
     let values = values(rows, &keys);
     let (fullest, most) = values.iter().max_by(|one, other| one.1[2].total_cmp(&other.1[2]))?;
     let title = match most[2] {
-        0.0 => "No request ever waited for a seat".to_owned(),
+        0.0 => "No request ever waited to come aboard".to_owned(),
         waiting => format!(
-            "At most {} requests waited while {} were seated: {fullest}",
+            "At most {} requests waited, at most {} were aboard: {fullest}",
             short(waiting),
             short(most[1])
         ),
@@ -123,7 +123,7 @@ fn seats(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     };
     let drawn = Bars {
         axis: "requests".to_owned(),
-        legend: ["on a train, mean", "seated, most", "waiting, most"].map(str::to_owned).to_vec(),
+        legend: ["on a train, mean", "aboard, most", "waiting, most"].map(str::to_owned).to_vec(),
         groups: values.iter().map(group).collect(),
         rule: None,
         told: title.clone(),
@@ -240,10 +240,12 @@ fn busiest<'a>(rows: &'a [SummaryRow<'_>], key: &str) -> Option<(&'a SummaryRow<
     all.max_by(|one, other| waited(one.0).total_cmp(&waited(other.0)))
 }
 
-/// Queue, seats and trains over time, of the row in which most waited.
+/// Queue, sequences aboard and trains over time, of the row in which most waited.
 fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     const KINDS: [(&str, &str); 3] =
-        [("waiting", "waiting"), ("seated", "seated"), ("trains under way", "trains")];
+        [("waiting", "waiting"), ("aboard", "seated"), ("trains under way", "trains")];
+    /// Beside more requests a train would lie on the axis.
+    const TRAINS_SHOWN: f64 = 20.0;
     let (row, told) = busiest(rows, "over_time")?;
     let interval = told.get("interval_ms").and_then(Value::as_f64)?;
     let counts = KINDS.map(|(_, key)| {
@@ -255,30 +257,38 @@ fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
         return None;
     }
     let at = |interval_number: usize| (interval_number as f64 + 0.5) * interval;
-    let first = |what: usize| {
-        let most = counts[what].iter().copied().fold(0.0, f64::max);
-        (most, at(counts[what].iter().position(|count| *count == most).unwrap_or(0)))
-    };
-    let ((waiting, when), (seated, _)) = (first(0), first(1));
+    let [waiting, aboard, trains] =
+        [0, 1, 2].map(|what: usize| counts[what].iter().copied().fold(0.0, f64::max));
+    let when = counts[0].iter().position(|count| *count == waiting).unwrap_or(0);
+    let pools = row.records.first()?.value("pools").is_some_and(Value::is_object);
+    let queue = if pools { "queue for answers" } else { "queue" };
     let title = match waiting {
-        0.0 => format!("No request waited; at most {} were seated: {}", short(seated), label(row)),
+        0.0 => {
+            format!("No request waited in the {queue}; at most {} were aboard: {}", short(aboard), label(row))
+        }
         _ => format!(
-            "Most requests, {}, waited about {} after the first came; at most {} were seated: {}",
+            "The {queue} was longest, {} requests, in the first {}; at most {} were aboard: {}",
             short(waiting),
-            of_ms(when),
-            short(seated),
+            of_ms((when as f64 + 1.0) * interval),
+            short(aboard),
             label(row)
         ),
     };
+    let kinds_drawn = if trains * TRAINS_SHOWN < waiting.max(aboard) { 2 } else { KINDS.len() };
+    let (unit, unit_ms) = if interval * count as f64 >= 1e4 { ("s", 1e3) } else { ("ms", 1.0) };
     let curve = |((name, _), counts): (&(&str, &str), &Vec<f64>)| Curve {
         label: (*name).to_owned(),
-        points: counts.iter().enumerate().map(|(number, count)| (at(number), *count, 0.0)).collect(),
+        points: counts
+            .iter()
+            .enumerate()
+            .map(|(number, count)| (at(number) / unit_ms, *count, 0.0))
+            .collect(),
         ..Curve::default()
     };
     let drawn = Lines {
-        x: "time since the first request, ms".to_owned(),
-        y: "requests; trains".to_owned(),
-        curves: KINDS.iter().zip(&counts).map(curve).collect(),
+        x: format!("time since the first request, {unit}"),
+        y: if kinds_drawn == KINDS.len() { "requests; trains" } else { "requests" }.to_owned(),
+        curves: KINDS.iter().zip(&counts).take(kinds_drawn).map(curve).collect(),
         told: title.clone(),
         ..Lines::default()
     };
@@ -289,11 +299,12 @@ fn over_time(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
         id: format!("{id}-over-time"),
         title,
         caption: format!(
-            "The most at any moment of each of {count} intervals of {} ms, first seed; arrivals are assumed, times of steps are {}.",
+            "The most at any moment of each of {count} intervals of {} ms, first seed; at most {} trains were under way. Arrivals are assumed, times of steps are {}.",
             short(interval),
+            short(trains),
             clocks_of(rows)
         ),
-        columns: ["middle of the interval, ms", "waiting", "seated", "trains"].map(str::to_owned).to_vec(),
+        columns: ["middle of the interval, ms", "waiting", "aboard", "trains"].map(str::to_owned).to_vec(),
         rows: (0..count).map(line).collect(),
         svg: lines(&drawn),
     })
@@ -328,12 +339,12 @@ fn timeline(rows: &[SummaryRow<'_>], id: &str) -> Option<Picture> {
     }
     let idle = if whole > 0.0 { 1.0 - busy / whole } else { 0.0 };
     let title = format!(
-        "Between their first and last trip shown the {stages} stages wait {:.0}% of the time: {}",
+        "Between their first and last ride shown the {stages} stages wait {:.0}% of the time: {}",
         100.0 * idle,
         label(row)
     );
     let drawn = Stretches {
-        axis: "time since the first departure, ms; the numbers are trips of trains".to_owned(),
+        axis: "time since the first departure, ms; the numbers are rides of trains".to_owned(),
         rows: (0..stages).map(|stage| format!("stage {stage}")).collect(),
         stretches: spans
             .iter()

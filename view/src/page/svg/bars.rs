@@ -1,6 +1,6 @@
 //! Bars along x, in groups with a name each; a bar may be of parts, one behind the other, and have a whisker.
 
-use super::{Anchor, Canvas, LINE, WIDTH, broken, fill, short, ticks};
+use super::{Anchor, Canvas, Key, LINE, Legend, WIDTH, broken, fill, short, ticks};
 
 /// One bar.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,8 @@ const LEFT: f64 = 210.0;
 const RIGHT: f64 = WIDTH - 64.0;
 const BAR: f64 = 15.0;
 const APART: f64 = 9.0;
+/// Most characters of a line of a name.
+const NAME_MAX: usize = 26;
 /// Most characters of a line below the bars.
 const AXIS_MAX: usize = 58;
 
@@ -59,8 +61,9 @@ pub fn bars(bars: &Bars) -> String {
     let marks = ticks(0.0, longest);
     let end = marks.last().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
     let x = |value: f64| LEFT + (RIGHT - LEFT) * value / end;
-    let top = if bars.legend.iter().any(|name| !name.is_empty()) { 2.0 * LINE + 12.0 } else { 12.0 };
-    let names: Vec<Vec<String>> = bars.groups.iter().map(|group| broken(&group.label, 30)).collect();
+    let legend = Legend::new(bars.legend.iter().zip((0..).map(Key::Colour)));
+    let top = legend.height.max(12.0);
+    let names: Vec<Vec<String>> = bars.groups.iter().map(|group| broken(&group.label, NAME_MAX)).collect();
     let tall = |(group, name): (&Group, &Vec<String>)| {
         (group.bars.len() as f64 * BAR).max(name.len() as f64 * LINE) + APART
     };
@@ -70,7 +73,7 @@ pub fn bars(bars: &Bars) -> String {
     let axis = broken(&bars.axis, AXIS_MAX);
     let under = top + body + (axis.len() as f64 + 1.0) * LINE;
     let mut canvas = Canvas::new(under + foot + 8.0);
-    canvas.legend(&bars.legend, 2.0);
+    canvas.legend(&legend);
     for &mark in &marks {
         canvas.line("axis", (x(mark), top - 4.0), (x(mark), top + body));
         canvas.text("soft", Anchor::Middle, (x(mark), top + body + LINE - 2.0), &short(mark));

@@ -1,6 +1,6 @@
 //! Curves over numbers along x, with points, bands of intervals and single marks with a text.
 
-use super::{Anchor, COLOURS, Canvas, LINE, WIDTH, at, fill, short, ticks};
+use super::{Anchor, COLOURS, Canvas, Key, LINE, Legend, WIDTH, at, fill, short, ticks};
 use std::fmt::Write;
 
 /// Points joined in their order.
@@ -92,13 +92,16 @@ pub fn lines(lines: &Lines) -> String {
         points().flat_map(|&(_, y, half)| [y - half, y + half]).chain(lines.marks.iter().map(|mark| mark.1)),
     );
     let (across, up) = (Axis::of(xs, lines.log.0, false), Axis::of(ys, lines.log.1, true));
-    let names: Vec<String> = lines.curves.iter().map(|curve| curve.label.clone()).collect();
-    let rows = names.iter().map(|name| name.chars().count() as f64 * 6.6 + 32.0).sum::<f64>() / WIDTH;
-    let top = if names.iter().all(String::is_empty) { 12.0 } else { (rows.ceil() + 1.0) * LINE };
+    let key = |(series, curve): (usize, &Curve)| match style(series, curve) {
+        (colour, true) if !curve.marked => Key::Dashes(colour),
+        (colour, _) if curve.marked => Key::Mark(colour),
+        (colour, _) => Key::Colour(colour),
+    };
+    let curves = lines.curves.iter().enumerate();
+    let legend = Legend::new(curves.map(|(series, curve)| (&curve.label, key((series, curve)))));
+    let top = legend.height.max(12.0);
     let mut canvas = Canvas::new(top + BODY + 2.0 * LINE + 8.0);
-    let keys: Vec<(usize, bool)> =
-        (0..).zip(&lines.curves).map(|(series, curve)| style(series, curve)).collect();
-    canvas.legend_of(&names, &keys, 2.0);
+    canvas.legend(&legend);
     let x = |value: f64| LEFT + (RIGHT - LEFT) * across.part(value);
     let y = |value: f64| top + BODY * (1.0 - up.part(value));
     for &tick in &across.ticks {
@@ -127,13 +130,13 @@ fn style(series: usize, curve: &Curve) -> (usize, bool) {
 }
 
 fn draw(canvas: &mut Canvas, series: usize, curve: &Curve, x: &dyn Fn(f64) -> f64, y: &dyn Fn(f64) -> f64) {
+    let (colour, dashed) = style(series, curve);
     if curve.points.iter().any(|&(.., half)| half > 0.0) {
         let above = curve.points.iter().map(|&(along, height, half)| (along, height + half));
         let below = curve.points.iter().rev().map(|&(along, height, half)| (along, height - half));
         let band = joined(above.chain(below), x, y) + "Z";
-        canvas.path(&format!("band {}", fill(series)), &band);
+        canvas.path(&format!("band {}", fill(colour)), &band);
     }
-    let (colour, dashed) = style(series, curve);
     if !curve.band.is_empty() {
         let of = |pick: fn(&(f64, f64)) -> f64| {
             curve.points.iter().zip(&curve.band).map(move |(point, ends)| (point.0, pick(ends)))
@@ -147,7 +150,7 @@ fn draw(canvas: &mut Canvas, series: usize, curve: &Curve, x: &dyn Fn(f64) -> f6
     if curve.marked {
         for &(along, height, _) in &curve.points {
             let told = format!("{} {}: {}", curve.label, short(along), short(height));
-            canvas.circle(&fill(series), (x(along), y(height)), &told);
+            canvas.mark(&fill(colour), colour, (x(along), y(height)), &told);
         }
     }
 }
@@ -181,7 +184,8 @@ mod tests {
             let picture = Lines { curves: vec![curve.clone()], log, ..Lines::default() };
             let svg = lines(&picture);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-            assert_eq!(svg.matches("<circle").count(), 3);
+            // And the legend's.
+            assert_eq!(svg.matches("<circle").count(), 3 + 1);
         }
         assert!(!lines(&Lines::default()).contains("NaN"));
     }

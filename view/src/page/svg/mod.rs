@@ -1,6 +1,6 @@
 //! Pictures for pages: SVG as text whose colours are the page's, so that they are light or dark as it is.
 //!
-//! Marks have classes (`k0` to `k5` fill, `l0` to `l5` lines, `h0` to `h9` the shades of a heat map), and `assets/report.css` gives them
+//! Marks have classes (`k0` to `k6` fill, `l0` to `l6` lines, `h0` to `h9` the shades of a heat map), and `assets/report.css` gives them
 //! colours. [`bars`], [`lines`], [`heat`] and [`stretches`] take numbers and words alone; whose they are is the caller's.
 
 mod bars;
@@ -21,7 +21,9 @@ pub const WIDTH: f64 = 640.0;
 /// Height of a line of text.
 pub(crate) const LINE: f64 = 17.0;
 /// Different colours of marks.
-pub const COLOURS: usize = 6;
+pub const COLOURS: usize = 7;
+/// Width of a letter, some more than most need.
+const LETTER: f64 = 7.4;
 
 /// A picture that is being drawn.
 struct Canvas {
@@ -66,6 +68,23 @@ impl Canvas {
         ));
     }
 
+    /// A mark of a series: five shapes, so that those of one colour differ.
+    fn mark(&mut self, class: &str, series: usize, (x, y): (f64, f64), told: &str) {
+        let corners: &[(f64, f64)] = match series % 5 {
+            0 => return self.circle(class, (x, y), told),
+            1 => &[(-3.2, -3.2), (3.2, -3.2), (3.2, 3.2), (-3.2, 3.2)],
+            2 => &[(0.0, -4.2), (4.0, 3.2), (-4.0, 3.2)],
+            3 => &[(0.0, -4.6), (4.6, 0.0), (0.0, 4.6), (-4.6, 0.0)],
+            _ => &[(0.0, 4.2), (4.0, -3.2), (-4.0, -3.2)],
+        };
+        let corners: Vec<String> =
+            corners.iter().map(|(right, down)| format!("{},{}", at(x + right), at(y + down))).collect();
+        let (corners, told) = (corners.join(" "), escaped(told));
+        self.put(format_args!(
+            "<polygon class=\"{class}\" points=\"{corners}\"><title>{told}</title></polygon>"
+        ));
+    }
+
     fn text(&mut self, class: &str, anchor: Anchor, (x, y): (f64, f64), text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -90,34 +109,21 @@ impl Canvas {
         self.body.write_fmt(what).expect("a String takes all that is written to it");
     }
 
-    /// Names of series with their colours, from `y` on; returns where they end.
-    fn legend(&mut self, names: &[String], y: f64) -> f64 {
-        let keys: Vec<(usize, bool)> = (0..names.len()).map(|series| (series, false)).collect();
-        self.legend_of(names, &keys, y)
-    }
-
-    /// The same, with each series' colour and whether it is a dashed line.
-    fn legend_of(&mut self, names: &[String], keys: &[(usize, bool)], y: f64) -> f64 {
-        let (mut x, mut y) = (8.0, y);
-        for (name, &(series, dashed)) in names.iter().zip(keys).filter(|(name, _)| !name.is_empty()) {
-            let width = 24.0 + width_of(name);
-            if x + width > WIDTH && x > 8.0 {
-                (x, y) = (8.0, y + LINE);
-            }
-            match dashed {
-                true => {
-                    self.line(
-                        &format!("l{} dashed", series % COLOURS),
-                        (x - 4.0, y + 7.5),
-                        (x + 13.0, y + 7.5),
-                    );
+    /// Names of series with their keys.
+    fn legend(&mut self, legend: &Legend) {
+        for Entry { at: (x, y), key, lines } in &legend.entries {
+            match *key {
+                Key::Colour(series) => self.rect(&fill(series), (*x, y + 2.0), (11.0, 11.0), ""),
+                Key::Mark(series) => self.mark(&fill(series), series, (x + 5.5, y + 7.5), ""),
+                Key::Dashes(series) => {
+                    let class = format!("l{} dashed", series % COLOURS);
+                    self.line(&class, (x - 4.0, y + 7.5), (x + 13.0, y + 7.5));
                 }
-                false => self.rect(&fill(series), (x, y + 2.0), (11.0, 11.0), ""),
             }
-            self.text("", Anchor::Start, (x + 16.0, y + 12.0), name);
-            x += width;
+            for (number, line) in (0u32..).zip(lines) {
+                self.text("", Anchor::Start, (x + 16.0, y + 12.0 + f64::from(number) * LINE), line);
+            }
         }
-        y + LINE + 4.0
     }
 
     /// The whole picture, which says `told` to those who don't see it.
@@ -130,9 +136,51 @@ impl Canvas {
     }
 }
 
-/// The class of a mark's colour.
+/// What stands before a name in a legend, with its series.
+#[derive(Clone, Copy)]
+enum Key {
+    Colour(usize),
+    Mark(usize),
+    Dashes(usize),
+}
+
+/// A name in a legend, where it stands.
+struct Entry {
+    at: (f64, f64),
+    key: Key,
+    lines: Vec<String>,
+}
+
+/// A legend above a picture, laid out once.
+struct Legend {
+    entries: Vec<Entry>,
+    /// Of the whole legend, what parts it from the picture included; 0 where it has no names.
+    height: f64,
+}
+
+impl Legend {
+    /// Of names that aren't empty, each with its key: side by side as long as there is room.
+    fn new<'a>(names: impl Iterator<Item = (&'a String, Key)>) -> Self {
+        let most = ((WIDTH - 36.0) / LETTER) as usize;
+        let (mut entries, mut x, mut y, mut tall) = (Vec::new(), 8.0, 2.0, 0.0);
+        for (name, key) in names.filter(|(name, _)| !name.is_empty()) {
+            let lines = broken(name, most);
+            let width = lines.iter().map(|line| 24.0 + width_of(line)).fold(0.0, f64::max);
+            if x + width > WIDTH && x > 8.0 {
+                (x, y, tall) = (8.0, y + tall, 0.0);
+            }
+            tall = f64::max(tall, lines.len() as f64 * LINE);
+            entries.push(Entry { at: (x, y), key, lines });
+            x += width;
+        }
+        let height = if entries.is_empty() { 0.0 } else { y + tall + 10.0 };
+        Self { entries, height }
+    }
+}
+
+/// The class of a mark's colour; the second time round it is paler.
 fn fill(series: usize) -> String {
-    format!("k{}", series % COLOURS)
+    format!("k{}{}", series % COLOURS, if series < COLOURS { "" } else { " again" })
 }
 
 /// A coordinate, to a tenth.
@@ -143,7 +191,7 @@ fn at(value: f64) -> String {
 
 /// About how wide a text is.
 fn width_of(text: &str) -> f64 {
-    text.chars().count() as f64 * 6.6 + 8.0
+    text.chars().count() as f64 * LETTER + 8.0
 }
 
 /// `text` in lines of at most so many characters where it has places to break.
@@ -220,6 +268,31 @@ mod tests {
             ["2 racks: hierarchical,", "gate <= 1 rack"]
         );
         assert_eq!(broken("abcdefghij", 6), ["abc..."]);
+    }
+
+    #[test]
+    fn names_of_a_legend_stand_apart_and_below_each_other_where_they_must() {
+        let names: Vec<String> = [
+            "flat",
+            "",
+            "deepseek-v3, memoised, a rank with very many sequences",
+            "hierarchical",
+            &"long ".repeat(30),
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let legend = Legend::new(names.iter().zip((0..).map(Key::Colour)));
+        assert_eq!(legend.entries.len(), 4);
+        for (one, next) in legend.entries.iter().zip(&legend.entries[1..]) {
+            let width = one.lines.iter().map(|line| 24.0 + width_of(line)).fold(0.0, f64::max);
+            assert!(one.at.0 + width <= WIDTH, "{:?}", one.lines);
+            let under = one.at.1 + one.lines.len() as f64 * LINE <= next.at.1;
+            assert!(under || one.at.0 + width <= next.at.0, "{:?}", next.lines);
+        }
+        let last = legend.entries.last().expect("four");
+        assert_eq!(last.lines.len(), 2);
+        assert!(last.at.1 + 2.0 * LINE <= legend.height);
+        assert_eq!(Legend::new([].into_iter()).height, 0.0);
     }
 
     #[test]
