@@ -16,6 +16,8 @@ use view::{Medium, picture};
 
 /// Missing points that are named one by one.
 const NAMED_MAX: usize = 20;
+/// Most different sentences on how far to trust points.
+const TRUST_MAX: usize = 4;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
     if let Some(path) = &args.html {
@@ -42,10 +44,13 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Failure> {
         output::print(&lines.collect::<Result<String, _>>().map_err(Failure::failed)?)?;
     } else if let Some(path) = &args.parquet {
         parquet(only(&found, "--parquet")?, path)?;
-    } else if let (Some(path), Some(x), Some(y)) = (&args.plot, &args.x, &args.y) {
+    } else if let (Some(path), Some(x), [y, others @ ..]) = (&args.plot, &args.x, args.y.as_slice()) {
         picture::check(path).map_err(Failure::Usage)?;
-        let plot = PlotTable { series: args.series.clone(), ..PlotTable::of(x, y) };
         let merged = only(&found, "--plot")?;
+        let swept = |word: &String| whole_key(merged, word);
+        let mut plot =
+            PlotTable { series: args.series.iter().map(swept).collect(), ..PlotTable::of(&swept(x), y) };
+        plot.y.extend(others.iter().cloned());
         let medium = if args.paper { Medium::Column } else { Medium::Screen };
         save(merged, subject(merged)?, &plot, (medium, path))?;
         output::print(&format!("{}\n", path.display()))?;
@@ -72,6 +77,17 @@ fn subject(merged: &Merged) -> Result<&'static dyn Subject, Failure> {
         let file = files.first().map_or_else(String::new, |file| format!("{}: ", file.display()));
         Failure::Usage(anyhow!("{file}this program knows no {} experiments", header.subject))
     })
+}
+
+/// The swept key that `word` means: itself, or the one of which it is the last word, as in headings of tables.
+fn whole_key(merged: &Merged, word: &str) -> String {
+    let swept = &merged.header.swept;
+    let ends = |key: &&String| key.rsplit_once('.').is_some_and(|(_, last)| last == word);
+    let mut found = swept.iter().filter(ends);
+    match (swept.iter().any(|key| key == word), found.next(), found.next()) {
+        (false, Some(key), None) => key.clone(),
+        _ => word.to_owned(),
+    }
 }
 
 /// The experiment that is there alone.
@@ -145,7 +161,26 @@ fn text(merged: &Merged, subject: &dyn Subject, wide: bool) -> String {
         [name].into_iter().chain(claim).chain(findings).map(|line| wrapped(&line, width, "  ")).collect();
     let seeds =
         if header.seeds.len() > 1 { "; means and 95% intervals (Student's t) over seeds" } else { "" };
-    format!("{lines}{}emulated time{seeds}\n", table(merged, &summarise(merged), subject, width))
+    let trust: String =
+        trusted(merged).iter().map(|text| wrapped(&format!("trust: {text}"), width, "  ")).collect();
+    format!("{lines}{}emulated time{seeds}\n{trust}", table(merged, &summarise(merged), subject, width))
+}
+
+/// What records say of how far they can be trusted, each once; of many the first and how many more.
+fn trusted(merged: &Merged) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for flat in merged.records() {
+        let text = flat.record.value("trust.text").and_then(Value::as_str);
+        if let Some(text) = text.filter(|text| !all.iter().any(|known| known == text)) {
+            all.push(text.to_owned());
+        }
+    }
+    let more = all.len().saturating_sub(TRUST_MAX);
+    if more > 0 {
+        all.truncate(TRUST_MAX);
+        all.push(format!("{more} more, each in the JSON of its points (trust)"));
+    }
+    all
 }
 
 fn object(merged: &Merged, subject: &dyn Subject) -> Value {

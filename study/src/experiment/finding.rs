@@ -45,8 +45,8 @@ impl<'a> Slot<'a> {
     }
 
     /// Its number, from the rows of the results.
-    fn number(&self, rows: &[SummaryRow<'_>]) -> Option<f64> {
-        let of = |wanted: &Vec<(&str, &str)>| {
+    fn number(&self, rows: &[SummaryRow<'_>]) -> Result<f64, &'static str> {
+        let row = |wanted: &Vec<(&str, &str)>| {
             let is = |row: &&SummaryRow<'_>| {
                 let backend = row.backend.to_string();
                 wanted.iter().all(|&(key, value)| match key {
@@ -54,13 +54,20 @@ impl<'a> Slot<'a> {
                     _ => has(row.settings, key, value),
                 })
             };
-            Some(rows.iter().rfind(is)?.estimate(self.column)?.mean)
+            rows.iter().rfind(is)
         };
-        match self.at.as_slice() {
-            [one] => of(one),
-            [over, under] => Some(of(over)? / of(under)?).filter(|ratio| ratio.is_finite()),
-            _ => None,
+        let used: Vec<_> = self.at.iter().filter_map(row).collect();
+        if used.iter().any(|row| !(row.verified() && row.valid())) {
+            return Err("a result that can't be trusted is behind");
         }
+        let values: Option<Vec<f64>> =
+            used.iter().map(|row| row.estimate(self.column).map(|estimate| estimate.mean)).collect();
+        let number = match (values.as_deref(), self.at.len()) {
+            (Some([one]), 1) => Some(*one),
+            (Some([over, under]), 2) => Some(over / under).filter(|ratio| ratio.is_finite()),
+            _ => None,
+        };
+        number.ok_or("these results have no")
     }
 }
 
@@ -122,7 +129,7 @@ pub(super) fn check(text: &str, subject: &dyn Subject, experiment: &Experiment) 
 }
 
 impl Merged {
-    /// The findings of the file, with their numbers; `Err` says which of them the results don't have.
+    /// The findings of the file, with their numbers; `Err` says which of them the results don't have, or can't be trusted for.
     #[must_use]
     pub fn findings(&self) -> Vec<Result<String, String>> {
         let rows = summarise(self);
@@ -138,7 +145,7 @@ fn fill(text: &str, rows: &[SummaryRow<'_>]) -> Result<String, String> {
             continue;
         }
         let number = Slot::read(piece)?.number(rows);
-        let number = number.ok_or_else(|| format!("these results have no {piece}"))?;
+        let number = number.map_err(|problem| format!("{problem} {piece}"))?;
         told.push_str(&significant(number, DIGITS));
     }
     Ok(told)

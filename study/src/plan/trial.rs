@@ -160,7 +160,9 @@ fn requests(curve: &Curve, sequences: f64) -> u64 {
 
 /// The figures of a run at `rate`; `None` where nobody was answered.
 pub(super) fn of_record(record: &ServeRecord, rate: f64, seats: u32) -> Option<Trial> {
-    let time = |name: &str| record.times.get(name).copied().unwrap_or(f64::INFINITY);
+    // Where all answers have one token there is none after it.
+    let none = if record.completed > 0 { 0.0 } else { f64::INFINITY };
+    let time = |name: &str| record.times.get(name).copied().unwrap_or(none);
     let asked = record.completed + record.failed;
     let kept = record.request_goodput? / record.request_throughput * record.completed as f64 / asked as f64;
     Some(Trial {

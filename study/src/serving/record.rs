@@ -49,13 +49,14 @@ pub struct ServeRecord {
     pub output_throughput: f64,
     /// All tokens a second.
     pub total_token_throughput: f64,
-    /// All metrics in ms: `mean_ttft_ms` and so on.
+    /// All metrics in ms: `mean_ttft_ms` and so on; none of what no request has, as TPOT where no answer has a second token.
     #[serde(flatten)]
     pub times: BTreeMap<String, f64>,
     /// Of a rank.
     pub output_throughput_per_rank: f64,
-    /// What a user sees of it: 1 over the mean TPOT.
-    pub output_throughput_per_user: f64,
+    /// What a user sees of it: 1 over the mean TPOT; `None` where no answer has a second token.
+    #[serde(default)]
+    pub output_throughput_per_user: Option<f64>,
     /// Ranks in all.
     pub ranks: u32,
     /// What one costs, $/h, as the experiment says.
@@ -187,7 +188,7 @@ impl ServeRecord {
             total_token_throughput: per_s(meter.input_tokens + meter.output_tokens),
             times: times(outcome),
             output_throughput_per_rank: per_s(meter.output_tokens) / f64::from(ranks),
-            output_throughput_per_user: if tpot_ms > 0.0 { 1e3 / tpot_ms } else { 0.0 },
+            output_throughput_per_user: (tpot_ms > 0.0).then(|| 1e3 / tpot_ms),
             ranks,
             usd_per_rank_hour: spec.serve.usd_per_rank_hour,
             usd_per_mtok_output: per_mtok(meter.output_tokens),
@@ -276,7 +277,7 @@ fn times(outcome: &Outcome) -> BTreeMap<String, f64> {
         ("e2el", &meter.e2el),
     ];
     let mut times = BTreeMap::new();
-    for (metric, distribution) in metrics {
+    for (metric, distribution) in metrics.into_iter().filter(|(_, distribution)| distribution.count() > 0) {
         let Summary { mean_ms, median_ms, std_ms, p90_ms, p99_ms, max_ms } = distribution.summary();
         for (name, value) in [
             ("mean", mean_ms),

@@ -38,8 +38,9 @@ pub fn block(record: &ServeRecord) -> String {
     ] {
         text.push_str(&heading(title, '-'));
         for (name, of) in [("Mean", "mean"), ("Median", "median"), ("P99", "p99"), ("Max", "max")] {
-            let value = record.times.get(&format!("{of}_{metric}_ms")).copied().unwrap_or(0.0);
-            let _ = writeln!(text, "{:<40} {value:<10.2}", format!("{name} {label} (ms):"));
+            let value = record.times.get(&format!("{of}_{metric}_ms"));
+            let value = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+            let _ = writeln!(text, "{:<40} {value:<10}", format!("{name} {label} (ms):"));
         }
     }
     text.push_str(&yard(record));
