@@ -91,9 +91,9 @@ pub(crate) enum Command {
     Submit(Box<SubmitArgs>),
     /// The comparisons that a coordinator keeps: which wait, which is under way, which are done
     Runs(RunsArgs),
-    /// Wait for one of them, and print its tables
+    /// Wait for a comparison on a running cluster, and print its tables
     Watch(WatchArgs),
-    /// End one of them
+    /// End a comparison on a running cluster
     Cancel(CancelArgs),
     /// Empty a node of a running cluster for maintenance, without losing a step
     Drain(DrainArgs),

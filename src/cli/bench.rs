@@ -58,9 +58,9 @@ pub(crate) enum BenchCommand {
     Alltoall(Box<AlltoallArgs>),
     /// The dispatch of a layer, by rank, in lines like DeepEP's
     Dispatch(Box<RankArgs>),
-    /// Its combine
+    /// The combine of a layer, by rank, in lines like DeepEP's
     Combine(Box<RankArgs>),
-    /// Its experts: rows a second of the grouped products, beside the roofline
+    /// The experts of a layer: rows a second of the grouped products, beside the roofline
     Expert(Box<ExpertArgs>),
     /// Frames a second that this host makes and reads
     Wire(WireArgs),
@@ -72,7 +72,7 @@ pub(crate) struct Iterations {
     /// Measured rounds at most; they end when times differ by no more than 0.5%, two at least (quic) [default: 5]
     #[arg(short = 'n', long = "iters", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) iters: Option<u32>,
-    /// Rounds before them (quic) [default: 1]
+    /// Rounds before the measured ones (quic) [default: 1]
     #[arg(short = 'w', long = "warmup_iters", value_name = "N", value_parser = clap::value_parser!(u32).range(..=100))]
     pub(crate) warmup_iters: Option<u32>,
     /// Write a JSON object to this file: of link and alltoall with the keys of nccl-tests

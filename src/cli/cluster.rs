@@ -81,9 +81,7 @@ Examples:
   railyard certs ./certs --remove rack0-3               nobody of this name is let in any more
   railyard certs ./certs --node rack0-3                 ... but with the certificate that it gets now
 
-An authority that is already there is kept, and so are certificates that last 30 days more; new names are added. Running processes take
-up what changes in their directories within seconds, without a restart; where certificates are copied to other machines, copy them, and
-ca-removed.pem, again.")]
+An authority that is already there is kept, and so are certificates that last 30 days more; new names are added. Running processes take up what changes in their directories within seconds, without a restart; where certificates are copied to other machines, copy them, and ca-removed.pem, again.")]
 pub(crate) struct CertsArgs {
     /// Directory to write to
     pub(crate) dir: PathBuf,
@@ -260,8 +258,7 @@ pub(crate) struct ClientArgs {
 Example:
   railyard drain rack0-3 --coordinator localhost:7000 --certs /certs
 
-A spare takes the node's seat between two steps; where there is none, the comparison under way is finished first. Then the node is told to
-leave, and no step is lost.")]
+A spare takes the node's seat between two steps; where there is none, the comparison under way is finished first. Then the node is told to leave, and no step is lost.")]
 pub(crate) struct DrainArgs {
     /// The node
     pub(crate) node: String,

@@ -17,9 +17,7 @@ Examples:
   railyard run sweep.toml --shard 2/8                      the second of eight parts
   railyard report results                                  all parts in one table
 
-Finished points are not run again: after Ctrl-C or a crash, the same command goes on. In a Slurm array or a Kubernetes
-Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). Keys are the
-flags of `railyard compare` (a layer) or the tables of docs/serving.md; docs/experiments.md has the rest.
+Finished points are not run again: after Ctrl-C or a crash, the same command goes on. In a Slurm array or a Kubernetes Indexed Job each task takes its own part (SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX with JOB_COMPLETIONS). Keys are the flags of `railyard compare` (a layer) or the tables of docs/serving.md; docs/experiments.md has the rest.
 
 Exit code: 0 done, 1 a point was not verified or the host could not keep up, 2 usage, 130 interrupted.")]
 pub(crate) struct RunArgs {
@@ -102,7 +100,7 @@ Examples:
   railyard report results                          every experiment in the directory, shards merged, mean and 95% interval over seeds
   railyard report before after --html page.html    comparisons and experiments as one page, side by side with their differences
   railyard report results/throttle.jsonl --csv     a line a record, to load elsewhere
-  railyard report results --plot throttle.svg --x throttle --y a2a_us --series scheme
+  railyard report results/throttle.jsonl --plot throttle.svg --x throttle --y a2a_us --series scheme
 
 Exit code: 0 done, 1 a point is missing, was not verified or is invalid, 2 usage.")]
 pub(crate) struct ReportArgs {
@@ -136,9 +134,9 @@ pub(crate) struct ReportArgs {
     /// Swept key, or column, along the x axis (with --plot): lines over numbers, bars over names
     #[arg(long, value_name = "KEY", requires = "plot")]
     pub(crate) x: Option<String>,
-    /// Column along the y axis, such as a2a_us (with --plot)
-    #[arg(long, value_name = "COLUMN", requires = "plot")]
-    pub(crate) y: Option<String>,
+    /// Columns of one unit along the y axis, such as a2a_us (with --plot)
+    #[arg(long, value_name = "COLUMN", requires = "plot", value_delimiter = ',')]
+    pub(crate) y: Vec<String>,
     /// Swept keys, or `backend`, that come first in the legend; all others that vary have lines or bars of their own too
     #[arg(long, value_name = "KEY", requires = "plot", value_delimiter = ',')]
     pub(crate) series: Vec<String>,

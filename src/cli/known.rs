@@ -14,8 +14,7 @@ Examples:
   railyard board --plots plots          every chapter's plots as SVG
   railyard board --html lecture.html    all of it as a page, with sliders and a search
 
-Verdicts: reproduces, order of magnitude (within a factor of 3), assumption (stated, not derivable), wrong input,
-contradicts. Chapters: roofline, scale-up, pipeline, overtraining, prices, reversible (or A to F).")]
+Verdicts: reproduces, order of magnitude (within a factor of 3), assumption (stated, not derivable), wrong input, contradicts. Chapters: roofline, scale-up, pipeline, overtraining, prices, reversible (or A to F).")]
 pub(crate) struct BoardArgs {
     /// A chapter or a claim [default: all]
     #[arg(value_name = "CHAPTER|ID")]

@@ -57,8 +57,7 @@ Examples:
   railyard place --loads loads.json --placement eplb --layer 3 --export railyard > layer.json
   railyard compare --placement layer.json                                           what that placement costs
 
-Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance
-or simllm, bare lists, or a CSV with the header layer,expert,count: docs/loads.md.")]
+Loads are records of SGLang ({\"logical_count\": [[tokens of each expert] for each layer]}), Megatron, vLLM, moe-balance or simllm, bare lists, or a CSV with the header layer,expert,count: docs/loads.md.")]
 pub(crate) struct PlaceArgs {
     /// Recorded expert loads: tokens of each expert and layer, or what tokens picked (docs/loads.md)
     #[arg(long, value_name = "FILE")]

@@ -10,8 +10,7 @@ Examples:
   railyard swarm --seeds 0..100000
   RUST_LOG=coordinator::swarm=debug railyard swarm --seeds 19      one of them, with all that happens to it
 
-A seed decides a cluster, a layer or a small model with its batches, and what disturbs the run: nodes that die, freeze, come back and drain,
-links that break, messages that wait. Steps must come once, in order, with the bits that they have undisturbed.")]
+A seed decides a cluster, a layer or a small model with its batches, and what disturbs the run: nodes that die, freeze, come back and drain, links that break, messages that wait. Steps must come once, in order, with the bits that they have undisturbed.")]
 pub(crate) struct SwarmArgs {
     /// Seeds from A on, without B; or one
     #[arg(long, value_name = "A..B", default_value = "0..2000", value_parser = range)]

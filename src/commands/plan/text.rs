@@ -33,7 +33,7 @@ impl Shown<'_> {
         text += &self.near(width);
         text += &self.refused();
         text += &self.front(width);
-        text + &crate::output::fitted(&self.proved(), 2)
+        text + &self.proved(width)
     }
 
     fn answer(&self) -> String {
@@ -150,7 +150,8 @@ impl Shown<'_> {
             let binds = near.binds.map_or("", |binds| bound(binds));
             table.row([near.change.clone(), format!("{:.2}", near.share), binds.to_owned()]);
         }
-        "\nThe best with one word changed and the rest of that part free, on the whole yard, by closed forms:\n".to_owned() + &table.fit(width)
+        let heading = "The best with one word changed and the rest of that part free, on all the racks, by closed forms:";
+        format!("\n{}", crate::output::fitted(heading, 0)) + &table.fit(width)
     }
 
     fn refused(&self) -> String {
@@ -181,13 +182,14 @@ impl Shown<'_> {
                 point.layout.to_string(),
             ]);
         }
-        format!(
-            "\nThe front of speed a user against throughput a rank, by closed forms, {rows} of {} points:\n",
+        let heading = format!(
+            "The front of speed a user against throughput a rank, by closed forms, {rows} of {} points:",
             front.len()
-        ) + &table.fit(width)
+        );
+        format!("\n{}", crate::output::fitted(&heading, 0)) + &table.fit(width)
     }
 
-    fn proved(&self) -> String {
+    fn proved(&self, width: Option<usize>) -> String {
         let mut lines = vec!["\nProve it, with steps from remembered frames:".to_owned()];
         match self.out {
             Some(dir) => lines.push(format!(
@@ -199,8 +201,47 @@ impl Shown<'_> {
             ),
         }
         lines.push("Start it (flags of vLLM and SGLang; not run here):".to_owned());
-        lines.extend(self.launches.iter().map(|launch| format!("  # {}\n  {}", launch.what, launch.command)));
+        for launch in self.launches {
+            lines.push(crate::output::fitted(&format!("  # {}", launch.what), 4).trim_end().to_owned());
+            lines.push(pasted(&launch.command, width));
+        }
         lines.join("\n") + "\n"
+    }
+}
+
+/// A command in lines that a shell takes as one, broken before flags.
+fn pasted(command: &str, width: Option<usize>) -> String {
+    let mut lines = vec![String::new()];
+    for (number, part) in command.split(" --").enumerate() {
+        let part = if number == 0 { format!("  {part}") } else { format!(" --{part}") };
+        let last = lines.last_mut().expect("there is one");
+        // Room for the backslash.
+        let fits = width.is_none_or(|width| last.chars().count() + part.chars().count() + 2 <= width);
+        if fits || last.is_empty() {
+            last.push_str(&part);
+        } else {
+            last.push_str(" \\");
+            lines.push(format!("   {part}"));
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pasted;
+
+    #[test]
+    fn a_command_is_broken_before_flags_and_stays_one() {
+        let command = "vllm serve model --tensor-parallel-size 8 --max-num-seqs 256 --enable-expert-parallel";
+        assert_eq!(pasted(command, None), format!("  {command}"));
+        let narrow = pasted(command, Some(50));
+        assert!(
+            narrow.lines().count() > 1 && narrow.lines().all(|line| line.chars().count() <= 50),
+            "{narrow}"
+        );
+        let joined = narrow.replace("\\\n", " ");
+        assert_eq!(joined.split_whitespace().collect::<Vec<_>>().join(" "), command);
     }
 }
 
