@@ -42,7 +42,7 @@ fn expert_rows(width: usize, picks: u32) -> Work {
     rows::quantise_fp8(&values(width), &mut row);
     let data: RowData = Bytes::from(row).into();
     let targets =
-        |at: u32| (0..picks).map(|pick| Target { slot: SlotId((at + 5 * pick) % 16), weight: 0.25 });
+        |at: u32| (0..picks).map(move |pick| Target { slot: SlotId((at + 5 * pick) % 16), weight: 0.25 });
     let row = |at| {
         let mut targets: Vec<_> = targets(at).collect();
         targets.sort_by_key(|target| target.slot);

@@ -109,7 +109,7 @@ impl Served {
     }
 }
 
-/// Whether `text` is a table of server runs: its header has [`RATE`].
+/// Whether `text` is a table of server runs: its header has `tokens_per_s_per_gpu`.
 #[must_use]
 pub fn is_server_runs(text: &str) -> bool {
     let header = text.trim_start_matches('\u{feff}').lines().find(|line| is_line(line));

@@ -227,24 +227,6 @@ fn pasted(command: &str, width: Option<usize>) -> String {
     lines.join("\n")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::pasted;
-
-    #[test]
-    fn a_command_is_broken_before_flags_and_stays_one() {
-        let command = "vllm serve model --tensor-parallel-size 8 --max-num-seqs 256 --enable-expert-parallel";
-        assert_eq!(pasted(command, None), format!("  {command}"));
-        let narrow = pasted(command, Some(50));
-        assert!(
-            narrow.lines().count() > 1 && narrow.lines().all(|line| line.chars().count() <= 50),
-            "{narrow}"
-        );
-        let joined = narrow.replace("\\\n", " ");
-        assert_eq!(joined.split_whitespace().collect::<Vec<_>>().join(" "), command);
-    }
-}
-
 fn line(word: &str, text: &str) -> String {
     format!("{word:<11}= {text}")
 }
@@ -283,5 +265,23 @@ fn bound(binds: Binds) -> &'static str {
         Binds::Tpot => "the limit on TPOT",
         Binds::Prompts => "prompts fill the steps",
         Binds::Seats => "tokens of a step",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pasted;
+
+    #[test]
+    fn a_command_is_broken_before_flags_and_stays_one() {
+        let command = "vllm serve model --tensor-parallel-size 8 --max-num-seqs 256 --enable-expert-parallel";
+        assert_eq!(pasted(command, None), format!("  {command}"));
+        let narrow = pasted(command, Some(50));
+        assert!(
+            narrow.lines().count() > 1 && narrow.lines().all(|line| line.chars().count() <= 50),
+            "{narrow}"
+        );
+        let joined = narrow.replace("\\\n", " ");
+        assert_eq!(joined.split_whitespace().collect::<Vec<_>>().join(" "), command);
     }
 }
