@@ -20,7 +20,9 @@ pub fn table(merged: &Merged, subject: &dyn Subject, plot: &PlotTable) -> Table 
     let seed_key = subject.seed_key();
     let swept = header.swept.iter().filter(|key| Some(key.as_str()) != seed_key);
     let keys: Vec<String> = swept.cloned().chain(["backend".to_owned()]).collect();
-    let rows = summarise(merged).into_iter().map(|row| {
+    let (trusted, others): (Vec<_>, Vec<_>) =
+        summarise(merged).into_iter().partition(|row| row.verified() && row.valid());
+    let rows = trusted.into_iter().map(|row| {
         let settings = keys.iter().filter_map(|key| Some((key.clone(), cell(row.settings.get(key)?))));
         let backend = ("backend".to_owned(), Cell::Word(row.backend.to_string()));
         let values = plot.y.iter().chain([&plot.x]).filter_map(|key| {
@@ -50,7 +52,11 @@ pub fn table(merged: &Merged, subject: &dyn Subject, plot: &PlotTable) -> Table 
     let clocks: Vec<&str> = header.backends.iter().map(|backend| backend.name()).collect();
     let backends = format!("backend {}", clocks.join(" and "));
     let claim = header.claim.iter().map(|claim| format!("claim: {claim}"));
-    table.notes = claim.chain([backends, fixed]).filter(|note| !note.is_empty()).collect();
+    let wrong = match others.len() {
+        0 => String::new(),
+        count => format!("combinations whose results can't be trusted, left out: {count}"),
+    };
+    table.notes = claim.chain([wrong, backends, fixed]).filter(|note| !note.is_empty()).collect();
     table
 }
 

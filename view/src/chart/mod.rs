@@ -27,7 +27,13 @@ pub const SERIES_MAX: usize = 12;
 /// For keys and columns that the results don't have, for columns of different units, and for more than [`SERIES_MAX`] series.
 pub fn figure(table: &Table, plot: &PlotTable) -> anyhow::Result<Figure> {
     known(table, plot)?;
-    let numeric = table.rows.iter().all(|row| matches!(table.at(row, &plot.x), Some(Cell::Number(_))));
+    // What has no value along x has no place, and says nothing about the axis.
+    let numeric = table
+        .rows
+        .iter()
+        .filter_map(|row| table.at(row, &plot.x))
+        .all(|cell| matches!(cell, Cell::Number(_)));
+    let placeless = table.rows.iter().filter(|row| table.at(row, &plot.x).is_none()).count();
     let places = if numeric { Vec::new() } else { table.cells(&plot.x) };
     let mut drawn = series::series(table, plot, numeric, &places)?;
     let x = match numeric {
@@ -36,6 +42,9 @@ pub fn figure(table: &Table, plot: &PlotTable) -> anyhow::Result<Figure> {
     };
     let y = of_y(table, plot, &drawn, numeric)?;
     let mut caption = table.caption(plot, &drawn);
+    if placeless > 0 {
+        caption.push(format!("combinations without {}, left out: {placeless}", table.common(&[&plot.x]).0));
+    }
     let left_out = axis::left_out(&mut drawn, &x, &y);
     if left_out > 0 {
         caption.push(format!("{left_out} values that are 0 have no place on an axis of equal factors"));

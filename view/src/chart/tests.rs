@@ -119,6 +119,17 @@ fn a_result_along_x_is_joined_in_the_order_of_the_key_that_runs_along_the_line()
 }
 
 #[test]
+fn what_has_no_value_along_x_is_left_out_and_counted() {
+    let mut gap = table(&["users"], &[(&["1"], 1.0), (&["2"], 2.0), (&["4"], 3.0)]);
+    for (row, speed) in gap.rows.iter_mut().zip([5.0, 4.0]) {
+        row.values.insert("speed".to_owned(), Mean { value: speed, half: None });
+    }
+    let figure = drawn(&gap, "speed");
+    assert_eq!(lines(&figure), [("", vec![(5.0, 1.0), (4.0, 2.0)])]);
+    assert!(figure.caption.contains("combinations without speed, left out: 1"), "{}", figure.caption);
+}
+
+#[test]
 fn what_goes_up_and_down_along_a_result_is_a_series_and_what_only_rises_is_not() {
     // Users tell all points apart, stages rise with them, prompts are long and short in turns.
     let rows: [(&[&str], f64); 4] = [

@@ -45,7 +45,7 @@ pub(super) fn section(merged: &Merged, subject: &dyn Subject, id: &str) -> Secti
     let mut pictures = plots::pictures(merged, subject, id);
     pictures.extend(phases_of(&rows, id));
     if served {
-        pictures.extend(serving::pictures(&rows, id));
+        pictures.extend(serving::pictures(rows.clone(), id));
     }
     Section {
         headline: headline(merged),

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use study::experiment::SummaryRow;
 use study::layer::BackendKind;
 
-/// The pictures of serving runs, a bar or group a row.
-pub(super) fn pictures(rows: &[SummaryRow<'_>], id: &str) -> Vec<Picture> {
+/// The pictures of serving runs, a bar or group a row that can be trusted.
+pub(super) fn pictures(mut rows: Vec<SummaryRow<'_>>, id: &str) -> Vec<Picture> {
+    rows.retain(|row| row.verified() && row.valid());
+    let rows = rows.as_slice();
     if rows.is_empty() || rows.len() > BARS_MAX {
         return Vec::new();
     }
