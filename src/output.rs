@@ -1,13 +1,24 @@
 //! Writing to stdout, where a reader that has gone is no failure, and to stderr.
 
 use crate::failure::Failure;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use study::text_table::wrapped;
 
-/// Writes `text` to stdout and flushes it.
+/// `text` without what would steer a terminal: control characters, and those that turn the direction of writing. Files of others have words
+/// that are printed.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t' | '\r')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.contains(steers) { text.replace(steers, "\u{fffd}").into() } else { text.into() }
+}
+
+/// Writes `text` to stdout and flushes it; what would steer a terminal is replaced.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
         Err(error) => Err(Failure::failed(anyhow::Error::new(error).context("cannot write to stdout"))),
@@ -28,7 +39,7 @@ pub(crate) fn fitted(text: &str, indent: usize) -> String {
 
 /// Writes one line to stderr; where nobody reads it, nothing is lost.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless(line));
 }
 
 /// The one line that tells why the command failed.
@@ -41,4 +52,15 @@ pub(crate) fn complain(failure: &Failure) {
 /// Colour on a terminal, unless `NO_COLOR` is set to anything.
 pub(crate) fn colour_on_stderr() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn words_of_others_do_not_steer_the_terminal() {
+        assert_eq!(harmless("a \u{1b}[2J b\u{7}\u{202e}\n\tc"), "a \u{fffd}[2J b\u{fffd}\u{fffd}\n\tc");
+        assert_eq!(harmless("plain µs ± ─"), "plain µs ± ─");
+    }
 }

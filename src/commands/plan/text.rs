@@ -6,6 +6,7 @@ use moe::LayerShape;
 use serving::cost::Overlap;
 use std::path::Path;
 use study::plan::{Ask, Binds, Choice, Launch, Part, Plan, Role};
+use study::scenario::quoted;
 use study::text_table::{Column, TextTable};
 use topology::Hardware;
 
@@ -194,7 +195,7 @@ impl Shown<'_> {
         match self.out {
             Some(dir) => lines.push(format!(
                 "  railyard serve-bench {}",
-                dir.join(format!("{}.toml", self.proof.0)).display()
+                quoted(&dir.join(format!("{}.toml", self.proof.0)).display().to_string())
             )),
             None => lines.push(
                 "  the same command with --out DIR writes the experiment for railyard serve-bench".to_owned(),

@@ -5,6 +5,7 @@
 //! sequences; its limits are of all groups together (docs.sglang.io, "Server Arguments" and "Expert Parallelism").
 
 use super::{Choice, Part, Role};
+use crate::scenario::quoted;
 use serde::Serialize;
 use serving::cost::Overlap;
 
@@ -22,6 +23,7 @@ pub struct Launch {
 /// The commands that start each part of `choice`, for a model that those servers know as `model`; `routed` where it has experts.
 #[must_use]
 pub fn launches(choice: &Choice, model: &str, routed: bool) -> Vec<Launch> {
+    let model = &quoted(model);
     let of = |part: &Part| {
         let what = match (part.layout.role, part.replicas) {
             (Role::Whole, count) => format!("{count} of these"),
