@@ -26,6 +26,8 @@ pub struct Asked {
     pub expert_inter: u32,
     /// Whether parts of a step hide others that were measured one after the other.
     pub overlaps: bool,
+    /// Whether uplinks of racks are oversubscribed, or a second job has a part of the links between them.
+    pub shares_links: bool,
 }
 
 impl Asked {
@@ -42,6 +44,7 @@ impl Asked {
             experts: shape.num_experts,
             expert_inter: shape.expert_inter,
             overlaps: false,
+            shares_links: false,
         }
     }
 
@@ -53,6 +56,7 @@ impl Asked {
         let tokens = deployment.tokens_of_rank(deployment.batch / f64::from(deployment.micro_batches()));
         Self {
             overlaps: deployment.mode != Mode::Serial,
+            shares_links: deployment.hardware.oversubscription.blocks(),
             ..Self::layer(&deployment.model.layer(), &sizes, Some(tokens.0))
         }
     }
@@ -175,6 +179,9 @@ fn beyond(from: &Provenance, asked: &[Asked], overlaps: bool) -> Vec<String> {
             beyond.push(reason);
         }
     }
+    if asked.iter().any(|asked| asked.shares_links) {
+        beyond.push("links between racks that are oversubscribed or shared".to_owned());
+    }
     if overlaps {
         beyond
             .push("parts that overlap (fitted one after the other, so that overlap counts twice)".to_owned());
@@ -210,6 +217,7 @@ mod tests {
         experts: 256,
         expert_inter: 2048,
         overlaps: false,
+        shares_links: false,
     };
 
     fn of(name: &str, asked: &[Asked]) -> Trust {
@@ -230,6 +238,7 @@ mod tests {
                 (Asked { top_k: 8, ..LAYER }, "top-8 (measured 6)"),
                 (Asked { experts: 128, ..LAYER }, "experts 128 (measured 256)"),
                 (Asked { expert_inter: 768, ..LAYER }, "expert width 768 (measured 2048)"),
+                (Asked { shares_links: true, ..LAYER }, "links between racks that are oversubscribed"),
                 (Asked { overlaps: true, ..LAYER }, "parts that overlap"),
             ] {
                 let outside = of(name, &[LAYER, asked]);

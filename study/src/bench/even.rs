@@ -144,6 +144,7 @@ impl Even {
         Ok(CompareSpec {
             rack_sizes,
             fabric: place.fabric,
+            background: place.background,
             latencies: vec![latency],
             shape,
             tokens: self.tokens,

@@ -155,6 +155,7 @@ mod tests {
         let spec = CompareSpec {
             rack_sizes: vec![2, 2],
             fabric: place.fabric,
+            background: place.background,
             schemes: Some(vec![DispatchScheme::Hierarchical]),
             gates: Some(vec![GateChoice::Unlimited]),
             latencies: vec![LatencyChoice::Preset],

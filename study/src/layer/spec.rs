@@ -58,6 +58,9 @@ pub struct CompareSpec {
     /// What goes wrong on purpose, in the racks that the comparison is about; bases are healthy.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Share of every link between racks that a second job takes: `fabric` is without it.
+    #[serde(default)]
+    pub background: f64,
     /// Whether records have a [`Detail`](super::Detail): bytes of every pair, times and rows of every rank, every round.
     #[serde(default)]
     pub detail: bool,
@@ -100,6 +103,7 @@ impl CompareSpec {
             dilation: Dilation::Auto,
             payload: true,
             faults: Vec::new(),
+            background: 0.0,
             detail: false,
             timeline: false,
             memory_limit_bytes: None,

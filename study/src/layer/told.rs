@@ -48,6 +48,9 @@ impl CompareSpec {
         if self.fabric.oversubscription.blocks() {
             config["oversubscription"] = json!(self.fabric.oversubscription);
         }
+        if self.background > 0.0 {
+            config["background"] = json!(self.background);
+        }
         if !self.faults.is_empty() {
             config["faults"] = json!(names(&self.faults));
         }
@@ -114,7 +117,10 @@ impl CompareSpec {
     /// How far it can be trusted: what is compared, and its base if it has one.
     #[must_use]
     pub fn trust(&self, with_base: bool) -> Trust {
-        let asked = |racks: &[u32]| Asked::layer(&self.shape, racks, Some(self.tokens.into()));
+        let asked = |racks: &[u32]| Asked {
+            shares_links: racks.len() > 1 && (self.fabric.oversubscription.blocks() || self.background > 0.0),
+            ..Asked::layer(&self.shape, racks, Some(self.tokens.into()))
+        };
         let base = match self.base {
             BaseChoice::Ranks => self.rack_sizes.iter().sum(),
             BaseChoice::Rack => self.rack_sizes.first().copied().unwrap_or(0),

@@ -88,6 +88,7 @@ impl LayerArgs {
         let words = &mut *said_of.scenario;
         let mut spec = CompareSpec {
             fabric: place.fabric,
+            background: place.background,
             rack_sizes,
             base: self.base,
             tokens: self.tokens,

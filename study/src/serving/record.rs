@@ -242,6 +242,7 @@ pub(super) fn asked_of(spec: &ServeSpec, deployment: &Deployment, outcome: &Outc
     let racks = deployment.stage_cluster.rack_sizes();
     Asked {
         overlaps: spec.parallel.overlap != Overlap::None,
+        shares_links: deployment.fabric.oversubscription.blocks(),
         ..Asked::layer(&deployment.stack.shape(), racks, (steps > 0.0).then(|| tokens / steps))
     }
 }
