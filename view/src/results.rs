@@ -1,7 +1,7 @@
 //! Results of an experiment, whatever it is about, as the table of a chart.
 
 use crate::chart::{self, Cell, Row, Table};
-use crate::words::{spelt_out, unit};
+use crate::words::{clock, spelt_out, unit};
 use blackboard::figure::{Figure, Mean};
 use study::experiment::{Merged, PlotTable, Subject, Value, label, summarise};
 
@@ -49,8 +49,8 @@ pub fn table(merged: &Merged, subject: &dyn Subject, plot: &PlotTable) -> Table 
     };
     let fixed = header.fixed.0.iter().map(|(key, value)| table.told(key, &cell(value)));
     let fixed = fixed.collect::<Vec<_>>().join(", ");
-    let clocks: Vec<&str> = header.backends.iter().map(|backend| backend.name()).collect();
-    let backends = format!("backend {}", clocks.join(" and "));
+    let clocks: Vec<&str> = header.backends.iter().map(|backend| clock(*backend)).collect();
+    let backends = format!("times {}", clocks.join(" and "));
     let claim = header.claim.iter().map(|claim| format!("claim: {claim}"));
     let wrong = match others.len() {
         0 => String::new(),

@@ -1,5 +1,7 @@
 //! Words for people: what tables abbreviate is spelt out, several columns have one name.
 
+use study::layer::BackendKind;
+
 /// What a column's words say shortly, and the whole.
 const SPELT_OUT: [(&str, &str); 7] = [
     ("a2a", "all-to-all"),
@@ -45,4 +47,13 @@ pub(crate) fn common(names: &[(String, String)]) -> (String, String) {
 pub(crate) fn tells(word: &str) -> bool {
     let silent = ["none", "full", "true", "false", "default", "zero", "linear"];
     !silent.contains(&word) && word.starts_with(char::is_alphabetic)
+}
+
+/// Where a backend's times are from, in a caption.
+pub(crate) fn clock(backend: BackendKind) -> &'static str {
+    match backend {
+        BackendKind::Quic => "measured (quic)",
+        BackendKind::Sim => "simulated (sim)",
+        BackendKind::Analytic => "computed by closed forms (analytic)",
+    }
 }

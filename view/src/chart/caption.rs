@@ -27,39 +27,11 @@ impl Table {
                 caption.push(format!("along each line {} from {first} to {last}", self.common(&[along]).0));
             }
         }
-        caption.extend(self.notes.iter().map(|note| with_clocks(note)));
+        caption.extend(self.notes.iter().cloned());
         if !plot.stated.is_empty() {
             caption.push("marks with a text: as a source states".to_owned());
         }
         caption.push("rates of links and compute are assumed".to_owned());
         caption
-    }
-}
-
-/// A note on backends with what each one's times are.
-fn with_clocks(note: &str) -> String {
-    let Some(backends) = note.strip_prefix("backend ") else { return note.to_owned() };
-    let told = |word: &str| match word {
-        "quic" => "quic (measured)".to_owned(),
-        "sim" => "sim (simulated)".to_owned(),
-        "analytic" => "analytic (closed form)".to_owned(),
-        other => other.to_owned(),
-    };
-    let words: Vec<String> = backends.split(' ').map(told).collect();
-    format!("backend {}", words.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_clocks;
-
-    #[test]
-    fn backends_are_told_with_their_clocks() {
-        assert_eq!(
-            with_clocks("backend analytic and sim"),
-            "backend analytic (closed form) and sim (simulated)"
-        );
-        assert_eq!(with_clocks("backend quic"), "backend quic (measured)");
-        assert_eq!(with_clocks("tokens a rank 32"), "tokens a rank 32");
     }
 }

@@ -1,5 +1,6 @@
 //! How far to trust results: what was checked, where times are from, and how far off such numbers have been.
 
+pub(super) use crate::words::clock;
 use std::collections::BTreeSet;
 use study::layer::{BackendKind, Verification};
 
@@ -94,15 +95,6 @@ pub(super) fn lines(
     off.extend(said.iter().take(SAID_MAX).map(String::as_str));
     lines.push(("How far off such numbers have been".to_owned(), off.join(" ")));
     lines
-}
-
-/// Where a backend's times are from, in a caption.
-pub(super) fn clock(backend: BackendKind) -> &'static str {
-    match backend {
-        BackendKind::Quic => "measured (quic)",
-        BackendKind::Sim => "simulated (sim)",
-        BackendKind::Analytic => "computed by closed forms (analytic)",
-    }
 }
 
 /// Where the times of several are from.
